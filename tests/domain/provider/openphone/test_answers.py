@@ -4,7 +4,11 @@ from typing import Any
 import httpx
 import pytest
 
-from crm_api.domain.provider.openphone.answers import AnswerKind, classify_send_answer
+from crm_api.domain.provider.openphone.answers import (
+    AnswerKind,
+    classify_send_answer,
+    read_json,
+)
 
 DATE = "Wed, 25 Nov 2026 15:00:00 GMT"
 PERSON = "+16175550123"
@@ -101,6 +105,21 @@ def test_response_with_another_status_is_unclear(status: int) -> None:
     assert answer.kind is AnswerKind.UNCLEAR
     assert not answer.no_id
     assert answer.http_status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (rb'{"text": "half a pair: \ud83d"}', {"text": "half a pair: \ud83d"}),
+        (b'{"text": NaN}', None),
+        (b"[" * 100_000, None),
+        (b'{"text": "\xff"}', None),
+        (b"", None),
+    ],
+    ids=["half a surrogate pair", "not a number", "deep", "not UTF-8", "empty"],
+)
+def test_unusual_body_is_read_as_json_or_none(body: bytes, value: object) -> None:
+    assert read_json(httpx.Response(200, content=body)) == value
 
 
 def test_response_that_is_not_json_is_classified_by_its_status() -> None:

@@ -1,10 +1,11 @@
 """Classify the provider's response to a request that sends a message."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import httpx
 import orjson
@@ -167,7 +168,16 @@ def read_json(response: httpx.Response) -> object:
     try:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:
+        pass
+    # orjson refuses half a surrogate pair, which JSON allows and JavaScript writes.
+    try:
+        return json.loads(response.content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 @lru_cache(maxsize=64)
