@@ -1,1 +1,5 @@
-"""Benchmarks. Most compare a measurement with a floor: the least possible work, in the same run."""
+"""Benchmarks.
+
+Most benchmarks compare a measurement with a floor: the same work in its least possible form,
+measured in the same run.
+"""

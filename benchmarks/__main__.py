@@ -1,6 +1,6 @@
-"""`make bench`: run benchmarks, print their figures beside the targets, and store them.
+"""`make bench`: run benchmarks, print their figures with the targets, and store them.
 
-`make bench SCALE=full`, `make bench ONLY=intake,apply`, `make bench COMPARE=<commit>`.
+Examples: `make bench SCALE=full`, `make bench ONLY=intake,apply`, `make bench COMPARE=<commit>`.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from benchmarks.record import Earlier
 from benchmarks.table import BENCHMARKS, Scale, chosen
 
 TURNS = 2
-"""The number of runs of each side of a comparison; each run has its own rounds."""
+"""How often each side of a comparison runs a benchmark. Each run has its own rounds."""
 
 
 def main() -> int:
-    """Run the chosen benchmarks; return 1 if one failed."""
+    """Run the chosen benchmarks; return 1 if a benchmark failed, otherwise 0."""
     reader = argparse.ArgumentParser(prog="make bench", description=__doc__)
     reader.add_argument("--scale", type=Scale, choices=list(Scale), default=Scale.SMALL)
     reader.add_argument("--only", default="", help="names, separated by commas")
@@ -58,7 +58,7 @@ def _made(folder: Path) -> Path:
 
 
 def _measure(here: Checkout, names: list[str], scale: Scale, history: Path) -> bool:
-    """Run each benchmark, print and store its figures; return whether none failed."""
+    """Run each benchmark; print and store its figures. Return True if no benchmark failed."""
     last = record.last_figures(history, scale=scale)
     found: dict[str, list[Figure]] = {}
     for name in names:
@@ -83,7 +83,10 @@ def _measure(here: Checkout, names: list[str], scale: Scale, history: Path) -> b
 def _compare(
     here: Checkout, other: Checkout, names: list[str], scale: Scale, *, turns: int
 ) -> bool:
-    """Run each benchmark of both in turns, and print both medians and their ratio."""
+    """Run each benchmark in both checkouts in turns; print both medians and their ratio.
+
+    Return True if no benchmark failed.
+    """
     is_good = True
     for name in names:
         theirs: list[list[Figure]] = []
@@ -120,7 +123,10 @@ def _beside(before: Figure | None, now: Figure, commit: str) -> str:
 def _run(
     checkout: Checkout, name: str, scale: Scale, *, like: str | None = None
 ) -> list[Figure] | None:
-    """Run a benchmark and print its name; None if it failed, and its last lines were printed."""
+    """Run a benchmark, print its name, and return its figures.
+
+    If the benchmark fails, print the end of its output, and return None.
+    """
     begun = time.monotonic()
     try:
         figures = checkout.run(name, BENCHMARKS[like or name].arguments(scale))

@@ -1,8 +1,8 @@
 """Measure how many stored webhook events one worker applies per second, by the kind of event.
 
 Each kind has its own database: people who all got a message of a campaign, and a backlog of events
-about them, in the order in which the receiver stores them. The worker's job applies all of them.
-The worker and PostgreSQL share the machine.
+about them, in the order in which the receiver stores them. The worker's job applies all these
+events. The worker and PostgreSQL share the machine.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ REPLIES = (
     "Not sure yet, can you send me more about what it costs?",
     "Thanks!",
 )
-"""Replies of most people; one person in a hundred opts out."""
+"""Replies of most people. One person in a hundred opts out instead."""
 OPT_OUT = "Please take me off your list"
 OPT_OUTS = ("STOP", OPT_OUT, "stop texting me", "Unsubscribe")
 SEED = 4
@@ -124,7 +124,7 @@ async def fill(url: str, people: int) -> Scene:
 
 
 async def store(url: str, events: list[Event]) -> None:
-    """Store events as the receiver does."""
+    """Store events as the webhook receiver does."""
     connection = await connect(url, application="benchmark")
     try:
         for start in range(0, len(events), 5_000):
@@ -145,7 +145,7 @@ async def _count(url: str) -> dict[str, int]:
         return {row.status: row.events for row in found}
 
 
-# The provider's events
+# The functions below create events as the provider sends them.
 
 
 def _event(kind: str, name: str, at: datetime, resource: Event, context: Event) -> Event:
@@ -169,7 +169,7 @@ def _event(kind: str, name: str, at: datetime, resource: Event, context: Event) 
 
 
 def texts(scene: Scene, people: int) -> Iterator[Event]:
-    """Yield one reply of each person."""
+    """Yield an event for one reply of each person."""
     chooser = random.Random(SEED)  # noqa: S311 - the same texts in every run
     for position in range(people):
         words = OPT_OUT if position % 100 == 99 else chooser.choice(REPLIES)  # noqa: PLR2004
@@ -189,7 +189,7 @@ def texts(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def strangers(scene: Scene, people: int) -> Iterator[Event]:
-    """Yield the replies of ``texts``, each from a number that no contact has."""
+    """Yield the events of ``texts`` (replies), each from a number that no contact has."""
     for position, event in enumerate(texts(scene, people)):
         sender = f"+1{200 + position // 10_000}234{position % 10_000:04d}"
         event["data"]["context"]["senderIdentifier"] = sender
@@ -197,7 +197,10 @@ def strangers(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def opt_outs(scene: Scene, people: int) -> Iterator[Event]:
-    """Yield one opt-out of each person; the provider confirms half of them."""
+    """Yield an event for one opt-out of each person.
+
+    Half of the opt-outs are words such as STOP, which the provider itself confirms.
+    """
     for position, event in enumerate(texts(scene, people)):
         event["data"]["resource"]["text"] = OPT_OUTS[position % len(OPT_OUTS)]
         yield event
@@ -220,7 +223,7 @@ def reports(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def calls(scene: Scene, people: int) -> Iterator[Event]:
-    """Yield three events for each of some calls."""
+    """Yield three events for each call. One person in three has a call."""
     for position in range(people // 3):
         begun = scene.now - timedelta(minutes=5)
         resource = {
@@ -248,7 +251,7 @@ def calls(scene: Scene, people: int) -> Iterator[Event]:
 
 
 def everything(scene: Scene, people: int) -> Iterator[Event]:
-    """Yield delivery reports, replies and call events in a mix of six, three and one of ten."""
+    """Yield a mix of events: 60 % delivery reports, 30 % replies and 10 % call events."""
     of_each = (reports(scene, people), texts(scene, people), calls(scene, people))
     chooser = random.Random(SEED)  # noqa: S311 - the same order in every run
     for choice in chooser.choices(range(3), weights=(6, 3, 1), k=people):
@@ -268,11 +271,11 @@ KINDS: dict[str, Callable[[Scene, int], Iterator[Event]]] = {
 }
 
 
-# The worker's process
+# The function below runs in the process of the worker.
 
 
 async def run_worker() -> None:
-    """Apply a few events as a warm-up, then all others."""
+    """Apply a few events as a warm-up, then measure how all other events are applied."""
     async with AsyncExitStack() as stack:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
         counter = StatementCounter(engine)
@@ -286,7 +289,7 @@ async def run_worker() -> None:
                 nudges.is_asked = False
                 await process_webhook_backlog({"deps": deps})
 
-        # The other events wait: they are not due yet.
+        # During the warm-up, the other events wait, because they are not due yet.
         held = "UPDATE webhook_event SET next_attempt_at = next_attempt_at {} interval '1 day'"
         later = " WHERE id IN (SELECT id FROM webhook_event ORDER BY received_at OFFSET :count)"
         async with engine.begin() as connection:

@@ -1,8 +1,9 @@
 """Measure a batch of 500 upserts over HTTP: its duration and its SQL statements.
 
-The floor is one INSERT … ON CONFLICT DO UPDATE of the same 500 rows, already parsed, sent by the
-driver. Rounds of both alternate, each with phone numbers of its own, and the medians are compared.
-For comparison, the benchmark also measures 500 single requests.
+The floor (least possible work) is one INSERT … ON CONFLICT DO UPDATE of 500 rows that are already
+parsed, sent directly by the database driver. Batches and floors alternate, each with its own phone
+numbers, and their medians are compared. For comparison, the benchmark also measures 500 single
+requests.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ _FLOOR = """
 
 
 def main(people: int = PEOPLE, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the duration of a batch, its floor, and its statements."""
+    """Run the benchmark; yield a batch's duration, its ratio to the floor, and its statements."""
     with stage(sandboxes=0) as on:
         asyncio.run(population.add_contacts(on.database_url, first=0, count=people))
         say(f"{people:,} contacts are there")
@@ -90,7 +91,7 @@ def _rows(first: int, *, name: str) -> str:
 
 
 async def _count(environment: dict[str, str], people: int) -> list[Figure]:
-    """Run a batch of new and one of existing numbers in this process; count their statements."""
+    """Run a batch of new and a batch of existing numbers; count their SQL statements."""
     app = create_app(Settings.load(environment))
     figures = []
     async with app.router.lifespan_context(app):
@@ -141,7 +142,8 @@ async def _measure(
                 for which, act in (("batch", batch), ("floor", floor)):
                     taken[which].append(await _timed(act, next(firsts), f"{kind}{turn}"))
             cpu = cpu_seconds(web) - cpu
-            # The first batch is slower, because it also loads what the process has not used before.
+            # The first batch is left out. It is slower, because it also loads what the process has
+            # not used before.
             whole, bare = (statistics.median(taken[which][1:]) for which in ("batch", "floor"))
             figures += [
                 Figure(

@@ -1,4 +1,4 @@
-"""Load millions of rows in minutes: drop indexes and keys before, and create them again after."""
+"""Load millions of rows in minutes: drop indexes and keys first, and create them again later."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,10 +10,12 @@ from crm_api.platform.database import open_engine
 
 _INDEX_MEMORY = "512MB"
 _LOAD_WAL = "8GB"
-"""Setting during the load, so that no checkpoint slows it; measurements use the default setting."""
+"""Value of ``max_wal_size`` during the load, so that no checkpoint slows down the load.
+Measurements use the default value."""
 
 # Keys to which foreign keys of other tables refer are not dropped. The definition of an index of a
-# partitioned table says ONLY, which would leave the partitions without the index.
+# partitioned table contains ONLY, which is removed here: with ONLY, the partitions would not get
+# the index.
 _INDEXES = text("""
     SELECT coalesce(c.conname, i.relname) AS name, t.relname AS "table",
            c.oid IS NOT NULL AS is_key,
@@ -29,7 +31,7 @@ _INDEXES = text("""
     ORDER BY x.indisprimary DESC, i.relname
 """)
 
-# Triggers that check foreign keys row by row, and deferred triggers that run per row at the commit.
+# These triggers check foreign keys row by row, or are deferred and run for each row at the commit.
 _CHECKS = text("""
     SELECT g.tgname AS name, t.relname AS "table"
     FROM pg_trigger g JOIN pg_class t ON t.oid = g.tgrelid
@@ -44,13 +46,14 @@ async def bare_tables(
 ) -> AsyncIterator[AsyncConnection]:
     """Yield a transaction in which the tables lack indexes, foreign keys and row triggers.
 
-    The end of the block creates them again and commits. Triggers that count rows stay. The planner
-    has no statistics of the new rows, so nested loop joins are off and it uses hash joins.
+    At the end of the block, all of them are created again, and the transaction is committed.
+    Triggers that count rows stay active. The planner has no statistics of the new rows, so nested
+    loop joins are switched off, and the planner uses hash joins.
 
     Args:
-        database_url: The database.
-        tables: The tables.
-        kept: Indexes and keys that stay, because a trigger that counts reads them.
+        database_url: The URL of the database.
+        tables: The names of the tables.
+        kept: Indexes and keys that stay, because a trigger that counts rows reads them.
     """
     async with open_engine(database_url) as engine:
         await _set_wal(engine, f"ALTER SYSTEM SET max_wal_size = '{_LOAD_WAL}'")

@@ -17,7 +17,8 @@ CACHE = ROOT / ".cache" / "bench"
 PINNED = ("requirements-up.txt", "requirements-dev.txt")
 _KNOWN = {field.name for field in fields(Figure)}
 
-# Older commits print their figures, and accept fewer arguments.
+# The program below also runs benchmarks of older commits. They print their figures instead of
+# returning them, and accept fewer arguments.
 _RUN = """
 import dataclasses, importlib, inspect, json, sys
 _, name, given, path = sys.argv
@@ -36,11 +37,11 @@ class BenchmarkFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """A tree of the code and the Python that runs it.
+    """A folder with the code of one commit, and the Python that runs the code.
 
     Attributes:
         commit: Short id of the commit, with "+" if there are uncommitted changes.
-        folder: Where benchmarks of one run keep what they share.
+        folder: Where the benchmarks of one run store files that they share.
     """
 
     root: Path
@@ -49,10 +50,12 @@ class Checkout:
     folder: Path
 
     def run(self, name: str, arguments: Arguments) -> list[Figure]:
-        """Run a benchmark; return its figures, read from what it prints if it returns none.
+        """Run a benchmark, and return its figures.
+
+        If the benchmark returns no figures, they are read from its output.
 
         Raises:
-            BenchmarkFailedError: It ended with an error.
+            BenchmarkFailedError: The benchmark ended with an error.
         """
         with tempfile.NamedTemporaryFile("r") as figures:
             environment = {
@@ -94,7 +97,7 @@ def this_checkout(folder: Path) -> Checkout:
 def checkout_of(commit: str, folder: Path) -> Checkout:
     """Create a worktree of a commit, and an environment if its pinned packages differ from ours.
 
-    Both are kept below ``.cache/bench`` for the next comparison.
+    The worktree and the environment stay below ``.cache/bench`` for the next comparison.
     """
     full = _git("rev-parse", "--verify", f"{commit}^{{commit}}")
     root = CACHE / full[:12]

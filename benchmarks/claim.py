@@ -1,8 +1,8 @@
 """Measure the claim of waiting webhook events on a partition that has no statistics.
 
 The events are stored right before the claim, as in the first minutes of a new month, and the table
-is not analyzed. The claim must read in the order of its index: its time must not grow with the
-number of waiting events. The CPU time is that of PostgreSQL.
+is not analyzed. The claim must read the events in the order of its index, so that its time does not
+grow with the number of waiting events. The measured CPU time is the CPU time of PostgreSQL.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ GROWTH = 1.5
 
 
 def main(many: int = MANY, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the time of a claim, and its growth with the waiting events."""
+    """Run the benchmark; yield a claim's time, and its growth with ten times as many events."""
     with stage(sandboxes=0) as on:
         for statement in ("ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()"):
             asyncio.run(population.execute(on.database_url, statement, {}, alone=True))
@@ -52,7 +52,10 @@ def _round(on: Stage, many: int) -> Iterator[Figure]:
 
 
 async def _claim(on: Stage, waiting: int) -> tuple[float, float]:
-    """Store events and claim repeatedly; return milliseconds and CPU milliseconds of one claim."""
+    """Store events and claim some repeatedly; return the milliseconds of one claim.
+
+    The result has the elapsed milliseconds and the CPU milliseconds of PostgreSQL.
+    """
     url = on.database_url
     await population.execute(url, "TRUNCATE webhook_event, webhook_event_key", {})
     scene = apply.Scene(campaign="", now=datetime.now(UTC))

@@ -1,7 +1,8 @@
 """Measure how fast the consent history is linked and verified, and how much memory that takes.
 
-The floor of the verification is to read the same links, entries and wordings in the same pages
-without computing anything. ``python -m benchmarks.consent_chain 1000000`` uses more entries.
+The floor (least possible work) of the verification is to read the same links, entries and wordings
+in the same pages without computing anything. ``python -m benchmarks.consent_chain 1000000`` uses
+more entries.
 """
 
 import asyncio
@@ -47,7 +48,9 @@ FILL = (
 def main(entries: int = ENTRIES, rounds: int = ROUNDS) -> Iterator[Figure]:
     """Run the benchmark; yield the entries that are linked and verified per second, and memory."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    gc.freeze()  # as the commands do after their imports, so that the number of modules is no part
+    # The commands also freeze the garbage collector after their imports. So the number of modules
+    # does not influence the measurements.
+    gc.freeze()
     with stage(sandboxes=0) as on:
         linked = asyncio.run(_fill_and_link(on.database_url, entries))
         yield Figure(name="linked, entries a second", value=entries / linked, unit="/s")

@@ -1,9 +1,9 @@
-"""Compare the cost of a message (CPU and statements) in a large database with that in a small one.
+"""Compare the CPU time of a message in a large database with its CPU time in a small one.
 
-The small database has 5,000 recipients and no other rows. The large one has 500,000 people who each
-got ten messages before, so 5,000,000 finished recipients. It is measured twice, the second time on
-a line that has sent 500,000 messages today. A large campaign is measured for one run of the
-worker's job, which is half a minute.
+The small database has 5,000 recipients and no other rows. The large database has 500,000 people who
+each got ten messages before, so it has 5,000,000 finished recipients. The large database is
+measured twice, the second time with a line that has sent 500,000 messages today. A large campaign
+is measured for one run of the worker's job, which is half a minute.
 """
 
 import asyncio
@@ -23,11 +23,12 @@ SMALL, LARGE, ROUNDS = 5_000, 500_000, 5
 PAST_CAMPAIGNS = 10
 TARGET = 1.15
 TODAY = timedelta(hours=5)
-"""Messages of today were sent within this time, which is less than the age of the line's day."""
+"""The messages of today were sent within this time. It is shorter than the time since the line's
+day began."""
 
 
 def main(large: int = LARGE, small: int = SMALL, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the CPU time of a message in large tables to that in small ones."""
+    """Run the benchmark; yield the ratio of a message's CPU time in large and in small tables."""
     with stage() as on:
         few = [_small(on, small) for _ in range(rounds)]
         url = on.database_url
@@ -58,7 +59,10 @@ def _small(on: Stage, small: int) -> Figures:
 
 
 def _load(url: str, line_ids: Sequence[UUID], *, people: int) -> list[UUID]:
-    """Fill the tables; return two waiting campaigns, the second on a line with a busy day."""
+    """Fill the tables, and return the ids of two waiting campaigns.
+
+    The line of the second campaign has already sent many messages today.
+    """
     asyncio.run(population.add_contacts(url, first=0, count=people))
     say(f"{people:,} contacts are there")
     first, second = line_ids

@@ -17,7 +17,7 @@ from benchmarks.load.timings import quantile
 ROUNDS, SEED = 3, 1
 LAG_SECONDS, REQUEST_MS, MOST_MB = 2.0, 250.0, 150.0
 UNTIMED = {"set up", "import progress", "reconcile", "reconciliation", "metrics"}
-"""Requests of the test itself, and of programs: no user waits for them."""
+"""Requests of the test itself and of programs. They are left out: no user waits for them."""
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     screens: int = Size.screens,
     rounds: int = ROUNDS,
 ) -> Iterator[Figure]:
-    """Run the day; yield the p99 of lag and requests, and the memory after it."""
+    """Run the day; yield p50 and p99 of the lag and of the requests, the speed, and the memory."""
     updates = min(Size.updates, campaigns // 2)
     size = Size(campaigns=campaigns, people=people, screens=screens, updates=updates)
     yield from medians(_round(size) for _ in range(rounds))
@@ -66,7 +66,7 @@ def _lower(name: str, value: float, unit: str, wanted: float | None = None) -> F
 
 
 def _peaks(here: Company) -> dict[str, float]:
-    """Return the largest resident memory of web process and worker since their start."""
+    """Return the largest resident memory of the web process and the worker since their start."""
     peaks: dict[str, float] = {}
     for child in here.process.children(recursive=True):
         for name in ("serve", "worker"):

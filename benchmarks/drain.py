@@ -1,9 +1,10 @@
 """Measure how fast a campaign is sent (claim, gate, call, record), compared with a bare client.
 
-The floor is httpx over aiohttp with 64 connections, which posts the same bodies to the same
-sandbox, without a database. The subject is the worker's job without a rate limit. They run in turn,
-so that both meet the same load of the machine. Two workers have a sandbox each, because the
-provider is not measured. They are also compared with two bare clients, which is their upper limit.
+The bare client is the floor (least possible work): httpx over aiohttp with 64 connections posts the
+same bodies to the same sandbox, without a database. The measured work is the worker's job without a
+rate limit. Both run in turns, so that both have the same load of the machine. Two workers have a
+sandbox each, because the sandbox is not measured. Two workers are also compared with two bare
+clients, whose speed is the upper limit.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from benchmarks.stage import Figures, Stage, say, stage
 
 COUNT, ROUNDS = 20_000, 3
 WARM_UP = 2_000
-"""Messages for each worker, sent before the measurement. Two claims, so each worker gets one."""
+"""Number of messages for each worker that are sent before the measurement. They need two claims per
+worker, so that each worker gets at least one claim."""
 TARGET_RATIO = 0.85
 
 
@@ -27,7 +29,7 @@ def main(count: int = COUNT, rounds: int = ROUNDS, warm_up: int = WARM_UP) -> It
 
 
 def _round(on: Stage, count: int, warm_up: int) -> Iterator[Figure]:
-    """Send with one bare client, one worker, two workers, and two bare clients."""
+    """Send messages with one bare client, one worker, two workers, and two bare clients."""
     below = floor(on, count, clients=1)
     one = drain(on, count, workers=1, warm_up=warm_up)
     two = drain(on, count, workers=2, warm_up=warm_up)
@@ -61,7 +63,7 @@ def _round(on: Stage, count: int, warm_up: int) -> Iterator[Figure]:
 
 
 def floor(on: Stage, count: int, *, clients: int) -> Figures:
-    """Let bare clients post ``count`` messages together, and return the measurements."""
+    """Make bare clients post ``count`` messages together, and return the measurements."""
     share = count // clients
     with on.senders("floor", str(share), count=clients) as children:
         found = on.measure(children, messages=share * clients)
@@ -70,7 +72,7 @@ def floor(on: Stage, count: int, *, clients: int) -> Figures:
 
 
 def drain(on: Stage, count: int, *, workers: int, warm_up: int) -> Figures:
-    """Let workers send a campaign of ``count`` messages in empty tables; return the figures."""
+    """Make workers send a campaign of ``count`` messages in empty tables; return the figures."""
     url = on.database_url
     asyncio.run(population.start_campaign(url, warm_up * workers, first=count))
     line_id = asyncio.run(population.add_line(url))

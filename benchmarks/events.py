@@ -1,8 +1,8 @@
 """Measure live events: one event to a thousand listeners, and the cost of idle listeners.
 
-One web process, PostgreSQL with fsync on, and listeners that are bare sockets in this process. The
-time is from the commit until each listener has the event. It includes the wait until the web
-process reads the event log again.
+One web process and PostgreSQL with fsync on are running. The listeners are bare sockets in this
+process. The measured time is the time from the commit of an event until each listener has the
+event. It includes the wait until the web process reads the event log again.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening
 
 LISTENERS, EVENTS, ROUNDS = 1_000, 40, 3
 PAUSES = (0.31, 0.47, 0.73)
-"""Seconds between events; they are not multiples of the period in which the log is read."""
+"""Seconds between two events. They are not multiples of the interval in which the web process reads
+the event log."""
 AT_ONCE = 50
 """Number of connections that are opened at the same time, as browsers do after a restart."""
 IDLE_SECONDS = 3.0
@@ -63,7 +64,7 @@ class Listener:
 
 
 def main(count: int = LISTENERS, events: int = EVENTS, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the delays of the events, and what listeners cost."""
+    """Run the benchmark; yield the delays of events, and the memory and CPU time for listeners."""
     yield from medians(_round(count, events) for _ in range(rounds))
 
 
@@ -71,7 +72,8 @@ def _round(count: int, events: int) -> list[Figure]:
     port = free_port()
     with stage(sandboxes=0, redis=True) as on:
         environment = on.environment() | {
-            "CRM_RATE_LIMIT_PER_SECOND": "0",  # all listeners use the same API key
+            # The rate limit is off, because all listeners use the same API key.
+            "CRM_RATE_LIMIT_PER_SECOND": "0",
             "CRM_EVENT_STREAMS_PER_CALLER": "100000",
             "CRM_PORT": str(port),
         }
@@ -144,7 +146,10 @@ async def _idle(web: psutil.Process) -> float:
 async def _fan_out(
     database: asyncpg.Connection, listeners: list[Listener], events: int
 ) -> list[float]:
-    """Return the milliseconds from the commit to the arrival, for each event and listener."""
+    """Return the milliseconds from the commit of an event to its arrival at a listener.
+
+    The list has one value for each event and listener.
+    """
     delays = []
     for position in range(events):
         await database.execute(INSERT)

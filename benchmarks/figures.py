@@ -14,9 +14,10 @@ class Figure:
     Attributes:
         name: Unique in its benchmark; the history and comparisons find the figure by it.
         unit: What follows the value, for example "/s", "ms" or "of the floor".
-        wanted: The target: the smallest good value, or the largest if lower is better; or None.
+        wanted: The target: the smallest good value, or the largest good value if lower is better.
+            None means that there is no target.
         cpu_ms: CPU milliseconds of the measured process for each webhook, message, row or request.
-        postgres_ms: The same of all processes of PostgreSQL.
+        postgres_ms: CPU milliseconds of all processes of PostgreSQL, for each of the same things.
     """
 
     name: str
@@ -29,13 +30,13 @@ class Figure:
 
     @property
     def is_reached(self) -> bool:
-        """Return whether the value reaches the target; True if there is no target."""
+        """True if the value reaches the target, or if there is no target."""
         if self.wanted is None:
             return True
         return self.value <= self.wanted if self.is_lower_better else self.value >= self.wanted
 
     def text(self) -> str:
-        """Return one line: the value, its target, and the CPU time of one unit."""
+        """Return the figure as one line: the value, its target, and the CPU time of one unit."""
         sign = "≤" if self.is_lower_better else "≥"
         wanted = "" if self.wanted is None else f"{sign} {short(self.wanted)}"
         verdict = "" if self.wanted is None or self.is_reached else "MISSED"
@@ -49,7 +50,7 @@ class Figure:
 
 
 def short(value: float) -> str:
-    """Return a number with at least three significant digits."""
+    """Format a number with at least three significant digits."""
     size = abs(value)
     return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 4}f}"  # noqa: PLR2004 - the digits
 

@@ -1,4 +1,4 @@
-"""Create finished campaigns with all rows that their messages have left.
+"""Create finished campaigns, with all rows that remain from their messages.
 
 Each person gets one message of each campaign. So a look-up of a phone number finds its whole
 history, as in a company that sends to the same list again and again.
@@ -17,12 +17,17 @@ from benchmarks.population import BODY, CAMPAIGN, ZONE_KEYS, settle
 
 TABLES = ("campaign_membership", "send_attempt", "activity", "conversation")
 KEPT = ("pk_campaign_membership",)
-"""The trigger that counts costs looks up the recipient of each attempt."""
+"""Keys that stay during the load, because the trigger that sums the costs looks up the recipient of
+each attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """A finished campaign; its last delivery was ``ago``, the others within ``spread`` before."""
+    """A finished campaign.
+
+    Its last message was delivered ``ago`` before now; the others were delivered during the time
+    ``spread`` before the last one.
+    """
 
     line_id: UUID
     ago: timedelta
@@ -68,7 +73,7 @@ _ACTIVITIES = text("""
 
 
 async def load(database_url: str, campaigns: Sequence[Past], *, people: int) -> list[UUID]:
-    """Add completed campaigns to the first ``people`` contacts; return the ids of the campaigns."""
+    """Add completed campaigns to the first ``people`` contacts; return the campaigns' ids."""
     async with bare_tables(database_url, TABLES, kept=KEPT) as connection:
         for line_id in {past.line_id for past in campaigns}:
             await connection.execute(_CONVERSATIONS, {"line_id": line_id, "count": people})

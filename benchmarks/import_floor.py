@@ -1,4 +1,4 @@
-"""Measure the floor of an import: each of its parts alone, as fast as possible.
+"""Measure the floor (least possible work) of an import: each of its parts alone.
 
 The parsed rows are copied into a staging table, one statement inserts or updates the contacts, and
 ``phonenumbers`` parses the same phone numbers one after the other.
@@ -34,7 +34,7 @@ _UPSERT = f"""
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The seconds of each part."""
+    """The seconds that each part of the floor takes."""
 
     numbers: float
     copy: float
@@ -47,7 +47,7 @@ class Floor:
 
 
 async def measure(url: str, path: Path) -> Floor:
-    """Run all parts on a database of its own, and return their seconds."""
+    """Run all parts of the floor in a separate database, and return their seconds."""
     parsed = path.with_suffix(".parsed")
     _write_parsed(path, parsed)
     numbers = _time_numbers(path)
@@ -69,7 +69,7 @@ async def measure(url: str, path: Path) -> Floor:
 
 
 def _write_parsed(path: Path, target: Path) -> None:
-    """Write the parsed contacts of a file, one per line; this is not measured."""
+    """Write the parsed contacts of a file, one per line. The time of this is not measured."""
     source = ImportSource(path, examine_file(path).mapping)
     with target.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -1,4 +1,7 @@
-"""Create contacts, and a file with twice as many rows: half of them are new, half exist already."""
+"""Create contacts, and a file with twice as many rows.
+
+Half of the rows in the file are new people, and half are contacts that exist already.
+"""
 
 import csv
 import random
@@ -42,7 +45,7 @@ _KNOWN = text("""
 
 
 def number(position: int) -> tuple[str, str, str]:
-    """Return the parts of the phone number with this position; all have the exchange 555."""
+    """Return the parts of the phone number with this position. All have the exchange 555."""
     return _AREA_CODES[position // 10_000], "555", f"{position % 10_000:04d}"
 
 
@@ -53,7 +56,10 @@ async def fill(url: str, people: int) -> None:
 
 
 def write(path: Path, rows: int) -> None:
-    """Write a file with ``rows`` rows: half are stored contacts, one row in fifty is invalid."""
+    """Write a file with ``rows`` rows.
+
+    Half of them are stored contacts; one in fifty is invalid.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)

@@ -1,6 +1,6 @@
 """Prove that an import survives ``kill -9``: dry run, commit, undo and commit again, with kills.
 
-At the end the database must contain the same contacts as after a run without kills.
+In the end, the database must contain the same contacts as after a run without kills.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ KILLS = 3
 """The number of workers that are killed in each step."""
 LOOK_SECONDS = 0.05
 
-# Ids and times differ from run to run, so they are left out; everything else must be equal.
+# Ids and times differ from run to run, so the digest leaves them out. Everything else must be
+# equal.
 _DIGEST = text("""
     SELECT count(*) AS contacts, sum(hashtextextended(concat_ws('|', phone, first_name, last_name,
         email, company, street, city, state, postal_code, country, timezone, zone_key, tags,
@@ -77,7 +78,7 @@ def _run_with_kills(office: Office, path: Path, before: str, draw: random.Random
 
 
 def _run(office: Office, import_id: UUID, *, undo: bool, kills: int, draw: random.Random) -> None:
-    """Run workers until the step has ended, and kill ``strikes`` of them at random times."""
+    """Run workers until the step has ended, and kill ``kills`` of them at random times."""
     row = asyncio.run(office.get(import_id))
     places = sorted(draw.uniform(0.05, 0.95) for _ in range(kills))
     for place in [*places, None]:
@@ -101,7 +102,7 @@ def _run(office: Office, import_id: UUID, *, undo: bool, kills: int, draw: rando
 
 
 async def _wait(office: Office, import_id: UUID, place: float, *, undo: bool) -> None:
-    """Wait until the given share of the step is done, and then for a short random time."""
+    """Wait until the given share of the step is done."""
     while True:
         row = await office.get(import_id)
         if _share(row, undo=undo) >= place:

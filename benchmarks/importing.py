@@ -1,9 +1,10 @@
 """Measure the import of 1,000,000 rows, half of them new, against a floor in the same run.
 
-The floor and the import each get a copy of the same database. The import is the worker's job in its
-own process: dry run, commit, undo. ``python -m benchmarks.importing proof`` runs the same steps
-with ``kill -9`` instead, and compares the contacts with those of a run without kills. Both accept
-the number of rows as an argument.
+The floor is the least possible work (``import_floor.py``). The floor and the import each get a copy
+of the same database. The import is the worker's job in its own process: dry run, commit, undo.
+``python -m benchmarks.importing proof`` runs the same steps with ``kill -9`` instead, and compares
+the contacts with the contacts of a run without kills. Both commands accept the number of rows as an
+argument.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ PEAK_SECONDS = 0.1
 
 
 class Office:
-    """Creates, commits and undoes imports as the API does, in a database of its own."""
+    """Creates, commits and undoes imports as the API does, in a separate database."""
 
     def __init__(self, on: Stage, name: str) -> None:
         self.url = (
@@ -97,7 +98,7 @@ class Office:
             return await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
 
     def worker(self) -> Child:
-        """Start a worker process; return it when it is ready."""
+        """Start a worker process, and return the process when it is ready."""
         child = Child(self.environment, "worker", module="benchmarks.importing")
         child.ready()
         return child
@@ -115,7 +116,7 @@ def _put(path: Path, target: Path) -> None:
 
 
 def main(rows: int = ROWS, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Measure the floor, then dry run, commit and undo; yield their speed and memory."""
+    """Measure the floor, then dry run, commit and undo of an import; yield speed and memory."""
     with stage() as on:
         path = on.folder / "people.csv"
         import_people.write(path, rows)
@@ -196,7 +197,10 @@ def _step(on: Stage, office: Office) -> dict[str, float]:
 
 @contextmanager
 def _peaks(worker: psutil.Process) -> Iterator[dict[str, float]]:
-    """Sample the memory of a worker and its child processes, from a thread, during a block."""
+    """Measure the peak memory of a worker and of its child processes during a block.
+
+    A thread reads the memory repeatedly.
+    """
     peaks = {"worker_mb": 0.0, "reader_mb": 0.0}
     is_over = threading.Event()
 
@@ -252,7 +256,7 @@ _LATE = [0.0]
 
 
 async def _latest() -> None:
-    """Record the longest time in which the event loop ran nothing else."""
+    """Record how late, at most, the event loop continues this task."""
     while True:
         begun = time.perf_counter()
         await asyncio.sleep(LOOK_SECONDS)

@@ -1,7 +1,7 @@
 """Measure the inbox over HTTP, with a million conversations and more than five million messages.
 
 One user sends all requests to a real `crm-api serve`, one after the other: first alone, then while
-`crm-api worker` sends a campaign. p95 is compared with what the API promises.
+`crm-api worker` sends a campaign. The 95th percentile (p95) is compared with what the API promises.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from benchmarks.web import free_port, running
 
 CALLS, ROUNDS = 40, 3
 SENT = 5_000
-"""The number of people to whom the worker sends, eight a second."""
+"""The number of people to whom the worker sends a message. It sends eight messages per second."""
 BUSY = "while sending: "
 """The beginning of the names of figures that are measured while a worker sends."""
 
@@ -41,7 +41,8 @@ def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iter
         stack.enter_context(running(["-m", "crm_api.cli", "worker"], environment))
         say("the worker runs")
         found = medians(_round(server, asked, calls) for _ in range(rounds))
-        # The processor time of the database would include the worker's statements.
+        # The processor time of the database is left out, because it includes the worker's
+        # statements.
         yield from (replace(one, name=f"{BUSY}{one.name}", postgres_ms=None) for one in found)
 
 

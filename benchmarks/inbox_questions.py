@@ -1,6 +1,6 @@
 """The requests of a user of a large inbox: lists, counts, searches, and one conversation.
 
-``inbox.py`` measures them.
+``inbox.py`` measures these requests.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,8 @@ SIMILAR = (
     *("basment", "efflorescense", "fundation crack", "neigbor nummber", "tusday", "insepction"),
     "zabelstead",
 )
-"""Words that occur nowhere, so the search tries similar ones. The last resembles many surnames."""
+"""Words that no message contains, so that the search looks for similar words. The last word is
+similar to many surnames."""
 _TALKS = text("""
     SELECT id, phone, contact_id, campaign_id, last_activity_at, waiting_since FROM conversation
     WHERE state = CAST(:state AS text) AND campaign_id IS NOT NULL
@@ -41,7 +42,7 @@ _BUSIEST = text("SELECT conversation_id FROM activity WHERE openphone_id = 'AC1b
 
 
 async def of_inbox(database_url: str) -> list[Question]:
-    """Return the requests; each has a name of its own."""
+    """Return the requests. Each request has a different name."""
     async with open_engine(database_url) as engine, engine.connect() as connection:
         waiting = list(await connection.execute(_TALKS, {"state": "waiting"}))
         still = list(await connection.execute(_TALKS, {"state": "open"}))
@@ -85,7 +86,7 @@ def _lists(talks: Sequence[Any], *, line_id: UUID) -> Iterator[Question]:
 
 
 def _deep(name: str, talks: Sequence[Any], wanted: InboxFilter, sort: InboxSort) -> Question:
-    """Begin pages at random places."""
+    """Return a request for pages that begin at random positions of the list."""
     cursors = Cursors("conversations", wanted=wanted, sort=sort)
     queries = [
         {

@@ -1,7 +1,9 @@
-"""Add the work of an office to the database of ``benchmarks.million``.
+"""Add the conversations and messages of an office to the database of ``benchmarks.million``.
 
-Each contact gets a conversation, a fifth of all are not done, and 30 % have messages that people
-wrote: one to three each, in the last two years, most of them lately. The caller has read some.
+Each contact gets a conversation, and a fifth of all conversations are not done. 30 % of the
+conversations get one to three messages that people or users wrote in the last two years; most of
+these messages are recent. One user, who sends the requests of the benchmark, has read some of the
+conversations.
 """
 
 from datetime import timedelta
@@ -21,7 +23,7 @@ from crm_api.platform.ids import new_id
 TABLES = ("conversation", "activity", "conversation_read")
 USERS = 20
 ACCESS = f"{ACCESS_PREFIX}of-a-benchmark-with-enough-characters"
-"""The access token of the caller, who is the first user."""
+"""The access token of the user who sends the requests. This is the first user."""
 
 BEGINS = (
     "Hi.",
@@ -51,7 +53,7 @@ SENTENCES = (
     "my neighbor gave me your number",
 )
 RARE = "efflorescence"
-"""A word that one message in ten thousand has."""
+"""A word that one message in ten thousand contains."""
 
 _ADDED = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, last_outgoing_at,
@@ -138,7 +140,7 @@ _READ = text("""
 
 
 async def fill(database_url: str) -> None:
-    """Add conversations, messages that people wrote, users, and what the caller has read."""
+    """Add conversations, written messages, users, and what the first user has read."""
     async with bare_tables(database_url, TABLES) as connection:
         for statement in million_statements.PREPARATION:
             await connection.exec_driver_sql(statement)

@@ -1,8 +1,9 @@
-"""Measure the figures of insight over HTTP, and the nightly credits of outcomes.
+"""Measure requests for figures over HTTP, and the nightly computation of credits.
 
-A real `crm-api serve` answers one client, one request after the other. `crm-api insight compute`
-credits all outcomes in a process of its own. Before that, the sums are merged and
-the sums by place are added, as the job does it.
+A credit is the share of an outcome that is credited to one message. A real `crm-api serve` responds
+to one client, one request after the other. `crm-api insight compute` credits all outcomes in its
+own process. Before the measurements, the stored sums are merged, and the sums by place (ZIP, city
+and source of a person) are added, as the job does it.
 
 `python -m benchmarks.insight [MESSAGES [OUTCOMES [ROUNDS [CALLS]]]]`
 """
@@ -49,18 +50,19 @@ BREAKDOWNS: dict[str, dict[str, str]] = {
 }
 ZONE = "America/New_York"
 MANY = 10_000
-"""With fewer outcomes, the start of the process takes most of the time."""
+"""The speed of the credits has a target only from this number of outcomes on. With fewer outcomes,
+the start of the process takes most of the time."""
 SLOW_MS = 1_000.0
-"""A request that takes longer is sent once in a round."""
+"""A request that takes longer is not repeated in the same round."""
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedRequest:
-    """A request, its name, and the target of its p95 in milliseconds.
+    """A request, its name, and the target of its 95th percentile (p95) in milliseconds.
 
-    ``scope`` is that of the key that sends it. Records name their people only with
-    ``contacts:read``, which ``admin`` includes.
+    ``scope`` is the scope of the API key that sends the request. The returned records have the
+    names of their people only if the scope includes ``contacts:read``, as ``admin`` does.
     """
 
     name: str
@@ -71,7 +73,7 @@ class TimedRequest:
 
 
 def timed_requests() -> Iterator[TimedRequest]:
-    """Yield the requests: each measure by what it can be broken down, its rows, and the rest."""
+    """Yield the requests: each measure with each of its breakdowns, rows, and other requests."""
     for measure in MEASURES.values():
         for name, values in BREAKDOWNS.items():
             if "by" in values and values["by"] not in measure.by:
@@ -137,7 +139,7 @@ def main(
 
 
 def keys_of(client: httpx.Client) -> dict[str, str]:
-    """Return an API key of each scope that requests need, made by the service."""
+    """Create an API key for each scope that the requests need; return the keys by scope."""
     scopes = {one.scope for one in timed_requests()} - {"admin"}
     made = {
         scope: client.post(
@@ -165,12 +167,12 @@ async def _merge(url: str) -> None:
             while is_more:
                 async with uow:
                     is_more = await update(uow)
-    # Autovacuum does so within minutes.
+    # In practice, autovacuum vacuums and analyzes the tables within minutes.
     await population.settle(url)
 
 
 def _credits(url: str, environment: dict[str, str]) -> Iterator[Figure]:
-    """Credit all outcomes in a process, and read its memory while it runs."""
+    """Credit all outcomes in a process; yield its speed and its peak memory."""
     begun, database = time.perf_counter(), postgres_cpu(url)
     peak = cpu = 0.0
     command = [sys.executable, "-m", "crm_api.cli", "insight", "compute"]
@@ -209,7 +211,8 @@ def _round(
     for request in timed_requests():
         taken: list[float] = []
         client.headers = httpx.Headers(_headers(keys[request.scope]))
-        _ask(client, request)  # a warm-up
+        # The first request is a warm-up and is not measured.
+        _ask(client, request)
         cpu, database = cpu_seconds(web), postgres_cpu(url)
         for _ in range(calls):
             taken.append(_ask(client, request))

@@ -1,8 +1,8 @@
-"""Fill a database with messages of two years, replies, answers, outcomes and costs, for figures.
+"""Fill a database with two years of messages, replies, answers, outcomes and costs.
 
-Every run creates the same rows: ``pick`` replaces random numbers by a hash. Messages leave on
-working days in eight hours. A tenth of the people get a campaign; a quarter of these get a
-follow-up.
+Every run creates the same rows, because the SQL function ``pick`` returns a hash instead of a
+random number. Messages are sent on working days, within eight hours. Each campaign goes to a tenth
+of the people. A quarter of these people get a follow-up.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from benchmarks.bulk import bare_tables
 from benchmarks.stage import say
 
 PEOPLE_PARTS = 10
-"""One in this number of the people gets a campaign."""
+"""One in this number of people gets the message of a campaign."""
 PARTS = 4
-"""One in this number of the recipients gets a follow-up."""
+"""One in this number of recipients gets a follow-up."""
 LINES = 8
 TABLES = (
     *("contact", "conversation", "activity", "campaign_membership", "send_attempt"),
@@ -30,15 +30,17 @@ LATE = (
     ("send_attempt", "note_late_cost_on_insert"),
     ("activity", "note_late_answers"),
 )
-"""Triggers that note messages which come more than an hour late. Those of the fill do not: they are
-counted with their hours. Their notes would be 10,000,000 dead rows that every figure reads."""
+"""Triggers that store a note about each message that is recorded more than an hour late. They are
+switched off while the rows are written, because all these messages are counted with their hours.
+Otherwise there would be 10,000,000 dead rows of notes, and every figure would read them."""
 KEPT = ("pk_campaign_membership",)
-"""The trigger that counts costs looks up the recipient of each attempt."""
+"""Keys that stay during the load, because the trigger that sums the costs looks up the recipient of
+each attempt."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How many rows there are."""
+    """How many rows are created."""
 
     messages: int
     outcomes: int
@@ -46,12 +48,12 @@ class Size:
 
     @property
     def people(self) -> int:
-        """Return the number of contacts."""
+        """The number of contacts."""
         return self.first_messages * PEOPLE_PARTS
 
     @property
     def first_messages(self) -> int:
-        """Return the number of people who get a campaign."""
+        """The number of people who get the first message of a campaign."""
         return max(self.messages * PARTS // (self.campaigns * (PARTS + 1)), PARTS)
 
 
@@ -90,7 +92,7 @@ SECOND_VARIANT = text("""
     INSERT INTO campaign_variant (id, campaign_id, position, name, body, weight)
     SELECT uuid_v7(), :campaign_id, 1, 'B', 'Hello!', 50
 """)
-# A campaign begins every 18 days and lasts 20 working days.
+# A new campaign begins every 18 days, and each campaign lasts 20 working days.
 MEMBERS = text("""
     INSERT INTO campaign_membership (id, campaign_id, step, contact_id, phone, zone_key, variant,
         status, attempts, due_at, sent_at, delivered_at, replied_at, opted_out_at, is_interested,
@@ -166,7 +168,7 @@ ANSWERS = text("""
             AS at) s
     WHERE a.direction = 'incoming' AND pg_temp.pick(hashtext(a.id::text), 9, 4) = 0
 """)
-# Most outcomes are of people who replied.
+# All outcomes belong to people who replied.
 OUTCOMES = text("""
     WITH made AS MATERIALIZED (
         SELECT uuid_v7() AS id, r.contact_id, r.n,

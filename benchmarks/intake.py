@@ -1,9 +1,10 @@
 """Measure the webhook receiver against a floor: a bare FastAPI route with one HMAC and one INSERT.
 
-Both answer the same signed requests over 16 connections, each in its own web process (uvloop,
-httptools, the garbage collection of `crm-api serve`), with the same PostgreSQL with fsync on. A
-third process sends the requests. Rounds of both alternate, and the medians are compared, so that
-both meet the same load of the machine. Then more connections: the rate must not collapse.
+The receiver and the floor respond to the same signed requests over 16 connections. Each has its own
+web process (uvloop, httptools, the garbage collection of `crm-api serve`), and both use the same
+PostgreSQL with fsync on. A third process sends the requests. Rounds of both alternate, so that both
+have the same load of the machine, and their medians are compared. Then the receiver gets more
+connections, with which its rate must stay nearly the same.
 """
 
 import asyncio
@@ -86,7 +87,7 @@ def main(rounds: int = ROUNDS, seconds: float = ROUND_SECONDS) -> Iterator[Figur
 
 
 def _round(web: psutil.Process, name: str, seconds: float) -> Iterator[Figure]:
-    """Load the floor, then the receiver with 16 connections and with more."""
+    """Send requests to the floor, then to the receiver with 16 and with more connections."""
     floor = _load(FLOOR_PORT, "/floor", seconds=seconds, name=f"{name}f")
     cpu = cpu_seconds(web)
     ours = _load(SUBJECT_PORT, "/webhooks/openphone", seconds=seconds, name=f"{name}s")
@@ -141,11 +142,11 @@ def _load(
     return Round(**json.loads(done.stdout))
 
 
-# The web process of the floor
+# The functions below run in the web process of the floor.
 
 
 def serve_floor() -> None:
-    """Run the bare route until SIGTERM."""
+    """Run the bare route, which is the floor, until SIGTERM."""
     key = b64decode(SIGNING_KEY)
 
     @asynccontextmanager
@@ -178,7 +179,7 @@ def serve_floor() -> None:
 
 
 async def _keep(_connection: object) -> None:
-    """Do not reset a connection when it returns to the pool; this saves the floor a round trip."""
+    """Do not reset a connection that goes back to the pool, which saves the floor a round trip."""
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 `crm-api serve` and `crm-api worker` run with PostgreSQL and Redis on one machine. A load process
 posts signed events about recipients of a campaign at a steady rate, without waiting for responses:
-delivery reports, replies and call events, six, three and one of ten. The lag of an event is the
-time from its storage to the start of the batch that applied it, as the database records it. A
-separate connection samples the age of the oldest waiting event. It is measured once while nothing
-else happens, and once while the same worker sends a campaign as fast as it can.
+60 % delivery reports, 30 % replies and 10 % call events. The lag of an event is the time from its
+storage to the start of the batch that applied it, as the database records it. A separate connection
+repeatedly reads the age of the oldest waiting event. The lag is measured once while nothing else
+happens, and once while the same worker sends a campaign as fast as it can.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ from crm_api.domain.provider.openphone.signature import sign_standard
 
 PER_SECOND, SECONDS, ROUNDS = 500, 60, 3
 DRAINED_PER_SECOND = 1_500
-"""More messages than one worker sends beside the events, so that it never runs out of them."""
+"""Number of recipients for each second of the measurement. One worker sends fewer messages while it
+also applies events, so there are always recipients who wait."""
 PEOPLE = 20_000
 CONNECTIONS = 64
 LOOK_SECONDS = 0.05
@@ -59,7 +60,8 @@ class Posted:
     answered: int
     p99_ms: float
     latest_ms: float
-    """The longest delay of the load process; if it is small, the rate was as planned."""
+    """By how much, at most, the load process posted an event too late. If it is small, the rate was
+    as planned."""
 
 
 def main(
@@ -69,7 +71,10 @@ def main(
     *,
     alone: bool = True,
 ) -> Iterator[Figure]:
-    """Run the benchmark; yield the lag. ``alone`` also measures it without a campaign."""
+    """Run the benchmark; yield the lag.
+
+    If ``alone`` is true, the lag is also measured without a campaign.
+    """
     scenes = {"a campaign leaves": DRAINED_PER_SECOND * seconds}
     if alone:
         scenes["nothing else"] = 0
@@ -135,7 +140,10 @@ def _worker(environment: dict[str, str]) -> Iterator[psutil.Process]:
 
 @contextmanager
 def _looks(url: str) -> Iterator[list[float]]:
-    """Sample the age of the oldest waiting event during a block; yield the ages in seconds."""
+    """Read the age of the oldest waiting event repeatedly during a block; yield all ages.
+
+    The ages are in seconds.
+    """
     ages: list[float] = []
     is_over = threading.Event()
 
@@ -185,11 +193,11 @@ async def _lags(url: str) -> asyncpg.Record:
     return row
 
 
-# The load process
+# The function below runs in the load process.
 
 
 async def load(port: int, campaign: str, per_second: int, seconds: int) -> Posted:
-    """Post events at the planned times, each on any free connection."""
+    """Post each event at its planned time, over any free connection."""
     scene = apply.Scene(campaign=campaign, now=datetime.now(UTC))
     events = list(apply.KINDS[apply.MIXED](scene, per_second * seconds))
     latencies: list[float] = []

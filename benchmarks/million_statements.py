@@ -1,8 +1,8 @@
 """The SQL statements that fill a database with a million contacts and several years of history.
 
-``pick`` and ``skewed`` replace random numbers by a hash of the row's number, so that every run
-creates the same rows. Both return numbers from 0 on: ``pick`` each equally often, ``skewed`` small
-numbers far more often.
+The SQL functions ``pick`` and ``skewed`` return a hash of the row's number instead of a random
+number, so that every run creates the same rows. Both return numbers that begin at 0. ``pick``
+returns each number equally often. ``skewed`` returns small numbers far more often.
 """
 
 from sqlalchemy import text
@@ -43,7 +43,7 @@ PLACES = text("""
     ) AS r (n, area_code, state, city, postal_code, zone_key)
 """)
 
-# A thousand rows have the same time, like the rows of one chunk of an import.
+# One thousand rows have the same time, as the rows of one chunk of an import have.
 CONTACTS = text("""
     INSERT INTO contact (id, phone, first_name, last_name, email, company, street, city, state,
         postal_code, country, zone_key, tags, attributes, source, created_at, updated_at)
@@ -111,7 +111,8 @@ CONSENT = text("""
       ON o.phone_hash = s.phone_hash
 """)
 
-# The first list has half of all contacts, the next a quarter, and so on; the last a few hundred.
+# The first list has half of all contacts, the next list has a quarter, and so on. The last list has
+# a few hundred contacts.
 LISTS = text("""
     INSERT INTO contact_list (id, name, created_at, updated_at)
     SELECT uuidv7(now() - n * interval '10 days' - now()), 'List ' || n, now() - n * interval
@@ -127,7 +128,8 @@ LIST_MEMBERS = text("""
                                    power(2, l.n)::integer) = 0
 """)
 
-# ``rounds`` is the number of campaigns that send to the contact, counted from the first one.
+# The column ``rounds`` of a contact is the number of campaigns that send to the contact. These are
+# always the first campaigns.
 TALKS = (
     """CREATE TEMP TABLE talk (n bigint, id uuid, contact_id uuid, phone text, zone_key text,
         line_id uuid, rounds integer, has_replied boolean) ON COMMIT DROP""",
@@ -177,7 +179,7 @@ ACTIVITIES = text(f"""
     WHERE t.rounds >= CAST(:round AS integer)
 """)  # noqa: S608 - of constants
 
-# One contact with thousands of messages, spread over all years.
+# This statement gives one contact thousands of messages, spread over all years.
 BUSIEST = text(f"""
     INSERT INTO activity (id, kind, direction, origin, line_id, conversation_id, contact_id, phone,
         openphone_id, body, status, rank, occurred_at, created_at, updated_at)

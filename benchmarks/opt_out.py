@@ -1,13 +1,15 @@
 """Measure how fast replies are read, and how much memory the reply reader needs.
 
 The speed is measured on one core, in processor time, because other processes may use the machine.
-The labelled replies are read in batches of a hundred, as the worker does, and one by one. Rounds
-alternate and the medians count. The floor is to fold the text and split it into words, which every
-reading must do.
+The labelled replies are read in batches of a hundred, as the worker does, and one by one. The
+measurements alternate in each round, and the medians of the rounds are the result. The floor (least
+possible work) is to fold the text (normalise its quotes, dashes and spaces) and to split it into
+words, which every reading must do.
 
 The memory is the difference between the peak of a process that has imported `crm_api` and read one
-reply, and the peak without the reader. It includes numpy, which no other part of the service uses.
-A batch of a hundred replies needs more memory for a short time, which is measured separately.
+reply, and the peak of a process without the reader. It includes numpy, which no other part of the
+service uses. A batch of a hundred replies needs more memory for a short time, which is measured
+separately.
 
 `make opt-out-model` prints how often replies are read correctly.
 `docs/explanation/reply-reading.md` contains the results.
@@ -32,7 +34,7 @@ TARGET_MEGABYTES = 25
 
 
 def main(rounds: int = ROUNDS, texts: int | None = None) -> Iterator[Figure]:
-    """Run the benchmark; yield texts per second of processor time, and memory."""
+    """Run the benchmark; yield the replies read per second of processor time, and the memory."""
     base = _memory_of_a_process("import crm_api")
     yield Figure(
         name="memory of the reader",

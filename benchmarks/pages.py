@@ -1,10 +1,11 @@
-"""Measure what a user waits for in a large database, over HTTP, while a worker sends a campaign.
+"""Measure how long pages of a large database take, over HTTP, while a worker sends a campaign.
 
-One client sends all requests to a real `crm-api serve`, one after the other; `crm-api worker` sends
-a campaign at the provider's rate meanwhile. Rounds of all kinds of requests alternate. The floor is
-a bare FastAPI route in its own process. It returns the same 50 contacts by the same index, without
-an API key, a model or a check. The growth is the ratio to a database with 10,000 contacts. At the
-end a file is imported, and the pages that it touches are read at once.
+One client sends all requests to a real `crm-api serve`, one after the other. Meanwhile, `crm-api
+worker` sends a campaign at the provider's rate. Rounds of all kinds of requests alternate. The
+floor (least possible work) is a bare FastAPI route in its own process. It returns the same 50
+contacts with the same index, without an API key, a data model or a check. The growth is the ratio
+to the time in a database with 10,000 contacts. In the end, a file is imported, and the pages that
+have the imported contacts are read immediately.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ IMPORT_SECONDS = 1_800
 
 
 def main(people: int = PEOPLE, rounds: int = ROUNDS, calls: int = CALLS) -> Iterator[Figure]:
-    """Run the benchmark; yield the p95 of each kind of request."""
+    """Run the benchmark; yield the 95th percentile (p95) of each kind of request."""
     with ExitStack() as stack:
         on = stack.enter_context(stage(redis=True))
         few_people = min(FEW, people // 2)
@@ -104,7 +105,7 @@ def _round(
 def _compared(
     floor: Server, small: tuple[Server, Question], big: tuple[Server, Question], calls: int
 ) -> Iterator[Figure]:
-    """Compare a page of contacts with the floor, and with a page of a small database."""
+    """Compare a page of contacts with the floor, and with the same page of a small database."""
     middles = [
         statistics.median(server.time(question, calls)[0])
         for server, question in (
@@ -127,7 +128,7 @@ def _compared(
 
 
 def _exported(server: Server) -> Iterator[Figure]:
-    """Export all contacts as CSV."""
+    """Export all contacts as CSV; yield the speed, and the additional memory of the web process."""
     begun, cpu, lines = time.perf_counter(), cpu_seconds(server.web), 0
     first = most = server.web.memory_info().rss
     with server.client.stream("GET", "/v1/contacts", headers={"Accept": "text/csv"}) as answer:
@@ -150,7 +151,7 @@ def _exported(server: Server) -> Iterator[Figure]:
 
 
 def _import(server: Server, worker: Child, folder: Path, *, rows: int) -> str:
-    """Import a file through the API into a new list; return its id."""
+    """Import a file through the API into a new list; return the id of the list."""
     path = folder / "people.csv"
     import_people.write(path, rows)
     with path.open("rb") as file:
@@ -171,11 +172,11 @@ def _import(server: Server, worker: Child, folder: Path, *, rows: int) -> str:
 
 
 async def _copy(database_url: str) -> float:
-    """Read the table by one COPY in the same order; return the seconds."""
+    """Read all contacts with one COPY, in the order of the export; return the seconds."""
     connection = await _connect(database_url)
 
     async def drop(_: bytes) -> None:
-        """Discard a piece of the output."""
+        """Discard a part of the output."""
 
     begun = time.perf_counter()
     await connection.copy_from_query(COPY_FLOOR_SQL, output=drop, format="csv")
@@ -190,7 +191,7 @@ async def _connect(database_url: str) -> asyncpg.Connection:
     return await asyncpg.connect(user=url.username, database=url.database, host=host)
 
 
-# The servers
+# The functions below run the process of the floor.
 
 
 def _serve_floor(stack: ExitStack, on: Stage, database_url: str) -> Server:
@@ -201,7 +202,7 @@ def _serve_floor(stack: ExitStack, on: Stage, database_url: str) -> Server:
 
 
 def floor(port: int, database_url: str) -> None:
-    """Run the bare route until SIGTERM."""
+    """Run the bare route, which is the floor, until SIGTERM."""
     app = FastAPI()
     state: dict[str, Any] = {}
 

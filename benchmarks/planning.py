@@ -1,9 +1,10 @@
-"""Measure one tick of the planning job with 1,000 campaigns and 1,000,000 recipients, and with ten.
+"""Measure one run of the planning job with 1,000 campaigns, and one with ten campaigns.
 
-The tick is the worker's whole job: audiences, starts, watching, planning, and finishing campaigns.
-It is measured while no message may be sent, for three reasons in turn: no recipient is due, the
-lines have used up their daily limit, or each campaign waits for its pace. The planning alone is
-measured with all campaigns open, once without prepared statements and once with them.
+The 1,000 campaigns have 1,000,000 recipients. A run of the worker's whole job is called a tick: it
+stores audiences, starts and watches campaigns, plans messages, and finishes campaigns. A tick is
+measured while no message may be sent, for three reasons in turn: no recipient is due, the lines
+have used up their daily limit, or each campaign waits for its pace. The planning alone is measured
+at a time at which all campaigns may send, once without prepared statements and once with them.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from crm_api.workers.deps import Deps
 
 CAMPAIGNS, EACH, FEW, LINES, ROUNDS = 1_000, 1_000, 10, 10, 5
 GROUPS = 100
-"""Number of groups of people; the campaigns to the same group have the same recipients."""
+"""Number of groups of people. The campaigns to the same group have the same recipients."""
 TARGET_SECONDS, TARGET_STATEMENTS = 1.0, 20
 OPEN_EVERYWHERE = datetime(2027, 1, 13, 18, 0, tzinfo=UTC)
 """A time on a Wednesday at which messages are allowed in every state."""
@@ -41,7 +42,7 @@ OPEN_EVERYWHERE = datetime(2027, 1, 13, 18, 0, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Tick:
-    """The measurements of ticks: median of the wall-clock seconds, mean of the CPU seconds."""
+    """The measurements of ticks: median of the elapsed seconds, mean of the CPU seconds."""
 
     seconds: float
     cpu: float
@@ -96,11 +97,12 @@ WAITS = {
         SELECT c.id, now() + interval '1 day', 0 FROM campaign c
     """,
 }
-"""Reasons why no message may be sent, each with the statements that cause it; tested in turn."""
+"""Reasons why no message may be sent, each with the SQL statement that causes it. They are tested
+one after the other."""
 
 
 def main(campaigns: int = CAMPAIGNS, each: int = EACH, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the duration and the statements of a tick."""
+    """Run the benchmark; yield the duration and the number of statements of a tick."""
     with stage() as on:
         asyncio.run(_fill(on.database_url, campaigns, each))
         say(f"{campaigns:,} campaigns of {each:,} are there")
@@ -170,7 +172,7 @@ async def _run(engine: AsyncEngine, count: int) -> None:
 async def _ticks(
     on: Stage, deps: Deps, engine: AsyncEngine, counter: StatementCounter, rounds: int
 ) -> dict[str, Tick]:
-    """Measure a few ticks for each reason."""
+    """Measure a few ticks for each reason in ``WAITS``."""
     found: dict[str, Tick] = {}
     for reason, statement in WAITS.items():
         async with engine.begin() as connection:
@@ -194,7 +196,10 @@ async def _ticks(
 
 
 async def _plan_alone(deps: Deps) -> Figure:
-    """Plan all open campaigns twice; return the second time, with prepared statements."""
+    """Plan all open campaigns twice; return the duration of the second plan.
+
+    The second plan uses the statements that the first plan has prepared.
+    """
     rules = load_rules("us")
     seconds = spent = 0.0
     for _ in range(2):

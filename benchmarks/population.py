@@ -1,4 +1,4 @@
-"""Fill the tables for benchmarks with set-based SQL statements, not row by row."""
+"""Fill the tables for benchmarks with SQL statements that insert many rows at once."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ ZONE_KEYS = (
     "CA/America/Los_Angeles",
     "MA,CA/America/Los_Angeles,America/New_York",
 )
-"""Places of the contacts; they are assigned in turn."""
+"""Zone keys (state and time zone of a phone number) of the contacts. They are assigned in turn."""
 DAYTIME = range(6, 18)
 MANY = 100_000
 """From this number of rows on, it is faster to drop the indexes and create them again."""
 
 
 def phone(position: int) -> str:
-    """Return the phone number with this position: area code 200 to 999, exchange 555."""
+    """Return the phone number with this position. Its area code is 200 to 999, its exchange 555."""
     return f"+1{200 + position // 10_000}555{position % 10_000:04d}"
 
 
@@ -94,7 +94,7 @@ _ACCEPTED = "SELECT sum(texts) FROM send_tally WHERE quarter > now() - interval 
 
 
 async def add_line(database_url: str, phone_number_id: str = LINES[0]) -> UUID:
-    """Create a line with a very high daily limit, unless it exists; return its id."""
+    """Create a line with a very high daily limit if it does not exist yet; return its id."""
     values = {"phone_number_id": phone_number_id, "timezone": timezone()}
     async with open_engine(database_url) as engine, engine.begin() as connection:
         line_id: UUID = (await connection.execute(_LINE, values)).scalar_one()
@@ -115,7 +115,7 @@ async def add_contacts(database_url: str, *, first: int, count: int) -> None:
 async def add_campaign(
     database_url: str, *, line_id: UUID, first: int, count: int, status: str = "paused"
 ) -> UUID:
-    """Add a campaign to existing contacts; all its recipients are pending and due."""
+    """Add a campaign to existing contacts, and return its id. All its recipients are due."""
     async with open_engine(database_url) as engine, engine.begin() as connection:
         campaign = {"line_id": line_id, "status": status, "count": count, "body": BODY}
         made = await connection.execute(CAMPAIGN, {**campaign, "zone_keys": list(ZONE_KEYS)})
@@ -132,7 +132,7 @@ async def add_campaign(
 
 
 async def start_campaign(database_url: str, count: int, *, first: int = 0) -> None:
-    """Add ``count`` contacts and a running campaign to them that is ready to send."""
+    """Add ``count`` contacts, and start a campaign to these contacts."""
     line_id = await add_line(database_url)
     await add_contacts(database_url, first=first, count=count)
     await add_campaign(database_url, line_id=line_id, first=first, count=count, status="running")
@@ -149,18 +149,18 @@ async def set_status(database_url: str, campaign_id: UUID, status: str) -> None:
 
 
 def count_accepted(database_url: str) -> int:
-    """Return the number of messages that the provider has accepted lately."""
+    """Return the number of messages that the provider has accepted in the last day."""
     return asyncio.run(_scalar(database_url, _ACCEPTED))
 
 
 async def clear(database_url: str) -> None:
-    """Empty the tables."""
+    """Empty all tables."""
     names = ", ".join(f'"{table}"' for table in metadata.tables)
     await execute(database_url, f"TRUNCATE {names} RESTART IDENTITY CASCADE", {})
 
 
 async def copy_database(database_url: str, name: str) -> str:
-    """Create a database as a copy of this one, instead of an earlier copy; return its URL."""
+    """Create a copy of this database in place of an earlier copy; return the URL of the copy."""
     here = make_url(database_url)
     maintenance = here.set(database="template1").render_as_string(hide_password=False)
     for statement in (
@@ -180,7 +180,7 @@ async def settle(database_url: str, tables: Sequence[str] = ()) -> None:
 async def execute(
     database_url: str, statement: str, values: dict[str, Any], *, alone: bool = False
 ) -> None:
-    """Run one statement; ``alone`` runs it outside of a transaction."""
+    """Run one statement. If ``alone`` is true, run it outside of a transaction."""
     level = "AUTOCOMMIT" if alone else "READ COMMITTED"
     async with open_engine(database_url) as engine, engine.connect() as connection:
         plain = await connection.execution_options(isolation_level=level)

@@ -1,4 +1,4 @@
-"""Read the figures that benchmarks of older commits print, as far as their lines are known."""
+"""Read the figures that benchmarks of older commits print, if the form of their lines is known."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from benchmarks.figures import Figure
 from benchmarks.table import Arguments
 
 ELSEWHERE = {"pages": ("contacts",)}
-"""Names of older modules that measured what a module measures now."""
+"""For the name of a module, the names of older modules that measured the same things."""
 
 _NUMBER = r"(?P<value>[\d,.]+)"
 _P95 = rf" +p95 +{_NUMBER} ms"
@@ -86,11 +86,11 @@ LINES: dict[str, dict[str, tuple[str, str]]] = {
         "known numbers: 500 upserts": (rf"^batch of 500 .* known numbers: +{_NUMBER} ms", "ms"),
     },
 }
-"""A pattern and a unit for each figure, by the name of the benchmark."""
+"""For each benchmark, a pattern and a unit for each figure."""
 
 
 def read_printed(benchmark: str, output: str, arguments: Arguments) -> list[Figure]:
-    """Return the figures in the output of a benchmark; empty if none of its lines is known."""
+    """Return the figures in the output of a benchmark; empty if the form of no line is known."""
     found: dict[str, Figure] = {}
     for name, (pattern, unit) in LINES.get(benchmark, {}).items():
         for figure in _matches(name, pattern, unit, output, arguments):

@@ -1,7 +1,8 @@
-"""Measure how soon the processes of the service answer after their start, and their memory at rest.
+"""Measure how soon the service's processes respond after their start, and their memory at rest.
 
-`crm-api up` starts on a data directory that an earlier start has filled. Beside it one more
-`crm-api serve` and one more `crm-api worker` start on its database. Memory is the resident memory.
+`crm-api up` starts with a data directory that an earlier start has filled. While it runs, one more
+`crm-api serve` and one more `crm-api worker` start with its database. The memory is the resident
+memory.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ BEATS = "SELECT count(*) FROM worker_heartbeat WHERE stopped_at IS NULL"
 
 
 def main(rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the seconds of each start, and the memory of each process."""
+    """Run the benchmark; yield the seconds of each start, and each process's memory at rest."""
     with tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with company(folder):
@@ -73,7 +74,7 @@ def _second(name: str, value: float, wanted: float) -> Figure:
 
 
 def _start(environment: dict[str, str], command: str, is_ready: Callable[[], bool]) -> float:
-    """Start a process, and end it when it is ready; return the seconds until then."""
+    """Start a process, and end it when it is ready; return the seconds until it was ready."""
     begun = time.perf_counter()
     with running(["-m", "crm_api.cli", command], environment) as child:
         while not is_ready():

@@ -1,6 +1,6 @@
 """The requests of a user of a large database: pages, searches, histories, and figures of campaigns.
 
-``pages.py`` measures them.
+``pages.py`` measures these requests.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ _LISTS = text("""
 """)
 
 Ask = Callable[[httpx.Client, int], httpx.Response]
-"""Sends the request with this number, and returns the response."""
+"""A function that sends the request with this number, and returns the response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ class Question:
     """A kind of request.
 
     Attributes:
-        wanted: Target of the p95 in milliseconds; None if there is no target.
-        share: Share of the calls of a round, because some requests are slow.
+        wanted: Target of the 95th percentile (p95) in milliseconds; None if there is no target.
+        share: Share of the usual number of calls in a round. Slow requests have a small share.
     """
 
     name: str
@@ -56,21 +56,21 @@ class Question:
 
 
 class Walk:
-    """Reads a list page by page from its begin, and begins again after the last page."""
+    """Reads a list page by page from its first page, and begins again after the last page."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._cursor: str | None = None
 
     def __call__(self, client: httpx.Client, _call: int) -> httpx.Response:
-        """Read the next page."""
+        """Read the next page of the list."""
         answer = client.get(self._path, params={"cursor": self._cursor} if self._cursor else {})
         self._cursor = answer.json().get("next_cursor")
         return answer
 
 
 def get(path: str, queries: Sequence[dict[str, Any]] = ({},), *, method: str = "GET") -> Ask:
-    """Send the same request with each of the queries in turn."""
+    """Return a function that sends the same request with each of the queries in turn."""
 
     def ask(client: httpx.Client, call: int) -> httpx.Response:
         return client.request(method, path, params=queries[call % len(queries)])
@@ -106,7 +106,7 @@ async def of_contacts(database_url: str) -> list[Question]:
 
 
 def after_import(list_id: str) -> list[Question]:
-    """Return the requests that are slow if nobody prepared the tables after a bulk load."""
+    """Return the requests that would be slow if the tables were not prepared after a bulk load."""
     return [
         Question(name="right after an import: search", ask=_search(SEARCHES), wanted=SEARCH_MS),
         Question(name="right after an import: contacts", ask=Walk("/v1/contacts")),
@@ -133,7 +133,7 @@ def of_campaigns(subject: Subject) -> Iterator[Question]:
 
 
 def of_drafts(client: httpx.Client, subject: Subject) -> Iterator[Question]:
-    """Create drafts of a campaign to a list; yield requests about them."""
+    """Create drafts of a campaign to a list; yield requests about these drafts."""
     for rule in ("send", "skip"):
         path = _draft(client, subject, previously_contacted=rule)
         name = f"who was texted: {rule}"
@@ -156,7 +156,7 @@ def _search(searches: Sequence[str]) -> Ask:
 
 
 def _pages(places: Sequence[Any]) -> Ask:
-    """Begin pages at random places, in three sort orders."""
+    """Return a request for pages that begin at random positions, in three sort orders."""
     queries = []
     for number, place in enumerate(places):
         sort = (ContactSort.NEWEST, ContactSort.CREATED, ContactSort.NAME)[number % 3]

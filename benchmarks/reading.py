@@ -1,10 +1,11 @@
 """Measure `GET /v1/contacts/{id}` through the whole application, and the cost of each layer.
 
-The floor is the same handler with the same query in a bare FastAPI application without API key,
-middleware or other routes. Then one layer after the other is added; the last one is the application
-of `serve`. Each variant is a separate uvicorn process. A client in this process sends requests to
-one of them at a time, over several connections. Rounds of all variants alternate and the medians
-count. The CPU time is that of the web process.
+The floor (least possible work) is the same handler with the same query in a bare FastAPI
+application without API key, middleware or other routes. Then one layer after the other is added.
+With the last layer, the application is the application of `crm-api serve`. Each of these
+applications runs in a separate uvicorn process. A client in this process sends requests to one
+application at a time, over several connections. Rounds of all applications alternate, and the
+medians of the rounds are the result. The CPU time is the time of the web process.
 
 `python -m benchmarks.reading [ROUNDS [CONNECTIONS]]`
 """
@@ -62,7 +63,7 @@ MIDDLEWARE = {
     "MethodsMiddleware": "+ HEAD, OPTIONS",
     "RequestMiddleware": "+ request id, security headers, log context: the whole",
 }
-"""The task of each middleware, the innermost first."""
+"""The task of each middleware. The innermost middleware comes first."""
 
 
 async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
@@ -74,13 +75,13 @@ async def bare_handler(contact_id: UUID, uow: Uow) -> ContactRead:
 
 
 def layer_names(settings: Settings) -> list[str]:
-    """Return the names of the layers; each layer also has the layers before it."""
+    """Return the names of the layers. Each layer includes the layers before it."""
     added = [getattr(one.cls, "__name__", "") for one in build_app(settings).user_middleware]
     return [BARE, WITH_KEY, ROUTES, *(MIDDLEWARE.get(name, name) for name in reversed(added))]
 
 
 def layer(settings: Settings, number: int) -> FastAPI:
-    """Return the application of the layer at an index of ``layer_names``."""
+    """Return the application that ends with a layer. ``number`` is the index in ``layer_names``."""
     if number <= 1:
         app = FastAPI()
         handler = contacts_router.get_contact if number else bare_handler
@@ -92,7 +93,7 @@ def layer(settings: Settings, number: int) -> FastAPI:
 
 
 class NoQueue:
-    """Queue that drops all jobs, because there is no worker."""
+    """A queue that drops all jobs, because there is no worker."""
 
     async def push(self, job: Job) -> None:
         """Drop the job."""
@@ -132,7 +133,9 @@ def main(
             "CRM_DATA_DIR": folder,
             "CRM_SECRET_KEY": SECRET_KEY,
             "CRM_BOOTSTRAP_API_KEY": KEY,
-            "CRM_RATE_LIMIT_PER_SECOND": "1000000",  # counts requests, never refuses one
+            # With this value, the service counts requests for the rate limit, but never refuses
+            # one.
+            "CRM_RATE_LIMIT_PER_SECOND": "1000000",
         }
         others = {name: value for name, value in os.environ.items() if name[:4] != "CRM_"}
         asked = {}
@@ -143,7 +146,8 @@ def main(
             process = stack.enter_context(listening(arguments, others | ours, port=port))
             asked[name] = (process, port)
         path = f"/v1/contacts/{contact_id}"
-        uvloop.run(_round(asked, path, connections, requests))  # a warm-up
+        # The first round is a warm-up and is not included.
+        uvloop.run(_round(asked, path, connections, requests))
         yield from medians(
             uvloop.run(_round(asked, path, connections, requests)) for _ in range(rounds)
         )
@@ -163,7 +167,7 @@ async def _add_contact(database_url: str) -> UUID:
 
 
 async def _serve(number: int, port: int) -> None:
-    """Run one of the applications, with the objects that the lifespan of `serve` opens."""
+    """Run one application, with the objects that the lifespan of `crm-api serve` opens."""
     logs.configure("json", "WARNING", process="serve")
     settings = Settings.from_env(os.environ)
     app = layer(settings, number)

@@ -1,10 +1,11 @@
 """Measure the reconciliation of 100,000 messages in 7,000 conversations.
 
-It runs twice: first nothing is stored, then nothing is missing. The floor is the same client that
-reads the same pages in the same order, without comparing or storing. The subject is the worker's
-job without a rate limit. Both run in their own process, with a sandbox in a third process and
-PostgreSQL with fsync on. Time in the database is the time from sending each statement to its
-result, plus the time of each commit.
+The reconciliation runs twice: first no message is stored, then no message is missing. The floor
+(least possible work) is the same client that reads the same pages in the same order, without
+comparing or storing. The measured work is the worker's job without a rate limit. The floor and the
+job run in their own processes, with a sandbox in a third process and PostgreSQL with fsync on. The
+time in the database is the time from sending each statement to its result, plus the time of each
+commit.
 """
 
 import asyncio
@@ -57,7 +58,7 @@ WORDS = ("Yes, please call me tomorrow.", "Who is this?", "Thanks!", "How much i
 
 
 def main(texts: int = TEXTS, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the speed and memory of both runs."""
+    """Run the benchmark; yield the speed and memory of both reconciliation runs."""
     yield from medians(_round(texts) for _ in range(rounds))
 
 
@@ -97,7 +98,7 @@ def _round(texts: int) -> Iterator[Figure]:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The measurements of a run."""
+    """The measurements of a reconciliation run, or of the floor."""
 
     items: int
     created: int
@@ -125,7 +126,7 @@ def _run(environment: dict[str, str], mode: str) -> Figures:
 
 @contextmanager
 def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
-    """Run a sandbox with the messages; yield the settings of a process that uses it."""
+    """Run a sandbox with ``texts`` messages; yield the settings of a process that uses it."""
     port = free_port()
     environment = on.environment() | {"CRM_OPENPHONE_BASE_URL": f"http://127.0.0.1:{port}"}
     arguments = ["-m", "benchmarks.reconciliation", "sandbox", str(port), str(texts)]
@@ -134,7 +135,7 @@ def _sandbox(on: Stage, texts: int) -> Iterator[dict[str, str]]:
         yield environment
 
 
-# The process of the sandbox
+# The functions below run in the process of the sandbox.
 
 
 def serve(port: int, texts: int) -> None:
@@ -174,11 +175,11 @@ def _fill(workspace: Workspace, texts: int) -> None:
         )
 
 
-# The measured processes
+# The code below runs in the measured processes.
 
 
 class Meter:
-    """Samples the memory of this process from a thread, and adds up the time in the database."""
+    """Measures the memory of this process in a thread, and adds up the time in the database."""
 
     def __init__(self) -> None:
         self.in_database = 0.0
@@ -187,7 +188,7 @@ class Meter:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Sample the memory until the block ends."""
+        """Measure the memory repeatedly until the block ends."""
         thread = threading.Thread(target=self._look)
         thread.start()
         try:
@@ -204,7 +205,7 @@ class Meter:
 
 
 class MeteredUnitOfWork(UnitOfWork):
-    """Unit of work that reports the duration of its commit to a meter."""
+    """A unit of work that reports the duration of its commit to a meter."""
 
     meter: Meter
 
@@ -214,7 +215,7 @@ class MeteredUnitOfWork(UnitOfWork):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the transaction and record the duration."""
+        """End the transaction and record how long this takes."""
         begun = time.perf_counter()
         await super().__aexit__(exc_type, exc, traceback)
         self.meter.in_database += time.perf_counter() - begun
@@ -236,7 +237,7 @@ def _watch(engine: AsyncEngine, meter: Meter) -> None:
 
 
 async def run_subject() -> dict[str, Any]:
-    """Request a reconciliation run and let the worker's job finish it."""
+    """Request a reconciliation run, run it with the worker's job, and return the measurements."""
     meter = MeteredUnitOfWork.meter = Meter()
     async with AsyncExitStack() as stack:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
@@ -275,7 +276,7 @@ def _beginning() -> datetime:
 
 
 async def run_floor() -> dict[str, Any]:
-    """Read every page that the job reads, and do nothing else."""
+    """Read every page that the job reads, and do nothing else; return the measurements."""
     meter = Meter()
     provider = open_provider(Settings.from_env(os.environ))
     with meter.running():

@@ -1,4 +1,4 @@
-"""The history of runs, one line of JSON each, to detect regressions."""
+"""The file with the history of runs, which shows regressions. Each run is one line of JSON."""
 
 import json
 import os
@@ -12,7 +12,8 @@ from benchmarks.figures import Figure
 from benchmarks.table import Scale
 
 WORSE = 0.1
-"""A figure that is worse by this share is marked; runs differ by some percent anyway."""
+"""A figure is marked if it is worse by more than this share. Small differences between runs are
+normal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Earlier:
 
 
 def this_machine() -> str:
-    """Return what identifies this machine: its name, the number of cores, and the processor."""
+    """Return a text that identifies this machine: its name, number of cores, and processor."""
     lines = Path("/proc/cpuinfo")
     models = [
         line.partition(":")[2].strip()
@@ -38,7 +39,7 @@ def this_machine() -> str:
 def add_run(
     path: Path, *, scale: Scale, commit: str, figures: Mapping[str, Sequence[Figure]]
 ) -> None:
-    """Add a run; ``figures`` are by the name of the benchmark."""
+    """Add a run to the history. ``figures`` has the figures by the name of the benchmark."""
     row = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
@@ -55,7 +56,7 @@ def last_figures(path: Path, *, scale: Scale) -> dict[tuple[str, str], Earlier]:
     """Return the last value of each figure at this scale on this machine.
 
     Returns:
-        The values by the names of the benchmark and of the figure.
+        The values; a key has the name of the benchmark and the name of the figure.
     """
     found: dict[tuple[str, str], Earlier] = {}
     if not path.exists():

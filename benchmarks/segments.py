@@ -1,8 +1,8 @@
 """Measure segments over a million contacts: how long a count, a sample and a page take.
 
-The floor is to count all contacts in the same database, in the same run. Each measurement calls the
-service as a request does, but without HTTP. It is the median of several runs with the rows in
-memory. Rounds of all of them alternate.
+The floor (least possible work) is to count all contacts in the same database, in the same run. Each
+measurement calls the code of the service as a request does, but without HTTP. The result is the
+median of several rounds with the rows in memory. The rounds of all measurements alternate.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ Work = Callable[[], Awaitable[Any]]
 
 
 class NoQueue:
-    """Queue that refuses jobs, because this benchmark requests none."""
+    """A queue that raises an error, because this benchmark requests no jobs."""
 
     async def push(self, job: Job) -> None:
-        """Raise an error."""
+        """Raise an error, because no job is expected."""
         raise NotImplementedError(job.name)
 
     async def ping(self) -> bool:
@@ -50,7 +50,10 @@ def main(people_count: int = PEOPLE, rounds: int = ROUNDS) -> Iterator[Figure]:
 
 
 def filters(campaign_id: str) -> dict[str, Filter]:
-    """Return filters of three conditions each, one of them on activity, by a description."""
+    """Return filters by their description.
+
+    Each has three conditions, one of them about activity.
+    """
     state = {"field": "state", "op": "in", "value": ["MA", "TX", "FL", "CA"]}
     year = {"field": "attributes.year_built", "op": "lt", "value": 1970}
     tag = {"field": "tags", "op": "contains", "value": "hot"}
@@ -100,7 +103,8 @@ async def _measure(url: str, rounds: int) -> list[Figure]:
         for name, filter_ in filters(campaign_id).items():
             asked |= await _works(new_uow, name, filter_)
         taken: dict[str, list[float]] = {name: [] for name in asked}
-        for _ in range(rounds + 1):  # the first round is a warm-up
+        # The first round is a warm-up and is not included.
+        for _ in range(rounds + 1):
             for name, work in asked.items():
                 begun = time.perf_counter()
                 await work()
@@ -129,7 +133,7 @@ async def _measure(url: str, rounds: int) -> list[Figure]:
 
 
 async def _works(new_uow: Callable[[], UnitOfWork], name: str, filter_: Filter) -> dict[str, Work]:
-    """Return the count, the sample and the first page of one filter."""
+    """Return functions that get the count, the sample and the first page of one filter."""
 
     async def preview(*, limit: int, with_count: bool) -> None:
         async with new_uow() as uow:

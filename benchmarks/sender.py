@@ -1,7 +1,8 @@
 """The processes that benchmarks measure: a worker that sends, the bare client, the sandbox.
 
-``python -m benchmarks.sender worker [RUNS]``, ``… floor COUNT``, ``… sandbox PORT``. A sender warms
-up, prints ``ready``, waits for a line on its input, works, and prints its measurements as JSON.
+The commands are ``python -m benchmarks.sender worker [RUNS]``, ``python -m benchmarks.sender floor
+COUNT`` and ``python -m benchmarks.sender sandbox PORT``. A sender warms up, prints ``ready``, waits
+for a line on its input, works, and prints its measurements as JSON.
 """
 
 import asyncio
@@ -42,13 +43,13 @@ SOON_SECONDS = 1.0
 
 
 class Nudges:
-    """Queue of a single worker; it stores whether the worker's own job must run again."""
+    """The job queue of a single worker. It stores whether the worker's own job must run again."""
 
     def __init__(self) -> None:
         self.is_asked = False
 
     async def push(self, job: Job) -> None:
-        """Store that the job must run again, if the nudge has no delay."""
+        """Store that the job must run again, if the job has no delay."""
         is_own = job.name in {JobName.PROCESS_CAMPAIGN_QUEUE, JobName.PROCESS_WEBHOOK_BACKLOG}
         if is_own and job.delay_seconds < SOON_SECONDS:
             self.is_asked = True
@@ -74,8 +75,8 @@ async def measured(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
 async def run_floor(count: int) -> None:
     """Post the campaign's messages with httpx over aiohttp, and nothing else.
 
-    This client does not share code with the worker's, so that a faster client of the worker shows
-    as a better ratio.
+    This client shares no code with the client of the worker. So if the worker's client becomes
+    faster, the ratio of the two speeds improves.
     """
     settings = Settings.from_env(os.environ)
 
@@ -135,7 +136,7 @@ async def open_deps(settings: Settings, stack: AsyncExitStack) -> tuple[Deps, As
 
 
 async def run_worker(runs: int | None) -> None:
-    """Run the worker's job until no message waits, or ``runs`` times."""
+    """Run the worker's job ``runs`` times, or until no message waits."""
     async with AsyncExitStack() as stack:
         deps, engine = await open_deps(Settings.from_env(os.environ), stack)
         counter = StatementCounter(engine)
@@ -155,7 +156,7 @@ async def run_worker(runs: int | None) -> None:
 
 
 def serve_sandbox(port: int) -> None:
-    """Run a sandbox without a rate limit, whose people do nothing."""
+    """Run a sandbox without a rate limit. Its people do nothing after a message."""
     config = SandboxConfig(people="silent", rate_per_second=None)
     uvicorn.Server(server_config(create_sandbox(config), port=port)).run()
 

@@ -1,4 +1,4 @@
-"""A real `crm-api serve` of a large database, and the cost of its requests."""
+"""A real `crm-api serve` with a large database, and the measurement of its requests."""
 
 import time
 from contextlib import ExitStack
@@ -21,7 +21,7 @@ class Server:
     database_url: str
 
     def time(self, question: Question, calls: int) -> tuple[list[float], float, float]:
-        """Send a request repeatedly; the first response is not counted.
+        """Send a request repeatedly; the first response is not included in the measurements.
 
         Returns:
             The milliseconds of each response, and the CPU milliseconds of a request in the web
@@ -43,7 +43,7 @@ class Server:
 
 
 def environment_of_web(on: Stage, database_url: str, port: int) -> dict[str, str]:
-    """Return the environment of a web process or worker of this database."""
+    """Return the environment variables of a web process or worker with this database."""
     return on.environment() | {
         "CRM_DATABASE_URL": database_url,
         "CRM_PORT": str(port),

@@ -1,7 +1,7 @@
 """The environment of the send benchmarks: PostgreSQL, the sandbox, senders, and CPU meters.
 
-Each part runs in its own process. CPU time is user plus system time of that process. All processes
-of PostgreSQL count together, including those that have ended.
+Each part runs in its own process. The CPU time of a process is its user time plus its system time.
+The CPU time of PostgreSQL is the sum of all its processes, including those that have ended.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The measurements of one run of senders, all of them together; CPU in seconds."""
+    """The measurements of one run of all senders together. The CPU times are in seconds."""
 
     messages: int
     wall: float
@@ -59,7 +59,10 @@ class Figures:
 
     @property
     def cpu(self) -> float:
-        """Return the CPU milliseconds per message of sender and database, without the sandbox."""
+        """Return the CPU milliseconds of sender and database per message.
+
+        The CPU time of the sandbox is not included.
+        """
         return self.ms(self.sender_cpu + self.postgres_cpu)
 
     def ms(self, seconds: float) -> float:
@@ -82,13 +85,14 @@ async def _find_postmaster(database_url: str) -> psutil.Process:
 
 @lru_cache
 def _postmaster(database_url: str) -> psutil.Process:
-    """Return the parent of all processes of the server."""
-    with ThreadPoolExecutor() as beside:  # there may be a running loop in this thread
+    """Return the parent of all processes of the PostgreSQL server."""
+    # This thread may already have a running event loop.
+    with ThreadPoolExecutor() as beside:
         return beside.submit(asyncio.run, _find_postmaster(database_url)).result()
 
 
 def postgres_cpu(database_url: str) -> float:
-    """Return the CPU seconds of all processes of the server, also of those that have ended."""
+    """Return the CPU seconds of all PostgreSQL processes, including those that have ended."""
     postmaster = _postmaster(database_url)
     ended = _ended(postmaster)
     while True:
@@ -98,7 +102,8 @@ def postgres_cpu(database_url: str) -> float:
                 times = process.cpu_times()
                 total += times.user + times.system
         before, ended = ended, _ended(postmaster)
-        if before == ended:  # otherwise a process has ended meanwhile, and is missing in the sum
+        # Otherwise, a process has ended meanwhile, and its CPU time is missing from the sum.
+        if before == ended:
             return total + ended
 
 
@@ -154,7 +159,7 @@ class Child:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """The running servers; the tables are empty at first."""
+    """The running servers of a benchmark. The tables are empty at first."""
 
     folder: Path
     database_url: str
@@ -183,7 +188,10 @@ class Stage:
 
     @contextmanager
     def senders(self, *arguments: str, count: int = 1) -> Iterator[list[Child]]:
-        """Run ``count`` senders until the block ends, each with a sandbox; yield them warmed up."""
+        """Run ``count`` senders, each with its own sandbox, until the block ends.
+
+        The senders are yielded after their warm-up.
+        """
         children: list[Child] = []
         try:
             for place in range(count):
@@ -196,12 +204,12 @@ class Stage:
                 child.close()
 
     def measure(self, children: Sequence[Child], *, messages: int | None = None) -> Figures:
-        """Let senders that are ready do their work, and return the measurements.
+        """Start the work of senders that are ready, and return the measurements.
 
         Args:
-            children: The senders; they begin at the same time.
-            messages: The number of messages that they send together; None reads it from the
-                database.
+            children: The senders. They begin at the same time.
+            messages: The number of messages that they send together. If it is None, the number is
+                read from the database.
         """
         before = 0 if messages else count_accepted(self.database_url)
         postgres, sandbox = self.postgres_cpu(), self.sandbox_cpu()
@@ -225,7 +233,7 @@ class Stage:
 
 @contextmanager
 def stage(*, sandboxes: int = 1, redis: bool = False) -> Iterator[Stage]:
-    """Run the servers until the block ends; nothing of them is kept."""
+    """Run the servers until the block ends, and then delete their data."""
     with ExitStack() as stack:
         name = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="crm-bench-", ignore_cleanup_errors=True)

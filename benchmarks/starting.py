@@ -1,12 +1,13 @@
 """Measure the start of a campaign to 1,000,000 people: writing its audience, and a cancellation.
 
-The database has years of history (``benchmarks.million``). A separate worker process runs the two
-jobs' functions: the first chunk together with the queue, the others in ``write_audiences``. The
-audience is written once without rules, and once with all rules: contacts with an earlier message
-and landlines are skipped, and a list and a campaign are excluded. The floor, in the same run, is
-one INSERT … SELECT of the same rows into a table with the same indexes.
+The database has years of history (``benchmarks.million``). A separate worker process calls the
+functions of two jobs. The first function stores the first chunk of recipients, as the job that
+sends campaigns does. The job ``write_audiences`` stores the other chunks. The audience is written
+once without rules, and once with all rules: contacts with an earlier message and landlines are
+skipped, and a list and a campaign are excluded. The floor (least possible work) is one INSERT …
+SELECT of the same rows into a table with the same indexes, measured in the same run.
 
-``python -m benchmarks.starting write`` is the worker.
+``python -m benchmarks.starting write`` runs the worker.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ from crm_api.workers.deps import Deps
 
 ROUNDS = 3
 TARGET_PER_SECOND = 100_000
-"""A campaign for a million people starts within ten seconds."""
+"""With this speed, a campaign for a million people starts within ten seconds."""
 MOST_MB = 150
 FEW = 5
 """Number of chunks at the beginning and at the end whose median is printed."""
@@ -89,7 +90,8 @@ _CAMPAIGN = text("""
     )
     SELECT id FROM made
 """)
-# The smallest of many lists, and a campaign whose recipients are stored.
+# These are excluded from the audience: a list with an eighth of all contacts, and a campaign whose
+# recipients are stored.
 _LEFT_OUT = text("""
     SELECT (SELECT id FROM contact_list WHERE name = 'List 3') AS list_id,
            (SELECT campaign_id FROM campaign_membership LIMIT 1) AS campaign_id
@@ -124,7 +126,7 @@ class Written:
 
 
 class Nudges:
-    """Queue that stores the names of the jobs to run."""
+    """A job queue that only stores the names of the requested jobs."""
 
     def __init__(self) -> None:
         self.names: set[JobName] = set()
@@ -175,7 +177,7 @@ async def _strict(url: str, list_id: UUID) -> dict[str, Any]:
 def _start(
     url: str, audience: dict[str, Any], people: int, *, rule: str, name: str
 ) -> Iterator[Figure]:
-    """Start a campaign and write its audience; measure from the request to the last chunk."""
+    """Start a campaign and write its audience. Measure from the request to the last chunk."""
     campaign_id, requested = asyncio.run(_request(url, audience, rule=rule))
     written = _worker(url)
     seconds = requested + written.wall
@@ -205,7 +207,7 @@ def _start(
 
 
 async def _request(url: str, audience: dict[str, Any], *, rule: str) -> tuple[UUID, float]:
-    """Store a draft and start it as the API does; return its id and the seconds."""
+    """Store a draft, and start it as the API does; return its id and the seconds of the start."""
     async with open_engine(url) as engine:
         async with engine.begin() as connection:
             values = {"audience": json.dumps(audience), "rule": rule, "body": population.BODY}
@@ -217,7 +219,7 @@ async def _request(url: str, audience: dict[str, Any], *, rule: str) -> tuple[UU
 
 
 def _worker(url: str) -> Written:
-    """Let a separate worker process write the waiting audience; return its measurements."""
+    """Start a separate worker process that writes the waiting audience; return its measurements."""
     command = [sys.executable, "-m", "benchmarks.starting", "write"]
     done = subprocess.run(command, env=_environment(url), stdout=subprocess.PIPE, check=True)  # noqa: S603 - our own
     return Written(**json.loads(done.stdout))
@@ -228,7 +230,7 @@ def _environment(url: str) -> dict[str, str]:
 
 
 async def _floor(url: str, campaign_id: UUID) -> float:
-    """Insert the recipients into a table like theirs by one statement; return the seconds."""
+    """Insert the recipients into a table like their own with one statement; return the seconds."""
     async with open_engine(url) as engine, engine.connect() as connection:
         plain = await connection.execution_options(isolation_level="AUTOCOMMIT")
         for statement in _FLOOR.split(";")[:-1]:
@@ -303,7 +305,8 @@ async def write() -> None:
 
     async with AsyncExitStack() as stack:
         deps = await _deps(os.environ, stack)
-        async with deps.new_uow() as uow:  # connect before the measurement, as a worker does
+        # Connect to the database before the measurement, because a worker is already connected.
+        async with deps.new_uow() as uow:
             await list_unstored_audiences(uow)
         failpoints.set_hook(note)
         chunks.append(time.perf_counter())
@@ -326,7 +329,7 @@ async def _deps(env: Mapping[str, str], stack: AsyncExitStack) -> Deps:
 
 
 async def _write_all(deps: Deps) -> None:
-    """Run the two jobs in the order in which their nudges request them."""
+    """Run the two jobs, in the order in which nudges (requests to run a job) ask for them."""
     nudges = cast("Nudges", deps.queue)
     await store_first_chunks(deps)
     while JobName.WRITE_AUDIENCES in nudges.names:

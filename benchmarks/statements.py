@@ -1,4 +1,4 @@
-"""Count the SQL statements that an engine sends, by their names in the code."""
+"""Count the SQL statements that an engine sends, by the names that they have in the code."""
 
 import sys
 from collections import Counter
@@ -11,7 +11,10 @@ PACKAGE = "crm_api.domain."
 
 
 class StatementCounter:
-    """Counts statements from its creation on; one without a name counts by its first words."""
+    """Counts SQL statements from its creation on.
+
+    A statement without a name in the code is counted by its first two words.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.counts: Counter[str] = Counter()
@@ -34,7 +37,7 @@ class StatementCounter:
 
 
 def _names_of_built(engine: AsyncEngine) -> dict[str, str]:
-    """Return the names of the statements that modules define at import, by their SQL text."""
+    """For the SQL text of each statement that a module defines at import, return its name."""
     names: dict[str, str] = {}
     for module_name, module in list(sys.modules.items()):
         if not module_name.startswith(PACKAGE):

@@ -1,4 +1,4 @@
-"""Create a large running campaign among small ones, for requests about them."""
+"""Create a large running campaign and small ones, about which a benchmark sends requests."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +14,9 @@ from crm_api.platform.database import open_engine
 
 SMALL = 1_000
 TEXTED = 10
-"""One recipient in this number has got the message, today."""
+"""One in this number of recipients has got the message, today."""
 RIVALS = 5
-"""Number of small campaigns on the same line."""
+"""Number of small campaigns that use the same line."""
 LINE_LIMIT, CAMPAIGN_LIMIT = 10_000, 5_000
 SHOWN = 200
 
@@ -53,7 +53,7 @@ _OPENED = (
     """,
 )
 _LIST = "SELECT id FROM contact_list WHERE name = 'List 3'"
-"""An eighth of all contacts are on it."""
+"""This list has an eighth of all contacts."""
 _WAITING = """
     SELECT contact_id FROM campaign_membership
     WHERE campaign_id = :campaign AND status = 'pending' ORDER BY random() LIMIT :count
@@ -62,7 +62,7 @@ _WAITING = """
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The campaigns, list and recipients that the requests name."""
+    """The campaigns, list and recipients that the requests are about."""
 
     line_id: UUID
     large: UUID

@@ -1,4 +1,4 @@
-"""The benchmarks in their order, and the size of each at each scale."""
+"""All benchmarks in the order in which they run, and the size of each at each scale."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,9 +11,9 @@ class Scale(StrEnum):
     """The size of the benchmarks.
 
     Attributes:
-        TINY: A few seconds in all; the figures mean nothing. The test suite runs it.
-        SMALL: The daily benchmarks; below ten minutes on two cores.
-        FULL: All benchmarks, with a million contacts and five million messages; hours.
+        TINY: A few seconds in all; the figures mean nothing. The tests run this size.
+        SMALL: The daily benchmarks; they take less than ten minutes on two cores.
+        FULL: All benchmarks, with a million contacts and five million messages; they take hours.
     """
 
     TINY = "tiny"
@@ -26,7 +26,7 @@ class Benchmark:
     """A module of `benchmarks`, and the arguments of its ``main`` at each scale.
 
     Attributes:
-        is_daily: Whether it runs at the small scale without being asked for by name.
+        is_daily: True if it runs at the small scale even if it is not chosen by its name.
         full: The arguments that differ from the defaults.
     """
 
@@ -36,7 +36,7 @@ class Benchmark:
     is_daily: bool = False
 
     def arguments(self, scale: Scale) -> Arguments:
-        """Return the arguments of ``main`` at a scale."""
+        """Return the arguments of ``main`` at this scale."""
         arguments: Arguments = getattr(self, scale.value)
         return arguments
 
@@ -124,11 +124,13 @@ BENCHMARKS = {
         tiny={"people_count": 2_000, "rounds": 1}, small={"people_count": 30_000, "rounds": 3}
     ),
 }
-"""Benchmarks by the name of their module; the daily ones first."""
+"""The benchmarks by the names of their modules. The daily benchmarks come first."""
 
 
 def chosen(scale: Scale, names: list[str]) -> list[str]:
-    """Return the names to run; no names mean all of the scale.
+    """Return the names of the benchmarks to run.
+
+    If no names are given, these are all benchmarks of the scale.
 
     Raises:
         SystemExit: A name is unknown.

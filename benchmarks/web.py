@@ -1,4 +1,4 @@
-"""Start, await and stop web processes of benchmarks."""
+"""Start and stop the web processes of benchmarks, and wait until they listen."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ class Child:
     log: IO[bytes]
 
     def end_of_log(self) -> str:
-        """Return the last lines."""
+        """Return the last lines of the log."""
         self.log.seek(0)
         return self.log.read()[-2000:].decode(errors="replace")
 
@@ -47,7 +47,8 @@ def free_port() -> int:
 def running(arguments: list[str], environment: dict[str, str]) -> Iterator[Child]:
     """Run Python with these arguments during a block.
 
-    Its log goes to a file, as in production, so that it never waits for a reader of its output.
+    The log of the process goes to a file, as in production, so that the process never waits for a
+    reader of its output.
     """
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - ours
@@ -67,7 +68,7 @@ def running(arguments: list[str], environment: dict[str, str]) -> Iterator[Child
 def listening(
     arguments: list[str], environment: dict[str, str], *, port: int
 ) -> Iterator[psutil.Process]:
-    """Run Python with these arguments during a block, which begins when the port listens.
+    """Run Python with these arguments during a block. The block begins when the port listens.
 
     Raises:
         SystemExit: The process ends or does not listen; the message has the end of its log.
@@ -78,7 +79,10 @@ def listening(
 
 
 def environment_of(database_url: str, folder: Path, **settings: str) -> dict[str, str]:
-    """Return the environment variables of a process of the service; ``settings`` adds to them."""
+    """Return the environment variables of a process of the service.
+
+    ``settings`` has additional variables.
+    """
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("CRM_")},
         "CRM_DATABASE_URL": database_url,

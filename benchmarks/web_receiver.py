@@ -1,6 +1,7 @@
-"""A process that answers every POST with 204 and does nothing else: the floor of an endpoint.
+"""A webhook endpoint that responds to every POST with 204, and does nothing else.
 
-``python -m benchmarks.web_receiver PORT``. Connections stay open, as with a real server.
+It is the floor (least possible work) of an endpoint. Run it with ``python -m
+benchmarks.web_receiver PORT``. Connections stay open, as with a real server.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ END_OF_HEAD = b"\r\n\r\n"
 
 
 class Receiver(asyncio.Protocol):
-    """Finds the end of each request by its ``content-length``."""
+    """Responds to requests. The header ``content-length`` says where a request ends."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Store the transport of the new connection."""
@@ -22,7 +23,7 @@ class Receiver(asyncio.Protocol):
         self._waiting = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each complete request."""
+        """Respond to each complete request."""
         self._waiting += data
         while (end := self._waiting.find(END_OF_HEAD)) >= 0:
             head = self._waiting[:end].lower()

@@ -1,7 +1,8 @@
-"""Post signed webhooks over many connections, as fast as they are answered.
+"""Post signed webhooks over many connections, as fast as the responses arrive.
 
-This is a separate process, so that the load takes no CPU time of the measured process.
-``python -m benchmarks.webhook_load PORT PATH SECONDS NAME CONNECTIONS`` prints one round as JSON.
+This is a separate process, so that the load takes no CPU time of the measured process. ``python -m
+benchmarks.webhook_load PORT PATH SECONDS NAME CONNECTIONS`` prints the measurements of one round as
+JSON.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from crm_api.domain.provider.openphone.signature import sign_legacy
 
 CONNECTIONS = 16
 MOST_REQUESTS_PER_SECOND = 15_000
-"""Requests per second that are signed before the round; a round that needs more ends early."""
+"""Number of requests that are signed before a round, for each of its seconds. A round that needs
+more requests ends early."""
 SIGNING_KEY = "YSBiZW5jaG1hcmsncyBzaWduaW5nIGtleQ=="
 
 
@@ -36,7 +38,7 @@ class Round:
 
 
 class Caller(asyncio.Protocol):
-    """One connection that posts requests one after the other, each after the previous response."""
+    """One connection that posts requests. It posts each request after the previous response."""
 
     def __init__(self, requests: Iterator[bytes], until: float, ended: asyncio.Event) -> None:
         self.latencies: list[float] = []
@@ -53,7 +55,7 @@ class Caller(asyncio.Protocol):
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Read a response, whose head and body may arrive separately; a body is a JSON object."""
+        """Read a response. Its head and body may arrive separately; the body is a JSON object."""
         self._answer += data
         if not self._answer.startswith(b"HTTP/1.1 200"):
             self.refusal = self._answer.decode(errors="replace")
@@ -73,12 +75,12 @@ class Caller(asyncio.Protocol):
         self._transport.write(request)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's name
-        """End this connection's work, also if the server has closed the connection."""
+        """End the work of this connection, even if the server has closed it."""
         self._ended.set()
 
 
 async def load(port: int, path: str, seconds: float, name: str, connections: int) -> Round:
-    """Post signed events for ``seconds``, and return how fast they were answered."""
+    """Post signed events for ``seconds``, and return how fast the responses arrived."""
     requests = iter(_signed_requests(path, name, count=int(MOST_REQUESTS_PER_SECOND * seconds)))
     gc.freeze()
     gc.disable()

@@ -1,8 +1,9 @@
-"""Measure webhooks out: 10,000 events to three endpoints, compared with bare posts.
+"""Measure outgoing webhooks: 10,000 events to three endpoints, compared with bare posts.
 
-The receiver is a separate process that answers 204 at once. The floor posts the same messages,
-created before, over the same number of connections and without a database, which is the limit of
-aiohttp here. This process, the receiver and PostgreSQL with fsync on share the machine.
+The receiver is a separate process that responds with 204 at once. The bare posts are the floor
+(least possible work): one prepared message is posted again and again, over the same number of
+connections and without a database. Their speed is the limit of aiohttp here. This process, the
+receiver and PostgreSQL with fsync on share the machine.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ SIGNATURE = {
     "webhook-timestamp": "1795668950",
     "webhook-signature": "v1,r+92Ua3uxAt5z5nS/1NVfql4wLEcr66hcBgAsNLI6E4=",
 }
-# Delivery reports of a campaign; a hundred of them are written in one transaction.
+# The events are delivery reports of a campaign. One hundred of them are written in one transaction.
 HAPPEN = text("""
     INSERT INTO event (type, subject_id, data)
     SELECT 'message.status', uuidv7(),
@@ -62,7 +63,7 @@ LEFT = text("SELECT count(*) FROM webhook_delivery WHERE status <> 'delivered'")
 
 
 def main(events: int = EVENTS, rounds: int = ROUNDS) -> Iterator[Figure]:
-    """Run the benchmark; yield the speed of handing out and of delivering."""
+    """Run the benchmark; yield how fast events become deliveries, and how fast these arrive."""
     port = free_port()
     with (
         stage(sandboxes=0) as on,
@@ -82,7 +83,8 @@ async def _measure(on: Stage, port: int, events: int, rounds: int) -> list[Figur
         for address in addresses:
             await _make(new_uow, address)
         await _happen(new_uow, 100)
-        await _deliver(new_uow)  # warm-up
+        # This delivery is a warm-up and is not measured.
+        await _deliver(new_uow)
         lifetimes.tune_garbage_collection()
         return list(medians([await _round(on, new_uow, addresses, events) for _ in range(rounds)]))
 
@@ -153,7 +155,7 @@ async def _deliver(new_uow: UnitOfWorkFactory) -> None:
 
 
 async def _floor(addresses: Sequence[str], count: int) -> float:
-    """Post the same number of messages at once as the delivery lanes do; return the seconds."""
+    """Post ``count`` messages, over as many connections as the service uses; return the seconds."""
     left = iter(range(count))
 
     async def post_on(session: aiohttp.ClientSession, address: str) -> None:

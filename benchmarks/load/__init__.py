@@ -1,1 +1,1 @@
-"""`make load`: a day of a busy company in a few minutes, through the API and the real processes."""
+"""`make load`: simulate a busy day of a company in a few minutes, with the real processes."""

@@ -1,4 +1,4 @@
-"""`make load`: print throughput, latencies, errors, lag and memory; exit with 1 after an error."""
+"""`make load`: simulate a busy day; print its measurements, and exit with 1 after an error."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- the run -->\n", "<!-- end of the run -->\n"
 
 
 def main() -> int:
-    """Run one day, print its tables, and return the exit status."""
+    """Run one simulated day, print its tables, and return the exit status."""
     reader = argparse.ArgumentParser(prog="make load", description=__doc__)
     reader.add_argument(
         "--people", type=int, default=Size.people, help="recipients of each campaign"
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 async def live(here: Company, size: Size, *, seed: int) -> tuple[Course, Outcome]:
-    """Run one day and print its progress; return its measurements and its final counts."""
+    """Run one simulated day and print its progress; return its measurements and final counts."""
     day = Day(here, size, seed=seed)
     reporting = asyncio.create_task(_report_progress(day))
     try:

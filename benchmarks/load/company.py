@@ -1,4 +1,4 @@
-"""Run the company's service (`crm-api up`), and sample the CPU and memory of its processes."""
+"""Run the company's service (`crm-api up`), and measure the CPU and memory of its processes."""
 
 import asyncio
 import os
@@ -22,18 +22,20 @@ from benchmarks.web import free_port
 from crm_api.platform.data_dir import running_settings
 
 LIFTED = 1_000_000
-"""Rate limit in messages per second; with the provider's rate, the run would take a whole day."""
+"""Rate limit in messages per second, which in practice is no limit. With the provider's rate, the
+run would take a whole day."""
 START_SECONDS = 300.0
 LOOK_SECONDS = 2.0
 MEGABYTE = 1024 * 1024
 OURS = ("serve", "worker")
-"""Processes whose memory must not grow; the sandbox stores all messages, the database the data."""
+"""Processes whose memory must not grow. The memory of the other processes may grow, because the
+sandbox stores all messages, and the database stores the data."""
 OTHERS = ("sandbox", "postgres", "redis")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One sample: megabytes of memory, and CPU seconds so far, by the name of the process."""
+    """One measurement: for each process name, megabytes of memory, and CPU seconds so far."""
 
     at: float
     megabytes: dict[str, float]
@@ -42,7 +44,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Company:
-    """A running service on loopback, with its sandbox."""
+    """A running service on the loopback address, with its sandbox."""
 
     url: str
     sandbox_url: str
@@ -53,13 +55,13 @@ class Company:
     looks: list[Look] = field(default_factory=list)
 
     def look(self) -> Look:
-        """Return a sample of all processes."""
+        """Return a measurement of all processes."""
         megabytes: dict[str, float] = defaultdict(float)
         cpu: dict[str, float] = defaultdict(float)
         for child in self.process.children(recursive=True):
             with suppress(psutil.Error):
                 name = _name(child)
-                # Memory that PostgreSQL's processes share is counted only once.
+                # With ``pss``, memory that PostgreSQL's processes share is counted only once.
                 held = child.memory_full_info().pss
                 times = child.cpu_times()
                 megabytes[name] += held / MEGABYTE
@@ -68,7 +70,10 @@ class Company:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Take samples at begin and end of a block, and every two seconds, from a thread."""
+        """Measure all processes when the block begins and ends, and every two seconds.
+
+        A thread makes the measurements.
+        """
         is_over = threading.Event()
 
         def watch() -> None:
@@ -101,7 +106,7 @@ def _name(child: psutil.Process) -> str:
 
 @contextmanager
 def company(folder: Path) -> Iterator[Company]:
-    """Run `crm-api up` until the block ends; its log goes to a file in the folder.
+    """Run `crm-api up` until the block ends, and write its log to a file in the folder.
 
     Raises:
         SystemExit: The service does not start; the message contains the end of the log.
@@ -143,7 +148,7 @@ def _company(process: subprocess.Popen[bytes], port: int, data: Path, log: Path)
 
 
 def environment_beside(here: Company) -> dict[str, str]:
-    """Return the settings of one more process of a running service."""
+    """Return the settings for an additional process of a running service."""
     data = here.log.parent / "data"
     return running_settings(data) | {
         "CRM_DATA_DIR": str(data),
@@ -153,7 +158,7 @@ def environment_beside(here: Company) -> dict[str, str]:
 
 
 def _two_ports() -> int:
-    """Return a free port; the next port, for the sandbox, is free too."""
+    """Return a free port whose next port is free too. The sandbox uses the next port."""
     while True:
         port = free_port()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The simulated day: twenty lists and campaigns, and everything that happens at the same time."""
+"""The simulated day: twenty imports and campaigns, and everything that happens meanwhile."""
 
 import asyncio
 import random
@@ -20,7 +20,8 @@ JSON = dict[str, Any]
 POLL_SECONDS = 1.0
 SCRAPE_SECONDS = 5.0
 LATELY = timedelta(seconds=20)
-"""Period of the reconciliations during the campaigns; each of its conversations costs a request."""
+"""The period that a reconciliation during the campaigns covers. It is short, because the
+reconciliation sends a request for each conversation in the period."""
 STALL_SECONDS = 180.0
 """The run fails after this time without progress."""
 
@@ -30,9 +31,9 @@ class Size:
     """How busy the company is.
 
     Attributes:
-        reply: Share of the people who reply, without those who send STOP (``stop``).
-        updates: Number of lists that are imported again during the campaigns, each with the people
-            of two lists.
+        reply: Share of the people who reply, without the people who send STOP (``stop``).
+        updates: Number of imports during the campaigns. Each of them imports the people of two
+            lists again.
         time_scale: Factor for the time until people reply.
     """
 
@@ -48,7 +49,7 @@ class Size:
 
 @dataclass
 class Course:
-    """The measurements during the day; times are of ``time.monotonic``."""
+    """The measurements during the day. Times come from ``time.monotonic``."""
 
     timings: Timings = field(default_factory=Timings)
     listeners: Listeners = field(default_factory=Listeners)
@@ -77,7 +78,7 @@ class Day:
         self.course = Course()
 
     async def run(self) -> Course:
-        """Run the day until its last reply; return the measurements."""
+        """Run the simulated day until its last reply; return the measurements."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         connector = aiohttp.TCPConnector(limit=0)
         async with AsyncExitStack() as stack:
@@ -126,7 +127,7 @@ class Day:
             return list((await _get(provider, "/sandbox/messages"))["data"])
 
     def progress(self) -> str:
-        """Return a sentence about the progress."""
+        """Return a sentence about the progress of the day."""
         course = self.course
         return (
             f"{self._office.rows:,} rows imported, {len(course.campaigns)} campaigns started, "
@@ -161,7 +162,7 @@ class Day:
             self._has_started.set()
 
     async def _work_beside(self) -> None:
-        """During the campaigns, import lists again and reconcile with the provider."""
+        """While the campaigns are sent, import lists again and start reconciliations."""
         await self._has_started.wait()
         for number in range(self._size.updates):
             await asyncio.sleep(POLL_SECONDS)
@@ -170,7 +171,7 @@ class Day:
             self.course.runs.append(await self._office.reconcile(last=LATELY))
 
     async def _until_sent(self) -> None:
-        """Wait until no recipient of any campaign is waiting."""
+        """Wait until no recipient of any campaign waits for a message."""
         waiting, changed = set(self.course.campaigns), time.monotonic()
         before: Counter[str] = Counter()
         while waiting:
@@ -193,7 +194,7 @@ class Day:
         self._phase = "all messages are sent, the last replies arrive"
 
     async def _until_quiet(self) -> None:
-        """Wait until the provider has sent all its events and all of them are applied."""
+        """Wait until the provider has sent all its events and the service has applied them."""
         changed, before = time.monotonic(), -1
         while time.monotonic() - changed < STALL_SECONDS:
             left = (await _get(self._provider, "/sandbox/stats"))["webhooks"]["scheduled"]

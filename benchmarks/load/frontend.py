@@ -1,4 +1,4 @@
-"""The users of the company's frontend: they poll, read, search, reply, and follow live events."""
+"""Simulated users of the frontend: they poll, read, search, answer, and follow live events."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ SEARCHES = ("rossi", "617", "p12", "kim", "chen", "example.com", "garcia", "ada"
 
 
 class Screen:
-    """The session of one user: an API key, and the rows of the last page that the user has seen."""
+    """The session of one simulated user, who sends requests with one API key."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Screen:
         return found
 
     async def work(self, is_over: asyncio.Event) -> None:
-        """Do one random action after the other until ``is_over`` is set."""
+        """Do one random action after another until ``is_over`` is set."""
         acts, weights = zip(*_ACTS, strict=True)
         while not is_over.is_set():
             [act] = self._draw.choices(acts, weights)
@@ -103,13 +103,16 @@ class Screen:
             await self.request("timeline", "GET", f"{path}/timeline")
 
     async def read_conversation(self) -> None:
-        """Read the newest messages, and the conversation of one of them."""
+        """Read the list of conversations, and the messages of one of them."""
         talk = await self._pick("list conversations", "/v1/conversations?limit=50")
         if talk is not None:
             await self.request("messages", "GET", f"/v1/conversations/{talk['id']}/messages")
 
     async def answer(self) -> None:
-        """Reply to the conversation with the newest message, as the live events report it."""
+        """Answer in the conversation with the newest message from a person.
+
+        The live events report which conversation this is.
+        """
         if not self._inbox:
             return
         path = f"/v1/conversations/{self._inbox.pop()}/messages"
@@ -154,7 +157,9 @@ class Listeners:
     ended: int = 0
 
     async def listen(self, http: aiohttp.ClientSession, key: str, *, collects: bool) -> None:
-        """Follow one stream until cancelled; after a disconnect, continue with the missed events.
+        """Follow one stream of live events until the task is cancelled.
+
+        After a disconnect, continue with the missed events.
 
         Args:
             http: The HTTP session.

@@ -1,4 +1,7 @@
-"""The administrator of the company: sets up lines, imports lists, starts campaigns, reconciles."""
+"""The administrator of the company, who imports lists and starts campaigns.
+
+The administrator also sets up the lines and starts the reconciliations.
+"""
 
 import asyncio
 import csv
@@ -18,7 +21,7 @@ from benchmarks.load.timings import Timings
 JSON = dict[str, Any]
 POLL_SECONDS = 0.25
 WAY_OUT = "Reply STOP to opt out."
-"""The end of every campaign message; other messages do not have it."""
+"""The end of every campaign message. Other messages do not end with these words."""
 BODIES = {
     "A": "Hi {{ first_name }}, this is Granite Foundations. Have you seen cracks in your basement? "
     f"We look at them for free this month. {WAY_OUT}",
@@ -30,7 +33,7 @@ _LAST = ("Rossi", "Kim", "Chen", "Patel", "Silva", "Cohen", "Garcia")
 
 
 class Office(Screen):
-    """The session of the administrator, with the admin key."""
+    """The session of the administrator, which uses the admin key."""
 
     def __init__(
         self, http: aiohttp.ClientSession, company: Company, timings: Timings, seed: int
@@ -41,7 +44,7 @@ class Office(Screen):
         self.import_seconds = 0.0
 
     async def prepare(self) -> None:
-        """Read the lines from the provider, and remove their daily limits in practice."""
+        """Read the lines from the provider, and set daily limits that are never reached."""
         synced = await self.request("set up", "POST", "/v1/lines/sync")
         self._lines = [line["id"] for line in synced["data"]]
         for line in self._lines:
@@ -78,7 +81,10 @@ class Office(Screen):
         return str(found["list_id"])
 
     async def start_campaign(self, number: int, list_id: str) -> str:
-        """Start a campaign to a list, at any hour, as fast as possible; return its id."""
+        """Start a campaign to a list, and return its id.
+
+        Its messages may be sent at any hour and as fast as possible.
+        """
         wanted = {
             "name": f"Campaign {number}",
             "line_id": self._lines[number % len(self._lines)],
@@ -103,7 +109,10 @@ class Office(Screen):
         return str(made["id"])
 
     async def reconcile(self, *, last: timedelta | None = None) -> JSON:
-        """Reconcile with the provider over all time or the ``last`` period; return the run."""
+        """Reconcile with the provider, and return the run.
+
+        The run covers the ``last`` period; if ``last`` is None, it covers all time.
+        """
         body = {} if last is None else {"since": (datetime.now(UTC) - last).isoformat()}
         made = await self.request("reconcile", "POST", "/v1/reconciliation-runs", body)
         path = f"/v1/reconciliation-runs/{made['id']}"

@@ -1,4 +1,4 @@
-"""Check the result of the day by counts at the provider and in the database."""
+"""Check the result of the day: compare counts at the provider and in the database."""
 
 import json
 from collections import Counter
@@ -45,7 +45,7 @@ class Outcome:
 
 
 async def check_counts(company: Company, course: Course, size: Size, texts: list[Any]) -> Outcome:
-    """Count everything at the end of the day.
+    """Compare all counts at the end of the day.
 
     Args:
         company: The running service.
@@ -100,7 +100,7 @@ async def check_counts(company: Company, course: Course, size: Size, texts: list
 
 
 def _unsent(members: list[asyncpg.Record], campaign: Counter[str]) -> int:
-    """Count recipients that count as sent, or still wait, without a message at the provider."""
+    """Count the recipients who should have exactly one message at the provider, but do not."""
     return sum(
         1
         for member in members

@@ -10,7 +10,8 @@ from benchmarks.load.timings import quantile
 
 QUARTERS = 4
 MOST_GROWTH = 0.15
-"""Largest accepted growth of memory from the second to the last quarter; the first is a warm-up."""
+"""Largest accepted growth of memory from the second to the last quarter of the day. The first
+quarter is a warm-up."""
 
 
 def growth(looks: Sequence[Look]) -> dict[str, float]:
@@ -23,7 +24,7 @@ def growth(looks: Sequence[Look]) -> dict[str, float]:
 
 
 def tables(company: Company, course: Course, size: Size, outcome: Outcome) -> str:
-    """Return all tables of a run."""
+    """Return all tables of a run as Markdown."""
     looks = company.looks
     parts = (
         _throughput(course, size, outcome),

@@ -11,7 +11,7 @@ UNANSWERED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The results of the requests of one kind; times in seconds."""
+    """The results of the requests of one kind. All times are in seconds."""
 
     count: int
     failed: int

@@ -1,8 +1,10 @@
 # ruff: noqa: INP001, T201 - a script that prints what it does
-"""A tour for integrators beside a running `make up`; the README says how to make what it needs.
+"""An example session for integrators. It uses a service that `make up` has started.
 
-Needs CRM_API_KEY, a key with the scopes contacts:read, contacts:write, campaigns:read,
-campaigns:write, campaigns:send and webhooks:write; CRM_URL when it is not http://127.0.0.1:8000.
+The page `docs/tutorial/integrators.md` shows how to generate the client, create the API key and run
+this script. Set CRM_API_KEY to an API key with the scopes contacts:read, contacts:write,
+campaigns:read, campaigns:write, campaigns:send and webhooks:write. Set CRM_URL if the address of
+the service is not http://127.0.0.1:8000.
 """
 
 import io
@@ -53,7 +55,7 @@ Answer = TypeVar("Answer")
 
 
 class ProblemError(Exception):
-    """A failure that the service reports: ``code`` is for programs, the text for people."""
+    """An error that the service reports: ``code`` is for programs, the text is for people."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail)
@@ -62,15 +64,16 @@ class ProblemError(Exception):
 
 
 class UnexpectedAnswerError(Exception):
-    """A status that the document does not name."""
+    """A response with a status that the OpenAPI document does not contain."""
 
 
 def unwrap(answer: Answer | Problem | None) -> Answer:
-    """Return what a call answered; a failure is raised.
+    """Return the data of a response, or raise its error.
 
     Raises:
-        ProblemError: The service refused, or cannot.
-        UnexpectedAnswerError: Something between answered instead of the service.
+        ProblemError: The service reports that it cannot do what the request asks for.
+        UnexpectedAnswerError: The response does not come from the service, but for example from a
+            proxy in front of it.
     """
     if isinstance(answer, Problem):
         raise ProblemError(answer)
@@ -80,7 +83,7 @@ def unwrap(answer: Answer | Problem | None) -> Answer:
 
 
 def contacts_of(client: AuthenticatedClient, list_id: UUID) -> Iterator[ContactRead]:
-    """Go through a list, page after page."""
+    """Yield the contacts of a list, page after page."""
     cursor: str | None = None
     while True:
         page = unwrap(list_contacts.sync(client=client, list_id=list_id, cursor=cursor, limit=2))
@@ -91,7 +94,7 @@ def contacts_of(client: AuthenticatedClient, list_id: UUID) -> Iterator[ContactR
 
 
 def wait_for(look: Callable[[], Answer], is_over: Callable[[Answer], bool]) -> Answer:
-    """Look again every half second."""
+    """Call ``look`` every half second until ``is_over`` is true for its result."""
     for _ in range(120):
         found = look()
         if is_over(found):
@@ -104,7 +107,10 @@ def wait_for(look: Callable[[], Answer], is_over: Callable[[Answer], bool]) -> A
 def messages_of(
     client: AuthenticatedClient, *types: WebhookEventType
 ) -> Iterator["SimpleQueue[dict[str, Any]]"]:
-    """Receive events by webhook during the block; the signature of each message is checked."""
+    """Receive events by webhook during the block, and yield a queue of them.
+
+    The signature of each delivery is verified.
+    """
     received: SimpleQueue[dict[str, Any]] = SimpleQueue()
     secrets: list[str] = []
 
@@ -119,7 +125,7 @@ def messages_of(
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Print nothing."""
+            """Print nothing about a request."""
 
     with HTTPServer(("127.0.0.1", 0), Receiver) as server:
         Thread(target=server.serve_forever).start()
@@ -135,7 +141,11 @@ def messages_of(
 
 
 def people(client: AuthenticatedClient) -> None:
-    """Make a contact twice, once only; be refused; change it with If-Match."""
+    """Create a contact, repeat the request, and change the contact.
+
+    The Idempotency-Key prevents that the repeated request creates a second contact. The same
+    request without the key is refused. A change is refused if the ETag in If-Match is old.
+    """
     body = ContactCreate(phone="(617) 555-0185", first_name="Ada", tags=["tour"])
     key = str(uuid4())
     ada = unwrap(create_contact.sync(client=client, body=body, idempotency_key=key))
@@ -156,7 +166,7 @@ def people(client: AuthenticatedClient) -> None:
 
 
 def file(client: AuthenticatedClient) -> UUID:
-    """Import a file onto a list, and read the list in pages."""
+    """Import a file into a list, and read the list in pages."""
     rows = b"First Name,Cell\nBruno,617-555-0186\nCarmen,617-555-0187\nDaria,617-555-0188\n"
     upload = File(payload=io.BytesIO(rows), file_name="tour.csv", mime_type="text/csv")
     body = ImportOfFile(file=upload, list_name="Integrator's tour")
@@ -173,7 +183,7 @@ def file(client: AuthenticatedClient) -> UUID:
 
 
 def campaign(client: AuthenticatedClient, list_id: UUID) -> None:
-    """Send a campaign to a list, and wait for the event of its end."""
+    """Send a campaign to a list, and wait for the event that reports its end."""
     line = unwrap(sync_lines.sync(client=client)).data[0]
     body = CampaignCreate(
         name="Integrator's tour",
@@ -200,7 +210,7 @@ def campaign(client: AuthenticatedClient, list_id: UUID) -> None:
 
 
 def main() -> None:
-    """Show what a key may do, and do it."""
+    """Print what the API key may do, and run all steps of the example."""
     url = os.environ.get("CRM_URL", "http://127.0.0.1:8000")
     with AuthenticatedClient(base_url=url, token=os.environ["CRM_API_KEY"]) as client:
         me = unwrap(read_caller.sync(client=client))

@@ -1,4 +1,8 @@
-/** What a frontend needs besides the generated client: sign-in, errors, pages, files, events. */
+/**
+ * Functions that a frontend needs in addition to the generated client.
+ *
+ * They are for sign-in, errors, lists in pages, file uploads and live events.
+ */
 import { type Client, createClient, formDataBodySerializer } from "./generated/client/index.ts";
 import { refresh, signIn as requestTokens } from "./generated/sdk.gen.ts";
 import type {
@@ -28,7 +32,11 @@ export class ProblemError extends Error {
   }
 }
 
-/** Sign in with e-mail address and password. Each call of the returned client sends the token. */
+/**
+ * Sign in with an e-mail address and a password.
+ *
+ * Each call of the returned client sends an access token, which is renewed before it expires.
+ */
 export async function signIn(baseUrl: string, username: string, password: string): Promise<Crm> {
   const client = createClient({ baseUrl });
   const body = { grant_type: "password", username, password } as const;
@@ -53,7 +61,7 @@ export async function signIn(baseUrl: string, username: string, password: string
   });
 }
 
-/** Return the time to renew: 30 s before the token expires, because calls take some time. */
+/** Return when to renew the token: 30 s before it expires, because a call takes some time. */
 function expiry(tokens: TokenRead): number {
   return Date.now() + (tokens.expires_in - 30) * 1000;
 }
@@ -70,7 +78,7 @@ function isProblem(error: unknown): error is Problem {
   return typeof error === "object" && error !== null && "code" in error && "detail" in error;
 }
 
-/** Yield the items of a list. A page is read when the caller needs its first item. */
+/** Yield the items of a list. Each page is read only when the caller needs its first item. */
 export async function* each<Item>(
   read: (cursor: string | undefined) => Promise<{ data: Item[]; next_cursor?: string | null }>,
 ): AsyncGenerator<Item> {
@@ -100,8 +108,8 @@ export function importFile(crm: Crm, body: ImportOfFile & { file: Blob }) {
 /**
  * Yield live events until the signal aborts. After a lost connection, continue without a gap.
  *
- * The generated `followEvents` does not renew the token when it reconnects, and does not end if it
- * is refused. So this function reads the stream of an ordinary call.
+ * The generated `followEvents` does not renew the token when it reconnects, and does not end if the
+ * service refuses it. So this function makes an ordinary call and reads the stream of its response.
  */
 export async function* follow(
   crm: Crm,

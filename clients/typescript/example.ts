@@ -1,7 +1,9 @@
 /**
- * A tour of the API. While `make up` runs, run `npm run generate`, then `npm run example`.
+ * An example session for frontends. It uses a service that `make up` has started.
  *
- * Set CRM_EMAIL and CRM_PASSWORD of a user. Set CRM_URL if it is not http://127.0.0.1:8000.
+ * Set CRM_EMAIL and CRM_PASSWORD to the e-mail address and the password of a user. Set CRM_URL if
+ * the address of the service is not http://127.0.0.1:8000. Run `npm run generate`, then
+ * `npm run example`.
  */
 import { each, follow, importFile, ProblemError, signIn, unwrap } from "./crm.ts";
 import {
@@ -36,7 +38,7 @@ console.log(
   `replayed ${repeated.response?.headers.get("Idempotent-Replayed")}`,
 );
 
-// An error is a problem document with a stable code.
+// The body of an error response is a problem document with a stable code.
 try {
   unwrap(await createContact({ client, body: ada }));
 } catch (error) {
@@ -54,7 +56,7 @@ console.log(`changed: ${unwrap(await updateContact(update)).company}`);
 const stale = await updateContact(update);
 console.log(`refused: ${stale.error?.status} ${stale.error?.code}`);
 
-// Follow the live events before the import starts.
+// Follow the live events before the import starts, so that no event of the import is missed.
 const over = new AbortController();
 const events = follow(client, over.signal);
 const first = events.next();
@@ -120,7 +122,8 @@ const stats = unwrap(await readStats(at));
 const { pending } = stats.by_status;
 console.log(`completed: ${stats.recipients_total} people, ${pending ?? 0} still to text`);
 
-// Delete Ada, so that the next tour can create her. A 204 has no data; unwrap throws its errors.
+// Delete the contact, so that the next run can create it. The response 204 has no data; `unwrap`
+// throws an error if the contact was not deleted.
 unwrap(await deleteContact({ client, path }));
 unwrap(await signOutEverywhere({ client }));
 console.log("signed out");

@@ -1,4 +1,8 @@
-/** Removes addresses from the lock file. Run `npm run lock` after a change of a version. */
+/**
+ * Removes the addresses of funding pages from the lock file, so that it contains no address.
+ *
+ * After a change of a version, run `npm run lock`, which also runs this script.
+ */
 import { readFileSync, writeFileSync } from "node:fs";
 
 const file = "package-lock.json";

@@ -1,4 +1,4 @@
-"""`make chaos`: let one part after the other fail while messages are sent; check the invariants."""
+"""`make chaos`: break one part after another while messages are sent, and check the invariants."""
 
 import argparse
 import asyncio
@@ -61,7 +61,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _unmet_needs() -> dict[Need, str]:
-    """Return the needs that this machine does not meet, each with the reason for the table."""
+    """Return what the faults need and this machine lacks, each with the reason for the table."""
     unmet = {}
     if (why := take_own_mounts()) is not None:
         unmet[Need.SMALL_DISK] = why

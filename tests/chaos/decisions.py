@@ -1,7 +1,8 @@
-"""People who opt out and in again, by message and through the API, one decision after the other.
+"""People who opt out and opt in again, several times, by a message or through the API.
 
-Each decision of a person is stored before the person makes the next one, so the last one is known.
-Nothing else decides about these people: they send no replies, and no user opts them out.
+A person makes a decision only after the person's previous decision is stored. So the test knows the
+last decision of each person. Nothing else decides about these people: they send no other messages,
+and no simulated user opts them out.
 """
 
 import asyncio
@@ -19,11 +20,12 @@ from tests.crash.crowd import Crowd
 
 COUNT = 24
 FIRST = 6_500_000
-"""First of the numbers that no other person has."""
+"""Position (argument of ``population.phone``) of the first phone number of these people. No other
+simulated person has one of these numbers."""
 NUMBERS = population.phone(FIRST)[:8] + "*"
 SILENT = [{"do": "deliver", "after": 0.3}]
 DECISIONS = (2, 3)
-"""Least and most decisions per person."""
+"""The smallest and the largest number of decisions that one person makes."""
 STORED_WITHIN_SECONDS = 120.0
 LOOK_EVERY_SECONDS = 0.1
 
@@ -35,11 +37,11 @@ _STORED = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """How all decisions ended, and the campaign after them.
+    """The last decision of each person, and a campaign that starts after all decisions.
 
     Attributes:
-        is_out: Per number: True if its last decision was an opt-out.
-        campaign: The campaign to all of them, which started once all decisions were stored.
+        is_out: For each phone number, True if the last decision of its owner was an opt-out.
+        campaign: Id of the campaign to all these people. It starts after all decisions were stored.
     """
 
     is_out: dict[str, bool]
@@ -48,14 +50,14 @@ class Decided:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One person who opts out and in."""
+    """One person who opts out and opts in again."""
 
     id: UUID
     phone: str
 
 
 class Deciders:
-    """Makes the decisions of all people in parallel."""
+    """Simulates people who opt out and opt in. All people decide in parallel."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Deciders:
         self._chance = chance
 
     async def create_people(self) -> Sequence[Person]:
-        """Create the people."""
+        """Create the contacts of the people who will opt out and opt in; return these people."""
         script = {"number": NUMBERS, "script": SILENT}
         (await self._provider.post("/sandbox/people", json=script)).raise_for_status()
         phones = [population.phone(FIRST + number) for number in range(COUNT)]
@@ -80,7 +82,7 @@ class Deciders:
         return [Person(id=contact_id, phone=phone) for phone, contact_id in added.items()]
 
     async def decide(self, people: Sequence[Person]) -> Decided:
-        """Let every person decide several times, then start a campaign to all of them."""
+        """Make each person decide several times, then start a campaign to all these people."""
         async with asyncio.TaskGroup() as tasks:
             running = {person.phone: tasks.create_task(self._decide(person)) for person in people}
         return Decided(
@@ -89,12 +91,15 @@ class Deciders:
         )
 
     async def start_campaign(self, people: Sequence[Person]) -> str:
-        """Start a campaign to all of them."""
+        """Start a campaign to all these people, and return its id."""
         audience = {"contact_ids": [str(person.id) for person in people]}
         return await self._crowd.start_campaign(audience=audience)
 
     async def _decide(self, person: Person) -> bool:
-        """Opt out and in at random; return True if the last decision was an opt-out."""
+        """Make one person opt out or opt in several times, at random.
+
+        Return True if the last decision was an opt-out.
+        """
         is_out = is_blocked = False
         for _ in range(self._chance.randint(*DECISIONS)):
             await asyncio.sleep(self._chance.uniform(0.1, 1.0))
@@ -102,13 +107,17 @@ class Deciders:
             if is_out:
                 is_blocked |= await self._opt_out(person)
             else:
-                # The provider itself blocks the number after a STOP, until the person sends START.
+                # After a STOP, the provider itself blocks the number until the person sends START.
+                # An opt-in through the API would not unblock the number.
                 await self._opt_in(person, by_text=is_blocked or self._chance.random() < 0.5)
                 is_blocked = False
         return is_out
 
     async def _opt_out(self, person: Person) -> bool:
-        """Opt out in one of three ways; return True if the provider then blocks the number."""
+        """Opt a person out in one of three ways, chosen at random.
+
+        Return True if the provider blocks the person's number because of it.
+        """
         words = self._chance.choice(("STOP", "Stop texting me please", None))
         if words is None:
             await self._ask(person, "opt-out")
@@ -127,7 +136,7 @@ class Deciders:
         await self._crowd.ask("POST", f"/v1/contacts/{person.id}/{decision}", body)
 
     async def _text(self, person: Person, words: str) -> None:
-        """Send a message and wait until its effect is in the consent history."""
+        """Send a message from a person, and wait until the consent history shows its effect."""
         body = {"from": person.phone, "text": words}
         answer = await self._provider.post("/sandbox/receive", json=body)
         values = {"id": answer.json()["data"]["id"]}

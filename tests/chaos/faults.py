@@ -1,4 +1,7 @@
-"""The faults, one at a time; each coroutine begins its fault and returns when it is over."""
+"""The faults of the chaos test.
+
+Each coroutine begins one fault, and returns when the fault is over.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,20 +17,21 @@ from tests.chaos.proxy import Proxy, State
 FAULT_SECONDS = 8.0
 DOWN_SECONDS = 3.0
 RESTART_AFTER_SECONDS = 0.5
-"""Seconds after which `crm-api up` restarts a program."""
+"""Seconds after which `crm-api up` restarts a program that has ended."""
 DURING_START_SECONDS = 1.5
-"""Seconds after its start at which `crm-api up` is not ready yet."""
+"""Seconds from the start of `crm-api up` to a moment at which it is not ready yet."""
 HOUR = 3_600.0
 DAY = 24 * HOUR
 REFUSALS = 1_000_000
-"""More refusals than will be used; the number of unused ones shows how often it refused."""
+"""How many requests the provider may refuse in one fault: more than the service will send. The
+number of refusals that are left shows how often the provider refused."""
 
 RunFault = Callable[[Installation], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One row of the table."""
+    """A fault; it is one row of the table that a chaos run prints."""
 
     name: str
     run: RunFault
@@ -35,7 +39,7 @@ class Fault:
 
 
 async def no_fault(installation: Installation) -> None:  # noqa: ARG001
-    """Measure without a fault."""
+    """Cause no fault, so that the table also shows a row in which nothing fails."""
     await asyncio.sleep(DOWN_SECONDS)
 
 
@@ -72,7 +76,7 @@ async def worker_killed(installation: Installation) -> None:
             parts.worker.kill()
             await asyncio.sleep(RESTART_AFTER_SECONDS)
             parts.worker.start()
-            # Long enough on most machines for the worker to send again.
+            # On most machines, the worker sends messages again within three seconds.
             await asyncio.sleep(3)
 
 
@@ -85,15 +89,15 @@ async def api_killed(installation: Installation) -> None:
 
 
 async def everything_killed_once(installation: Installation) -> None:
-    """Kill `crm-api up` with all that it started, and start it again immediately."""
+    """Kill `crm-api up` and all its processes, start it again, and wait until it is ready."""
     installation.up.kill_and_start()
     await installation.wait_until_ready()
 
 
 async def everything_killed(installation: Installation) -> None:
-    """Kill everything three times, once during the start."""
+    """Kill `crm-api up` and all its processes three times, the third time during a start."""
     await everything_killed_once(installation)
-    # Long enough for the worker to send again.
+    # Usually, the worker sends messages again within three seconds.
     await asyncio.sleep(3)
     installation.up.kill_and_start()
     await asyncio.sleep(DURING_START_SECONDS)
@@ -101,7 +105,7 @@ async def everything_killed(installation: Installation) -> None:
 
 
 def provider(*provider_faults: Mapping[str, Any]) -> RunFault:
-    """Return a fault in which the provider fails in several ways at the same time."""
+    """Return a fault in which the provider fails in all the given ways at the same time."""
 
     async def run(installation: Installation) -> None:
         for fault in provider_faults:
@@ -113,7 +117,10 @@ def provider(*provider_faults: Mapping[str, Any]) -> RunFault:
 
 
 async def account_refused(installation: Installation) -> None:
-    """Refuse the account until a person has paid and unblocks the lines."""
+    """Make the provider refuse the account (status 402), and later unblock the lines.
+
+    In practice, a user pays the provider and then unblocks the lines.
+    """
     body = {"kind": "402", "count": REFUSALS}
     (await installation.provider.post("/sandbox/faults", json=body)).raise_for_status()
     await asyncio.sleep(FAULT_SECONDS)
@@ -125,7 +132,10 @@ async def account_refused(installation: Installation) -> None:
 
 
 def provider_asks_for_pause(end: End) -> RunFault:
-    """Return a fault in which the provider asks for a pause of a year, which ``end`` ends."""
+    """Return a fault in which the provider asks for a pause of a year.
+
+    The function ``end`` ends the pause.
+    """
 
     async def run(installation: Installation) -> None:
         await pause_for_a_year(installation, seconds=FAULT_SECONDS, end=end)
@@ -154,7 +164,10 @@ def network_fault(
 
 
 def wrong_clock(of: Callable[[Installation], Clock | None], seconds: float) -> RunFault:
-    """Return a fault in which a clock is wrong and some answers of the provider are lost."""
+    """Return a fault in which the clock of one program is wrong.
+
+    In addition, the provider responds with 500 to one in five messages that it has accepted.
+    """
 
     async def run(installation: Installation) -> None:
         found = of(installation)
@@ -171,9 +184,10 @@ def wrong_clock(of: Callable[[Installation], Clock | None], seconds: float) -> R
 
 
 def decisions_under_wrong_api_clock(seconds: float) -> RunFault:
-    """Return a fault in which people opt out and in, also through an API with a wrong clock.
+    """Return a fault in which people opt out and in while the clock of the API process is wrong.
 
-    A campaign to them runs meanwhile. Another campaign to them starts after all decisions.
+    The people decide by a message or through the API. A campaign to these people runs at the same
+    time. Another campaign to these people starts after all decisions.
     """
 
     async def run(installation: Installation) -> None:

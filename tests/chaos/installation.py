@@ -1,4 +1,7 @@
-"""An installation on one machine, behind proxies, with people and a user at work."""
+"""An installation of the service on one machine, with simulated people and users.
+
+The worker and the API reach PostgreSQL through proxies, unless they run under `crm-api up`.
+"""
 
 import asyncio
 import contextlib
@@ -38,24 +41,27 @@ RATE_PER_SECOND = 12.0
 PEOPLE = 3_000
 CAMPAIGN_SIZE = 60
 BACKLOG = 150
-"""More recipients than can wait for the two caps below."""
+"""A new campaign starts when fewer recipients than this wait. The number is larger than the number
+of recipients who can wait because of the two caps below."""
 LINE_CAP = 20
-"""Daily limit of the capped line."""
+"""Daily limit of the one line that has a low limit."""
 CAMPAIGN_CAP = 15
 LINES = tuple(
     OwnLine(id=f"PNsandbox{number}", number=f"+1617555010{number}", name=f"Line {number}")
     for number in (1, 2, 3)
 )
 SHORT_LIVED = httpx.Limits(keepalive_expiry=1.0)
-"""The sandbox closes a connection that is idle for five seconds. On a busy machine a request could
-arrive at that moment."""
+"""Limits of the client that calls the sandbox: it closes a connection that was idle for one second.
+The sandbox closes a connection that was idle for five seconds. On a busy machine, a request
+could arrive at that moment and fail."""
 TIME_SCALE = 0.004
-"""The provider retries a webhook after 5 s, 5 min, 30 min: here after 0.02, 1.2 and 7.2 s."""
+"""Factor for the sandbox's waiting times. The provider retries a webhook after 5 s, 5 min and 30
+min; the sandbox retries it after 0.02, 1.2 and 7.2 s."""
 
 
 @dataclass(kw_only=True)
 class Installation:
-    """The installation in which the faults happen."""
+    """The installation of the service in which the faults happen."""
 
     folder: Path
     settings: Settings
@@ -69,33 +75,33 @@ class Installation:
     traffic: Traffic
     capped_line: str = ""
     capped: list[str] = field(default_factory=list)
-    """Campaigns that cannot end today because of a cap."""
+    """Ids of the campaigns that cannot end today because of a daily limit."""
     unexpected: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    """Violations that were detected during a fault."""
+    """Wrong behaviour of the service that was seen during a fault, as sentences."""
     reported: list[str] = field(default_factory=list)
-    """What the service reported about the fault, for the table."""
+    """What the service reported about the fault. The table of the run shows it."""
     refused_calls: int | None = None
-    """How often the provider refused the account, by its own count; None: no such fault."""
+    """How often the provider refused a request because of the account; None if it never had to."""
     decided: Decided | None = None
-    """Who opted out and in while a clock was wrong; None: no such fault."""
+    """The people who opted out and in while the API's clock was wrong; None without this fault."""
 
     @property
     def parts(self) -> Parts:
-        """The processes, if the suite starts each of them."""
+        """The servers and programs of the installation, if the test started each of them itself."""
         if not isinstance(self.machine, Parts):
             raise TypeError("this installation runs under `crm-api up`")
         return self.machine
 
     @property
     def up(self) -> Up:
-        """`crm-api up`, if the installation runs under it."""
+        """The program `crm-api up`, if the installation runs under it."""
         if not isinstance(self.machine, Up):
             raise TypeError("this installation does not run under `crm-api up`")
         return self.machine
 
     async def start_first_campaigns(self) -> None:
-        """Start the first campaigns."""
+        """Create the people, and start three campaigns. A daily limit stops two of them."""
         await self.wait_until_ready()
         await self.crowd.create_people(PEOPLE)
         self.capped_line = self.crowd.lines.pop()
@@ -119,7 +125,7 @@ class Installation:
         raise TimeoutError("the API is not ready")
 
     async def cancel_capped_campaigns(self) -> None:
-        """Cancel the campaigns that cannot end today."""
+        """Cancel the campaigns that cannot end today because of a daily limit."""
         for campaign in self.capped:
             await self.crowd.move(campaign, "cancel")
 
@@ -128,7 +134,11 @@ class Installation:
             await redis.flushall()
 
     async def add_provider_fault(self, kind: str, **more: object) -> None:
-        """Make the provider fail from now on; every time, unless ``more`` limits it."""
+        """Make the provider fail from now on.
+
+        By default, every request to send a message fails. ``more`` can limit the fault, or apply it
+        to other requests.
+        """
         body = {"kind": kind, "on": "send"} | (more or {"probability": 1.0})
         if not {"probability", "count"} & body.keys():
             body["probability"] = 1.0
@@ -139,7 +149,10 @@ class Installation:
 
 
 async def make_template(folder: Path) -> None:
-    """Create a data directory with all tables; each fault gets a copy of it."""
+    """Create a data directory whose database has all tables.
+
+    Each installation gets a copy of it.
+    """
     copy_cluster(folder)
     with claim(folder) as held:
         embedded = EmbeddedServers(held, postgres=True, redis=False)
@@ -162,14 +175,15 @@ async def make_template(folder: Path) -> None:
 async def open_installation(
     folder: Path, template: Path, *, seed: int, needs: Collection[Need]
 ) -> AsyncIterator[Installation]:
-    """Start an installation in a folder, and leave no process behind."""
+    """Start an installation in a folder, and end all its processes when the block ends."""
     async with AsyncExitStack() as stack:
         data = folder / "data"
         disk = stack.enter_context(small_disk(data)) if Need.SMALL_DISK in needs else None
         data.mkdir(mode=0o711, exist_ok=True)
         shutil.copytree(template / "postgres", data / "postgres")
         env = environment(data, rate=RATE_PER_SECOND)
-        # An event that could not be applied is retried within seconds instead of minutes.
+        # If an event could not be applied, the service retries it within seconds instead of
+        # minutes.
         env |= {"CRM_WEBHOOK_RETRY_MINUTES": "0.03,0.06,0.12,0.25,0.5,1"}
         settings = Settings.from_env(env)
         sandbox = stack.enter_context(run_sandbox(_sandbox(settings, seed)))
@@ -221,7 +235,7 @@ async def _parts(
     disk: Disk | None,
     needs: Collection[Need],
 ) -> tuple[Parts, str, str]:
-    """Start servers and programs one by one; return them with the addresses of the servers."""
+    """Start each server and program; return them and the URLs of PostgreSQL and Redis."""
     data = Path(env["CRM_DATA_DIR"])
     embedded = EmbeddedServers(stack.enter_context(claim(data)), postgres=True, redis=True)
     stack.callback(embedded.stop)
@@ -252,7 +266,7 @@ async def _parts(
 
 
 async def _up(stack: AsyncExitStack, env: dict[str, str], folder: Path) -> tuple[Up, str, str]:
-    """Start `crm-api up`; return it with the addresses of its servers."""
+    """Start `crm-api up`; return it and the URLs of its PostgreSQL and Redis."""
     up = Up(data=Path(env["CRM_DATA_DIR"]), program=Program("up", env, folder / "up.log"))
     stack.callback(up.kill_everything)
     up.start()

@@ -1,6 +1,6 @@
-"""The checks, one per invariant; each reads the final state.
+"""The checks of the chaos test: one for each invariant in ARCHITECTURE.md.
 
-The numbers are those of the invariants in ARCHITECTURE.md: "I4" is Invariant 4.
+Each check reads the final state of an installation. "I4" is the check of Invariant 4.
 """
 
 from collections import Counter, defaultdict
@@ -21,11 +21,14 @@ from tests.crash.verdict import Verdict
 from crm_api.cli.doctor_checks import State, check_consent
 
 SAME_CLOCK = timedelta(milliseconds=2)
-"""The provider's times have milliseconds."""
+"""Allowed difference between two times, because the provider's times are exact only to the
+millisecond."""
 GRACE = timedelta(seconds=9.9)
-"""The grace in the settings is 10 s; the difference allows for the time of commits."""
+"""The shortest allowed time from the gate of an attempt to its status ``not_found``. In the
+settings, this time (the grace) is 10 s. The difference allows for the time that commits need."""
 MOST_REFUSED_CALLS = 40
-"""Calls of two gates of three lines: so many may be under way before a refusal is known."""
+"""The most calls that the provider may refuse in one fault. On three lines, the calls of two gates
+each may be under way before the service knows of the refusal."""
 REDIS_KEYS = ("arq:", "crm:jobs")
 CLOSED = frozenset({"released", "refused", "not_found"})
 RANKS: Mapping[Subject, Mapping[str, int]] = {
@@ -41,7 +44,8 @@ RANKS: Mapping[Subject, Mapping[str, int]] = {
         "failed": 6,
         "delivered": 7,
     },
-    # Before a message is sent its recipient may wait again. From then on the status only rises.
+    # Until its message is sent, a recipient may move back to a waiting status. Afterwards, its
+    # status may only move to a higher rank.
     Subject.MEMBER: {"sent": 1, "failed": 2, "delivered": 3},
     Subject.MESSAGE: {"sent": 1, "failed": 2, "undelivered": 2, "delivered": 3},
 }
@@ -82,7 +86,7 @@ _STOPS = text("""
 
 @dataclass(kw_only=True)
 class FinalState:
-    """Everything that the checks read, once no work is open."""
+    """The data that the checks read. They are read after all work has ended."""
 
     installation: Installation
     verdict: Verdict
@@ -116,7 +120,7 @@ Check = Callable[[FinalState], Awaitable[list[str]]]
 
 
 async def one_open_attempt(state: FinalState) -> list[str]:
-    """Check Invariant 1: no duplicate recipient; at each moment one open attempt."""
+    """Check Invariant 1: no recipient exists twice, and none ever had two open attempts."""
     violations = []
     if duplicates := (await state.rows(_DUPLICATES))[0][0]:
         violations.append(f"{duplicates} memberships exist twice")
@@ -129,12 +133,17 @@ async def one_open_attempt(state: FinalState) -> list[str]:
 
 
 async def intent_before_call(state: FinalState) -> list[str]:
-    """Check Invariant 2: `calling` was committed before the provider's acceptance, `sent` after."""
+    """Check Invariant 2: the intent was committed before the provider accepted the message.
+
+    The intent is the status ``calling`` of the attempt. The status ``sent``, or a later one, was
+    committed after the provider accepted the message.
+    """
     changes, violations = state.of_attempts(), []
     for message in state.accepted:
         row, at = state.by_id.get(message["id"]), _instant(message)
         if row is None:
-            continue  # the verdict reports this message
+            # The verdict already reports a message that no attempt has.
+            continue
         called = [change.at for change in changes[row.id] if change.became == "calling"]
         sent = [
             change.at
@@ -149,7 +158,11 @@ async def intent_before_call(state: FinalState) -> list[str]:
 
 
 async def unclear_attempts_are_settled(state: FinalState) -> list[str]:
-    """Check Invariant 3: no second attempt beside an unclear one; "not found" after the grace."""
+    """Check Invariant 3: a recipient with an unclear attempt gets no second attempt.
+
+    An unclear attempt becomes ``not_found`` only after the grace (a time after the gate) and after
+    two look-ups.
+    """
     violations = [
         f"recipient {change.member} got attempt {change.row} while {others} were not settled"
         for change, others in created_while_another_is_in(
@@ -170,7 +183,11 @@ async def unclear_attempts_are_settled(state: FinalState) -> list[str]:
 
 
 async def no_message_after_an_opt_out(state: FinalState) -> list[str]:
-    """Check Invariant 4: no gate after a committed opt-out, no message two seconds later."""
+    """Check Invariant 4: after a committed opt-out, no attempt passes the gate.
+
+    A message that passed the gate before the opt-out may still be sent within two seconds. The last
+    decision of each person applies.
+    """
     violations = [f"recipient {member} after a STOP" for member in state.verdict.after_stop]
     if not state.verdict.figures["opt-outs"]:
         violations.append("nobody opted out: this was not tested")
@@ -178,7 +195,11 @@ async def no_message_after_an_opt_out(state: FinalState) -> list[str]:
 
 
 async def last_decisions_apply(state: FinalState) -> list[str]:
-    """Check that only people whose last decision was an opt-in got the second campaign."""
+    """Check that the last decision of each person applies.
+
+    People who opted in last got one message of the campaign that started after all decisions.
+    People who opted out last got no message of it, and have the flag for an opt-out.
+    """
     if state.decided is None:
         return []
     flags = {row.phone for row in await state.rows(_OPTED_OUT)}
@@ -199,7 +220,7 @@ async def last_decisions_apply(state: FinalState) -> list[str]:
 
 
 async def caps_are_kept(state: FinalState) -> list[str]:
-    """Check Invariant 5: messages per line, campaign and day, by the provider's log."""
+    """Check Invariant 5: no line or campaign exceeded its daily limit, by the provider's log."""
     limits = {row.id: row.daily_limit for row in await state.rows(_CAMPAIGN_CAPS)}
     lines: Counter[tuple[Any, str, int]] = Counter()
     campaigns: Counter[tuple[UUID, str]] = Counter()
@@ -226,7 +247,7 @@ async def caps_are_kept(state: FinalState) -> list[str]:
 
 
 async def no_message_after_its_latest_instant(state: FinalState) -> list[str]:
-    """Check Invariant 6: no message after its latest instant, by the provider's clock."""
+    """Check Invariant 6: no message was accepted after its latest instant (``not_after``)."""
     return [
         f"message {message['id']} was accepted at {message['createdAt']}, after {row.not_after}"
         for message in state.accepted
@@ -237,14 +258,18 @@ async def no_message_after_its_latest_instant(state: FinalState) -> list[str]:
 
 
 async def redis_holds_only_jobs(state: FinalState) -> list[str]:
-    """Check Invariant 7: Redis holds only jobs and what arq needs for them."""
+    """Check Invariant 7: Redis has only jobs, and the keys that arq needs for jobs."""
     async with Redis.from_url(state.installation.redis_url) as redis:
         keys = [key.decode() async for key in redis.scan_iter()]
     return [f"Redis holds {key}" for key in keys if not key.startswith(REDIS_KEYS)]
 
 
 async def webhooks_are_stored_once(state: FinalState) -> list[str]:
-    """Check Invariant 8: acknowledged events are stored once, and agree with the provider."""
+    """Check Invariant 8: each acknowledged event is stored once.
+
+    In the end, each event was acknowledged, each reported message has the same status here and at
+    the provider, and each message from a person is stored.
+    """
     stored = {row.provider_event_id: row.rows for row in await state.rows(_EVENTS)}
     log = list(state.installation.sandbox.app.workspace.deliverer.log.values())
     violations = [
@@ -271,7 +296,7 @@ async def webhooks_are_stored_once(state: FinalState) -> list[str]:
 
 
 async def status_never_goes_back(state: FinalState) -> list[str]:
-    """Check Invariant 9: no status of an attempt, recipient or message went back."""
+    """Check Invariant 9: no status of an attempt, recipient or message moved to a lower rank."""
     return [
         f"{change.subject} {change.row} went from {change.was} to {change.became}"
         for change in state.changes
@@ -280,7 +305,10 @@ async def status_never_goes_back(state: FinalState) -> list[str]:
 
 
 async def refusal_stops_calls(state: FinalState) -> list[str]:
-    """Check Invariant 10: few calls after a refusal, no failed recipient, all lines open again."""
+    """Check Invariant 10: after a refusal of the account, the service makes few calls.
+
+    No recipient failed because of the account. In the end, all lines are active again.
+    """
     refused_calls = state.installation.refused_calls
     violations = [
         f"{row.phone} failed with {row.error_code}, which is a code of the account"
@@ -298,9 +326,10 @@ async def refusal_stops_calls(state: FinalState) -> list[str]:
 
 
 async def history_is_complete(state: FinalState) -> list[str]:
-    """Check Invariant 11: audit log and consent history are complete, unchanged and a valid chain.
+    """Check Invariant 11: the audit log and the consent history are complete and unchanged.
 
-    Each received STOP has its entry, and each contact that the API reported as created exists.
+    The consent history is a valid chain. Each received STOP has an entry in it. Each contact exists
+    that the API reported as created.
     """
     now = {row.name: row.digest for row in await state.rows(_HISTORY)}
     violations = [
@@ -347,7 +376,10 @@ CHECKS: Mapping[str, Check] = {
 
 
 async def read_history(installation: Installation) -> Mapping[str, str]:
-    """Return a digest of each entry that must never change."""
+    """Return a digest of each entry of the audit log and the consent history.
+
+    These entries must never change.
+    """
     async with installation.engine.connect() as connection:
         return {row.name: row.digest for row in await connection.execute(_HISTORY)}
 
@@ -355,7 +387,7 @@ async def read_history(installation: Installation) -> Mapping[str, str]:
 async def read_final_state(
     installation: Installation, verdict: Verdict, history_before: Mapping[str, str]
 ) -> FinalState:
-    """Read everything once no work is open."""
+    """Read the data for the checks. Call this function only when no work is open."""
     answer = await installation.provider.get("/sandbox/messages", params={"direction": "outgoing"})
     async with installation.engine.connect() as connection:
         attempts = (await connection.execute(_ATTEMPTS)).all()
@@ -371,13 +403,13 @@ async def read_final_state(
 
 
 async def find_violations(state: FinalState) -> Mapping[str, list[str]]:
-    """Return the violated invariants, each with the evidence."""
+    """Return each violated invariant, with sentences that describe the violations."""
     results = {name: await check(state) for name, check in CHECKS.items()}
     return {name: violations for name, violations in results.items() if violations}
 
 
 def read_gate_times(changes: Sequence[StatusChange]) -> Mapping[UUID, datetime]:
-    """Return when attempts passed their gate, by the database's commit log."""
+    """Return when each attempt passed its gate, by the database's commit log."""
     return {
         change.row: change.at
         for change in changes
@@ -388,7 +420,10 @@ def read_gate_times(changes: Sequence[StatusChange]) -> Mapping[UUID, datetime]:
 def created_while_another_is_in(
     changes: Sequence[StatusChange], open_: set[str]
 ) -> Iterator[tuple[StatusChange, set[UUID]]]:
-    """Yield each attempt that was created while others of its recipient were in these states."""
+    """Yield each attempt that was created while its recipient had another in these states.
+
+    ``open_`` has the states.
+    """
     states: defaultdict[UUID, dict[UUID, str]] = defaultdict(dict)
     for change in changes:
         if change.subject is not Subject.ATTEMPT or change.member is None:

@@ -1,6 +1,7 @@
-"""What the suite needs from the machine: a small disk that can be filled, a clock that can be set.
+"""What the chaos test needs from the machine: a small disk to fill, and a clock to set.
 
-If a machine lacks one of them, the faults that need it are not run, and the table says so.
+If a machine lacks one of them, the faults that need it are not run. The table of the run then says
+so.
 """
 
 import ctypes
@@ -14,25 +15,26 @@ from enum import StrEnum
 from pathlib import Path
 
 DISK_BYTES = 220 * 1024 * 1024
-"""Enough for a fresh database and some minutes of work."""
+"""Size of the small disk: enough for a new database and some minutes of work."""
 BLOCK = 1024 * 1024
 _CLONE_NEWNS = 0x00020000
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1")
 
 
 class Need(StrEnum):
-    """What a fault needs; a machine may lack the first three."""
+    """What a fault needs. A machine may lack the first three of these things."""
 
     SMALL_DISK = "a small disk"
     CLOCKS = "clocks"
     API_CLOCK = "a clock of the API"
-    """The worker has the machine's clock, so libfaketime does not slow it down."""
+    """Only the API gets a clock that can be set. The worker uses the machine's clock, so that
+    libfaketime does not slow the worker down."""
     UP = "crm-api up"
-    """The company runs under `crm-api up`."""
+    """All processes of the installation run under `crm-api up`."""
 
 
 def take_own_mounts() -> str | None:
-    """Give this process and its children their own mounts; return the reason if this fails."""
+    """Give this process and its children a mount namespace; return the reason if this fails."""
     if os.geteuid() != 0:
         return "not run: only root can mount the disk that is filled"
     libc = ctypes.CDLL(None, use_errno=True)
@@ -46,7 +48,7 @@ def take_own_mounts() -> str | None:
 
 @dataclass(frozen=True)
 class Disk:
-    """A small file system in memory."""
+    """A small file system in memory. A fault fills it."""
 
     path: Path
 
@@ -55,7 +57,7 @@ class Disk:
         return self.path / "ballast"
 
     def fill(self) -> None:
-        """Use up every free byte."""
+        """Fill the disk until no byte is free."""
         with self._ballast.open("ab", buffering=0) as file, suppress(OSError):
             for size in (BLOCK, 4096):
                 with suppress(OSError):
@@ -68,7 +70,10 @@ class Disk:
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Disk]:
-    """Mount a small disk until the block ends; the caller must have its own mounts."""
+    """Mount a small disk until the block ends.
+
+    Call ``take_own_mounts`` first, so that other processes do not see the disk.
+    """
     path.mkdir(parents=True, exist_ok=True)
     options = f"size={DISK_BYTES},mode=0711"
     _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path))
@@ -86,7 +91,10 @@ def _run(program: str, *words: str) -> None:
 
 
 def find_clock_library() -> Path | None:
-    """Return libfaketime, which steps the clock of one process; None if it is not installed."""
+    """Return the file of libfaketime, which can set the clock of one process.
+
+    Return None if libfaketime is not installed.
+    """
     for pattern in _LIBRARIES:
         for found in Path("/").glob(pattern[1:]):
             return found
@@ -95,14 +103,14 @@ def find_clock_library() -> Path | None:
 
 @dataclass(frozen=True)
 class Clock:
-    """The wall clock of one process; its monotonic clock is not changed."""
+    """The wall clock of one process. The monotonic clock of the process is not changed."""
 
     library: Path
     file: Path
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Variables for the start of the process."""
+        """Environment variables that the process needs when it starts."""
         return {
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.file),
@@ -111,8 +119,9 @@ class Clock:
         }
 
     def step(self, seconds: float) -> None:
-        """Set the clock this many seconds ahead of the machine's clock."""
-        # The process reads the file each time it reads the clock, so replace the file at once.
+        """Set the clock ``seconds`` ahead of the machine's clock, or behind it if negative."""
+        # The process reads the file each time it reads the clock. Replace the whole file in one
+        # step, so that the process never reads half of it.
         fresh = self.file.with_suffix(".new")
         fresh.write_text(f"{seconds:+.0f}\n")
         fresh.replace(self.file)

@@ -1,4 +1,4 @@
-"""The table of a run, as Markdown, and its place in the documentation."""
+"""Write the table of a chaos run as Markdown, and store it in a page of the documentation."""
 
 import os
 import time
@@ -18,13 +18,13 @@ _HEAD = (
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """Return the table; all times in seconds."""
+    """Return the table of the faults as Markdown. All its times are in seconds."""
     lines = [_line(*_HEAD), _line("---", *["---:"] * (len(_HEAD) - 3), "---", "---")]
     return "\n".join([*lines, *(_row(trial) for trial in trials)])
 
 
 def describe_run(trials: Sequence[Trial], *, seed: int, took: float) -> str:
-    """Return a description of the run, with its time and machine, then the table."""
+    """Return the text of a run: its date, seed, duration, machine and result, then the table."""
     run = [trial for trial in trials if trial.not_run is None]
     loads = sorted(trial.load for trial in run) or [0.0]
     messages = sum(trial.figures["messages accepted"] for trial in run)
@@ -39,7 +39,7 @@ def describe_run(trials: Sequence[Trial], *, seed: int, took: float) -> str:
 
 
 def write(page: Path, words: str) -> None:
-    """Write a run into the page, in place of the previous one."""
+    """Write the text of a run into the page. It replaces the text of the previous run."""
     text = page.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,4 +1,4 @@
-"""The processes of an installation: started one by one, or by `crm-api up`."""
+"""The processes of an installation. The test starts each of them, or starts `crm-api up`."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class EndedError(Exception):
 
 @dataclass(kw_only=True)
 class Parts:
-    """The servers and programs, each a child of the suite."""
+    """The servers and programs of an installation. The test started each of them itself."""
 
     data: Path
     postgres: Server
@@ -40,20 +40,21 @@ class Parts:
     worker_clock: Clock | None
     api_clock: Clock | None
     _down: set[str] = field(default_factory=set)
-    """Servers and programs that a fault keeps down."""
+    """Servers and programs that a fault has stopped. They are not restarted during the fault."""
 
     def start(self) -> None:
-        """Start the programs; the servers are already running."""
+        """Start the worker and the API. PostgreSQL and Redis are already running."""
         self.worker.start()
         self.api.start()
 
     def check(self) -> None:
-        """Do nothing: a process that ends by itself is restarted."""
+        """Do nothing, because ``keep_running`` restarts a process that ends by itself."""
 
     async def keep_running(self, unexpected: list[str]) -> None:
         """Restart processes that ended by themselves, as `crm-api up` does.
 
-        On a full disk, a server ends by itself.
+        For example, a server ends by itself when the disk is full. Add a sentence to ``unexpected``
+        for each process that ended.
         """
         while True:
             for server in (self.postgres, self.redis):
@@ -68,7 +69,7 @@ class Parts:
 
     @contextmanager
     def down(self, name: str) -> Iterator[None]:
-        """Do not restart this process until the block ends."""
+        """Do not restart the process with this name until the block ends."""
         self._down.add(name)
         try:
             yield
@@ -76,7 +77,7 @@ class Parts:
             self._down.discard(name)
 
     def kill_postgres(self) -> None:
-        """Kill all processes of PostgreSQL, as a power failure does."""
+        """Kill all processes of PostgreSQL at once, as a power failure does."""
         lines = (self.data / "postgres" / "postmaster.pid").read_text().splitlines()
         kill_process_tree(int(lines[0]))
 
@@ -106,7 +107,7 @@ class Up:
             raise EndedError(f"`crm-api up` ended: {' '.join(last_line)}")
 
     async def keep_running(self, unexpected: list[str]) -> None:  # noqa: ARG002 - same signature as Parts
-        """Raise an error when `crm-api up` has ended: it must start at once and keep running."""
+        """Raise an error when `crm-api up` has ended, because no fault may end it."""
         while True:
             self.check()
             await asyncio.sleep(CHECK_EVERY_SECONDS)
@@ -129,7 +130,7 @@ class Up:
         self.program.kill()
 
     def kill_and_start(self) -> None:
-        """Kill everything, and start again immediately."""
+        """Kill `crm-api up` and everything that it started, and start it again immediately."""
         self.kill_everything()
         self.start()
 
@@ -137,7 +138,8 @@ class Up:
 def kill_process_tree(pid: int) -> None:
     """Kill a process and all its descendants.
 
-    Each process is stopped before its children are read, so that it starts no others meanwhile.
+    Each process is stopped (SIGSTOP) before its children are listed. So it cannot start another
+    child before it is killed.
     """
     found = [pid]
     for one in found:

@@ -1,4 +1,4 @@
-"""The pause of a year that the provider asks for in one answer, and how it ends."""
+"""The fault in which the provider asks for a pause of a year, and two ways to end the pause."""
 
 import asyncio
 import time
@@ -24,7 +24,8 @@ _SHORTEN_PAUSE = text("""
     WHERE held_until > now()
 """)
 
-# The recipient whose send was answered with 429 is due again when the pause ends.
+# The provider responded with 429 to the message of one recipient. This recipient is due again when
+# the pause ends.
 _SHORTEN_WAIT_OF_RECIPIENT = text("""
     UPDATE campaign_membership SET due_at = due_at - make_interval(secs => :seconds)
     WHERE status = 'pending' AND due_at > now() + make_interval(secs => :seconds / 2)
@@ -43,18 +44,23 @@ async def end_by_unblocking(installation: Installation) -> None:
 
 
 async def end_by_time(installation: Installation) -> None:
-    """End the pause by moving its end closer, by the longest time that a pause may last."""
+    """Simulate that the longest possible pause (ten minutes) has passed.
+
+    The stored instants at which the pause ends are moved to ten minutes earlier.
+    """
     async with installation.engine.begin() as connection:
         for statement in (_SHORTEN_PAUSE, _SHORTEN_WAIT_OF_RECIPIENT):
             await connection.execute(statement, {"seconds": LONGEST_SECONDS})
 
 
 async def pause_for_a_year(installation: Installation, *, seconds: float, end: End) -> None:
-    """Answer one send by 429 with a ``Retry-After`` of a year, and check what the service reports.
+    """Make the provider respond to one message with 429 and a ``Retry-After`` of a year.
+
+    Then check what the service reports about the pause.
 
     Args:
-        seconds: How long the pause lasts before ``end``.
-        end: Ends the pause.
+        seconds: How long the pause lasts before ``end`` is called.
+        end: The function that ends the pause.
     """
     await installation.add_provider_fault("429", count=1, retry_after=YEAR_SECONDS)
     begun_at = time.monotonic()
@@ -70,7 +76,7 @@ async def pause_for_a_year(installation: Installation, *, seconds: float, end: E
 
 
 def _check_alert(installation: Installation, context: dict[str, Any]) -> None:
-    """Compare the alert with the pause that was asked for and with the longest pause."""
+    """Check that the alert has the requested pause, and that the real pause is not too long."""
     left = datetime.fromisoformat(context["until"]) - clock.now()
     if context["asked_seconds"] != YEAR_SECONDS:
         installation.violations.append(
@@ -98,7 +104,7 @@ async def _provider_is(installation: Installation, state: str) -> bool:
 
 
 async def _becomes_true(ask: Callable[[], Awaitable[bool]]) -> bool:
-    """Ask until the answer is True; False if it takes too long."""
+    """Call ``ask`` until it returns True; return False if this takes too long."""
     deadline = time.monotonic() + SHOWN_WITHIN_SECONDS
     while time.monotonic() < deadline:
         if await ask():

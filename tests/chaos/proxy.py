@@ -1,4 +1,4 @@
-"""A TCP proxy between a program and PostgreSQL, which can delay, hold or reset connections."""
+"""A TCP proxy between a program and PostgreSQL. It can delay, hold back or reset connections."""
 
 import asyncio
 import contextlib
@@ -15,17 +15,18 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class State(StrEnum):
-    """What the proxy does with packets."""
+    """What the proxy does with the packets of its connections."""
 
     WORKING = "working"
     SILENT = "silent"
-    """Packets are held without an error, and arrive when the proxy works again."""
+    """Packets wait in the proxy without an error. They arrive when the proxy works again."""
     STALE = "stale"
-    """The same, but the connections of that time stay dead, as behind a router that restarted."""
+    """Packets wait as in ``SILENT``. Later, the connections that existed in this state stay dead,
+    as after the restart of a router."""
     SLOW = "slow"
     """Packets are delayed by ``Proxy.delay_seconds`` in each direction."""
     RESETTING = "resetting"
-    """Every connection is reset: the existing ones, and each new one."""
+    """Existing connections are reset, and each new connection is reset too."""
 
 
 class Proxy:
@@ -88,11 +89,11 @@ class Proxy:
             writer.write(data)
             await writer.drain()
         await self._delay(connection)
-        # The end of one side closes both, because half a connection is useless.
+        # If one side ends, close both sides, because half a connection is useless.
         connection.close()
 
     async def _delay(self, connection: "_Connection") -> None:
-        """Wait as long as a packet takes; for ever on a dead connection."""
+        """Wait as long as a packet takes in the current state; for ever on a dead connection."""
         if self.state is State.SLOW:
             await asyncio.sleep(self.delay_seconds)
         await self._passing.wait()
@@ -101,7 +102,7 @@ class Proxy:
 
 
 class _Connection:
-    """One connection: its program side and its database side."""
+    """One connection: the side of the program and the side of the database."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writers = [writer]
@@ -129,7 +130,7 @@ class _Connection:
 
 @asynccontextmanager
 async def proxy_to(database_url: str) -> AsyncIterator[Proxy]:
-    """Listen on a free port of loopback until the block ends."""
+    """Run a proxy to the database on a free port of the loopback address until the block ends."""
     folder = parse_qs(urlsplit(database_url).query)["host"][0]
     proxy = Proxy(Path(folder) / ".s.PGSQL.5432")
     accepting: set[asyncio.Task[None]] = set()

@@ -7,42 +7,50 @@ from itertools import pairwise
 from tests.chaos.traffic import Incoming, Outcome, Request, Traffic
 
 RATE_OVER_SECONDS = 5.0
-"""The rate before the fault is measured over this time."""
+"""The rate of messages before the fault is measured over this time."""
 AGAIN_OVER_SECONDS = 4.0
 RATE_SHARE = 0.8
-"""Share of the earlier rate that must be reached: runs of the queue have short pauses."""
+"""Share of the earlier rate that must be reached. It is less than 1, because the jobs that send
+messages have short pauses between them."""
 WITHIN_SECONDS = 2.0
 TIME_FACTOR = 2.0
-"""The most seconds to apply or answer; or this multiple of the longest time before the fault."""
+"""An event or a request is fast enough if it takes at most ``WITHIN_SECONDS``, or at most
+``TIME_FACTOR`` times the longest time before the fault."""
 APPLIED_IN_A_ROW = 4
 ANSWERED_IN_A_ROW = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """Seconds from the end of the fault until each was as before; None: not yet."""
+    """Seconds from the end of a fault until each kind of work was as fast as before.
+
+    A value is None if the work is not as fast yet.
+    """
 
     messages: float | None
     webhooks: float | None
     api: float | None
     longest_gap: float
-    """The longest time without a message since the beginning of the fault."""
+    """The longest time in which no message was sent, since the beginning of the fault."""
 
     @property
     def seconds(self) -> float | None:
-        """The seconds until all were as before; None: not yet."""
+        """The seconds until messages, webhooks and requests were as fast as before.
+
+        The value is None if one of these is not as fast yet.
+        """
         found = [self.messages, self.webhooks, self.api]
         return None if None in found else max(one for one in found if one is not None)
 
 
 def rate_before(traffic: Traffic, begun_at: float) -> float:
-    """Return the messages per second before the fault."""
+    """Return the number of messages per second before the fault."""
     first = begun_at - RATE_OVER_SECONDS
     return sum(first <= at < begun_at for at in traffic.sent_at) / RATE_OVER_SECONDS
 
 
 def measure(traffic: Traffic, *, begun_at: float, ended_at: float, now: float) -> Recovery:
-    """Return when messages, webhooks and requests were as before."""
+    """Return when messages, webhooks and requests were again as fast as before the fault."""
     rate, first = rate_before(traffic, begun_at), begun_at - RATE_OVER_SECONDS
     return Recovery(
         messages=_since(_rate_again(traffic.sent_at, rate=rate, after=ended_at, now=now), ended_at),
@@ -75,7 +83,10 @@ def measure(traffic: Traffic, *, begun_at: float, ended_at: float, now: float) -
 
 
 def _within(before: Sequence[float]) -> float:
-    """Return how many seconds may pass until an event is applied or a request answered."""
+    """Return how many seconds an event may take until it is applied, or a request may take.
+
+    ``before`` has the durations before the fault.
+    """
     return max(WITHIN_SECONDS, TIME_FACTOR * max(before, default=0.0))
 
 
@@ -88,7 +99,7 @@ def _since(at: float | None, ended_at: float) -> float | None:
 
 
 def _rate_again(sent_at: Sequence[float], *, rate: float, after: float, now: float) -> float | None:
-    """Return when the earlier rate was reached again; None if it was not."""
+    """Return when messages were sent at the earlier rate again; None if they were not."""
     enough = rate * AGAIN_OVER_SECONDS * RATE_SHARE
     for begin in (after, *(at for at in sent_at if at >= after)):
         if begin + AGAIN_OVER_SECONDS > now:
@@ -99,7 +110,11 @@ def _rate_again(sent_at: Sequence[float], *, rate: float, after: float, now: flo
 
 
 def _applied_again(incoming: Sequence[Incoming], *, after: float, within: float) -> float | None:
-    """Return when the first of several consecutive messages arrived that were applied in time."""
+    """Return the arrival time of the first message of a series that was applied in time.
+
+    A series is ``APPLIED_IN_A_ROW`` consecutive messages, each of which was applied within the
+    given time. Return None if there was no such series.
+    """
     row: list[Incoming] = []
     for one in (one for one in incoming if one.at >= after):
         is_soon = one.applied_at is not None and one.applied_at - one.at <= within

@@ -1,7 +1,8 @@
-"""Make the database store every status change, so that a change that goes back is detected.
+"""Make the database store every status change, so that a test detects a status that moves back.
 
-Triggers, which only the suite's own database has, store each change in the transaction that makes
-the change. PostgreSQL's commit log has the instant at which the change became visible to others.
+Triggers store each change in the transaction that makes the change. Only the database of the test
+has these triggers. PostgreSQL's commit log has the instant at which the change became visible to
+other transactions.
 """
 
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ _STEPS = text("""
 
 
 class Subject(StrEnum):
-    """What has the status."""
+    """The kind of row whose status changes."""
 
     ATTEMPT = "attempt"
     MEMBER = "member"
@@ -75,10 +76,11 @@ class StatusChange:
     """One change of status.
 
     Attributes:
-        member: The recipient, for an attempt.
-        was: None when the row was inserted.
+        member: The recipient of the attempt; None if the row is not an attempt.
+        was: The status before the change; None if the row was inserted.
         at: When the change was committed.
-        is_corrected: An answer proved a match wrong; only such a change may go back.
+        is_corrected: True if a response of the provider proved that the attempt had been matched
+            with the wrong message. Only such a change may move a status back.
     """
 
     subject: Subject
@@ -91,7 +93,7 @@ class StatusChange:
 
 
 async def record_status_changes(engine: AsyncEngine) -> None:
-    """Make the database store all changes from now on."""
+    """Make the database store all status changes from now on."""
     async with engine.begin() as connection:
         for statement in (
             _TABLE,
@@ -106,7 +108,7 @@ async def record_status_changes(engine: AsyncEngine) -> None:
 
 
 async def read_status_changes(engine: AsyncEngine) -> Sequence[StatusChange]:
-    """Return all changes in the order in which they were made."""
+    """Return all stored status changes in the order in which they were made."""
     async with engine.connect() as connection:
         rows = (await connection.execute(_STEPS)).all()
     return [

@@ -1,4 +1,4 @@
-"""A short form of `make chaos`: five faults in three installations, in about 90 seconds."""
+"""A short form of `make chaos`: five faults in three installations, which take about 90 seconds."""
 
 import os
 import random
@@ -40,7 +40,7 @@ ALL_KILLED = Fault(name="everything killed", run=everything_killed_once, need=Ne
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # Short, because the length of a socket's path is limited.
+    # The path must be short, because the length of a socket's path is limited.
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as found:
         Path(found).chmod(0o711)
         yield Path(found)

@@ -1,4 +1,7 @@
-"""Each check that needs no running installation detects its violation."""
+"""Prove that the checks of the chaos test detect violations.
+
+Only those checks are tested that need no running installation.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The proxy between a program and PostgreSQL, tested from both its sides."""
+"""Tests of the proxy between a program and PostgreSQL, from both of its sides."""
 
 import asyncio
 import tempfile
@@ -10,9 +10,9 @@ import pytest
 from tests.chaos.proxy import Proxy, State, proxy_to
 
 ANSWER_SECONDS = 20.0
-"""Time limit for an answer that must come; a busy machine may need seconds."""
+"""Time limit for an answer that must arrive. A busy machine may need seconds."""
 SILENT_SECONDS = 0.2
-"""Wait for an answer that must not come."""
+"""How long a test waits for an answer that must not come."""
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def echo_behind_a_proxy(folder: Path) -> AsyncIterator[Proxy]:
 
 
 class Client:
-    """A connection through the proxy."""
+    """A connection of a client through the proxy."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -62,7 +62,7 @@ async def connect(proxy: Proxy) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # Short, because the length of a socket's path is limited.
+    # The path must be short, because the length of a socket's path is limited.
     with tempfile.TemporaryDirectory(prefix="cut-") as found:
         yield Path(found)
 

@@ -1,4 +1,4 @@
-"""Traffic during a fault: people who send messages, and a program that uses the API."""
+"""Simulated traffic during a fault: people send messages, and a program uses the API."""
 
 import asyncio
 import itertools
@@ -23,13 +23,13 @@ MESSAGES_EVERY_SECONDS = 0.25
 READS_EVERY_SECONDS = 0.25
 WRITES_EVERY_SECONDS = 0.5
 MOST_UNANSWERED = 8
-"""The most requests of a kind that wait for an answer at the same time."""
+"""The largest number of requests of one kind that may wait for a response at the same time."""
 POLL_SECONDS = 0.25
 RETRY_AFTER_SECONDS = 1.0
 TIMEOUT_SECONDS = 5.0
-"""How long the program waits for one answer."""
+"""How long the simulated program waits for one response."""
 FIRST_UNKNOWN_NUMBER = 5_000_000
-"""First of the numbers that are in no campaign."""
+"""Position (argument of ``population.phone``) of the first phone number that is in no campaign."""
 MESSAGE_TEXTS = (
     "Yes, please call me tomorrow afternoon.",
     "How much would it cost?",
@@ -48,7 +48,7 @@ _ARRIVED = text("""
 
 
 class Outcome(StrEnum):
-    """Result of a request, as the program sees it."""
+    """Result of a request, as the simulated program sees it."""
 
     ANSWERED = "answered"
     UNAVAILABLE = "503"
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request of the program; times by the suite's own clock."""
+    """One request of the simulated program. Its times come from the test's own clock."""
 
     at: float
     took: float
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass(kw_only=True)
 class Incoming:
-    """One message from a person; ``applied_at`` is when it was first found in the database."""
+    """One message from a person; ``applied_at`` is the time at which the database first had it."""
 
     id: str
     at: float
@@ -77,20 +77,23 @@ class Incoming:
 
 @dataclass(kw_only=True)
 class Traffic:
-    """Receives messages, creates contacts and lists campaigns until it is cancelled."""
+    """Simulates traffic until it is cancelled.
+
+    People send messages to the company, and a program creates contacts and lists campaigns.
+    """
 
     engine: AsyncEngine
     api: httpx.AsyncClient
     provider: httpx.AsyncClient
     chance: random.Random
     people: int
-    """Number of people in campaigns."""
+    """Number of people who are recipients of campaigns."""
     requests: list[Request] = field(default_factory=list)
     incoming: list[Incoming] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
-    """When the provider accepted messages, by its own log."""
+    """The times at which the provider accepted messages, by the provider's own log."""
     created_contacts: dict[str, str] = field(default_factory=dict)
-    """Number and id of each contact that the API reported as created."""
+    """For each contact that the API reported as created, the phone number and the id."""
     refusals: list[str] = field(default_factory=list)
     """Refused requests that no fault explains."""
     _seen_up_to: int = 0
@@ -103,7 +106,7 @@ class Traffic:
             tasks.create_task(self._follow_provider())
 
     def counted(self, since: float, until: float) -> Counter[Outcome]:
-        """Count how the requests of a period ended."""
+        """Return how many requests of a period ended with each outcome."""
         return Counter(one.outcome for one in self.requests if since <= one.at < until)
 
     async def _send_messages(self) -> None:
@@ -131,7 +134,7 @@ class Traffic:
         )
 
     async def _repeat(self, every: float, begin: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Begin a request at each interval, also while earlier ones wait, as a browser does."""
+        """Begin a request at each interval, even while earlier requests wait, as a browser does."""
         waiting: set[asyncio.Task[Any]] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -142,7 +145,7 @@ class Traffic:
                 await asyncio.sleep(every)
 
     async def _add_contact(self, phone: str) -> None:
-        """Create a contact; repeat the request with the same key until it succeeds."""
+        """Create a contact; repeat the request with the same Idempotency-Key until it succeeds."""
         key = {"Idempotency-Key": str(uuid4())}
         while True:
             made = await self._ask("POST", "/v1/contacts", {"phone": phone}, headers=key)
@@ -173,7 +176,7 @@ class Traffic:
         return answer
 
     async def _follow_provider(self) -> None:
-        """Follow the provider's log, and record which messages have been applied."""
+        """Record when the provider accepted messages, and when received messages were applied."""
         while True:
             log = await self.provider.get(
                 "/sandbox/messages",

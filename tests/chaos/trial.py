@@ -29,17 +29,18 @@ from crm_api.platform import clock
 
 USUAL_RATE_WITHIN_SECONDS = 120.0
 USUAL_SHARE = 0.8
-"""Share of the allowed rate that must be sent before a fault begins."""
+"""A fault begins when messages are sent at this share of the allowed rate."""
 RECOVERS_WITHIN_SECONDS = 120.0
 QUIET_WITHIN_SECONDS = 240.0
 CLOSES_AFTER = timedelta(seconds=25)
-"""One campaign ends during each fault or soon after it."""
+"""Duration of the campaign that starts before each fault. The campaign ends during the fault or
+soon after it."""
 SHOWN_FAULTS = 20
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """The run of a fault and its effects."""
+    """The run of one fault, and its effects."""
 
     fault: Fault
     not_run: str | None = None
@@ -52,7 +53,7 @@ class Trial:
     after_stop: int = 0
     broken: Mapping[str, list[str]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    """Other violations, as sentences."""
+    """Violations that the other fields do not have, as sentences."""
     reported: list[str] = field(default_factory=list)
     """What the service reported about the fault."""
     load: float = 0.0
@@ -67,7 +68,7 @@ class Trial:
 async def run_faults(
     faults: Sequence[Fault], *, folder: Path, template: Path, seed: int
 ) -> list[Trial]:
-    """Run faults one after the other in one installation, and judge it in the end.
+    """Run faults one after the other in one installation, and judge the final state.
 
     All violations are also written to ``evidence.json`` and ``wrong.json``.
     """
@@ -111,7 +112,7 @@ async def _wait_for_usual_rate(installation: Installation, work: list[asyncio.Ta
 
 
 async def _prepare(installation: Installation, work: list[asyncio.Task[None]]) -> None:
-    """Start sending, also for a campaign that ends soon."""
+    """Start a campaign that ends soon, and wait until messages are sent at the usual rate."""
     end_at = (clock.now() + CLOSES_AFTER).isoformat()
     await installation.crowd.start_campaign(
         schedule={"window": {"start": "00:00", "end": "23:59"}, "timezone": "UTC", "end_at": end_at}
@@ -154,13 +155,13 @@ def _raise_error_of(work: list[asyncio.Task[None]]) -> None:
 
 
 async def _wait_until_quiet(installation: Installation) -> list[str]:
-    """Wait until no work is open here and the provider has no event left to deliver."""
+    """Wait until the service has no open work and the provider has no event left to deliver."""
     await installation.cancel_capped_campaigns()
     deadline = time.monotonic() + QUIET_WITHIN_SECONDS
     workspace = installation.sandbox.app.workspace
     left = -1
     while time.monotonic() < deadline:
-        # Check the provider first: its remaining events may start work here.
+        # Check the provider first, because its remaining events may start work in the service.
         is_reported = workspace.deliverer.counts.pending == 0 and len(workspace.timeline) == 0
         with suppress(*DATABASE_UNREACHABLE):
             left = await count_open(installation.engine)
@@ -173,7 +174,7 @@ async def _wait_until_quiet(installation: Installation) -> list[str]:
 async def _judge(
     installation: Installation, trials: list[Trial], history: Mapping[str, str], wrong: list[str]
 ) -> None:
-    """Compare with the provider, check the invariants, and write the violations to files."""
+    """Compare the database with the provider, check the invariants, and store the violations."""
     verdict = await judge(
         installation.engine,
         installation.provider,

@@ -1,4 +1,4 @@
-"""The check of the consent history in `crm-api doctor`, with a real database."""
+"""Tests of how `crm-api doctor` checks the consent history, with a real database."""
 
 from datetime import timedelta
 

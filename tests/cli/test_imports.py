@@ -1,4 +1,7 @@
-"""Modules that the long-running commands must not import: each one costs memory and time."""
+"""Prove that long-running commands do not import modules that they do not need.
+
+Each imported module costs memory and time.
+"""
 
 import json
 import subprocess
@@ -39,7 +42,7 @@ def modules_after(start: str) -> set[str]:
 
 
 def unwanted_modules(loaded: set[str], unwanted: tuple[str, ...]) -> list[str]:
-    """Return the modules that are unwanted or belong to an unwanted package."""
+    """Return the loaded modules that are unwanted, or that belong to an unwanted package."""
     prefixes = tuple(f"{name}." for name in unwanted)
     return sorted(one for one in loaded if one in unwanted or one.startswith(prefixes))
 

@@ -1,4 +1,4 @@
-"""Figures as a table of text."""
+"""Tests of the text table that shows figures of the area ``insight``."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""`crm-api keys` run as a command, without an API key."""
+"""Tests of the command `crm-api keys`, which needs no API key itself."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The check of the mail server in `crm-api doctor`, with a real mail server."""
+"""Tests of how `crm-api doctor` checks the mail server, with a real mail server."""
 
 from tests.workers.mailbox import mail_server
 

@@ -1,4 +1,4 @@
-"""The head and the body of a response are sent in one write."""
+"""Prove that the head and the body of a response are sent in one write."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ LENGTH = (b"content-length", b"4")
 
 
 class RecordingTransport(asyncio.Transport):
-    """Records the writes."""
+    """A transport that records the data of each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Connection:
 async def handle(
     app: ASGIApp, *, method: bytes = b"GET", headers: bytes = b""
 ) -> RecordingTransport:
-    """Handle one request; return the transport with the recorded writes."""
+    """Send one request to the application; return the transport with the recorded writes."""
     connection = Connection(app)
     await connection.handle(method, headers)
     connection.protocol.connection_lost(None)

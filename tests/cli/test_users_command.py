@@ -1,4 +1,4 @@
-"""`crm-api users` run as a command: an invitation, and a link to reset a password."""
+"""Tests of the command `crm-api users`: an invitation, and a link to reset a password."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`crm-api webhooks` and `doctor` run as commands, with a provider on loopback."""
+"""Tests of the commands `crm-api webhooks` and `crm-api doctor`, with a local sandbox."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[RunningSandbox]:
-    """A sandbox that the service uses as the real provider: each webhook has its own key."""
+    """Yield a sandbox that the service uses as the real provider: each webhook has its own key."""
     config = SandboxConfig(people="silent", own_keys=True, rate_per_second=None)
     with run_sandbox(config) as running:
         yield running
@@ -53,7 +53,7 @@ def _environment(served: RunningSandbox, port: int, folder: Path) -> dict[str, A
 def test_webhook_is_registered_tested_rotated_and_repaired(
     served: RunningSandbox, root: Path
 ) -> None:
-    """Register, start, test, rotate, test again; no step needs a copied key."""
+    """Prove that a webhook is set up, rotated and repaired without copying a key by hand."""
     folder, port = root / "data", free_port()
     values = _environment(served, port, folder)
     outputs: list[str] = []

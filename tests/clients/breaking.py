@@ -1,7 +1,8 @@
-"""Find the changes of the document that break a client generated from an earlier version.
+"""Find changes of the OpenAPI document that break a client of an earlier version.
 
-redocly compares the documents. Two kinds of breaks that it does not report are added here. An
-intended break is explained in `docs/reference/breaking-changes.md`.
+redocly (a tool) compares two versions of the document. This module adds two kinds of breaking
+changes that redocly does not report. `docs/reference/breaking-changes.md` explains each intended
+breaking change.
 """
 
 import json
@@ -19,15 +20,19 @@ _ROW = re.compile(r"^\| `([a-z-]+)` \| `(#[^`]+)` \| \S", re.MULTILINE)
 
 Document = dict[str, Any]
 Break = tuple[str, str, str]
-"""The rule, the place in the document, and the message."""
+"""A breaking change: the rule that found it, its place in the document, and a message."""
 
 
 def breaks(base: Path, revision: Path) -> list[Break]:
-    """Compare two documents. New enum values of an answer do not count as a break."""
+    """Return the breaking changes between two versions of the document.
+
+    A new enum value in a response is not a breaking change.
+    """
     options = ("--config", str(RULES), "--format", "json", "--fail-on", "none")
     done = node.run("redocly", "diff", str(base), str(revision), *options)
     assert done.returncode == 0, done.stderr
-    # The report ends with the first line that is only a closing brace; a summary follows.
+    # The JSON report ends with the first line that is only a closing brace. A summary follows the
+    # report.
     changes = json.loads(done.stdout.partition("\n}\n")[0] + "}")["changes"]
     found = [
         (verdict["ruleId"], _place(change), verdict["message"])
@@ -39,7 +44,10 @@ def breaks(base: Path, revision: Path) -> list[Break]:
 
 
 def find_other_breaks(base: Document, revision: Document) -> list[Break]:
-    """Find breaks that redocly does not report: a removed schema name, a newly required body."""
+    """Find the breaking changes that redocly does not report.
+
+    These changes are a removed schema name, and a required body where there was no body.
+    """
     found: list[Break] = []
     for name in _schemas(base).keys() - _schemas(revision).keys():
         message = f"Schema `{name}` is gone; a generated client has a type of this name."
@@ -53,12 +61,15 @@ def find_other_breaks(base: Document, revision: Document) -> list[Break]:
 
 
 def explained_breaks(page: str) -> set[tuple[str, str]]:
-    """Read the rule and place of each break that `docs/reference/breaking-changes.md` explains."""
+    """Return the rule and the place of each breaking change that the page explains."""
     return {(row[1], row[2]) for row in _ROW.finditer(page)}
 
 
 def _place(change: dict[str, Any]) -> str:
-    """Return the place where a break is defined; the same for all operations that share it."""
+    """Return the place in the document where a changed part is defined.
+
+    All operations that share the part have the same place.
+    """
     side = change.get("base") or change["revision"]
     place: str = side["pointer"]
     return place

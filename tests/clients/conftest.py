@@ -1,4 +1,4 @@
-"""Fixtures for generated clients: the document as a file, Node, and a running service."""
+"""Fixtures for tests of generated clients: the OpenAPI document, Node, and a running service."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ PASSWORD = "a test's long passphrase"  # noqa: S105 - made up
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service started by its own command, with a user and the settings for its commands."""
+    """A service that `crm-api up` started, its user, and the settings for other commands."""
 
     url: str
     email: str

@@ -1,4 +1,4 @@
-"""Run Node (from its wheel) and the packages of `clients/typescript` and `console`."""
+"""Run Node (from its Python wheel) and the packages of `clients/typescript` and `console`."""
 
 import hashlib
 import importlib.util
@@ -11,18 +11,18 @@ ROOT = Path(__file__).parents[2]
 TYPESCRIPT = ROOT / "clients" / "typescript"
 CONSOLE = ROOT / "console"
 INSTALLED = Path("node_modules") / ".installed"
-"""The file with the hash of the lock file that the packages were installed from."""
+"""The file with the hash of the lock file from which the packages were installed."""
 QUIET = {
     "NO_COLOR": "1",
     "REDOCLY_TELEMETRY": "off",
     "REDOCLY_SUPPRESS_NOTIFICATIONS": "true",
     "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
 }
-"""Settings that stop the packages from looking for updates in the network."""
+"""Variables for the programs: they print no colours, send no telemetry and look for no updates."""
 
 
 def why_not(folder: Path = TYPESCRIPT) -> str | None:
-    """Return why the packages of a folder cannot be used; None if they can."""
+    """Return the reason why the packages of a folder cannot be used; None if they can be used."""
     if _binaries() is None:
         return "no wheel of Node is installed"
     if not (folder / INSTALLED).exists():
@@ -61,7 +61,8 @@ def run_script(
 def install(folder: Path = TYPESCRIPT) -> int:
     """Install the packages of a folder's lock file, without running their install scripts.
 
-    A machine without access to a registry is not a failure: its tests are skipped with a reason.
+    If a machine cannot reach the registry, this is not a failure: the tests that need the packages
+    are skipped with a reason.
     """
     binaries = _binaries()
     if binaries is None:

@@ -1,4 +1,4 @@
-"""Each kind of change that breaks a client is found, and no other."""
+"""Prove that each kind of change that breaks a client is found, and no other change."""
 
 import copy
 from collections.abc import Callable
@@ -215,7 +215,7 @@ CASES = [*BREAKING, *HARMLESS]
 
 
 def document_of(operations: dict[str, Operation]) -> dict[str, Any]:
-    """Make a document that has one path for each case."""
+    """Return a document that has one path for each case."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Cases", "version": "1"},

@@ -1,4 +1,4 @@
-"""The committed document is current, and does not break clients of the released one."""
+"""Prove that the committed OpenAPI document matches the code and breaks no released client."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ COMMITTED = node.ROOT / "docs" / "openapi.json"
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return the names of the differing paths, schemas and other members."""
+    """Return the names of the paths, schemas and other members that differ."""
     names: list[str] = []
     for name in sorted(before.keys() | after.keys()):
         one, other = before.get(name, {}), after.get(name, {})

@@ -1,4 +1,4 @@
-"""The document passes the linter with all of its rules."""
+"""Prove that the OpenAPI document passes the linter with our rules."""
 
 import copy
 import json

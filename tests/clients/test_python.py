@@ -1,4 +1,4 @@
-"""The Python client is generated without a warning, and the example works with it."""
+"""Prove that the Python client is generated without a warning, and that the example works."""
 
 import subprocess
 import sys

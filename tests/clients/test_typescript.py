@@ -1,4 +1,4 @@
-"""The types of the generated TypeScript client are correct, and the example works with it."""
+"""Prove that the generated TypeScript client has correct types, and that the example works."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def test_the_example_runs(service: Service, project: Path) -> None:
 
 @pytest.fixture(scope="session")
 def project(document_file: Path, tmp_path_factory: pytest.TempPathFactory, _node: None) -> Path:
-    """A copy of the client, generated, that contains the scripts of these tests."""
+    """Return a folder with the client, the generated code, and the scripts of these tests."""
     folder = tmp_path_factory.mktemp("typescript")
     for source in (*node.TYPESCRIPT.glob("*.ts"), *Path(__file__).parent.glob("*.ts")):
         shutil.copy(source, folder)

@@ -1,4 +1,4 @@
-"""`make fuzz`: send generated requests to every operation for a given time."""
+"""`make fuzz`: send generated requests to every operation of the API for a given time."""
 
 import argparse
 import asyncio
@@ -20,11 +20,11 @@ from crm_api.platform.migration_runner import upgrade
 
 REPORT_SECONDS = 30
 EXAMPLES = 100
-"""Generated requests per operation and round. Rounds repeat until the time is over."""
+"""Number of generated requests per operation and round. Rounds repeat until the time is over."""
 
 
 def main() -> int:
-    """Run for the given minutes. Return 1 if there are findings, else 0."""
+    """Send requests for the given time; return 1 if there are findings, otherwise 0."""
     reader = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
     reader.add_argument("--minutes", type=float, default=20)
     reader.add_argument(
@@ -87,7 +87,7 @@ class _Progress:
 
 
 def _silence() -> None:
-    """Log errors only: tens of thousands of refusals are expected."""
+    """Log only errors, because tens of thousands of refused requests are expected."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 

@@ -1,4 +1,4 @@
-"""The whole application in this process, with its own lifespan, for the Schemathesis client."""
+"""The whole application, which runs in the test's process for the client of Schemathesis."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +18,16 @@ from crm_api.platform.settings import Settings
 
 
 class Guarded:
-    """An application whose API key for the test cannot be revoked by a generated request."""
+    """The application, with the API key of the test protected from generated requests.
+
+    In the path of a request, the id of this key is replaced with an unknown id. So no generated
+    request can revoke the key.
+    """
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self.kept = ""
-        """The id of the key; empty until it is known."""
+        """The id of the API key of the test; empty until it is known."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.kept and self.kept in scope.get("path", ""):
@@ -33,7 +37,7 @@ class Guarded:
 
 @dataclass(frozen=True, kw_only=True)
 class RunningApplication:
-    """The application, its OpenAPI document, and the ids of its data."""
+    """The application, its OpenAPI document, and the ids of existing data."""
 
     app: Guarded
     document: dict[str, Any]
@@ -44,13 +48,13 @@ class RunningApplication:
 def run_application(
     *, database_url: str, redis_url: str, folder: Path, pools: Pools
 ) -> Iterator[RunningApplication]:
-    """Start the application and the provider's sandbox; stop both at the end.
+    """Start the application and the provider's sandbox; stop both when the block ends.
 
     Args:
-        database_url: A migrated database with the rows that ``pools`` names.
+        database_url: A migrated database with the rows whose ids are in ``pools``.
         redis_url: A real Redis.
         folder: The folder for uploads.
-        pools: The ids of existing rows; the ids of rows made here are added.
+        pools: The ids of existing rows. The ids of the rows that are created here are added.
     """
     with run_sandbox() as sandbox:
         settings = Settings.from_env(
@@ -61,14 +65,15 @@ def run_application(
                 "CRM_SECRET_KEY": SECRET,
                 "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
                 "CRM_OPENPHONE_BASE_URL": sandbox.url,
-                # The rate limit has its own tests; here it would refuse almost every request.
+                # The rate limit is off, because it would refuse almost every request. It has its
+                # own tests.
                 "CRM_RATE_LIMIT_PER_SECOND": "0",
             }
         )
         whole = create_app(settings)
         app = Guarded(whole)
         try:
-            # The client and Starlette have different types for the same interface.
+            # Schemathesis and Starlette have different types for the same ASGI interface.
             with asgi.get_client(cast("Any", app)) as client:
                 client.headers["Authorization"] = f"Bearer {ADMIN_KEY}"
                 app.kept = client.get("/v1/auth/me").json()["id"]

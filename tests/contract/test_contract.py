@@ -1,4 +1,7 @@
-"""The service keeps its OpenAPI document: a short run of `make fuzz` with a fixed seed."""
+"""Prove that the service conforms to its OpenAPI document.
+
+The test is a short run of `make fuzz` with a fixed seed.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +19,10 @@ from crm_api.dev.embedded_servers import ServerUrls
 from crm_api.platform.database import session_factory
 
 SEED = 20_261_126
-"""Fixed, so that every run sends the same requests; `make fuzz` draws a random one."""
+"""The seed is fixed, so that every run sends the same requests. `make fuzz` uses a random seed."""
 PHASES = ("examples", "coverage", "fuzzing") if IS_LONG_RUN else ("examples", "fuzzing")
-"""The coverage phase sends every bound of every parameter and field, 19 of 20 requests."""
+"""The phase ``coverage`` sends every limit of every parameter and field. It sends 19 of 20
+requests, so only a long run has this phase."""
 PARTS = {
     "contacts": "^/v1/contacts(/(batch|tags|merge|opt-out|by-phone.*|{contact_id}[^/]*))?$",
     "of a contact": "^/v1/(contacts/{contact_id}/|contact-merges|contacts/merge-|tag|consent)",
@@ -49,7 +53,11 @@ async def running(
 
 @pytest.fixture(autouse=True)
 def _no_rows_left() -> None:
-    """The tests share the rows of one application; ``running`` empties the tables at the end."""
+    """Replace the fixture of this name, which checks that no rows are left.
+
+    The tests share the rows of one application. The fixture ``running`` empties the tables at the
+    end.
+    """
 
 
 def findings_of(report: Report) -> str:
@@ -57,7 +65,8 @@ def findings_of(report: Report) -> str:
     return "\n\n".join(str(one) for one in sorted(report.findings.values()))
 
 
-@pytest.mark.timeout(300)  # takes a few seconds, but other tests may use the processor
+# The test takes a few seconds, but longer while other tests use the processor.
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", [*PARTS, "all else"])
 def test_every_operation_conforms_to_the_document(running: RunningApplication, part: str) -> None:
     effort = Effort(

@@ -1,7 +1,8 @@
-"""Generate requests from the OpenAPI document, and check the answers.
+"""Generate requests from the OpenAPI document, and check the responses.
 
-Schemathesis makes valid and invalid requests, for single operations and along links, and compares
-each answer with the document. This module sets the amount, and leaves out checks that do not apply.
+Schemathesis generates valid and invalid requests, for single operations and for sequences of linked
+operations. It compares each response with the document. This module sets the number of requests,
+and disables checks that do not apply.
 """
 
 import copy
@@ -19,29 +20,32 @@ from tests.conftest import ADMIN_KEY
 from tests.contract.running import RunningApplication
 
 EXISTING = 0.5
-"""Probability that a path parameter is the id of an existing thing."""
+"""Probability that a path parameter is the id of an existing resource."""
 _STREAMS = "/events$"
-"""Event streams do not end and have no schema to check; test_events.py reads them."""
+"""Paths of event streams. The streams do not end and have no schema to check; test_events.py reads
+them."""
 _DEEP = "^/v1/segments(/preview|/{segment_id})?$"
-"""Segment rules are recursive, so covering them one by one takes 11,000 requests per operation."""
+"""Paths with segment rules. The rules are recursive, so a test of their limits one by one takes
+11,000 requests per operation."""
 _TWO_IDS = "{.*{"
 """Paths with two ids, such as a contact of a list. A list that was just created does not have the
 contact, so a 404 is correct."""
 _PRECONDITIONS = [412, 413]
-"""Refusals before the input is checked: a stale ``If-Match``, a body that is too large. They are
-not in Schemathesis' own list of refusals of invalid input."""
+"""Statuses of requests that are refused before their input is checked: 412 for an outdated
+``If-Match``, and 413 for a body that is too large. Schemathesis' own list of refusals of invalid
+input does not have them."""
 _REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "415", "422", "428", "429"]
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
 class Finding:
-    """An answer that does not fit the document."""
+    """A response that does not match the OpenAPI document."""
 
     check: str
     operation: str
     message: str
     repeat: str = field(compare=False)
-    """Code that sends the request again, and its answer."""
+    """Code that sends the request again, and the response to it."""
 
     def __str__(self) -> str:
         return f"{self.check}: {self.operation}\n{self.message}\n{self.repeat}"
@@ -49,7 +53,7 @@ class Finding:
 
 @dataclass(kw_only=True)
 class Report:
-    """The counts and findings of a run."""
+    """The counts and the findings of a run."""
 
     cases: int = 0
     checks: int = 0
@@ -69,15 +73,15 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """The amount of a run.
+    """How many requests a run sends, and to which paths.
 
     Attributes:
         phases: Some of ``examples``, ``coverage``, ``fuzzing`` and ``stateful``.
         seed: The same seed generates the same requests.
-        examples: Generated requests per operation, or number of sequences.
+        examples: Number of generated requests per operation, or number of sequences of requests.
         only: A pattern of the paths to test; None tests all paths.
         seconds: Time limit; None means no limit.
-        covers_deep: Whether the coverage phase includes recursive segment rules.
+        covers_deep: True if the phase ``coverage`` includes recursive segment rules.
     """
 
     phases: tuple[str, ...]
@@ -94,7 +98,7 @@ def try_all(
     *,
     report_progress: Callable[[Report], None] | None = None,
 ) -> Report:
-    """Generate requests, send them, and collect the answers that do not fit the document."""
+    """Generate and send requests; collect the responses that do not match the document."""
     schema = _schema(running, effort)
     report = Report()
     for event in from_schema(schema).execute():
@@ -162,9 +166,9 @@ def _configuration(running: RunningApplication, effort: Effort) -> dict[str, Any
             "negative_data_rejection": {
                 "expected-statuses": [*_REFUSALS, *map(str, _PRECONDITIONS), "5xx"]
             },
-            # Many valid bodies are refused by rules that a schema cannot express: one of two
-            # fields, weights that sum to 100, a cursor of this list. test_openapi_examples.py
-            # checks that the examples of the document are accepted.
+            # Many valid bodies are refused because of rules that a schema cannot express: exactly
+            # one of two fields, weights whose sum is 100, a cursor of the same list.
+            # test_openapi_examples.py proves that the examples of the document are accepted.
             "positive_data_acceptance": {"enabled": False},
         },
         "dictionaries": {name: {"values": values} for name, values in running.pools.items()},
@@ -177,10 +181,10 @@ def _configuration(running: RunningApplication, effort: Effort) -> dict[str, Any
 
 def _exceptions(effort: Effort) -> Iterator[dict[str, Any]]:
     yield {"include-path-regex": _STREAMS, "enabled": False}
-    # A worker moves the clock, and no worker runs here, so the move would never end.
+    # Only a worker moves the clock. No worker runs here, so the move would never end.
     yield {"include-name": "POST /v1/sandbox/clock", "enabled": False}
     yield {
-        # Each item has its own status in an answer of 200.
+        # The response has the status 200, and each item in it has its own status.
         "include-path": "/v1/contacts/batch",
         "checks": {"negative_data_rejection": {"enabled": False}},
     }

@@ -1,4 +1,4 @@
-"""Some data of every kind, so that generated requests find existing things."""
+"""Create some data of every kind, so that generated requests find existing resources."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,12 +18,12 @@ from crm_api.platform import clock
 PEOPLE = 6
 
 Pools = dict[str, list[str]]
-"""Possible values by the name of the parameter."""
+"""For each name of a parameter, a list of possible values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A request that creates something, and the parameter that takes its id."""
+    """A request that creates a resource, and the parameter that takes the resource's id."""
 
     parameter: str
     path: str
@@ -31,7 +31,10 @@ class Made:
 
 
 async def insert_rows(session: AsyncSession) -> Pools:
-    """Insert rows that no request can create: provider data and running campaigns."""
+    """Insert rows, such as data of the provider and running campaigns; return their ids.
+
+    No request can create most of these rows.
+    """
     now = clock.now()
     line = await make_line(session, now=now)
     people = [
@@ -123,7 +126,7 @@ def _activity(kind: str, conversation: Conversation, *, now: Any) -> Activity:
 
 
 def create_by_requests(client: requests.Session, pools: Pools) -> None:
-    """Create all other data through the API, and add the ids of the answers to the pools."""
+    """Create all other data through the API, and add the ids in the responses to ``pools``."""
     person = pools["contact_id"][0]
     for made in (
         Made(

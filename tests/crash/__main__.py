@@ -1,4 +1,4 @@
-"""`make crash-test`: kill all processes hundreds of times; compare with the provider's log."""
+"""`make crash-test`: kill processes hundreds of times; compare the data with the provider's log."""
 
 import argparse
 import asyncio

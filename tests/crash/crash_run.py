@@ -21,18 +21,22 @@ from tests.crash.verdict import count_open
 
 WORKERS = 3
 SECONDS_A_KILL = 6.0
-"""Time limit of a run per kill. It is long: it only ends a run in which no kill counts."""
+"""Time limit of a run, divided by the number of counted kills to reach. It is long, so that it ends
+only a run in which too few kills count."""
 STEP_SECONDS = 5.0
-"""A process that has not reached its step by then is killed where it is."""
+"""Time limit in which a process must reach its step (a named place in its code). After this time,
+the process is killed where it is."""
 STOPPED_FOR_SECONDS = 33.0
-"""Longer than the lease of 20 s, the grace of 10 s and the work right after them."""
+"""How long a worker is stopped. The time is longer than the sum of the lease (20 s), the grace (10
+s, the wait before a look-up at the provider) and the work after them."""
 MOST_STOPPED = 4
 ENDS_WITHIN_SECONDS = 30.0
-"""After SIGTERM; the longest call takes 3.3 s."""
+"""Time limit in which a process must end after SIGTERM. The longest call to the provider takes 3.3
+s."""
 REPORTS_WITHIN_SECONDS = 2.0
 TERMINATED = frozenset({Kind.WORKER_TERMINATED, Kind.API_TERMINATED})
 DATABASE_UNREACHABLE = (DBAPIError, OSError, TimeoutError)
-"""Errors while the database cannot be reached."""
+"""Errors that occur while the database cannot be reached."""
 PROGRESS_SECONDS = 15.0
 
 _PROGRESS = text("""
@@ -45,14 +49,18 @@ class Size:
     """Size of a crash run.
 
     Attributes:
-        counted_kills: Number of counted kills, after which nothing more is killed.
-        campaigns: Number at the start; others follow while fewer than ``backlog`` recipients wait.
-        kinds: Kinds of kill for workers; None is every kind.
-        has_users_and_server_kills: Users pause and cancel campaigns and opt people out meanwhile;
-            servers are killed too.
-        throttles: The provider asks some callers to wait; the messages of these wait for minutes.
-        rate_per_second: Messages, of all workers together.
-        final_rate_per_second: The same, for the workers that finish the work after the last kill.
+        counted_kills: Number of counted kills, after which nothing more is killed. A kill counts if
+            attempts were in flight (claimed or calling).
+        campaigns: Number of campaigns at the start. Another campaign starts whenever fewer than
+            ``backlog`` recipients wait.
+        kinds: Kinds of kill for workers; None means every kind.
+        has_users_and_server_kills: True if users pause and cancel campaigns and opt people out
+            during the run, and servers are killed too.
+        throttles: True if the provider responds to some messages with a request to wait (429).
+            These messages wait for minutes.
+        rate_per_second: Messages per second of all workers together, while processes are killed.
+        final_rate_per_second: Messages per second of the workers that finish the work after the
+            last kill.
         settle_seconds: How long the work may take to end after the last kill.
     """
 
@@ -71,7 +79,7 @@ class Size:
 
 @dataclass(kw_only=True)
 class CrashRun:
-    """The processes and servers that can be killed, and the kills so far."""
+    """A crash run: the processes and servers that can be killed, and the kills so far."""
 
     size: Size
     seed: int
@@ -84,7 +92,7 @@ class CrashRun:
     provider: httpx.AsyncClient
     kills: list[Kill] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
-    """Unexpected events."""
+    """Unexpected events of the run, as sentences."""
     _stopped: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -106,7 +114,10 @@ class CrashRun:
         await api.wait_ended(ENDS_WITHIN_SECONDS)
 
     async def kill_until_counted(self) -> None:
-        """Kill until enough kills have counted, then start processes that finish the work."""
+        """Kill processes and servers until enough kills have counted.
+
+        Then start processes that finish the work.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.size.counted_kills * SECONDS_A_KILL):
                 await self._kill_all_targets()
@@ -139,7 +150,7 @@ class CrashRun:
                 task.cancel()
 
     async def report_progress(self, report: Callable[[str], None]) -> None:
-        """Report the progress periodically."""
+        """Report the progress of the run periodically."""
         begun = time.monotonic()
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
@@ -153,7 +164,7 @@ class CrashRun:
                 )
 
     async def wait_until_quiet(self) -> None:
-        """Wait until nothing is open any more."""
+        """Wait until no recipient, attempt, campaign or event is open any more."""
         deadline = time.monotonic() + self.size.settle_seconds
         while time.monotonic() < deadline:
             if await count_open(self.engine) == 0:
@@ -162,7 +173,7 @@ class CrashRun:
         self.unexpected.append("some work did not end in time")
 
     async def _kill_processes(self, command: str, plan: Plan) -> None:
-        """Start one process after the other and kill each."""
+        """Start one process after another, and apply the next planned kill to each."""
         while not self.is_over:
             kill = plan.next_worker_kill() if command == "worker" else plan.next_api_kill()
             fork = await self.forking.spawn(
@@ -182,7 +193,11 @@ class CrashRun:
                 await self._kill_process(fork, kill)
 
     async def _wait_for_step(self, fork: Fork, kill: Kill) -> None:
-        """Wait until the process is at its step; if it is late, count the kill as "any moment"."""
+        """Wait until the process has reached the step of the kill.
+
+        If the process does not reach the step in time, the kill is recorded as a kill at any
+        moment.
+        """
         if kill.step in {ANYWHERE, AFTER_TERM}:
             await fork.wait_ended(kill.after_seconds)
         if kill.step == AFTER_TERM:
@@ -191,10 +206,13 @@ class CrashRun:
             kill.step = ANYWHERE
 
     async def _record(self, kill: Kill, fork: Fork | None = None) -> bool:
-        """Count the attempts in flight while the process is stopped; False if it had ended."""
+        """Stop the process, count the attempts in flight, and record the kill.
+
+        Return False if the process had already ended; then the kill is not recorded.
+        """
         if fork is not None and not await fork.freeze():
-            # The API ends if its database cannot be reached at the start. Only this test sends
-            # SIGTERM.
+            # Two kinds of end are expected. The API ends if it cannot reach its database at the
+            # start. An end by SIGTERM comes from this test.
             if not fork.is_api and fork.code not in {0, -signal.SIGTERM}:
                 self.unexpected.append(f"{fork.name} ended by itself with code {fork.code}")
             return False
@@ -223,12 +241,18 @@ class CrashRun:
         await fork.wait_ended(10)
 
     async def _continue_later(self, fork: Fork, plan: Plan) -> None:
-        """Continue a stopped worker after the others have taken over its work."""
+        """Continue a stopped worker after the other workers have taken over its work.
+
+        Kill the worker later.
+        """
         await asyncio.sleep(STOPPED_FOR_SECONDS)
         await self._continue_and_kill(fork, plan)
 
     async def _kill_server_at_step(self, fork: Fork, kill: Kill, plan: Plan) -> None:
-        """Kill a server while the process is stopped at its step, then continue the process."""
+        """Kill a server while the process is stopped at a step.
+
+        Then continue the process, and kill it later.
+        """
         if not await self._record(kill, fork):
             return
         await self._kill_server(kill, plan, killed=fork.name)

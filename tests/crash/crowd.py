@@ -1,4 +1,4 @@
-"""People, campaigns and user actions that run while processes are killed."""
+"""Simulated people, campaigns and user actions during a run in which processes are killed."""
 
 import asyncio
 import random
@@ -40,10 +40,12 @@ THROTTLES: tuple[dict[str, Any], ...] = ({"kind": "429", "probability": 0.003, "
 REPORTED_TWICE = [{"do": "deliver", "after": 0.3, "times": 2}]
 NEVER_REPORTED = [{"do": "deliver", "after": 0.3, "times": 0}]
 REPORTED_AT_ONCE = [{"do": "deliver", "after": 0.0}]
-"""Usually before the answer to the send has been recorded."""
+"""With this script, the delivery report usually arrives before the service has recorded the
+provider's response to the request."""
 SCRIPTED_SHARE = 0.45
 SHARED_OFFER = 2
-"""Number of consecutive campaigns with the same text, so that their messages can be confused."""
+"""Number of consecutive campaigns with the same message body. The service could confuse the
+messages of such campaigns."""
 ALL_DAY = {"start": "00:00", "end": "23:59"}
 ZONES = ("America/New_York", "Pacific/Honolulu")
 LATE_HOUR = 20
@@ -55,8 +57,9 @@ UNLIMITED_PACING = {
     "batch_interval_minutes": 1,
 }
 REPEAT_SECONDS = 100.0
-"""How long a request is repeated. PostgreSQL keeps the locks of a process whose connection was cut
-for a minute. This time is longer by one statement timeout."""
+"""How long a request is repeated. If the connection of a process was cut, PostgreSQL keeps the
+locks of the process for one minute. This time is longer than that minute by one statement
+timeout."""
 USER_ACT_WEIGHTS = (20, 60, 1)
 ONLY_OPT_OUTS = (0, 1, 0)
 
@@ -70,8 +73,9 @@ _CLAIMED_CONTACTS = text("""
     SELECT m.contact_id FROM send_attempt a JOIN campaign_membership m ON m.id = a.membership_id
     WHERE a.status = 'claimed' ORDER BY a.created_at DESC, a.id LIMIT 200
 """)
-# A campaign whose recipients are not stored yet counts too. An API whose clock is a day ahead asks
-# for a job that is due tomorrow. Its campaigns wait for the scheduled run, for up to a minute.
+# Contacts of a campaign whose recipients are not stored yet are included. If the API's clock is a
+# day ahead, the API asks for a job that is due tomorrow. Then the recipients are stored only by the
+# scheduled run of the job, up to a minute later.
 _WAITING = text("""
     SELECT (SELECT count(*) FROM campaign_membership WHERE status = 'pending')
          + (SELECT coalesce(sum(jsonb_array_length(audience -> 'contact_ids')), 0) FROM campaign
@@ -80,17 +84,20 @@ _WAITING = text("""
 
 
 def zone_far_from_midnight(now: datetime) -> str:
-    """Return a time zone whose day does not end during a crash run, so that no legal hours end."""
+    """Return a time zone whose day does not end during a crash run.
+
+    So the legal hours, in which messages may be sent, do not end during the run either.
+    """
     here, elsewhere = ZONES
     return here if 0 < now.astimezone(ZoneInfo(here)).hour < LATE_HOUR else elsewhere
 
 
 class ApiRefusedError(Exception):
-    """The API answered with an error that no kill explains."""
+    """The API responded with an error that no kill explains."""
 
 
 class Crowd:
-    """Scripted people, the campaigns to them, and the users who change these campaigns."""
+    """Simulated people, the campaigns to them, and the users who change these campaigns."""
 
     def __init__(
         self,
@@ -109,7 +116,7 @@ class Crowd:
         self._people: list[UUID] = []
         self._next: list[UUID] = []
         self.protected: set[UUID] = set()
-        """Contacts that no user opts out."""
+        """Contacts that no simulated user opts out."""
         self.lines: list[str] = []
         self.campaigns: list[str] = []
         self.opted_out_by_api = 0
@@ -117,7 +124,11 @@ class Crowd:
         self.cancels = 0
 
     async def create_people(self, count: int) -> None:
-        """Create contacts, some of them with a script, and the lines."""
+        """Create the contacts and the lines.
+
+        Some people get a script, which says when the provider reports the delivery of messages to
+        them.
+        """
         phones = [population.phone(position) for position in range(count)]
         self._people = sorted((await self.add_contacts(phones)).values())
         scripts = (REPORTED_TWICE, NEVER_REPORTED, REPORTED_AT_ONCE)
@@ -130,7 +141,7 @@ class Crowd:
             await self.ask("PATCH", f"/v1/lines/{line}", {"daily_limit": 1_000_000})
 
     async def add_contacts(self, phones: Sequence[str]) -> dict[str, UUID]:
-        """Create contacts; return the id of each number."""
+        """Create contacts; return the id of the contact for each phone number."""
         async with self._engine.begin() as connection:
             rows = await connection.execute(_CONTACTS, {"phones": list(phones)})
             return {row.phone: row.id for row in rows}
@@ -141,10 +152,12 @@ class Crowd:
             (await self._sandbox.post("/sandbox/faults", json=fault)).raise_for_status()
 
     async def start_campaign(self, *, line: str | None = None, **changes: object) -> str:
-        """Start a campaign to a share of the contacts; consecutive campaigns have the same text.
+        """Start a campaign to a part of the contacts, and return its id.
+
+        Every two consecutive campaigns have the same message body.
 
         Args:
-            line: The line; if left out, the lines alternate.
+            line: Id of the line; if left out, the lines alternate.
             changes: Fields of the draft that replace the usual ones.
         """
         number = len(self.campaigns)
@@ -166,7 +179,10 @@ class Crowd:
         return str(made["id"])
 
     def _next_contacts(self) -> list[UUID]:
-        """Return the next contacts; some of them may still wait for an earlier message."""
+        """Return the contacts for the next campaign.
+
+        Some of these contacts may still wait for a message of an earlier campaign.
+        """
         if len(self._next) < self._campaign_size:
             self._next += self._chance.sample(self._people, len(self._people))
         taken, self._next = self._next[: self._campaign_size], self._next[self._campaign_size :]
@@ -199,7 +215,7 @@ class Crowd:
                 await self._chance.choices(acts, weights=weights)[0]()
 
     async def resume_paused_campaigns(self) -> None:
-        """Resume every paused campaign, so that all of them end."""
+        """Resume every paused campaign, so that all campaigns can end."""
         for campaign in self.campaigns:
             shown = await self.ask("GET", f"/v1/campaigns/{campaign}")
             if shown["status"] == "paused":
@@ -213,7 +229,7 @@ class Crowd:
         await self.move(campaign, "resume")
 
     async def _opt_out(self) -> None:
-        """Opt out a person; one whose message is about to be sent if there is one."""
+        """Opt out a person; if possible, a person whose message is about to be sent."""
         claimed: list[UUID] = []
         with suppress(DBAPIError, OSError):
             async with self._engine.connect() as connection:
@@ -231,7 +247,11 @@ class Crowd:
         await self.ask("POST", f"/v1/campaigns/{campaign}/{move}")
 
     async def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Repeat a request until it is answered: the API and its servers are killed too."""
+        """Send a request, and repeat it while the API or one of its servers is down.
+
+        Raises:
+            ApiRefusedError: The API responded with another error, or was down for too long.
+        """
         deadline = time.monotonic() + REPEAT_SECONDS
         while True:
             with suppress(httpx.TransportError):

@@ -1,4 +1,4 @@
-"""Processes of the crash test, as the process that watches them sees them."""
+"""The processes of the crash test, seen from the process that starts and kills them."""
 
 import asyncio
 import contextlib
@@ -15,19 +15,20 @@ from tests.crash.holders import name_of, url_for
 ROOT = Path(__file__).parents[2]
 NO_VARIABLES: Mapping[str, str] = {}
 STARTS_WITHIN_SECONDS = 180.0
-"""The first process waits until the forking program has imported everything."""
+"""Time limit for the start of a process. The first process starts only after the forking program
+has imported all modules."""
 
 
 class Fork:
-    """One worker or API process."""
+    """One worker process or API process."""
 
     def __init__(self, pid: int, *, name: str, is_api: bool) -> None:
         self.pid = pid
         self.is_api = is_api
         self.name = name
-        """Name under which the process logs in to the database."""
+        """The name under which the process logs in to the database."""
         self.stopped = asyncio.Event()
-        """Set while the process is stopped, at its step or by a signal of this test."""
+        """The event is set while the process is stopped, at its step or by a signal of the test."""
         self.ended = asyncio.Event()
         self.code: int | None = None
 
@@ -39,7 +40,10 @@ class Fork:
                 os.kill(self.pid, number)
 
     async def freeze(self) -> bool:
-        """Stop the process, so that the attempts it holds can be counted; False if it has ended."""
+        """Stop the process, so that its attempts in flight can be counted.
+
+        Return False if the process has ended.
+        """
         if not self.stopped.is_set():
             self.signal(signal.SIGSTOP)
             await self.wait_until_stopped_or_ended(10)
@@ -54,13 +58,13 @@ class Fork:
         return bool(done)
 
     async def wait_ended(self, seconds: float) -> bool:
-        """Wait until the process has ended; False if it does not end in time."""
+        """Wait until the process has ended; return False if it does not end in time."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.ended.wait(), timeout=seconds)
         return self.ended.is_set()
 
     async def continue_until_ended(self, seconds: float) -> bool:
-        """Continue the process each time it stops; False if it does not end in time.
+        """Continue the process each time it stops; return False if it does not end in time.
 
         The process may still stop at its step if SIGTERM came before the step.
         """
@@ -73,7 +77,7 @@ class Fork:
 
 
 class Zygote:
-    """The program that forks the processes; see ``zygote.py``."""
+    """The program that forks the processes. See the module ``zygote.py``."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, folder: Path, database_url: str
@@ -97,9 +101,10 @@ class Zygote:
         """Start a worker or the API.
 
         Args:
-            step: The step at which the process stops itself; None is no step.
-            arrival: The number of the arrival at the step at which the process stops.
-            env: Variables in addition to, or instead of, the common ones.
+            step: The step (named place in the code) at which the process stops itself; None for no
+                step.
+            arrival: How many times the process reaches the step until it stops there.
+            env: Environment variables in addition to the common ones, or instead of them.
         """
         name = name_of(self._count)
         self._count += 1
@@ -155,7 +160,7 @@ class Zygote:
 async def zygote(
     folder: Path, env: Mapping[str, str], *, database_url: str
 ) -> AsyncIterator[Zygote]:
-    """Start the program that forks; the program and all its children end with the block."""
+    """Start the program that forks the processes. All of them end when the block ends."""
     with (folder / "zygote.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -1,4 +1,4 @@
-"""Real processes for the crash tests: servers, sandbox, and a worker that can be killed."""
+"""Real processes for the crash tests: servers, the sandbox, and programs that can be killed."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ OPEN = ("pending", "sending", "unknown")
 
 
 class Program:
-    """`crm-api worker` or `crm-api serve` in a process of its own."""
+    """A `crm-api` command, such as `crm-api worker`, that runs in its own process."""
 
     def __init__(self, command: str, env: dict[str, str], log: Path) -> None:
         self._command = command
@@ -75,7 +75,7 @@ class Program:
 
 @dataclass(kw_only=True)
 class Installation:
-    """What a crash test works with: the servers, the provider's log, the worker and the API."""
+    """What a crash test uses: the servers, the provider's log, the worker and the API."""
 
     engine: AsyncEngine
     database_url: str
@@ -99,7 +99,7 @@ class Installation:
             return Counter({row.status: row.rows for row in rows})
 
     async def in_flight(self) -> int:
-        """Return how many attempts workers hold now."""
+        """Return how many attempts are in flight (claimed or calling) now."""
         async with self.engine.connect() as connection:
             found = await connection.scalar(
                 text("SELECT count(*) FROM send_attempt WHERE status IN ('claimed', 'calling')")
@@ -107,7 +107,10 @@ class Installation:
         return int(found or 0)
 
     async def wait_for_work(self) -> bool:
-        """Wait until an attempt is in flight; False if no recipient is open any more."""
+        """Wait until an attempt is in flight (claimed or calling).
+
+        Return False if no recipient is open any more, or if the deadline has passed.
+        """
         while time.monotonic() < self.deadline:
             if await self.in_flight():
                 return True
@@ -126,7 +129,7 @@ class Installation:
 
     @asynccontextmanager
     async def open_client(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Start the API and yield a client with the admin key."""
+        """Start the API, wait until it is ready, and yield a client with the admin key."""
         self.api.start()
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         async with httpx.AsyncClient(base_url=self.api_url, headers=headers, timeout=15) as client:
@@ -138,7 +141,7 @@ class Installation:
             yield client
 
     async def wait_until_true(self, condition: Callable[[], Awaitable[bool]]) -> bool:
-        """Wait until the condition is true; False if it is not by the deadline."""
+        """Wait until the condition is true; return False if it is still false at the deadline."""
         while time.monotonic() < self.deadline:
             if await condition():
                 return True
@@ -151,13 +154,13 @@ class Installation:
             (await client.post("/sandbox/faults", json=body)).raise_for_status()
 
     async def messages_by_recipient(self) -> Counter[str]:
-        """Return how many messages the provider accepted for each number."""
+        """Return how many messages the provider accepted for each phone number."""
         async with httpx.AsyncClient(base_url=self.sandbox_url) as client:
             answer = await client.get("/sandbox/messages", params={"direction": "outgoing"})
         return Counter(message["to"][0] for message in answer.json()["data"])
 
     async def pause(self, seconds: float) -> None:
-        """Do nothing while the processes work."""
+        """Wait while the processes work."""
         await asyncio.sleep(seconds)
 
     async def empty_redis(self) -> None:
@@ -165,7 +168,11 @@ class Installation:
             await redis.flushall()
 
     async def kill_at_random(self, chance: random.Random, kills: int, *, within: float) -> int:
-        """Kill and restart the worker while attempts are in flight; return how often."""
+        """Kill and restart the worker until enough kills happened while attempts were in flight.
+
+        Return the number of these kills. It is smaller than ``kills`` if no recipient is open any
+        more.
+        """
         counted = 0
         while counted < kills and await self.wait_for_work():
             await asyncio.sleep(chance.uniform(0.0, within))
@@ -179,7 +186,10 @@ class Installation:
 async def open_installation(
     folder: Path, *, rate_per_second: float, seconds: float
 ) -> AsyncIterator[Installation]:
-    """Start everything except the worker, and leave no process behind."""
+    """Start PostgreSQL, Redis and the sandbox; all processes end when the block ends.
+
+    The test itself starts the worker and the API.
+    """
     config = SandboxConfig(people="silent", rate_per_second=None)
     copy_cluster(folder)
     with claim(folder) as held, run_sandbox(config) as sandbox:
@@ -216,7 +226,10 @@ async def open_installation(
 
 
 def environment(folder: Path, *, rate: float) -> dict[str, str]:
-    """Return the variables of the processes, without the addresses of servers and provider."""
+    """Return the environment variables of the worker and the API.
+
+    The addresses of the servers and of the provider are not included.
+    """
     return {
         **os.environ,
         "CRM_DATA_DIR": str(folder),

@@ -1,7 +1,8 @@
-"""Find which process holds an attempt, so that attempts of dead processes are not counted.
+"""Find which process has an attempt in flight, so that those of dead processes are not counted.
 
-Each worker connects to the database under its own name. A trigger, which only the crash test's
-database has, stores which process inserted an attempt. Only that process can gate and call it.
+Each worker connects to the database under its own name. A trigger stores the name of the process
+that inserted an attempt. Only the databases of the crash test and the chaos test have this trigger.
+Only the process that inserted an attempt can pass the gate with it and call the provider.
 """
 
 from collections.abc import Collection
@@ -13,7 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 NAMES = 3_000
-"""More processes than a long crash run starts; after that, names are used again."""
+"""Number of names for processes: more than a long crash run needs. If more processes start, the
+names are used again."""
 
 _SET_UP = (
     "CREATE TABLE crash_holder (attempt_id uuid PRIMARY KEY, holder text NOT NULL)",
@@ -44,12 +46,12 @@ _IN_FLIGHT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class InFlight:
-    """What running workers hold at one moment.
+    """The attempts in flight (claimed or calling) of running workers at one moment.
 
     Attributes:
-        attempts: Claimed or calling.
-        own: Attempts that the killed process itself holds.
-        members: The recipients.
+        attempts: Number of these attempts.
+        own: Number of these attempts that the killed process itself has in flight.
+        members: Ids of the recipients of these attempts.
     """
 
     attempts: int = 0
@@ -61,7 +63,8 @@ async def record_holders(engine: AsyncEngine, *, has_names: bool = True) -> None
     """Make the database store which process inserts each attempt.
 
     Args:
-        has_names: Processes connect under their own names, so create these logins too.
+        has_names: True if each process connects under its own name. Then a database role is created
+            for each name.
     """
     async with engine.begin() as connection:
         for statement in (*_SET_UP, *((_NAMES,) if has_names else ())):
@@ -74,7 +77,10 @@ def name_of(number: int) -> str:
 
 
 def url_for(database_url: str, name: str) -> str:
-    """Return the database's URL for the process of a name; no password is needed."""
+    """Return the database URL with which the process of this name connects.
+
+    The URL has no password, because none is needed.
+    """
     parts = urlsplit(database_url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{name}@{host}"))
@@ -83,7 +89,7 @@ def url_for(database_url: str, name: str) -> str:
 async def in_flight(
     connection: AsyncConnection, *, alive: Collection[str], killed: str | None
 ) -> InFlight:
-    """Count the attempts of running processes, and those of the killed process."""
+    """Count the attempts in flight of the running processes, and those of the killed process."""
     rows = (await connection.execute(_IN_FLIGHT, {"alive": list(alive)})).all()
     return InFlight(
         attempts=len(rows),

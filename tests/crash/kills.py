@@ -1,4 +1,7 @@
-"""Plan of the kills: target, kind and step. A seed repeats the plan."""
+"""The plan of the kills: which process or server is killed, how, and at which step.
+
+The same seed gives the same plan.
+"""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +11,11 @@ from enum import StrEnum
 from tests.crash.holders import InFlight
 
 ANYWHERE = "any moment"
-"""Step of a kill from outside, which does not wait for a step of the process."""
+"""Step of a kill that does not wait until the process reaches a named step."""
 
 
 class Kind(StrEnum):
-    """Ways to make something fail."""
+    """Ways to make a process or a server fail."""
 
     WORKER_KILLED = "worker SIGKILL"
     WORKER_TERMINATED = "worker SIGTERM"
@@ -49,7 +52,8 @@ WORKER_STEPS: Mapping[str, int] = {
     "audience.open": 1,
     "release.open": 1,
 }
-"""Steps of a worker, each with the largest arrival number at which the worker may be killed."""
+"""Steps of a worker, that is, named places in its code. The number of a step says how many times,
+at most, the worker reaches the step until it is killed there."""
 
 AFTER_TERM = "release.open"
 """A worker reaches this step only after SIGTERM."""
@@ -70,7 +74,8 @@ STOPPED_AT = (
     "gate.open",
     "record.open",
 )
-"""Where a worker is stopped. At the last three steps it holds locks, so the others wait too."""
+"""Steps at which a worker is stopped. At the last three steps, the worker has database locks, so
+the other workers wait too."""
 
 SERVER_KINDS: Mapping[Kind, int] = {
     Kind.BACKEND_TERMINATED: 5,
@@ -80,7 +85,8 @@ SERVER_KINDS: Mapping[Kind, int] = {
     Kind.REDIS_EMPTIED: 3,
     Kind.REDIS_KILLED: 2,
 }
-"""Kinds of kill of servers, with weights. They are also used while a process is at its step."""
+"""Ways to make a server fail, with their weights. A server may fail at any moment, or while a
+worker or the API is stopped at a step."""
 
 WORKER_KINDS: Mapping[Kind, int] = {
     Kind.WORKER_KILLED: 40,
@@ -97,12 +103,13 @@ API_KILL_WEIGHTS: Mapping[Kind, int] = {
 
 @dataclass
 class Kill:
-    """One kill: its plan, and once it has happened, the attempts in flight.
+    """One kill: its plan and, after it has happened, the attempts that were in flight.
 
     Attributes:
-        arrival: Number of the arrival of the process at the step.
-        after_seconds: Age of the process, for a kill at any moment.
-        held: What running workers held at that moment.
+        arrival: How many times the process reaches the step until it is killed there.
+        after_seconds: For a kill at any moment: the age of the process, or the wait before a server
+            is killed, in seconds.
+        held: The attempts in flight of the running workers at that moment.
     """
 
     kind: Kind
@@ -113,15 +120,19 @@ class Kill:
 
     @property
     def counts(self) -> bool:
-        """True if attempts were in flight; only then a kill counts."""
+        """True if attempts were in flight during the kill. Only such a kill counts."""
         return self.held.attempts > 0
 
 
 class Plan:
-    """Draws the kills of one target; every step is drawn equally often."""
+    """Draws the kills of one target: a worker, the API or the servers.
+
+    Every step is drawn equally often.
+    """
 
     def __init__(self, seed: int, target: str, *, kinds: Sequence[Kind] | None = None) -> None:
-        # One generator per target: no seed fixes the order between targets, which run in parallel.
+        # Each target has its own random generator. The targets run in parallel, so a seed cannot
+        # fix the order in which the targets draw their kills.
         self._chance = random.Random(f"{seed} {target}")  # noqa: S311 - repeatable, no secret
         self._kinds = {
             kind: weight for kind, weight in WORKER_KINDS.items() if kinds is None or kind in kinds
@@ -141,7 +152,7 @@ class Plan:
         )
 
     def next_survivor_kill(self) -> Kill:
-        """Draw the later kill of a process that survived a stop or the kill of a server."""
+        """Draw the kill of a process that has survived a stop or the kill of a server."""
         return Kill(kind=Kind.WORKER_KILLED, after_seconds=self._chance.uniform(0.5, 4.0))
 
     def next_api_kill(self) -> Kill:
@@ -157,7 +168,7 @@ class Plan:
         return Kill(kind=self._pick(SERVER_KINDS), after_seconds=self._chance.uniform(1.5, 6.0))
 
     def fraction(self) -> float:
-        """Draw a number below 1, for a choice among the backends."""
+        """Draw a number from 0 to 1 that chooses one of the processes (backends) of PostgreSQL."""
         return self._chance.random()
 
     def _pick(self, weights: Mapping[Kind, int]) -> Kind:

@@ -1,4 +1,4 @@
-"""Set up a crash run, run it and judge it."""
+"""Set up a crash run, run it, and judge its result."""
 
 import asyncio
 import random
@@ -29,12 +29,13 @@ from crm_api.platform.migration_runner import upgrade
 from crm_api.platform.settings import Settings
 
 LIST_DELAY_SECONDS = 1.5
-"""As long as the grace of 10 s allows, beside the call's 4.3 s and twice the clock skew of 2 s."""
+"""Delay after which the sandbox lists a new message. The grace of 10 s must be longer than the sum
+of this delay, the longest call (4.3 s) and twice the clock skew (2 s)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The kills, and the verdict on all recipients."""
+    """The kills of a crash run, and the verdict on all recipients."""
 
     kills: list[Kill]
     verdict: Verdict
@@ -43,7 +44,10 @@ class Outcome:
 async def run_crash_test(
     folder: Path, *, seed: int, size: Size, report: Callable[[str], None] = lambda _: None
 ) -> Outcome:
-    """Run a whole crash test and judge it; faults are also written to ``evidence.json``."""
+    """Run a whole crash test and judge its result.
+
+    The evidence of faults is also written to ``evidence.json``.
+    """
     async with open_crash_run(folder, seed=seed, size=size) as crash_run:
         reporting = asyncio.create_task(crash_run.report_progress(report))
         await crash_run.prepare()
@@ -59,7 +63,10 @@ async def run_crash_test(
 
 @asynccontextmanager
 async def open_crash_run(folder: Path, *, seed: int, size: Size) -> AsyncIterator[CrashRun]:
-    """Start everything for a crash run, and leave no process behind."""
+    """Start PostgreSQL, Redis and the sandbox for a crash run.
+
+    All processes end when the block ends.
+    """
     env = environment(folder, rate=size.rate_per_second)
     settings = Settings.from_env(env)
     config = SandboxConfig(
@@ -124,7 +131,7 @@ def _open_client(url: str) -> httpx.AsyncClient:
 
 
 async def _prepare(database_url: str, postgres: Server) -> None:
-    """Create the tables, and make PostgreSQL store claims and the time of each commit."""
+    """Create the tables; make PostgreSQL store each attempt's process and each commit's time."""
     await upgrade(database_url)
     async with open_engine(database_url, pool_size=1) as engine:
         await record_holders(engine)

@@ -1,4 +1,4 @@
-"""Kills of PostgreSQL and Redis."""
+"""Ways to make PostgreSQL and Redis fail during a crash run."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.crash.kills import Kind
 from crm_api.dev.server_processes import Server
 
 OWN_APPLICATION = "crm-api crash test"
-"""Name of the test's own connections, which are never killed."""
+"""Application name of the test's own database connections. They are never killed."""
 
 _BACKENDS = text("""
     SELECT pid FROM pg_stat_activity
@@ -41,8 +41,8 @@ class Servers:
         """Kill, restart or empty a server.
 
         Args:
-            killed: Name of the process whose backends are killed; None is any process.
-            fraction: Choice among several backends, between 0 and 1.
+            killed: Name of the process whose database connections are killed; None for any process.
+            fraction: A number from 0 to 1 that chooses one of several database connections.
         """
         match kind:
             case Kind.BACKEND_TERMINATED:

@@ -1,4 +1,4 @@
-"""Tables of a crash run: kills, counted kills, and their effects on the recipients in flight."""
+"""Tables of a crash run: all kills, the counted kills, and the faults of the recipients."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,16 +16,17 @@ GROUPS: Mapping[str, frozenset[Kind]] = {
     "PG restart": frozenset({Kind.BACKEND_KILLED, Kind.POSTGRES_RESTARTED}),
     "Redis": frozenset({Kind.REDIS_EMPTIED, Kind.REDIS_KILLED}),
 }
-"""Columns of the table of steps, each with its kinds."""
+"""Columns of the table that has a row per step. Each column has the sum of some kinds of kill."""
 WRONG = ("duplicates", "losses", "after STOP")
 ORDER = (*WORKER_STEPS, *API_STEPS)
 SHOWN_FAULTS = 50
 
 
 def tables(kills: Sequence[Kill], verdict: Verdict) -> str:
-    """Return both tables and the figures, as Markdown.
+    """Return the two tables and the figures of a crash run, as Markdown.
 
-    A duplicate or loss appears in the row of every kill that found its recipient in flight.
+    A duplicate or lost message is included in the row of each kill during which its recipient was
+    in flight.
     """
     figures = [f"- {name}: {count}" for name, count in sorted(verdict.figures.items())]
     faults = [f"- {fault}" for fault in verdict.faults[:SHOWN_FAULTS]] or ["- none"]
@@ -82,7 +83,10 @@ def _counts(group: Sequence[Kill]) -> tuple[str, ...]:
 
 
 def _wrongs(verdict: Verdict, group: Sequence[Kill] | None = None) -> tuple[str, ...]:
-    """Count the faults of the recipients that were in flight at these kills; None counts all."""
+    """Count the faults of the recipients that were in flight during these kills.
+
+    If ``group`` is None, count the faults of all recipients.
+    """
     wrong: tuple[Iterable[UUID | None], ...] = (
         verdict.duplicates,
         verdict.losses,

@@ -1,4 +1,4 @@
-"""A short form of `make crash-test`, of about 50 seconds."""
+"""A short form of `make crash-test`, which takes about 50 seconds."""
 
 import os
 import random
@@ -16,7 +16,8 @@ SIZE = Size(
     people=800,
     campaign_size=400,
     rate_per_second=10,
-    # Without kills that need long waits: a worker's long stop, a server's restart, a 429.
+    # Everything that needs a long wait is left out: the long stop of a worker, the restart of a
+    # server, and the response 429.
     kinds=(Kind.WORKER_KILLED, Kind.WORKER_TERMINATED, Kind.BACKEND_TERMINATED, Kind.REDIS_EMPTIED),
     has_users_and_server_kills=False,
     throttles=False,

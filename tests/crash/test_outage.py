@@ -1,4 +1,4 @@
-"""PostgreSQL or Redis stops and starts again while the real processes run."""
+"""Prove that the service continues after PostgreSQL or Redis was stopped and started again."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Kill the worker at random moments of a campaign, and compare with the provider's log.
 
-In the end every recipient has exactly one message in the sandbox's log, and the database agrees.
+In the end, every recipient has exactly one message in the sandbox's log, and the database has the
+same messages.
 """
 
 import os
@@ -20,7 +21,10 @@ pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 @pytest.fixture
 def chance() -> random.Random:
-    """Use a new seed each time and print the seed; CRASH_SEED repeats a run."""
+    """Return a random generator with a new seed, and print the seed.
+
+    The variable ``CRASH_SEED`` sets the seed, so that a run can be repeated.
+    """
     seed = int(os.environ.get("CRASH_SEED", random.SystemRandom().randrange(2**31)))
     print(f"CRASH_SEED={seed}")  # noqa: T201 - so that a failure can be repeated
     return random.Random(seed)  # noqa: S311 - repeatable, no secret

@@ -14,8 +14,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 MAY_STILL_BE_SENT = timedelta(seconds=2)
-"""A message that passed the gate before the opt-out is sent within one second (``call_start``).
-The second one is for the sandbox, which shares two cores with all other processes."""
+"""A message that passed the gate before the opt-out is sent within one second (``call_start``). The
+other second allows for the sandbox, which shares two processor cores with all other processes."""
 ENDED_WITH_TEXT = frozenset({"sent", "delivered", "failed"})
 OPEN = frozenset({"pending", "sending", "unknown", "review", "held"})
 GIVEN_UP = frozenset({"gave_up", "expired"})
@@ -33,7 +33,8 @@ _ATTEMPTS = text("""
     FROM send_attempt a LEFT JOIN crash_holder h ON h.attempt_id = a.id
     ORDER BY a.created_at
 """)
-# When each decision became visible to others, by the database's own commit log.
+# PostgreSQL's commit log has the instant at which each decision became visible to other
+# transactions.
 _DECISIONS = text("""
     SELECT w.phone, e.action = 'opt_out' AS is_out, pg_xact_commit_timestamp(e.xmin) AS stored_at
     FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
@@ -56,10 +57,10 @@ class Verdict:
     """What the provider accepted, compared with what it should have accepted.
 
     Attributes:
-        duplicates: One entry per surplus message: its recipient; None if it has no recipient.
-        losses: One entry per recipient whose stored message the provider does not have, or that did
+        duplicates: The recipient of each surplus message; None if the message has no recipient.
+        losses: Each recipient whose stored message the provider does not have, or whose sending did
             not end.
-        after_stop: Messages that were sent after an opt-out was stored.
+        after_stop: The recipient of each message that was sent after an opt-out was stored.
         faults: Differences between the database and the provider, as sentences.
         figures: Other counts.
     """
@@ -77,14 +78,14 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """An opt-out or opt-in, and when it became visible to others."""
+    """An opt-out or opt-in, and the instant at which other transactions could see it."""
 
     is_out: bool
     stored_at: datetime
 
 
 async def count_open(engine: AsyncEngine) -> int:
-    """Count the recipients, calls, automatic replies, campaigns and events that have not ended."""
+    """Count the open recipients, attempts, automatic replies, campaigns and events."""
     async with engine.connect() as connection:
         return int(await connection.scalar(_OPEN) or 0)
 
@@ -100,7 +101,8 @@ async def judge(
 
     Args:
         evidence: The file for the evidence.
-        gated: When attempts passed their gate. Give it if the worker's clock may have been wrong.
+        gated: When attempts passed their gate (the last check before the call). Pass it if the
+            worker's clock may have been wrong.
     """
     async with engine.connect() as connection:
         members = (await connection.execute(_MEMBERS)).all()
@@ -134,7 +136,7 @@ def _keep_evidence(
     attempts: Sequence[Row[Any]],
     accepted: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write all attempts and messages of the numbers that have a fault."""
+    """Write all attempts and messages of the phone numbers that have a fault to a file."""
     wrong = {*verdict.duplicates, *verdict.losses, *verdict.after_stop}
     phones = sorted({row.phone for row in attempts if row.subject in wrong})
     found = {
@@ -154,7 +156,10 @@ def _shown(value: object) -> object:
 def _compare_counts(
     verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Compare the number of messages per phone number and text."""
+    """Compare the number of accepted messages with the number of stored ones.
+
+    The messages are counted for each phone number and message body.
+    """
     due: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
     tried: defaultdict[tuple[str, str], set[UUID]] = defaultdict(set)
     for attempt in attempts:
@@ -172,7 +177,7 @@ def _compare_counts(
 def _compare_ids(
     verdict: Verdict, attempts: Sequence[Row[Any]], accepted: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Check that every accepted message is held by exactly one attempt with its number and text."""
+    """Check that each accepted message belongs to exactly one attempt with its number and body."""
     by_id = {message["id"]: message for message in accepted}
     held = {row.provider_message_id: row for row in attempts if row.provider_message_id is not None}
     for message_id in by_id.keys() - held.keys():
@@ -192,7 +197,10 @@ def _compare_ids(
 def _check_ends(
     verdict: Verdict, members: Sequence[Row[Any]], attempts: Sequence[Row[Any]]
 ) -> None:
-    """Check that every recipient has one message, or none with a reason, and no attempt is open."""
+    """Check that each recipient has one message, or none with a reason.
+
+    Also check that no attempt and no campaign is open.
+    """
     texts = Counter(row.subject for row in attempts if row.provider_message_id is not None)
     for row in attempts:
         if row.status in {"claimed", "calling", "unknown", "parked"}:
@@ -226,7 +234,10 @@ def _check_opt_outs(
     decisions: Mapping[str, Sequence[Decision]],
     gated: Mapping[UUID, datetime],
 ) -> None:
-    """Find attempts that passed the gate, and messages that were accepted, after an opt-out."""
+    """Find attempts that passed their gate after an opt-out.
+
+    Also find messages that the provider accepted after an opt-out.
+    """
     created = {message["id"]: datetime.fromisoformat(message["createdAt"]) for message in accepted}
     for row in attempts:
         accepted_at = created.get(row.provider_message_id)

@@ -1,9 +1,9 @@
-"""Fork worker and API processes in milliseconds, so that hundreds of kills take minutes.
+"""Fork worker and API processes in milliseconds, so that hundreds of kills take only minutes.
 
-The program imports everything once and then reads orders from its standard input, one JSON object
-per line. Before a fork there is no event loop, connection or thread, so each child creates its own,
-as `crm-api worker` and `crm-api serve` do. The states of the children are written to standard
-output, one JSON object per line.
+The program imports everything once, and then reads orders from its standard input, one JSON object
+per line. Before a fork there is no event loop, connection or thread, so each child process creates
+its own, as `crm-api worker` and `crm-api serve` do. The program writes the states of the child
+processes to its standard output, one JSON object per line.
 
     {"command": "worker", "name": "fork_1", "env": {"CRM_…": "…"}, "log": "…",
      "step": "gate.open", "arrival": 3}
@@ -32,7 +32,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
-    """Stop at the given arrival at a step; the watching process decides what follows."""
+    """Return a hook that stops the process when it has reached the step ``arrival`` times.
+
+    The process that watches the stopped process decides what follows.
+    """
     arrivals = 0
 
     async def hook(name: str) -> None:
@@ -47,7 +50,10 @@ def stop_at(step: str, *, arrival: int) -> failpoints.Hook:
 
 
 def print_tasks(_signal: int, _frame: object) -> None:
-    """Print where every task waits, for a process that does not end after SIGTERM."""
+    """Print where every task waits.
+
+    A process that does not end after SIGTERM runs this function.
+    """
     for task in asyncio.all_tasks():
         task.print_stack(file=sys.stderr)
     sys.stderr.flush()
@@ -65,7 +71,7 @@ def fork(order: Mapping[str, Any]) -> None:
 
 
 def run_child(order: Mapping[str, Any]) -> None:
-    """Run as the child; never returns."""
+    """Run the command of the order in the forked process. This function never returns."""
     code = 1
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -89,7 +95,7 @@ def run_child(order: Mapping[str, Any]) -> None:
 
 
 def watch() -> None:
-    """Report the state changes of children since the last call."""
+    """Report the state changes of child processes since the last call."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
@@ -115,7 +121,8 @@ def main() -> None:
             os.read(woken, 4096)
             watch()
         if 0 in ready:
-            # Unbuffered and complete: orders are short, and the pipe keeps short writes together.
+            # Read without a buffer. A read returns only whole orders, because the orders are short
+            # and a pipe does not split short writes.
             line = os.read(0, 65536)
             if not line:
                 return

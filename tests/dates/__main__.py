@@ -1,8 +1,9 @@
 """`make test-dates`: run the tests whose result could depend on the date, at several dates.
 
-The whole run is under libfaketime, at a fixed distance from the real clock; servers and other
-children inherit it. Not run: tests of processes under load or faults (crash, chaos, rolling, load),
-of other machines' programs, and of the project's files. They read the clock only to measure.
+libfaketime moves the clock of the whole run by a fixed time. Servers and other child processes also
+get the moved clock. Some tests are not run: tests of processes under load or faults (crash, chaos,
+rolling, load), tests of programs of other machines, and tests of the project's files. These tests
+read the clock only to measure durations.
 """
 
 import argparse
@@ -59,14 +60,15 @@ def main() -> int:
 
 
 def run(moment: Moment, library: Path, paths: list[str]) -> int:
-    """Run the tests from one instant on; return pytest's exit status."""
+    """Run the tests with a clock that starts at one instant; return pytest's exit status."""
     log = LOGS / f"{moment.at:%Y-%m-%dT%H%MZ}.log"
     ahead = round(moment.at.timestamp() - time.time())
     environment = {
         **os.environ,
         "LD_PRELOAD": str(library),
         "FAKETIME": f"{ahead:+d}",
-        "FAKETIME_DISABLE_SHM": "1",  # servers under another account cannot open it
+        # Servers with another account cannot open the shared memory of libfaketime.
+        "FAKETIME_DISABLE_SHM": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "PYTHONPATH": str(ROOT / "tests" / "dates" / "moved"),
         "TESTS_BEGIN_AT": moment.at.isoformat(),

@@ -1,4 +1,4 @@
-"""The instants at which `make test-dates` runs the suite."""
+"""The instants at which `make test-dates` runs the tests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
 BEFORE = timedelta(minutes=2)
-"""A run begins this long before an edge, so that most of its tests run after it."""
+"""A run begins this long before a change of the calendar or the clock, so that most of its tests
+run after the change."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Moment:
 
 
 def moments(now: datetime) -> list[Moment]:
-    """Return the next instants worth a run: calendar edges, and a date five years ahead."""
+    """Return the next instants for a run: changes of the calendar, and a date in five years."""
     return [
         Moment("the end of January", _month_end(now, month=1)),
         Moment("the end of April", _month_end(now, month=4)),
@@ -35,13 +36,19 @@ def _years(now: datetime) -> Iterator[int]:
 
 
 def _month_end(now: datetime, *, month: int) -> datetime:
-    """Return two minutes before midnight UTC, where the monthly partitions change."""
+    """Return the instant two minutes before the end of a month in UTC.
+
+    At the end of a month, the monthly partitions of the database change.
+    """
     ends = (datetime(year, month + 1, 1, tzinfo=UTC) - BEFORE for year in _years(now))
     return next(end for end in ends if end > now)
 
 
 def _clock_change(now: datetime, *, month: int, sunday: int) -> datetime:
-    """Return two minutes before New York changes its clocks, an hour after 01:00 of that Sunday."""
+    """Return the instant two minutes before New York changes its clocks.
+
+    New York changes its clocks one hour after 01:00 of the given Sunday of the month.
+    """
     firsts = (date(year, month, 1) for year in _years(now))
     days = (first + timedelta(days=6 - first.weekday() + 7 * (sunday - 1)) for first in firsts)
     nights = (datetime.combine(day, time(1), tzinfo=NEW_YORK).astimezone(UTC) for day in days)

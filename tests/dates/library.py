@@ -1,9 +1,10 @@
-"""libfaketime: find it, and make a copy of it that PostgreSQL can run with.
+"""Find libfaketime, and make a copy of it with which PostgreSQL works.
 
-libfaketime also replaces the functions that wait. While one of its own runs, a signal handler reads
-the real time. PostgreSQL decides in such a handler whether ``lock_timeout``, ``statement_timeout``
-or ``deadlock_timeout`` is over, so none of them ever ends. Waits are relative and need no moved
-clock: the copy has these functions under names that no program calls.
+libfaketime also replaces the functions that wait. While such a replacement runs, a signal handler
+reads the real time instead of the moved time. In such a handler, PostgreSQL decides whether
+``lock_timeout``, ``statement_timeout`` or ``deadlock_timeout`` is over. So none of these time-outs
+would ever end. Waiting times are relative and need no moved clock. So in the copy, the replacements
+have names that no program calls.
 """
 
 import struct
@@ -16,14 +17,15 @@ PLACES = (
     "/usr/local/lib*/faketime/libfaketimeMT.so.1",
 )
 _WAITING = (b"epoll_wait", b"epoll_pwait", b"select", b"poll", b"sleep")
-"""Also ends of names, because strings of a table share their ends: ``pselect``, ``nanosleep``."""
+"""Names of functions that wait. Longer names that end with one of them, such as ``pselect`` and
+``nanosleep``, are changed too, because strings in the table share their ends."""
 _SECTION_TABLE = 0x28
 _SECTION_COUNTS = 0x3A
 _ELF64 = b"\x7fELF\x02\x01"
 
 
 def find_library() -> Path | None:
-    """Return the library for programs with threads; None if it is not installed."""
+    """Return the file of libfaketime for programs with threads; None if it is not installed."""
     found = (path for place in PLACES for path in sorted(Path("/").glob(place[1:])))
     return next(found, None)
 
@@ -32,7 +34,7 @@ def write_copy(library: Path, copy: Path) -> None:
     """Copy the library without its replacements of functions that wait.
 
     Raises:
-        ValueError: It is not a 64-bit little-endian ELF file, or has no such function.
+        ValueError: The library is not a 64-bit little-endian ELF file, or lacks these functions.
     """
     content = bytearray(library.read_bytes())
     if content[: len(_ELF64)] != _ELF64:
@@ -45,12 +47,12 @@ def write_copy(library: Path, copy: Path) -> None:
         names = names.replace(name + b"\0", name[:-1] + b"_\0")
     content[offset : offset + size] = names
     copy.write_bytes(content)
-    # Servers that run under another account load it too.
+    # Servers that run under another account load the copy too.
     copy.chmod(0o755)
 
 
 def _names_of_symbols(content: bytes) -> tuple[int, int]:
-    """Return where the section ``.dynstr`` begins in the file, and its size."""
+    """Return where the section ``.dynstr`` (names of symbols) begins in the file, and its size."""
     sections = list(_sections(content))
     _, _, _, _, titles, _ = sections[struct.unpack_from("<3H", content, _SECTION_COUNTS)[2]]
     for title, _, _, _, offset, size in sections:

@@ -1,4 +1,4 @@
-"""The instants of `make test-dates`, and one clock for every process of a run."""
+"""Tests of the instants of `make test-dates`, and of the clocks in such a run."""
 
 import asyncio
 import os
@@ -46,7 +46,11 @@ def test_runs_begin_at_the_next_edges_of_the_calendar(
 async def test_every_server_has_the_clock_of_the_tests(
     session: AsyncSession, settings: Settings
 ) -> None:
-    """In a run of `make test-dates` every clock must be moved, or the other tests prove nothing."""
+    """Prove that PostgreSQL, Redis and child processes have the same clock as the tests.
+
+    In a run of `make test-dates`, every clock must be moved. Otherwise, the other tests prove
+    nothing.
+    """
     async with Redis.from_url(settings.require_redis_url()) as redis:
         seconds, _ = await redis.time()
     stored = await session.scalar(text("SELECT clock_timestamp()"))

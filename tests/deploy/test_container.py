@@ -1,4 +1,4 @@
-"""The container image, as far as it can be tested without a build: its advice and contents."""
+"""Tests of the container image that need no build: the advice to users, and the packages."""
 
 import asyncio
 import os
@@ -42,14 +42,15 @@ text = "{{ first_name | capitalize }}, {{ attributes.when | date: '%B %d' }}"
 print(render_body(compile_body(text), {"first_name": "ada", "attributes": {"when": "2026-11-25"}}))
 print(is_federal_holiday(date(2026, 11, 26)), read_reply("please never text me again").kind)
 """
-"""Import every module, and use the packages whose data is trimmed."""
+"""A program that imports every module, and uses the packages from which the image removes data."""
 
 
 @pytest.fixture(scope="module")
 def trimmed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return variables with which Python finds the packages of the image, trimmed, and no others.
+    """Return variables with which Python finds only the packages of the image.
 
-    Without `strip`, the compiled packages keep their symbols.
+    The script of the image has removed unneeded data from these packages. If the machine does not
+    have the program `strip`, the compiled packages keep their symbols.
     """
     folder = tmp_path_factory.mktemp("image")
     packages, programs = folder / "site-packages", folder / "bin"
@@ -59,7 +60,7 @@ def trimmed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (programs / "strip").symlink_to(str(which("true")))
     wanted = re.findall(r"^([\w.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     for name in wanted:
-        # Some packages are only for other versions of Python.
+        # Some packages in the list are only for other versions of Python.
         with suppress(PackageNotFoundError):
             for file in distribution(name).files or ():
                 source = Path(str(file.locate()))

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard use metrics that exist, in valid PromQL."""
+"""Prove that the alert rules and the dashboard use valid PromQL and metrics that exist."""
 
 import json
 import re
@@ -32,7 +32,7 @@ PARTS = {
     "gauge": ("",),
 }
 SERVER = {"job", "instance"}
-"""Labels that the server adds itself."""
+"""Labels that the Prometheus server itself adds."""
 RUNBOOK = (DEPLOY.parent / "docs" / "how-to" / "runbook.md").read_text()
 
 

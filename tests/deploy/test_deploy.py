@@ -1,4 +1,4 @@
-"""Files that deploy the service: their commands and settings exist, their formats are valid."""
+"""Prove that the deployment files are valid, and that their commands and settings exist."""
 
 import configparser
 import re
@@ -154,7 +154,7 @@ def test_units_run_commands_that_exist(path: Path, tmp_path: Path) -> None:
 
 
 def needed_by(names: set[str]) -> set[str]:
-    """Return all packages that these need, themselves included."""
+    """Return these packages, and all packages that they need."""
     found: set[str] = set()
     while names:
         name = names.pop()

@@ -1,4 +1,4 @@
-"""The demo: its sample file, the comparison of its three counts, and one real run."""
+"""Tests of the demo: its sample file, the comparison of its three counts, and one real run."""
 
 import csv
 import io
@@ -80,7 +80,11 @@ def recipient(phone: str, status: str, **values: Any) -> JSON:
 
 
 def snapshot(**changes: Any) -> Snapshot:
-    """Return counts with a delivered and answered message, a failed one, and a skipped person."""
+    """Return counts for three people.
+
+    The first person's message was delivered and got a reply, the second one's message failed, and
+    the third person was skipped.
+    """
     by_status = dict.fromkeys(("pending", "sending", "unknown", "sent"), 0)
     values: dict[str, Any] = {
         "stats": {

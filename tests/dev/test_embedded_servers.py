@@ -32,12 +32,15 @@ with servers(Path(sys.argv[1])) as urls:
     print(urls.database_url, urls.redis_url, flush=True)
     sys.stdin.read()
 """
-"""Run the servers of a folder in a process of its own until its input ends."""
+"""Program that runs the servers of a folder in its own process, until its standard input ends."""
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a data directory with a short path that other users may not enter."""
+    """Yield the path of a data directory.
+
+    The path is short, and other users cannot read the folder.
+    """
     path = Path(tempfile.mkdtemp(prefix="crm-test-"))
     yield path / "data"
     shutil.rmtree(path)
@@ -78,7 +81,8 @@ def redis(urls: ServerUrls) -> "Redis":
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 async def test_row_and_redis_entry_survive_a_restart(folder: Path, mode: int) -> None:
-    # Root's servers run as the user "nobody", or in a user namespace if "nobody" has no access.
+    # If root runs the test, the servers run as the user "nobody". If "nobody" has no access to the
+    # folder, they run in a user namespace.
     folder.parent.chmod(mode)
     with servers(folder) as urls:
         await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
@@ -173,7 +177,10 @@ async def test_stale_pid_file_that_names_a_living_process_does_not_block_the_sta
 
 
 def zombie(folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process as PostgreSQL's account, and return it after its end, not reaped yet."""
+    """Start a process with PostgreSQL's account; return it when it has ended but is not reaped.
+
+    Until a process is reaped (its parent has read its exit status), the system still lists it.
+    """
     account = processes.choose_account(find_postgres() / "postgres", folder)
     dead = processes.start(
         ["/bin/true"], account=account, death_signal=signal.SIGKILL, environment={}
@@ -201,7 +208,8 @@ async def test_kill_of_everything_does_not_block_the_start(folder: Path) -> None
         urls = read_urls(run)
         await execute(urls, "CREATE TABLE kept AS SELECT 7 AS value")
         for process in [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]:
-            with suppress(psutil.NoSuchProcess):  # it ended with its parent
+            # A process may already have ended together with its parent.
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
 
         with servers(folder) as urls:
@@ -247,7 +255,8 @@ async def test_long_path_gets_short_sockets_that_are_removed(folder: Path) -> No
 
 
 async def test_ordinary_user_can_run_the_servers() -> None:
-    # Root becomes an ordinary user here, in one of the two ways that `choose_account` knows.
+    # If root runs the test, ``choose_account`` chooses the account of an ordinary user, in one of
+    # two ways.
     root = Path(tempfile.mkdtemp(prefix="crm-test-", dir="/tmp"))
     account = processes.choose_account(Path(sys.executable), root.parent)
     os.chown(root, *account.file_owner)

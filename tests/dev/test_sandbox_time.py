@@ -1,6 +1,6 @@
-"""Two weeks of a campaign in seconds, through the public API of real processes.
+"""Run two weeks of a campaign in a few minutes, through the public API of real processes.
 
-The send times are read from the sandbox's log, which takes the place of the provider's log.
+The send times are read from the sandbox's log, because the sandbox replaces the provider.
 """
 
 import json
@@ -36,7 +36,7 @@ def _monday_before_the_clock_change(year: int) -> datetime:
 
 
 START = _monday_before_the_clock_change(datetime.now(ZONE).year + 3)
-"""A Monday, 8:00 in New York. On the following Sunday the clocks there are set forward."""
+"""A Monday at 8:00 in New York. On the Sunday after it, the clocks in New York are set forward."""
 PEOPLE = [f"+1617555{number:04d}" for number in range(110, 122)]
 STOPS, ANSWERS, CALLS, LANDLINE = PEOPLE[:4]
 FIRST, SECOND, THIRD = (
@@ -45,7 +45,7 @@ FIRST, SECOND, THIRD = (
     "Last word from us.",
 )
 SECONDS = 400.0
-"""Longer than the clock move takes on two busy cores."""
+"""Time limit: longer than a move of the clock takes on two busy processor cores."""
 pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 
@@ -74,7 +74,10 @@ def http(service: Run) -> Iterator[httpx.Client]:
 
 @dataclass
 class Integrator:
-    """Events that an integrator received; ``refused`` had a bad signature by the real clock."""
+    """The events that the webhook endpoint of an integrator received.
+
+    ``refused`` is the number of events whose signature was not valid by the real clock.
+    """
 
     url: str = ""
     secret: str = ""
@@ -126,7 +129,7 @@ def instant(text: str) -> datetime:
 
 @pytest.fixture(scope="module")
 def campaign(http: httpx.Client, integrator: Integrator) -> Any:
-    """Start a campaign with two follow-ups and let two weeks pass."""
+    """Start a campaign with two follow-ups, and move the clock two weeks forward."""
     hook = {"url": integrator.url, "event_types": ["message.received", "opt_out"]}
     integrator.secret = done(http.post("/v1/webhook-endpoints", json=hook))["secret"]
     scripts: dict[str, Any] = {
@@ -163,7 +166,7 @@ def campaign(http: httpx.Client, integrator: Integrator) -> Any:
 
 @pytest.fixture(scope="module")
 def sent_messages(service: Run, campaign: Any) -> list[dict[str, Any]]:
-    """Return the messages that the sandbox accepted, in order."""
+    """Return the messages that the sandbox accepted, in the order in which it accepted them."""
     assert campaign["status"] == "completed"
     answer = httpx.get(
         f"http://127.0.0.1:{service.port + 1}/sandbox/messages?direction=outgoing", timeout=20

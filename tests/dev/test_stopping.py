@@ -1,4 +1,4 @@
-"""Exit status and last answers of a process that gets SIGTERM."""
+"""Tests of the exit status and the last responses of a process that gets SIGTERM."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ from crm_api.platform.postgres import driver_url
 from crm_api.platform.settings import Settings
 
 WITHIN_SECONDS = 90
-"""More than any start or stop takes on a busy machine; no test here measures speed."""
+"""Time limit: more than any start or stop takes on a busy machine. No test here measures speed."""
 _BEATS = "SELECT count(*) FROM worker_heartbeat"
 
 

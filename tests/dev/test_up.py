@@ -1,4 +1,4 @@
-"""`crm-api up` as a user runs it: real processes, real signals, free ports."""
+"""Tests of `crm-api up` with real processes, real signals and free ports."""
 
 import json
 import os
@@ -32,12 +32,12 @@ from crm_api.platform.processes import Account, child_command, choose_account, o
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 COMMAND_SECONDS = 180.0
-"""Longer than a demo takes on a busy machine."""
+"""Time limit of a command: longer than a demo takes on a busy machine."""
 
 
 @dataclass
 class Run:
-    """One `crm-api up`, its files and its output."""
+    """One run of `crm-api up`, its files and its output."""
 
     folder: Path
     port: int
@@ -60,7 +60,10 @@ class Run:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def command_lines(self) -> list[tuple[psutil.Process, list[str]]]:
-        """Return the descendants with their command lines; one that has just ended is left out."""
+        """Return the descendants of the run with their command lines.
+
+        A process that has just ended is left out.
+        """
         found = []
         for process in self.descendants():
             with suppress(psutil.NoSuchProcess):
@@ -77,7 +80,10 @@ class Run:
 
 
 def free_port() -> int:
-    """Find a port that is free together with the next one, which the sandbox takes."""
+    """Return a port that is free, and whose next port is free too.
+
+    The sandbox uses the next port.
+    """
     while True:
         with ExitStack() as stack, suppress(OSError, OverflowError):
             first = stack.enter_context(socket.socket())
@@ -120,8 +126,8 @@ def up(
     Args:
         folder: The data directory.
         port: The port of the API.
-        account: The account that runs `up`; None is that of the tests.
-        output: File descriptor for the output; None is the log file.
+        account: The account that runs `up`; None means the account of the tests.
+        output: File descriptor for the output; None means the log file.
         log: The log file; None creates one.
         values: Additional environment variables.
     """
@@ -148,7 +154,8 @@ def up(
         assert process.poll() is None, run.output
         yield run
     finally:
-        # The servers end after `up`. The caller may remove the folder only after their end.
+        # The embedded servers end after `up`. The caller may remove the folder only after they have
+        # ended.
         descendants = run.descendants() if process.poll() is None else []
         process.kill()
         process.wait()
@@ -183,7 +190,7 @@ def wait_until(is_true: Callable[[], bool], seconds: float) -> None:
 
 
 def stop(run: Run, send: Callable[[], None]) -> None:
-    """Stop a run; check that it exits with 0 in time and leaves no process."""
+    """Stop a run; check that it exits with status 0 in time and leaves no process."""
     descendants = run.descendants()
     send()
     assert run.process.wait(STOP_SECONDS) == 0, run.output
@@ -199,7 +206,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def running(root: Path) -> Iterator[Run]:
-    """One run for all tests that do not stop it; SIGTERM to the supervisor ends the run."""
+    """Yield one run for all tests that do not stop it. In the end, SIGTERM stops the run."""
     with up(root / "data", free_port()) as run:
         yield run
         stop(run, run.process.terminate)
@@ -371,7 +378,8 @@ def test_migrating_again_changes_nothing(running: Run) -> None:
 
 
 def test_killed_supervisor_loses_no_data_and_ctrl_c_stops_all_processes(root: Path) -> None:
-    # As an ordinary user: root becomes one in one of the ways that `choose_account` knows.
+    # An ordinary user runs `up`. If root runs the test, ``choose_account`` chooses the account of
+    # this user.
     account = choose_account(Path(sys.executable), root.parent)
     home = root / "user"
     home.mkdir(mode=0o755)
@@ -386,7 +394,7 @@ def test_killed_supervisor_loses_no_data_and_ctrl_c_stops_all_processes(root: Pa
 
     with up(home / "data", port, account=account) as again:
         kept = again.call("GET", f"/v1/contacts/{made.json()['id']}")
-        # As a terminal does: to the whole process group.
+        # Send the signal to the whole process group, as a terminal does for Ctrl-C.
         stop(again, lambda: os.killpg(again.process.pid, signal.SIGINT))
 
     assert not any(process.is_running() for process in descendants)
@@ -403,7 +411,7 @@ TEXT = "The crew comes on Tuesday at nine."
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """A run that has ended: its configuration, answers, log and exported traces."""
+    """A run that has ended: its processes, the sent message, the log and the exported traces."""
 
     run: Run
     names: set[str]
@@ -417,7 +425,7 @@ class EndedRun:
 
 @pytest.fixture(scope="module")
 def ended_run(root: Path) -> Iterator[EndedRun]:
-    """A run with configured servers and a trace collector that sent one message and ended."""
+    """Yield a run with configured servers and a trace collector. It sent one message and ended."""
     with (
         servers(root / "servers", fsync=False) as urls,
         collecting() as collector,
@@ -429,7 +437,8 @@ def ended_run(root: Path) -> Iterator[EndedRun]:
             CRM_BOOTSTRAP_API_KEY=GIVEN_KEY,
             CRM_OTLP_ENDPOINT=collector.url,
             CRM_LOG_LEVEL="debug",
-            # FastAPI's own telemetry would arrive at the collector too.
+            # With these two variables, telemetry of FastAPI itself would also arrive at the
+            # collector.
             OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             FASTAPI_OTEL_AUTO_CONFIGURE="true",
         ) as run,
@@ -459,13 +468,16 @@ def send_one_message(run: Run) -> dict[str, str]:
 
 
 def no_scheduled_run_is_near(client: httpx.Client) -> bool:
-    """Return True if only the run that a request asks for can send the message of the request."""
+    """Return True if no scheduled run of the job that sends messages will begin soon.
+
+    Then only the run that a request asks for can send the message of the request.
+    """
     jobs = client.get("/v1/scheduled-jobs").json()["data"]
     (job,) = [one for one in jobs if one["name"] == "send_messages"]
     if job["last_finished_at"] is None or job["last_finished_at"] < job["last_started_at"]:
         return False
     next_run = datetime.fromisoformat(job["next_run_at"])
-    # At the start of a minute, the scheduled run of this minute may not have begun yet.
+    # At the start of a minute, the scheduled run of the job for this minute may not have begun yet.
     last_run = datetime.fromisoformat(job["last_started_at"])
     is_begun = next_run - last_run <= timedelta(minutes=1)
     return is_begun and next_run - datetime.now(UTC) > timedelta(seconds=20)
@@ -522,9 +534,8 @@ def test_log_lines_of_all_processes_have_the_ids_of_the_request(ended_run: Ended
 def test_neither_log_lines_nor_traces_contain_a_person_a_message_or_a_key(
     ended_run: EndedRun,
 ) -> None:
-    given = ended_run.run.output.replace(
-        GIVEN_KEY, "", 1
-    )  # `up` prints the key once, for the operator
+    # `up` prints the key once, for the user who started it.
+    given = ended_run.run.output.replace(GIVEN_KEY, "", 1)
 
     for emitted in (given, str(ended_run.spans)):
         for secret in (GIVEN_KEY, PERSON["phone"], "6175550142", "617-555-0142", "ada.fields"):

@@ -1,9 +1,9 @@
-"""Compare an output with the output that a page shows."""
+"""Compare the output of a block with the output that the page shows."""
 
 import re
 
 ANYTHING = "…"
-"""On a page, the sign for any text, also of several lines."""
+"""On a page, this sign matches any text, also text of several lines."""
 _ID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?")
 _FIGURE = re.compile(r"\d+(?:[.,]\d+)*(?:e[+-]?\d+)?")
@@ -21,7 +21,7 @@ def fits(shown: str, printed: str, *, language: str, differs: bool = False) -> b
         shown: The text on the page.
         printed: The actual output.
         language: The language of the block.
-        differs: Whether its figures differ from run to run.
+        differs: True if the figures in the output may differ from the page.
     """
     if differs:
         shown, printed = (_FIGURE.sub("<figure>", _same(text)) for text in (shown, printed))
@@ -37,7 +37,7 @@ def fits(shown: str, printed: str, *, language: str, differs: bool = False) -> b
 
 
 def _headers(head: str) -> list[str]:
-    """Split the head of a response; upper and lower case of header names are equal."""
+    """Return the header lines of a response, with all names in the same letter case."""
     lines = (line.partition(":") for line in head.strip().split("\n"))
     return [name.title() + colon + value for name, colon, value in lines]
 

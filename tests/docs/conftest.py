@@ -1,4 +1,7 @@
-"""One service for all pages of a test process: `crm-api up`, as a reader starts it."""
+"""Fixtures that start the service with `crm-api up`, as a reader of the pages does.
+
+All pages that a test process runs use the same service.
+"""
 
 import shutil
 import tempfile
@@ -21,17 +24,18 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture
 def own_live() -> Iterator[Live]:
-    """A service of its own for the page that moves the clock."""
+    """Start another service for the page that moves the clock, and yield it."""
     with _service() as live:
         yield live
 
 
 @contextmanager
 def _service() -> Iterator[Live]:
-    # The path of a socket must be short.
+    # The path must be short, because the length of a socket's path is limited.
     folder = Path(tempfile.mkdtemp(prefix="crm-docs-", dir="/tmp"))
     copy_cluster(folder / "data")
-    # A reader's sandbox accepts eight messages per second; the tests do not wait for that.
+    # The sandbox of a reader accepts eight messages per second. The tests remove this limit, so
+    # that they need not wait.
     with up(folder / "data", free_port(), CRM_OPENPHONE_RATE_PER_SECOND="25") as run:
         sandbox = f"http://127.0.0.1:{run.port + 1}/sandbox/config"
         httpx.patch(sandbox, json={"rate_per_second": None}).raise_for_status()

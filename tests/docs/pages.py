@@ -1,4 +1,4 @@
-"""The fenced blocks of the documentation, and how each is run."""
+"""The fenced blocks (code and outputs) of the documentation, and how each block is run."""
 
 import re
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 ROOT_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 REPORTS = ("tests/crash/REPORT.md", "tests/chaos/REPORT.md", "benchmarks/load/REPORT.md")
-"""Results of the long tests; each report lies beside its tests."""
+"""Results of the long tests. Each report is in the folder of its tests."""
 KINDS = ("tutorial", "how-to", "reference", "explanation")
-"""The kinds of pages; each has a folder of this name."""
+"""The kinds of pages. The pages of a kind are in the folder with its name."""
 SETUP_PAGE = DOCS / "tutorial" / "first-campaign.md"
-"""The first commands of this page set the variables that the commands of every page use."""
+"""The first commands of this page set the variables that the commands on every page use."""
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<language>.*)$")
 _NOT_RUN = re.compile(r"^ *<!-- not run: (?P<reason>\S.*\S) -->$")
@@ -33,7 +33,7 @@ class Kind(StrEnum):
     SETTINGS = "ini"
     """Lines of a `.env` file."""
     OUTPUT = "output"
-    """The output of the commands, program or request before the block."""
+    """The output of the block before it: commands, a program or a request."""
 
 
 LANGUAGES = {kind.value: kind for kind in Kind} | {
@@ -47,17 +47,17 @@ LANGUAGES = {kind.value: kind for kind in Kind} | {
 
 
 class PageError(Exception):
-    """A page breaks a rule that the tests need."""
+    """A page breaks a rule on which the tests of the pages depend."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One fenced block.
+    """One fenced block of a page.
 
     Attributes:
-        line: The line of its first fence, from 1.
+        line: The line number of its opening fence, from 1.
         reason: Why the block is not run; None if it is run.
-        differs: Whether its figures differ from run to run.
+        differs: True if the figures of its output differ from run to run.
     """
 
     page: Path
@@ -73,7 +73,7 @@ class Block:
 
     @property
     def kind(self) -> Kind:
-        """Return the kind of the block.
+        """The kind of the block, which follows from its language.
 
         Raises:
             PageError: The language is unknown.
@@ -102,7 +102,10 @@ def pages() -> list[Path]:
 
 
 def site_pages() -> list[Path]:
-    """Return the pages of the site: all of `docs` but the decisions."""
+    """Return the pages of the documentation site.
+
+    These are all pages in `docs`, except the decisions.
+    """
     return [
         DOCS / "index.md",
         *(page for kind in KINDS for page in sorted((DOCS / kind).glob("*.md"))),
@@ -144,7 +147,7 @@ def steps_of(blocks: list[Block]) -> list[Step]:
 
 
 def setup() -> Block:
-    """Return the block whose commands set the variables."""
+    """Return the first shell block of the setup page. It sets the variables for every page."""
     return next(
         step.block for step in steps_of(blocks_of(SETUP_PAGE)) if step.block.kind is Kind.SHELL
     )
@@ -161,7 +164,7 @@ def _blocks(page: Path, lines: list[str]) -> Iterator[Block]:
         if found["language"].strip() or not found["ticks"].startswith(opening["ticks"]):
             continue
         indent = len(opening["indent"])
-        # The last line before the block that is not blank.
+        # The last line before the block that is not blank may be a comment about the block.
         mark = next((line for line in reversed(lines[:begin]) if line.strip()), "")
         yield Block(
             page=page,

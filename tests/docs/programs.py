@@ -1,4 +1,4 @@
-"""Run the blocks of a page in one programming language as one program."""
+"""Run all blocks of a page that are in the same programming language as one program."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ _BETWEEN = "---- the next block ----"
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """How a program is run."""
+    """How a program in one programming language is run."""
 
     command: str
     file: str
@@ -38,7 +38,7 @@ LANGUAGES = {
 def run(
     kind: Kind, texts: Sequence[str], *, folder: Path, environment: dict[str, str]
 ) -> list[str]:
-    """Run the blocks one after the other in one program; return the output of each.
+    """Run the blocks one after the other in one program; return the output of each block.
 
     Raises:
         BlockError: The program failed, or took longer than ``TIMEOUT_SECONDS``.

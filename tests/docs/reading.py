@@ -1,4 +1,4 @@
-"""Run the blocks of a page, and compare each output with the page."""
+"""Run the blocks of a page, and compare each output with the output on the page."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from tests.docs.shell import BlockError, Result, Shell
 from crm_api.platform.settings import Settings, SettingsError, read_env_file
 
 API, SANDBOX = "127.0.0.1:8000", "127.0.0.1:8001"
-"""Addresses of the service on the pages; the service of a test has other ports."""
+"""Addresses of the service and the sandbox on the pages. In a test, both have other ports."""
 _NEEDED = {
     "CRM_OPENPHONE_WEBHOOK_SECRETS": "whsec_YSBrZXkgb2YgdHdlbnR5LWZvdXIgYnl0ZXM=",
     "CRM_SECRET_KEY": "a test's secret key of 32 characters",
@@ -34,18 +34,18 @@ class WrongPageError(AssertionError):
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """A running service, with its sandbox at the next port."""
+    """A running service. Its sandbox has the next port."""
 
     port: int
     data: Path
     admin_key: str
 
     def real(self, text: str) -> str:
-        """Replace the usual addresses with those of this service."""
+        """Replace the addresses that the pages show with the real ones of this service."""
         return text.replace(API, self._api).replace(SANDBOX, self._sandbox)
 
     def usual(self, text: str) -> str:
-        """Replace the addresses of this service with the usual ones."""
+        """Replace the real addresses of this service with those that the pages show."""
         return text.replace(self._api, API).replace(self._sandbox, SANDBOX)
 
     @property
@@ -58,7 +58,10 @@ class Live:
 
 
 class Reader:
-    """A reader who follows a page, in a folder like the project's, with a running service."""
+    """A simulated reader who runs the blocks of a page.
+
+    The reader has a running service, and a folder that looks like the folder of the project.
+    """
 
     def __init__(self, live: Live, folder: Path) -> None:
         folder.mkdir()
@@ -72,7 +75,7 @@ class Reader:
     def follow(self, steps: list[Step]) -> None:
         """Run all steps in their order.
 
-        The blocks of one programming language run together, at the place of the first one.
+        The blocks of one programming language run together, when the first of them is due.
 
         Raises:
             WrongPageError: A step failed, or its output does not match the page.
@@ -108,7 +111,7 @@ class Reader:
             self._compare(step, Result(output=output))
 
     def _send(self, shell: Shell, step: Step) -> None:
-        """Send a request; ``$NAME`` in it is a variable of the shell."""
+        """Send the request of a block, in which ``$NAME`` is a variable of the shell."""
         text = re.sub(r"\$([A-Z_]+)", lambda name: shell.value(name[1]), step.block.text)
         head, _, body = text.partition("\n\n")
         (method, path), *headers = (line.split(maxsplit=1) for line in head.strip().split("\n"))
@@ -129,7 +132,10 @@ class Reader:
         self._compare(step, Result(output=output, refused=refused))
 
     def _compare(self, step: Step, result: Result) -> None:
-        """Compare the output with the page, which must show the response of a refused request."""
+        """Compare the output of a step with the page.
+
+        If a request is refused, the page must show the response.
+        """
         printed = self._live.usual(result.output)
         for block in step.shown:
             if not fits(block.text, printed, language=block.language, differs=block.differs):

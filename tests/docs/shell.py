@@ -1,4 +1,4 @@
-"""The shell of a reader: one for each page, so that variables are kept."""
+"""The shell in which the blocks of one page run, so that its variables are kept."""
 
 import os
 import re
@@ -26,7 +26,7 @@ status=$?
 
 
 class BlockError(Exception):
-    """The commands of a block failed, or did not end."""
+    """The commands of a block failed, or did not end in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Result:
     """The result of a block.
 
     Attributes:
-        refused: The statuses of refused requests, 400 or more.
+        refused: The statuses (400 or more) of the refused requests of the block.
     """
 
     output: str
@@ -42,7 +42,7 @@ class Result:
 
 
 class Shell:
-    """A bash that runs block after block and stops at the first command that fails."""
+    """A bash process that runs one block after another, and ends when a command fails."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder = folder
@@ -76,7 +76,7 @@ class Shell:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the shell and every process that it started."""
+        """End the shell and every process that the shell started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
@@ -84,10 +84,10 @@ class Shell:
         os.close(self._report)
 
     def run(self, commands: str) -> Result:
-        """Run commands.
+        """Run the commands of a block.
 
         Raises:
-            BlockError: A command failed, or all took longer than ``TIMEOUT_SECONDS``.
+            BlockError: A command failed, or all commands took longer than ``TIMEOUT_SECONDS``.
         """
         self._blocks += 1
         script, output = (self._own_folder / f"{self._blocks}.{end}" for end in ("sh", "out"))
@@ -102,7 +102,7 @@ class Shell:
         return Result(output=printed, refused=self._refused())
 
     def value(self, name: str) -> str:
-        """Return the value of a variable of the shell."""
+        """Return the value of a shell variable."""
         return self.run(f'printf %s "${name}"').output
 
     def _write_line(self, line: str) -> None:
@@ -113,7 +113,10 @@ class Shell:
             stdin.flush()
 
     def _wait(self) -> bool:
-        """Wait for the end of the commands; return False if one failed and so ended the shell."""
+        """Wait until the commands end; return False if they did not succeed in time.
+
+        A command that fails ends the shell.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             ready, _, _ = select.select([self._done], [], [], 0.05)
@@ -125,7 +128,7 @@ class Shell:
         return False
 
     def _refused(self) -> tuple[int, ...]:
-        """Return the statuses of the refused requests of a block, and delete their records."""
+        """Return the statuses of the refused requests of a block, and delete the stored headers."""
         statuses: list[int] = []
         for path in self._answers.iterdir():
             found = re.findall(r"^HTTP/\S+ (\d{3})", path.read_text(), re.MULTILINE)

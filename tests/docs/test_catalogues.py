@@ -1,4 +1,4 @@
-"""The generated reference pages match the code."""
+"""Prove that the generated reference pages match the code."""
 
 from pathlib import Path
 

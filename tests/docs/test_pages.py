@@ -1,4 +1,4 @@
-"""Every block of the documentation is run, and its output matches the page."""
+"""Run every block of the documentation, and prove that its output matches the page."""
 
 import re
 from collections import defaultdict
@@ -9,8 +9,8 @@ from tests.docs.pages import DOCS, SETUP_PAGE, Kind, blocks_of, name_of, pages, 
 from tests.docs.reading import Live, Reader
 
 NOT_RUN = 24
-"""The number of blocks that are not run: pictures, or commands that other tests run. Each names its
-reason."""
+"""The number of blocks that are not run, for example pictures, or commands that other tests run.
+The page has a reason for each of these blocks."""
 _OWN_LINES = {"6175550100", "6175550199"}
 _SIGN_IN = re.compile(r"\$API\b|\$KEY\b")
 
@@ -45,7 +45,7 @@ def test_pages_that_use_the_variables_name_the_page_that_sets_them() -> None:
 
 
 def test_no_two_pages_use_the_same_phone_number() -> None:
-    """A reader can follow the pages in any order."""
+    """Prove that a reader can follow the pages in any order."""
     pages_of: dict[str, set[str]] = defaultdict(set)
     for page in RUN:
         for step in steps_of(blocks_of(page)):

@@ -1,4 +1,7 @@
-"""README, ARCHITECTURE and CONTRIBUTING stay short, and name only what exists."""
+"""Prove that README, ARCHITECTURE and CONTRIBUTING are short, and that their names exist.
+
+The names are paths, classes, functions, settings, scopes and `make` targets.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -23,20 +26,21 @@ PATH = re.compile(
 PLACE = re.compile(
     r"(src|domain|platform|routers|workers|dev|cli|tests|migrations|deploy|clients|docs)/[\w./-]+"
 )
-"""A path that begins with a folder of the project: other pages also name files of the reader."""
+"""A path that begins with a folder of the project. Other paths on the pages may be files of the
+reader."""
 NAME = re.compile(r"_?[A-Z][A-Za-z]+|[A-Z]+(_[A-Z]+)*|_?[a-z]+(_[a-z]+)+|_[A-Z]+(_[A-Z]+)*")
-"""A class, a constant, or a function of more than one word."""
+"""The name of a class or constant, or the name of a function that has more than one word."""
 NEVER_COMMITTED = (".cache/", ".venv/", ".crm-data")
 
 
 def paths_of(line: str) -> list[str]:
-    """Return the names in backquotes that are paths, each with its `::test` if it has one."""
+    """Return the paths that a line has in backquotes, each with its ``::test`` if it has one."""
     quoted = [name for name in QUOTED.findall(line) if PATH.fullmatch(name.partition("::")[0])]
     return [name for name in quoted if not name.startswith(NEVER_COMMITTED)]
 
 
 def missing(page: Path) -> Iterator[str]:
-    """Yield every path of a page that does not exist, with its line."""
+    """Yield each path on a page that does not exist, with the page's name and the line number."""
     for number, line in enumerate(page.read_text().split("\n"), start=1):
         folders = [ROOT, PACKAGE]
         for name in paths_of(line):

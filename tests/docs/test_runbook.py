@@ -1,4 +1,7 @@
-"""The runbook has a section for every alert, and names only requests and commands that exist."""
+"""Prove that the runbook has a section for every alert.
+
+All requests and commands in the runbook must exist.
+"""
 
 import ast
 import json
@@ -65,11 +68,11 @@ def test_commands_in_the_runbook_exist() -> None:
 
 
 RAISING = (".raise_alert", "Finding")
-"""Calls that raise an alert, or report the finding of a check."""
+"""Ends of the calls that raise an alert, or that build the finding of a check."""
 
 
 def raised() -> Iterator[ast.Call]:
-    """Yield every call in the code that raises an alert or builds the text of one."""
+    """Yield every call in the code that raises an alert, or that builds the text of an alert."""
     for path in SOURCES:
         text = path.read_text()
         if path.parts[-2:] in {("alerts", "service.py"), ("watchdog", "findings.py")}:
@@ -91,7 +94,7 @@ ADVICE = re.compile(
     r"ask|Reset|Check|Run|Read|No action is needed)\b"
 )
 OTHER_PARTS = ("sentence", "circuit.down", "WHAT_TO_DO")
-"""Other parts of the text of an alert; each of them says what to do."""
+"""Names of other parts of an alert's text. Each of these parts says what to do."""
 
 
 def test_text_of_every_alert_says_what_to_do() -> None:

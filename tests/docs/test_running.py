@@ -1,4 +1,4 @@
-"""The tests of the pages refuse a faulty page."""
+"""Prove that the tests of the pages refuse a faulty page."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ curl -s -H "$KEY" -H "$JSON" $API/v1/contacts -d '{ADA}'
 
 
 def page(folder: Path, *parts: tuple[str, str]) -> list[Step]:
-    """Write a page of blocks and read it."""
+    """Write a page with these blocks, and return the steps of the page."""
     path = folder / "page.md"
     path.write_text("\n".join(f"```{language}\n{text}```" for language, text in parts))
     return steps_of(blocks_of(path))

@@ -1,4 +1,4 @@
-"""The documentation site builds without a missing page, link or anchor."""
+"""Prove that the documentation site builds without a missing page, link or anchor."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ CONFIGURATION = ROOT / "zensical.toml"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site; a broken link or anchor fails the build."""
+    """Build the site, and return its folder. A broken link or anchor fails the build."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(CONFIGURATION, folder)
     shutil.copytree(DOCS, folder / "docs")
@@ -42,7 +42,10 @@ def test_site_builds_without_a_broken_link(site: Path) -> None:
 
 
 def test_lists_and_tables_are_rendered(site: Path) -> None:
-    """Without a blank line before it, the site shows a list as plain text; GitHub does not."""
+    """Prove that the site shows each list and table as such, not as plain text.
+
+    The site needs a blank line before a list. GitHub does not need it.
+    """
     paragraphs = [
         (page.name, unescape(paragraph))
         for page in site_pages()

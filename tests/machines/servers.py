@@ -1,6 +1,7 @@
-"""Servers that the embedded wheels lack: PgBouncer, and PostgreSQL and Redis with TLS.
+"""Servers that the embedded packages lack: PgBouncer, and PostgreSQL and Redis with TLS.
 
-`.ci/run` installs them from Debian's packages. If one is missing, its tests are skipped and say so.
+`.ci/run` installs these servers from Debian's packages. If a server is missing, its tests are
+skipped with a message.
 """
 
 import os
@@ -22,7 +23,7 @@ from crm_api.platform.processes import NOBODY, Account, child_command, choose_ac
 from crm_api.platform.server_programs import major_version
 
 CERTIFICATE = Path(__file__).parents[1] / "fixtures" / "smtp" / "localhost.pem"
-"""Self-signed, for `localhost` and 127.0.0.1."""
+"""A self-signed certificate for `localhost` and 127.0.0.1."""
 KEY = CERTIFICATE.with_suffix(".key")
 PASSWORD = "p@ss/word: 100%"  # noqa: S105 - made up, with characters that a URL must escape
 ESCAPED = "p%40ss%2Fword%3A%20100%25"
@@ -31,7 +32,7 @@ _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 
 
 def installed(name: str, *, what: str) -> Path:
-    """Return the path of a program, or skip the test and say why."""
+    """Return the path of a program; if it is missing, skip the test with a reason."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
         pytest.skip(f"{what} is not installed")
@@ -48,7 +49,7 @@ def free_port() -> int:
 def running(
     argv: Sequence[str], *, account: Account, is_ready: Callable[[], bool], log: Path
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server until the block ends; it answers when the block begins."""
+    """Run a server until the block ends. The block begins when the server is ready."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own command
             child_command(argv, account=account, death_signal=9),
@@ -79,7 +80,7 @@ def _answers(port: int) -> bool:
 
 
 def is_up(cluster: Path) -> bool:
-    """Return True if PostgreSQL reports that it is ready, as `pg_ctl` reads it."""
+    """Return True if PostgreSQL's pid file says that PostgreSQL is ready."""
     with suppress(FileNotFoundError):
         return "ready" in (cluster / "postmaster.pid").read_text().split()
     return False
@@ -95,7 +96,7 @@ class Pooler:
 
 @contextmanager
 def pgbouncer(folder: Path, database_url: str, **settings: object) -> Iterator[Pooler]:
-    """Run PgBouncer with its default settings, in transaction mode, plus the given settings."""
+    """Run PgBouncer in transaction mode, with its default settings and the given settings."""
     program = installed("pgbouncer", what="PgBouncer")
     port = free_port()
     url = make_url(database_url)
@@ -125,7 +126,10 @@ def pgbouncer(folder: Path, database_url: str, **settings: object) -> Iterator[P
 
 
 def owner_of(sockets: Path) -> Account:
-    """Return the account that the server lets into its folder, as ``choose_account`` chose it."""
+    """Return the account that can use the server's folder.
+
+    ``choose_account`` chose this account.
+    """
     status = sockets.stat()
     if os.geteuid() != 0:
         return own_account()
@@ -136,7 +140,7 @@ def owner_of(sockets: Path) -> Account:
 
 @contextmanager
 def postgres_with_tls(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL that requires TLS and a password; yield its URL, without a query."""
+    """Run a PostgreSQL that requires TLS and a password; yield its URL without parameters."""
     found = [path for place in _PLACES for path in Path("/").glob(place[1:])]
     versions = {major_version(path / "postgres"): path for path in found}
     if max(versions, default=0) < OLDEST_POSTGRES // 10_000:
@@ -196,7 +200,7 @@ class TlsRedis:
 
 @contextmanager
 def redis_with_tls(folder: Path, *rules: str) -> Iterator[TlsRedis]:
-    """Run a Redis with TLS and the users of these ACL rules."""
+    """Run a Redis with TLS, and with the users that these ACL (access control) rules define."""
     for name in ("valkey-server", "redis-server"):
         if program := shutil.which(name):
             break

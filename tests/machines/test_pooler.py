@@ -1,4 +1,4 @@
-"""The service works through PgBouncer in transaction mode, with few connections to the server."""
+"""Prove that the service works through PgBouncer in transaction mode with few connections."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from crm_api.platform.settings import Settings, SettingsError
 from crm_api.routers.inbound.event_intake import EventIntake
 
 CONNECTIONS = 2
-"""Connections from PgBouncer to the server; the tests hold more connections to PgBouncer."""
+"""Number of connections from PgBouncer to PostgreSQL. The tests open more to PgBouncer."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ async def pooled(
     pooler: Pooler,
     committed_db: AsyncEngine,  # noqa: ARG001 - empties the tables afterwards
 ) -> AsyncIterator[AsyncEngine]:
-    """An engine whose connections go through the pooler."""
+    """Yield an engine whose connections go through PgBouncer."""
     engine = create_engine(
         pooler.url, pool_size=8, application="crm-api pooled", statement_seconds=REQUEST_SECONDS
     )

@@ -1,4 +1,7 @@
-"""Lists and statistics come from a real replica while it keeps up, otherwise from the primary."""
+"""Prove that lists and statistics are read from a replica that is not too far behind.
+
+If the replica is too far behind, they are read from the primary. The replica is a real PostgreSQL.
+"""
 
 import os
 import subprocess
@@ -32,7 +35,7 @@ class Time:
 
 @dataclass
 class Copy:
-    """A streaming replica, and the clock by which its lag is judged."""
+    """A streaming replica, and the clock with which its delay is measured."""
 
     url: str
     replica: Replica
@@ -43,7 +46,7 @@ class Copy:
             return await connection.scalar(text(statement))
 
     async def catch_up(self, engine: AsyncEngine) -> None:
-        """Wait until the replica has all rows; the clock that judges its lag does not move."""
+        """Wait until the replica has all rows. The clock that measures its delay does not move."""
         written = await write_out(engine)
         while not await self.run(f"SELECT pg_last_wal_replay_lsn() - '0/0' >= {written}"):
             pass
@@ -51,7 +54,10 @@ class Copy:
 
 
 async def write_out(engine: AsyncEngine) -> int:
-    """Write out all that was committed, because the tests' PostgreSQL may delay it."""
+    """Make PostgreSQL write all committed changes to its log; return the position in the log.
+
+    The PostgreSQL of the tests may delay this writing.
+    """
     async with engine.begin() as connection:
         await connection.execute(text("SET LOCAL synchronous_commit = on"))
         await connection.execute(text("SELECT pg_logical_emit_message(true, 'crm', '')"))
@@ -61,7 +67,7 @@ async def write_out(engine: AsyncEngine) -> int:
 
 @pytest.fixture(scope="module")
 def replica_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a streaming replica of the tests' PostgreSQL."""
+    """Yield the URL of a streaming replica of the tests' PostgreSQL."""
     url = make_url(database_url)
     sockets = Path(unquote(str(url.query["host"])))
     account = owner_of(sockets)
@@ -94,7 +100,7 @@ def replica_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 async def copy(
     replica_url: str, committed_db: AsyncEngine, committed_app: FastAPI
 ) -> AsyncIterator[Copy]:
-    """The replica, in use by the application."""
+    """Yield the replica, which the application uses."""
     time = Time()
     replica = Replica(
         replica_url,
@@ -209,7 +215,7 @@ async def test_requests_to_the_replica_write_nothing(
 
 
 async def create_resources(client: httpx.AsyncClient) -> dict[str, str]:
-    """Create one of each resource that has lists of its own."""
+    """Create a list, a segment and a campaign; return their ids."""
 
     async def make(path: str, body: dict[str, object]) -> str:
         answer = await client.post(path, json=body)

@@ -1,4 +1,7 @@
-"""PostgreSQL and Redis with TLS, a password full of special characters, and a narrow ACL."""
+"""Tests of PostgreSQL and Redis with TLS, with special characters in a password, and with an ACL.
+
+The ACL (access control list) of Redis allows only the commands that the service needs.
+"""
 
 import asyncio
 import re
@@ -46,7 +49,7 @@ VERIFIED = f"?sslmode=verify-full{ROOT}"
 
 
 def rule_of_the_page() -> str:
-    """Return the ACL rule of the documentation page, as a line of an ACL file."""
+    """Return the ACL (access control) rule of the documentation page, as a line of an ACL file."""
     found = re.search(r"ACL SETUSER (crm on) '>\w+' (.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     rest = found[2].replace("\\\n", " ").replace("'", "")
@@ -58,7 +61,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("tls")
     for path in (folder, *folder.parents[:3]):
         with suppress(PermissionError):
-            path.chmod(path.stat().st_mode | 0o011)  # PostgreSQL runs as another user than root
+            # PostgreSQL does not run as root. Its user must be able to open the folder.
+            path.chmod(path.stat().st_mode | 0o011)
     with postgres_with_tls(folder) as url:
         yield url
 
@@ -84,7 +88,7 @@ def _sha256(value: str) -> str:
 
 @pytest.fixture(scope="module")
 def foreign_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The certificate of an authority that did not sign the servers' certificates."""
+    """Return the certificate of an authority that did not sign the servers' certificates."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "somebody")])
     start = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,7 +113,7 @@ def settings(**values: str) -> Settings:
 
 
 async def judge(part: str, found: Settings) -> Check:
-    """Return doctor's check of a part."""
+    """Return what `crm-api doctor` reports about one part: the database or Redis."""
     check = {"database": doctor_checks.check_database, "redis": doctor.check_redis}[part]
     return (await doctor._guarded(part, found, check))[0]
 
@@ -154,7 +158,7 @@ async def test_doctor_says_in_one_line_why_the_database_is_not_reached(
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
-# The worker may be cancelled during a request to Redis.
+# The worker may be cancelled while it sends a request to Redis, which causes this warning.
 @pytest.mark.filterwarnings(r"ignore:Exception ignored in. <function Redis\.__del__")
 async def test_worker_api_and_doctor_work_with_the_acl_rule_of_the_page(
     tls_redis: TlsRedis,

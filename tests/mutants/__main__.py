@@ -1,9 +1,10 @@
 """`make mutants`: change the code in small ways, and report each change that no test detects.
 
-Each change is one operator, constant or statement of the send path, consent, legal rules and
-identity, or one word of their SQL. Only tests that run the changed line are run, the most specific
-ones first. Results are kept in a file: the same command continues after an interruption, and a file
-whose code has changed is tried again.
+A change (mutant) concerns one operator, constant or statement, or one word of SQL. The changed code
+sends messages, or belongs to consent, legal rules or identity. Only tests that run the changed line
+are run; the most specific tests are run first. Results are stored in a file, so the same command
+continues after an interruption. If the code of a file has changed, the changes of this file are
+tried again.
 """
 
 import argparse
@@ -42,20 +43,22 @@ FOLDER = ROOT / ".cache" / "mutants"
 TESTS = ("tests/domain", "tests/routers", "tests/workers")
 KILLED, SURVIVED, TIMED_OUT, NOT_RUN = "killed", "survived", "timed out", "run by no test"
 CRASHED = "crashed"
-"""Pytest or its process ended by an error of its own or a signal, so the tests decided nothing."""
+"""Pytest or its process ended with an internal error or by a signal. The tests gave no result."""
 _OUTCOMES: dict[int, str] = {
     pytest.ExitCode.OK: SURVIVED,
     pytest.ExitCode.INTERNAL_ERROR: CRASHED,
     NOT_LOADED: NOT_RUN,
     ENDED_LATE: TIMED_OUT,
 }
-"""All others are killed, also a change with which the tests cannot be loaded."""
+"""With every other exit code, the change is killed (detected). A change with which the tests cannot
+be loaded is killed too."""
 _TEMPLATE = "crm_mutants"
 _MIGRATION = threading.Lock()
-"""Alembic keeps the migration under way in globals of its modules."""
+"""Only one migration may run at a time, because Alembic stores its state in global variables."""
 PYTEST_OPTIONS = [
     *("-q", "-n", "0", "-p", "tests.mutants.plugin", "-p", "no:cacheprovider"),
-    # The zygote has loaded the plugins before pytest can rewrite them.
+    # The zygote (the process that forks the runs) has loaded the plugins before pytest could
+    # rewrite their assertions.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
 Lines = dict[str, dict[str, list[str]]]
@@ -63,7 +66,7 @@ Lines = dict[str, dict[str, list[str]]]
 
 @dataclass(frozen=True)
 class Result:
-    """Result of the tests on one change."""
+    """The result of the tests with one change of the code (mutant)."""
 
     key: str
     path: str
@@ -103,7 +106,10 @@ def main() -> int:
 
 
 def choose(only: str, sample: int | None, seed: int) -> list[Mutant]:
-    """Draw mutants; the same seed draws the same ones from the same code."""
+    """Choose mutants (changes of the code) at random.
+
+    The same seed chooses the same mutants from the same code.
+    """
     folders = [ROOT / "src" / "crm_api" / "domain" / area for area in AREAS]
     files = sorted(path for folder in folders for path in folder.rglob("*.py"))
     found = [one for path in files if only in str(path) for one in mutants_of(ROOT, path)]
@@ -115,7 +121,10 @@ def choose(only: str, sample: int | None, seed: int) -> list[Mutant]:
 
 
 def read_map(tests: list[str], *, again: bool) -> Lines:
-    """Return which tests run which lines; record it first if it is not known."""
+    """Return which tests run which lines of the code.
+
+    If this is not known yet, run the tests first to record it.
+    """
     target = FOLDER / "lines.json"
     if again or not target.exists():
         print_line(
@@ -138,13 +147,15 @@ def pytest_command() -> list[str]:
 
 
 def chosen_tests(mutant: Mutant, lines: Lines, *, most: int, root: Path = ROOT) -> list[str]:
-    """Return the tests that run the line.
+    """Return the tests that run the changed line, at most ``most`` of them.
 
-    Those in the folder that mirrors the file come first, then those that run the fewest lines. Of a
-    parametrised test one case comes first, and its other cases after all tests.
+    The tests in the folder that mirrors the file come first, then the tests that run the fewest
+    lines. If a test has several cases, only one case has this position. The other cases come after
+    all tests.
 
-    A line that runs when its module is loaded belongs to no test. A statement in SQL is run by the
-    functions of its file that name it: their tests are used, or else all of the file.
+    If a line runs when its module is loaded, it belongs to no test. Such a line is often part of an
+    SQL statement. Then the tests of the lines that use the statement's name are returned. If there
+    are none, all tests of the file are returned.
     """
     by_line = lines.get(mutant.path, {})
     found = set(by_line.get(str(mutant.line), ()))
@@ -154,7 +165,8 @@ def chosen_tests(mutant: Mutant, lines: Lines, *, most: int, root: Path = ROOT) 
     if not found:
         found = {test for tests in by_line.values() for test in tests}
     folder = mirror_of(mutant.path)
-    if not found:  # Its functions run only while modules are loaded.
+    # The functions of the file run only while modules are loaded.
+    if not found:
         found = {test for tests in known_tests(lines) for test in tests if folder in test}
     breadth = Counter(test for tests in by_line.values() for test in tests)
     ordered = sorted(found, key=lambda test: (folder not in test, breadth[test], test))
@@ -163,7 +175,7 @@ def chosen_tests(mutant: Mutant, lines: Lines, *, most: int, root: Path = ROOT) 
 
 
 def mirror_of(path: str) -> str:
-    """Return the folder with the tests of a file: `tests/domain/people/` for a file of people."""
+    """Return the folder with the tests of a source file, for example `tests/domain/people/`."""
     return str(Path(path.replace("src/crm_api/", "tests/", 1)).parent) + "/"
 
 
@@ -173,7 +185,7 @@ def known_tests(lines: Lines) -> Iterator[list[str]]:
 
 @cache
 def lines_that_use(path: Path, line: int) -> list[int]:
-    """Return the lines of a file that name the constant defined at a line."""
+    """Return the lines of a file that use the constant that is defined at a line."""
     tree = ast.parse(path.read_text())
     names: set[str] = set()
     for node in tree.body:
@@ -188,14 +200,14 @@ def known_results() -> dict[str, Result]:
     path = FOLDER / "results.jsonl"
     if not path.exists():
         return {}
-    # The last line may be cut off.
+    # After an interruption, the last line may be incomplete.
     read = [line for line in path.read_text().splitlines() if line.endswith("}")]
     results = [Result(**json.loads(line)) for line in read]
     return {result.key: result for result in results}
 
 
 def run(chosen: list[Mutant], lines: Lines, *, most: int, seconds: float, jobs: int) -> None:
-    """Run what has no result yet, ``jobs`` at a time, and store each result at once."""
+    """Test the mutants without a result, ``jobs`` at a time, and store each result at once."""
     known = known_results()
     waiting = deque(mutant for mutant in chosen if mutant.key not in known)
     print_line(f"{len(chosen):,} chosen, {len(chosen) - len(waiting):,} known")
@@ -231,7 +243,7 @@ def keep(result: Result) -> None:
 
 
 def libraries_of_tests() -> list[str]:
-    """Return all modules that the service and its tests load and that are not ours."""
+    """Return the modules of libraries that the service and its tests load."""
     code = "import sys, json, crm_api.app, tests.conftest; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
@@ -241,7 +253,7 @@ def libraries_of_tests() -> list[str]:
 
 
 class Runner:
-    """Runs pytest in children of one process; see ``zygote.py``."""
+    """Runs pytest in child processes of one process. See the module ``zygote.py``."""
 
     def __init__(self, libraries: list[str]) -> None:
         self._libraries = libraries
@@ -266,15 +278,17 @@ class Runner:
     def _end(self) -> None:
         self._process.kill()
         with suppress(BrokenPipeError):
-            self._process.communicate()  # This also closes the pipes.
+            # ``communicate`` also closes the pipes.
+            self._process.communicate()
 
     def run(self, arguments: list[str], *, env: dict[str, str], seconds: float) -> int:
-        """Return pytest's exit code, ``TIMED_OUT``, or a negative number after a crash."""
+        """Run pytest; return its exit code, ``TIMED_OUT``, or a negative number after a signal."""
         with suppress(BrokenPipeError):
             self._send({"arguments": arguments, "env": env, "seconds": seconds})
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
-        if not answer:  # The process itself has ended; the next change gets a new one.
+        # The process that forks has ended. The next change gets a new process.
+        if not answer:
             self._end()
             self._start()
             return pytest.ExitCode.INTERNAL_ERROR
@@ -289,7 +303,7 @@ class Runner:
 def judge(
     mutant: Mutant, tests: list[str], urls: ServerUrls, runner: Runner, *, seconds: float
 ) -> Result:
-    """Run the tests on one mutant, in a database of its own."""
+    """Run the tests with one mutant (change of the code), in a database of its own."""
     begun = time.monotonic()
     outcome = NOT_RUN
     if tests:
@@ -316,13 +330,13 @@ def judge(
 
 
 def outcome_of(code: int) -> str:
-    """Return what the exit code of a run means; a signal has a negative one."""
+    """Return the outcome for the exit code of a run. After a signal, the code is negative."""
     return _OUTCOMES.get(code, KILLED if code >= 0 else CRASHED)
 
 
 @contextmanager
 def running_servers() -> Iterator[ServerUrls]:
-    """Run servers for all mutants, with a migrated database to copy for each."""
+    """Run the servers for all mutants. Each mutant gets a copy of a migrated database."""
     with (
         tempfile.TemporaryDirectory(prefix="crm-mutants-", ignore_cleanup_errors=True) as folder,
         servers(Path(folder), fsync=False) as urls,
@@ -350,7 +364,7 @@ async def _make_database(urls: ServerUrls, name: str, *, template: str) -> None:
 
 
 def summarise(chosen: list[Mutant]) -> None:
-    """Print the survivors with their diffs, and the number of each outcome."""
+    """Print each mutant that was not killed, with its diff, and the number of each outcome."""
     known = known_results()
     results = [known[mutant.key] for mutant in chosen if mutant.key in known]
     for result in sorted(results, key=lambda one: (one.outcome, one.path, one.line)):

@@ -72,7 +72,7 @@ class Mutant:
 
 
 Change = tuple[ast.AST, str, Callable[[], None]]
-"""The node, the description, and a function that makes the change in the tree."""
+"""A node of the syntax tree, a description, and a function that changes the node in the tree."""
 
 
 def mutants_of(root: Path, path: Path) -> list[Mutant]:
@@ -86,7 +86,7 @@ def mutants_of(root: Path, path: Path) -> list[Mutant]:
 
 
 def mutated(source: str, number: int) -> ast.Module:
-    """Return the tree of a source with one of its changes made."""
+    """Return the syntax tree of a source after one change. ``number`` says which change."""
     tree = ast.parse(source)
     for position, (_, _, make) in enumerate(_changes(tree)):
         if position == number:
@@ -96,7 +96,10 @@ def mutated(source: str, number: int) -> ast.Module:
 
 
 def diff(source: str, number: int) -> str:
-    """Return a change as a diff of the code without comments, each row of SQL on its own line."""
+    """Return the diff between the code before and after a change.
+
+    The compared code has no comments, and each row of SQL is on its own line.
+    """
     before, after = (
         ast.unparse(tree).replace("\\n", "\n").splitlines()
         for tree in (ast.parse(source), mutated(source, number))
@@ -106,7 +109,7 @@ def diff(source: str, number: int) -> str:
 
 
 def _changes(tree: ast.Module) -> Iterator[Change]:
-    """Yield every change; the caller may make one of them before it asks for the next."""
+    """Yield every change. The caller may make one change before it asks for the next one."""
     for parent, node in _nodes(tree):
         yield from _of_operators(node)
         yield from _of_constants(parent, node)
@@ -114,7 +117,7 @@ def _changes(tree: ast.Module) -> Iterator[Change]:
 
 
 def _nodes(tree: ast.Module) -> list[tuple[ast.AST, ast.AST]]:
-    """Return nodes with their parents, in order; without annotations and documentation."""
+    """Return each node with its parent, in order, without annotations and docstrings."""
     found: list[tuple[ast.AST, ast.AST]] = []
 
     def visit(parent: ast.AST) -> None:
@@ -173,7 +176,10 @@ def _words_of(sql: str) -> list[tuple[re.Match[str], str]]:
 
 
 def _is_sentence(parent: ast.AST) -> bool:
-    """Return True if a text is an argument of an error, and so for people."""
+    """Return True if a text is an argument of an error.
+
+    Such a text is for people, so it is no SQL.
+    """
     return isinstance(parent, ast.Call) and getattr(parent.func, "id", "").endswith("Error")
 
 
@@ -181,7 +187,8 @@ def _of_statements(parent: ast.AST, node: ast.AST) -> Iterator[Change]:
     nothing = ast.Constant(None)
     match node:
         case ast.Return(value=ast.Constant(value=None)):
-            pass  # It returns None already.
+            # The statement already returns None.
+            pass
         case ast.Return(value=ast.AST()):
             yield node, "returns None", lambda: _set(node, "value", nothing)
         case ast.Expr(value=ast.Call() | ast.Await()):

@@ -1,7 +1,8 @@
-"""A pytest plugin that records which tests run which lines, or runs them on a mutant.
+"""A pytest plugin that records which tests run which lines, or runs tests with a mutant.
 
-`MUTANTS_MAP` names the file for the lines. `MUTANT` is a JSON object with the path of a source file
-and the number of a change. The source file itself is not changed.
+A mutant is a small change of the code. The environment variable `MUTANTS_MAP` is the path of the
+file for the recorded lines. `MUTANT` is a JSON object with the path of a source file and the number
+of a change. The source file itself is not changed.
 """
 
 import importlib
@@ -22,11 +23,11 @@ from tests.mutants.operators import mutated
 AREAS = ("consent", "messaging/consent_decisions", "messaging/sends", "identity")
 ROOT = Path(__file__).parents[2]
 NOT_LOADED = 64
-"""Exit code of a run that has not loaded the changed module."""
+"""Exit code of a run of pytest that has not loaded the changed module."""
 
 
 class _Mutating(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module with its change made."""
+    """Loads one module after one change of its code."""
 
     def __init__(self, path: Path, number: int) -> None:
         self._path = path
@@ -61,7 +62,7 @@ class _Mapping:
 
     def __init__(self, target: Path) -> None:
         self._target = target
-        # The package and its types are installed only where mutants are run.
+        # ``coverage`` and its types are installed only where mutants are run.
         coverage: Any = importlib.import_module("coverage")
         sources = [str(ROOT / "src" / "crm_api" / "domain" / area) for area in AREAS]
         self._coverage = coverage.Coverage(
@@ -90,7 +91,11 @@ class _Mapping:
 
 
 def _begin() -> list[object]:
-    """Begin at import: `conftest.py` loads the service before any hook is called."""
+    """Create the parts of the plugin that the environment variables ask for.
+
+    The parts begin when the plugin is imported, because `conftest.py` loads the service before any
+    hook is called.
+    """
     parts: list[object] = []
     if given := os.environ.get("MUTANT"):
         mutant = json.loads(given)

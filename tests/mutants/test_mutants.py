@@ -1,4 +1,7 @@
-"""The changes of `make mutants`, the tests that it chooses, and that no source file is touched."""
+"""Tests of `make mutants`: the changes that it makes, and the tests that it chooses.
+
+No source file is changed.
+"""
 
 import ast
 import json

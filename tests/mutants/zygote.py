@@ -1,14 +1,14 @@
 """Fork one pytest run per mutant from a process that has loaded all libraries.
 
-Loading the libraries takes most of a short test run. This program loads them once, and none of the
-project's own modules. It reads orders from its standard input, one JSON object per line, and writes
-one exit code per line:
+A mutant is a small change of the code. Loading the libraries takes most of a short test run. This
+program loads the libraries once, and none of the project's own modules. It reads orders from its
+standard input, one JSON object per line, and writes one exit code per line:
 
     {"env": {"MUTANT": "…"}, "arguments": ["-q", "…"], "seconds": 180}
     ->  1
 
-The exit code is that of pytest; 124 means a run that was ended after its time, a negative number
-the signal that ended it.
+The exit code is the one of pytest. The code 124 means that the run was ended because it took too
+long. A negative code is the number of the signal that ended the run.
 """
 
 import json
@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import Any
 
 TIMED_OUT = 124
-"""As of timeout(1); negative numbers are signals."""
+"""The exit code that the command timeout(1) uses too. Negative exit codes are signals."""
 OWN = ("crm_api", "tests", "benchmarks")
 _POLL_SECONDS = 0.02
 
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def load_libraries(names: list[str]) -> None:
-    """Import libraries by name; one that cannot be imported alone is left to the runs."""
+    """Import libraries by name. If one cannot be imported alone, each run imports it itself."""
     for name in names:
         try:
             import_module(name)
@@ -42,7 +42,7 @@ def load_libraries(names: list[str]) -> None:
 
 
 def run(order: Mapping[str, Any]) -> int:
-    """Run pytest in a child; return its exit code."""
+    """Run pytest in a forked process; return its exit code."""
     pid = os.fork()
     if pid == 0:
         _be_the_run(order)

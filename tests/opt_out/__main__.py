@@ -1,7 +1,8 @@
-"""Train the reader's model again and measure it: ``make opt-out-model``.
+"""Train the model that reads replies again, and measure it (``make opt-out-model``).
 
-Print the figures of authors whom the model had not seen, and every text that it misread. Then
-compare the new model with the current one; do not write a model that is worse beyond noise.
+Print how well models read the replies of authors whose replies they had not learned from; with
+``--misread``, also print each misread reply. Then compare the new model with the current one. A new
+model that is worse by more than chance explains is not written.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from crm_api.domain.consent.reply_reader.reader import ReplyKind
 
 
 def main() -> None:
-    """Train the model, write it, and print how well it reads."""
+    """Train the model that reads replies, print how well it reads, and write its file."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, default=train.MODEL, help="file of the new model")
     parser.add_argument("--misread", action="store_true", help="print the misread texts")
@@ -60,7 +61,10 @@ def main() -> None:
 
 
 def compare(model: Model, revision: str, examples: Path | None) -> list[str]:
-    """Print current and new model side by side on all sets; return the worse measures."""
+    """Print how the current and the new model read all sets of replies.
+
+    Return sentences about the measures that became worse.
+    """
     sets = comparison.sets_of(data.load(), examples)
     texts = [one for chosen in sets.values() for one in chosen]
     current = iter(comparison.read_at_revision(revision, texts))
@@ -84,7 +88,7 @@ def compare(model: Model, revision: str, examples: Path | None) -> list[str]:
 def read_left_out(
     read: train.LeftOut, thresholds: tuple[float, float]
 ) -> list[tuple[Labelled, ReplyKind]]:
-    """Return each text with its reading, the keywords before the model as in the service."""
+    """Return each reply with its reading. As in the service, keywords decide before the model."""
     opt_out_at, hold_at = thresholds
     return [
         (one, reader.decide(one.text, float(asks), float(doubts), opt_out_at, hold_at))

@@ -1,8 +1,8 @@
 """Compare a new model with the current one, reply by reply, before it is committed.
 
-The current reader is that of a git revision, code and model together: with the code of today the
-features of an old model may have another meaning. Both readers read the same replies, so only
-replies that they read differently count (exact sign test).
+The current reader is the code and the model of a git revision. Today's code cannot run an old
+model, because the features of the old model may have another meaning in it. Both readers read the
+same replies. Only the replies that they read differently decide the result (exact sign test).
 """
 
 import io
@@ -28,7 +28,8 @@ from crm_api.domain.consent.reply_reader.classifier import Model, score_replies
 from crm_api.domain.consent.reply_reader.reader import ReplyKind
 
 NOISE = 0.01
-"""A result that chance alone gives more often is noise; 7 replies worse and none better are not."""
+"""If chance alone gives a result with a higher probability than this, the result is noise. Seven
+replies that are read worse, and none that is read better, are not noise."""
 FROZEN = data.FOLDER / "frozen"
 OFFICE = "office examples"
 REGRESSION = "regression lines"
@@ -46,16 +47,21 @@ Kinds = Sequence[ReplyKind]
 
 
 class CurrentReaderError(Exception):
-    """The reader of the revision cannot be run; the text gives the reason."""
+    """The reader of a git revision cannot be run; the text of the error gives the reason."""
 
 
 def sets_of(texts: Sequence[Labelled], examples: Path | None) -> dict[str, Sequence[Labelled]]:
-    """Return the sets by name: of the authors, frozen, regression lines, examples of the office."""
+    """Return the sets of replies by name, without the empty sets.
+
+    The sets are the replies of the authors, the frozen replies (no model learns from them), the
+    regression lines, and the examples of the office.
+    """
     found = {
         "usual replies": [one for one in texts if one.style is Style.USUAL],
         "hard replies": [one for one in texts if one.style is Style.HARD],
         "old replies": [one for one in texts if one.style is Style.OLD],
-        # A public name would change data.py, and with it the hash of the model.
+        # A public name for ``_read`` would change data.py, and with it the digest of the script in
+        # the model.
         "frozen sets": [one for path in sorted(FROZEN.glob("*.jsonl")) for one in data._read(path)],
         REGRESSION: [one for one in texts if one.style is Style.REGRESSION],
         OFFICE: read_examples(examples) if examples else [],
@@ -64,7 +70,7 @@ def sets_of(texts: Sequence[Labelled], examples: Path | None) -> dict[str, Seque
 
 
 def read_examples(path: Path) -> list[Labelled]:
-    """Read an export of ``crm-api opt-out evaluate --export``."""
+    """Return the replies in a file that ``crm-api opt-out evaluate --export`` wrote."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [
         Labelled(
@@ -83,7 +89,7 @@ def read_examples(path: Path) -> list[Labelled]:
 
 
 def read_with(model: Model, texts: Sequence[Labelled]) -> Kinds:
-    """Read replies with the code of today and a model that is not in the package yet."""
+    """Read replies with the present code and a model that is not in the package yet."""
     analyses = [analyse(one.text) for one in texts]
     scores = score_replies(model, analyses, [one.context for one in texts]).probabilities
     return [
@@ -96,7 +102,7 @@ def read_at_revision(revision: str, texts: Sequence[Labelled], *, root: Path = R
     """Read replies with the code and the model of a git revision.
 
     Raises:
-        CurrentReaderError: Git does not know the revision, or it has no such reader.
+        CurrentReaderError: Git does not know the revision, or the revision has no such reader.
     """
     archive = _run(["git", "-C", str(root), "archive", revision, "src/crm_api"], b"", os.environ)
     rows = [(one.text, one.context.is_sale, one.context.is_question) for one in texts]
@@ -122,7 +128,7 @@ def _run(command: Sequence[str], given: bytes, environment: Mapping[str, str]) -
 
 @dataclass(frozen=True)
 class Comparison:
-    """The readings of one set by two readers, compared by one measure.
+    """The readings of one set of replies by two readers, compared by one measure.
 
     Attributes:
         better: Replies that only the new reader reads right.
@@ -138,13 +144,16 @@ class Comparison:
 
     @property
     def is_worse(self) -> bool:
-        """True if the new reader is worse beyond noise; for a regression line, at all."""
+        """True if the new reader is worse by more than chance explains.
+
+        For regression lines, one reply that is read worse is enough.
+        """
         if self.name == REGRESSION:
             return bool(self.worse)
         return len(self.worse) > len(self.better) and self._chance() < NOISE
 
     def _chance(self) -> float:
-        """Return the probability that chance alone gives at least so many worse replies."""
+        """Return the probability that chance alone makes at least as many replies worse."""
         total = len(self.worse) + len(self.better)
         ways = sum(comb(total, worse) for worse in range(len(self.worse), total + 1))
         return float(ways / 2**total)
@@ -152,7 +161,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Measure:
-    """A rate, and which replies of which labels it counts as read right."""
+    """A rate, the labels of the replies that it uses, and the readings that are right for them."""
 
     rate: Callable[[Figures], Rate]
     labels: frozenset[Label]
@@ -185,7 +194,7 @@ _MEASURES = {
 def compare(
     name: str, texts: Sequence[Labelled], current: Kinds, new: Kinds
 ) -> Iterable[Comparison]:
-    """Compare two readers on one set, by every measure."""
+    """Compare the readings of two readers on one set of replies, by every measure."""
     before = Figures.of(list(zip(texts, current, strict=True)))
     after = Figures.of(list(zip(texts, new, strict=True)))
     for measure, one in _MEASURES.items():
@@ -205,7 +214,7 @@ def compare(
 
 
 def write_table(compared: Iterable[Comparison]) -> Iterable[str]:
-    """Write current and new side by side, as lines of a Markdown table."""
+    """Yield the results of the current and the new reader as lines of a Markdown table."""
     yield "| set | measure | current | new | better | worse |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for one in compared:
@@ -214,7 +223,7 @@ def write_table(compared: Iterable[Comparison]) -> Iterable[str]:
 
 
 def write_losses(compared: Iterable[Comparison]) -> Iterable[str]:
-    """Name each measure that became worse beyond noise, with the replies that are read worse."""
+    """Yield each measure that is worse by more than chance explains, with the worse replies."""
     for one in compared:
         if one.is_worse:
             yield (

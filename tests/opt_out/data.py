@@ -1,7 +1,8 @@
-"""The labelled replies from which the reader is trained and by which it is measured.
+"""Labelled replies. The reader of replies is trained and measured with them.
 
-Every file under ``tests/fixtures/opt_out/authors`` is the work of one author, a JSON object per
-line. The README beside them says who wrote them, by which instructions, and how they were labelled.
+Each file under ``tests/fixtures/opt_out/authors`` has the replies of one author, with one JSON
+object per line. ``tests/fixtures/opt_out/README.md`` says who wrote the replies, by which
+instructions, and how they were labelled.
 """
 
 import hashlib
@@ -18,15 +19,16 @@ FOLDER = Path(__file__).parents[1] / "fixtures" / "opt_out"
 AUTHORS = FOLDER / "authors"
 OLD_TEXTS = FOLDER / "texts.tsv"
 OLD_AUTHOR = "old"
-"""The one author of the texts from which the earlier reader was made; trained on, never tested."""
+"""The one author of the replies from which the earlier reader was made. Models learn from these
+replies, but are not tested on them."""
 REGRESSION_TEXTS = FOLDER / "regression.tsv"
 REGRESSION_AUTHOR = "regression"
 ORDINARY_TEXTS = FOLDER / "ordinary.txt"
-"""Ordinary first replies; harmless, and never trained on."""
+"""Ordinary first replies of people. They are harmless, and no model learns from them."""
 
 
 class Label(StrEnum):
-    """What a reply asks for, in the judgement of two readers."""
+    """What a reply asks for, as two independent judges decided."""
 
     STOP = "stop"
     DOUBT = "doubt"
@@ -34,15 +36,17 @@ class Label(StrEnum):
 
 
 class Style(StrEnum):
-    """By which instruction an author wrote."""
+    """The instruction by which an author wrote replies."""
 
     USUAL = "usual"
-    """Replies in their usual variety; the figures of the reader are measured on these."""
+    """Replies in their usual variety. The figures of the reader are measured on these replies."""
     HARD = "hard"
-    """Cases that are hard on purpose: roundabout requests, our words used innocently."""
+    """Replies that are hard on purpose: requests to stop in indirect words, and harmless replies
+    that contain words of such requests."""
     OLD = "old"
     REGRESSION = "regression"
-    """Replies that must not be read worse than today; trained on, never tested."""
+    """Replies that must not be read worse than before. Models learn from these replies, but are not
+    tested on them."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ class Labelled:
     """A reply and what it asks for.
 
     Attributes:
-        label: What both labels say; ``doubt`` where they differ.
-        reply_class: The author's; None for the texts of the earlier reader.
-        previous: Our last message, for a reply within a sale; else empty.
+        label: The label that both judges gave; ``doubt`` if their labels differ.
+        reply_class: The class that the author gave. An old reply or a regression line has a class
+            only if it asks to stop.
+        previous: Our last message, if the reply is within a sale; otherwise empty.
     """
 
     author: str
@@ -67,18 +72,18 @@ class Labelled:
 
     @property
     def context(self) -> Context:
-        """What was going on before the reply."""
+        """Whether the reply is within a sale, and whether our last message was a question."""
         return Context(is_sale=self.is_sale, is_question=self.previous.rstrip().endswith("?"))
 
 
 def load() -> list[Labelled]:
-    """Read all labelled replies, author by author."""
+    """Return all labelled replies, author by author."""
     authors = [one for path in sorted(AUTHORS.glob("*.jsonl")) for one in _read(path)]
     return authors + _old_texts() + regression_texts()
 
 
 def digest() -> str:
-    """Return the SHA-256 of all data files, by name."""
+    """Return one SHA-256 of the names and contents of all files from which models learn."""
     total = hashlib.sha256()
     for path in (*sorted(AUTHORS.glob("*.jsonl")), OLD_TEXTS, REGRESSION_TEXTS):
         total.update(path.name.encode() + b"\n" + path.read_bytes())
@@ -125,7 +130,7 @@ def _old_texts() -> list[Labelled]:
 
 
 def regression_texts() -> list[Labelled]:
-    """Read the replies that must not be read worse than today."""
+    """Return the replies that must not be read worse than before."""
     lines = REGRESSION_TEXTS.read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")]
     return [
@@ -145,6 +150,6 @@ def regression_texts() -> list[Labelled]:
 
 
 def ordinary_texts() -> list[str]:
-    """Read the ordinary replies that the model is never trained on."""
+    """Return the ordinary replies, from which no model learns."""
     lines = ORDINARY_TEXTS.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""How well replies are read, with intervals; each rate carries the counts that it comes from."""
+"""Figures of how well replies are read: rates, with their counts and confidence intervals."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ class Figures:
     """The figures of the reader on a set of labelled replies.
 
     Attributes:
-        recall: Requests to stop that opt out or hold.
-        at_once: Requests to stop that opt out.
-        precision: Opt-outs that are labelled as requests; a doubt counts against it.
-        harmless_held: Harmless replies that hold.
-        harmless_out: Harmless replies that opt out.
-        doubt_held: Doubts that hold or opt out.
+        recall: Share of the requests to stop that opt out or cause a hold.
+        at_once: Share of the requests to stop that opt out.
+        precision: Share of the opt-outs that are labelled as requests to stop. An opt-out by a
+            doubtful reply lowers the share.
+        harmless_held: Share of the harmless replies that cause a hold.
+        harmless_out: Share of the harmless replies that opt out.
+        doubt_held: Share of the doubtful replies that cause a hold or opt out.
     """
 
     recall: Rate
@@ -33,7 +34,7 @@ class Figures:
 
     @classmethod
     def of(cls, readings: Sequence[tuple[Labelled, ReplyKind]]) -> "Figures":
-        """Compare readings with labels."""
+        """Compute the figures from the readings of labelled replies."""
 
         def rate(
             base: Callable[[Labelled, ReplyKind], bool],
@@ -65,7 +66,7 @@ def _stops(_: Labelled, kind: ReplyKind) -> bool:
 
 
 def write_table(readings: Sequence[tuple[Labelled, ReplyKind]]) -> Iterable[str]:
-    """Write the figures of all languages and of each, as lines of a Markdown table."""
+    """Yield the lines of a Markdown table: the figures of all languages, then of each language."""
     yield "| language | texts | recall with holds | at once | precision | harmless held |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name in ("all", *LANGUAGES):

@@ -1,4 +1,4 @@
-"""A new model is compared with the current one; what is worse beyond noise is named."""
+"""Prove that the comparison of two models reports what the new model reads worse."""
 
 import json
 import shutil
@@ -34,7 +34,10 @@ def labelled(label: Label, text: str = "a reply") -> Labelled:
 def worse(
     label: Label, *, pairs: list[tuple[ReplyKind, ReplyKind]], name: str = "usual replies"
 ) -> set[str]:
-    """Return the measures that are worse when the current and the new reader answer so."""
+    """Return the measures that are worse if the readers give these pairs of readings.
+
+    Each pair has the reading of the current reader and the reading of the new reader.
+    """
     texts = [labelled(label) for _ in pairs]
     current, new = [was for was, _ in pairs], [now for _, now in pairs]
     found = comparison.compare(name, texts, current, new)
@@ -89,7 +92,7 @@ def test_losses_are_named_with_their_replies() -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Return a git repository whose model opts out on every reply that it decides."""
+    """Return a git repository with a reader whose model reads every reply as an opt-out."""
     package = tmp_path / "src" / "crm_api"
     kept = package / "domain" / "consent" / "reply_reader"
     shutil.copytree(Path(reply_reader.__file__).parent, kept)

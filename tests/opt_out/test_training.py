@@ -1,4 +1,4 @@
-"""Data and script give the committed model, and the model reads as well as documented."""
+"""Prove that the data and the script give the committed model, which reads as documented."""
 
 import os
 import random
@@ -31,12 +31,14 @@ DOCUMENTED = {
         "fr": (0.993, 0.989),
     },
 }
-"""Recall with holds and precision, by language, as in `docs/explanation/reply-reading.md`."""
+"""For each language, the recall with holds and the precision, as in
+`docs/explanation/reply-reading.md`."""
 A_FEW_REPLIES = 0.01
-"""Two replies of the language with the fewest: by chance a new training may lose as many."""
+"""Tolerance: two replies of the language that has the fewest replies. A new training may read two
+more replies wrong by chance."""
 BEHIND_ENGLISH = 0.02
-"""A smaller difference may be chance: the precision of 222 opt-outs (Portuguese) has an interval of
-0.049."""
+"""Allowed difference from English. A smaller difference may be chance: the interval of a precision
+from 222 opt-outs (Portuguese) is 0.049 wide."""
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,10 @@ def test_a_model_that_has_not_seen_an_author_reads_as_stored(
 def test_model_reads_unknown_authors_as_well_as_required(
     readings: list[tuple[data.Labelled, ReplyKind]], chosen: tuple[Style, ...]
 ) -> None:
-    """`docs/explanation/reply-reading.md` has the figures."""
+    """Prove that the model reads replies of unknown authors as well as required.
+
+    The figures are in `docs/explanation/reply-reading.md`.
+    """
     found = figures.Figures.of([pair for pair in readings if pair[0].style in chosen])
 
     assert found.recall.value >= 0.99
@@ -144,7 +149,8 @@ def test_every_author_wrote_what_was_asked_for() -> None:
     texts = Counter(one.author for one in authors)
 
     assert sum(count >= 400 for count in texts.values()) >= 6
-    assert min(texts.values()) >= 250  # the two sets that were frozen before they were trained on
+    # The smallest sets were first used to measure a frozen model, and later for training.
+    assert min(texts.values()) >= 250
     for name in names:
         own = [one for one in authors if one.author == name]
         assert {one.language for one in own} == set(figures.LANGUAGES)
@@ -152,7 +158,11 @@ def test_every_author_wrote_what_was_asked_for() -> None:
 
 
 def test_model_reads_replies_written_after_it_was_frozen_as_documented() -> None:
-    """The figures are those of the first reading; the model must not learn from these replies."""
+    """Prove that the model reads replies that were written after it was frozen as documented.
+
+    The expected figures are those of the first reading. The model must not learn from these
+    replies.
+    """
     paths = sorted((data.FOLDER / "frozen").glob("*.jsonl"))
     texts = [one for path in paths for one in data._read(path)]
 

@@ -1,11 +1,14 @@
-"""Train the reader's model.
+"""Train the model that reads replies.
 
-The same data and script give the same file on every processor: one thread, a fixed order, seeded
-variations, weights rounded to 16 bits. Every step uses only operations that IEEE 754 rounds
-exactly (sums in a fixed order, products, quotients, roots). The one exception, the exponential
-function, is rounded to fewer digits than processors may differ in. The two thresholds are chosen on
-readings of authors that the model of the moment had not seen (leave one author out), and only on
-the texts that the authors really wrote.
+The same data and script give the same file on every processor. The training uses one thread, a
+fixed order, seeded variations, and weights that are rounded to 16 bits. Every step uses only
+operations that IEEE 754 rounds exactly: sums in a fixed order, products, quotients and roots. The
+one exception is the exponential function. Its result is rounded to so few digits that processors do
+not differ in them.
+
+The two thresholds are chosen on readings by models that had not learned from the author of the
+text. One author after another is left out of a training. Only the texts that the authors really
+wrote are read for this choice.
 """
 
 import ast
@@ -29,46 +32,53 @@ from crm_api.domain.consent.reply_reader.reader import ReplyKind
 
 SEED = 20261128
 RAREST = 3
-"""Texts that a feature must occur in to count."""
+"""A feature is used if it occurs in at least this number of texts."""
 EPOCHS = 8
-"""How often training sees each text. This and the next numbers were chosen on authors left out."""
+"""How often the training uses each text. This number and the numbers below were chosen on the texts
+of authors who were left out of the training."""
 BATCH = 64
 RATE = 0.004
-"""The step of the first batch; it falls to 0 in equal steps until the last one."""
+"""The length of the training step (learning rate) of the first batch. It falls to 0 in equal steps
+until the last batch."""
 DROPPED = 0.3
-"""The share of the features of a text that training leaves out, drawn for each step."""
+"""The share of a text's features that a training step leaves out. They are drawn again for each
+step."""
 DECAY = 1e-5
 CLASS_WEIGHT = 0.5
-"""How much an output for a class counts beside ``asks_to_stop`` and ``needs_a_person``."""
+"""The weight of an output for a reply class. The outputs ``asks_to_stop`` and ``needs_a_person``
+have the weight 1."""
 VARIATION_WEIGHT = 0.3
 VARIATIONS_EACH = 1
 STYLE_WEIGHTS = {Style.REGRESSION: 8.0, Style.OLD: 4.0}
-"""How much a text counts; 1 if not named. These replies must be read as they were before."""
+"""The weight of a text of these styles; texts of other styles have the weight 1. The texts of these
+styles must be read as they were before."""
 TESTED = (Style.USUAL, Style.HARD)
-"""Whose authors are left out in turn; the other texts are only trained on."""
+"""Styles whose authors are left out of the training in turn, so that a model is tested on them.
+Texts of other styles are used only for training."""
 PRECISION = 0.985
-"""Of those who are opted out at once so many asked for it, at least."""
+"""At least this share of the replies that opt out at once must be requests to stop."""
 HARMLESS_HELD = 0.075
-"""Of the harmless replies at most so many are held."""
+"""At most this share of the harmless replies may cause a hold."""
 MODEL = Path(reply_reader.__file__).parent / classifier.FILE
 LEFT_OUT = Path(__file__).parent / "left_out.npz"
 STEPS = 65_536
-"""The number of steps from 0 to 1 to which a probability is rounded while a model is trained."""
+"""Number of equal steps from 0 to 1. While a model is trained, probabilities are rounded to these
+steps."""
 LARGEST = 127
-"""The largest rounded weight. With 511, no reading of 2,250 texts of four authors changes, but the
-file exceeds 2 MB."""
+"""The largest rounded weight. With 511 instead, no reading of 2,250 texts of four authors would
+change, but the file would exceed 2 MB."""
 
 Matrix = Any
-"""A sparse matrix of scipy, which has no complete types."""
+"""A sparse matrix of scipy. The types of scipy are not complete."""
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Labelled replies with their features; variations of an author's texts follow them.
+    """Labelled replies, then variations of them, with the features of each text.
 
     Attributes:
-        is_real: False for a variation.
+        is_real: For each text: False if it is a variation.
     """
 
     texts: Sequence[Labelled]
@@ -79,7 +89,7 @@ class Corpus:
 
     @classmethod
     def of(cls, texts: Sequence[Labelled]) -> "Corpus":
-        """Compute the features of the texts and of their variations."""
+        """Return a corpus with the features of these texts and of their variations."""
         rng = random.Random(SEED)  # noqa: S311 - not for security
         every = [(one, one.text, True) for one in texts]
         for _ in range(VARIATIONS_EACH):
@@ -107,9 +117,10 @@ class Corpus:
 
     @property
     def targets(self) -> tuple[Floats, Floats]:
-        """Return what each output should say of each text, and how much a wrong answer counts.
+        """The value that each output should have for each text, and the weight of a wrong value.
 
-        One row per text, one column per output. The texts of the earlier reader have no class.
+        Both matrices have one row per text and one column per output. If a text has no reply class,
+        the weights of its outputs for classes are 0.
         """
         wanted = [
             [one.label is Label.STOP, one.label is not Label.HARMLESS]
@@ -123,7 +134,7 @@ class Corpus:
 
     @property
     def weights(self) -> Floats:
-        """Return how much each text counts in training."""
+        """The weight of each text in the training."""
         base = np.array([STYLE_WEIGHTS.get(one.style, 1.0) for one in self.texts])
         return (base * np.where(self.is_real, 1.0, VARIATION_WEIGHT)).astype(np.float32)
 
@@ -135,9 +146,9 @@ class Network:
     Attributes:
         parts: The weights of the features (one row per feature, one column per hidden unit), the
             bias of the units, the weights of the outputs (one row per unit), and their bias.
-        means: For each part the moving mean of its gradient, for Adam.
-        squares: The same of the squared gradient.
-        steps: The number of steps made.
+        means: For each part, the moving mean of its gradient, which Adam (the method) needs.
+        squares: For each part, the moving mean of its squared gradient.
+        steps: The number of training steps so far.
     """
 
     parts: list[Floats]
@@ -147,7 +158,7 @@ class Network:
 
     @classmethod
     def start(cls, features: int, rng: np.random.RandomState) -> "Network":
-        """Return a network with weights drawn evenly around 0."""
+        """Return a network whose weights are drawn at random, evenly around 0."""
 
         def drawn(rows: int, columns: int, spread: float) -> Floats:
             return ((rng.random_sample((rows, columns)) * 2 - 1) * spread).astype(np.float32)
@@ -163,7 +174,7 @@ class Network:
         )
 
     def read(self, matrix: Matrix) -> Floats:
-        """Return the probability of every output, one row per text."""
+        """Return the probability of every output, with one row per text."""
         weights, bias, heads, head_bias = self.parts
         return _probability(_sums(np.maximum(matrix @ weights + bias, 0), heads) + head_bias)
 
@@ -171,9 +182,9 @@ class Network:
         """Learn from some texts by one step of Adam (Kingma and Ba, 2015).
 
         Args:
-            batch: The features of the texts; its columns are all features.
-            wanted: What each output should say.
-            counts: How much a wrong answer counts.
+            batch: The features of the texts. It has a column for each feature.
+            wanted: The value that each output should have.
+            counts: The weight of a wrong value.
             rate: The length of the step.
         """
         columns, places = np.unique(batch.indices, return_inverse=True)
@@ -204,7 +215,10 @@ class Network:
 
 
 def _sums(left: Floats, right: Floats) -> Floats:
-    """Multiply two matrices; the sums are in a fixed order, unlike those of a BLAS library."""
+    """Multiply two matrices.
+
+    The sums are computed in a fixed order. A BLAS library does not have a fixed order.
+    """
     total = np.zeros((left.shape[0], right.shape[1]), np.float32)
     for place in range(left.shape[1]):
         total += left[:, place, None] * right[place]
@@ -212,13 +226,16 @@ def _sums(left: Floats, right: Floats) -> Floats:
 
 
 def _probability(scores: Floats) -> Floats:
-    """Return the logistic function, rounded to 16 binary digits: see the docstring of the file."""
+    """Return the logistic function of the scores, rounded to 16 binary digits.
+
+    The docstring of the module gives the reason.
+    """
     exact = 1 / (1 + np.exp(-scores.astype(np.float64)))
     return (np.round(exact * STEPS) / STEPS).astype(np.float32)
 
 
 def fit(corpus: Corpus, chosen: npt.NDArray[np.bool_]) -> Network:
-    """Train a network on some of the texts."""
+    """Train a network on the chosen texts of a corpus."""
     rng = np.random.RandomState(SEED)
     wanted, counts = corpus.targets
     network = Network.start(corpus.matrix.shape[1], rng)
@@ -238,13 +255,13 @@ def fit(corpus: Corpus, chosen: npt.NDArray[np.bool_]) -> Network:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Readings of authors by models that had not seen them: real texts only.
+    """Readings of the real texts of each author, by models that had not learned from this author.
 
     ``make opt-out-model`` stores the probabilities, because computing them takes minutes.
 
     Attributes:
-        texts: Author by author, in alphabetical order.
-        read: The probability of each output, one row per text.
+        texts: The texts, author by author. The authors are in alphabetical order.
+        read: The probability of each output, with one row per text.
     """
 
     texts: Sequence[Labelled]
@@ -252,25 +269,25 @@ class LeftOut:
 
     @property
     def asks(self) -> Floats:
-        """The probability of ``asks_to_stop`` of each text."""
+        """For each text, the probability of the output ``asks_to_stop``."""
         return self.read[:, 0]
 
     @property
     def doubts(self) -> Floats:
-        """The probability of ``needs_a_person`` of each text."""
+        """For each text, the probability of the output ``needs_a_person``."""
         return self.read[:, 1]
 
     def save(self, path: Path) -> None:
-        """Store the probabilities, and what they were computed from."""
+        """Store the probabilities, and the digests of the data and the script that gave them."""
         steps = np.round(self.read * STEPS).astype(np.int32)
         np.savez_compressed(path, steps=steps, made_from=made_from())
 
     @classmethod
     def load(cls, path: Path, corpus: Corpus) -> "LeftOut":
-        """Return stored readings of a corpus.
+        """Return the stored readings of a corpus.
 
         Raises:
-            ValueError: They were computed from other data or by another script.
+            ValueError: The stored readings were computed from other data or by another script.
         """
         with np.load(path) as stored:
             if str(stored["made_from"]) != made_from():
@@ -281,27 +298,27 @@ class LeftOut:
 
 
 def authors_left_out(corpus: Corpus) -> list[str]:
-    """Return the authors who are left out in turn, in alphabetical order."""
+    """Return the authors who are left out of the training in turn, in alphabetical order."""
     return sorted({one.author for one in corpus.texts if one.style in TESTED})
 
 
 def own_texts(corpus: Corpus, author: str) -> npt.NDArray[np.intp]:
-    """Return the rows of the texts that an author really wrote."""
+    """Return the rows of the texts that an author really wrote, without the variations."""
     return np.flatnonzero((corpus.authors == author) & corpus.is_real)
 
 
 def read_author(corpus: Corpus, author: str) -> Floats:
-    """Read an author's texts by a model that was trained without this author.
+    """Read an author's texts with a model that was trained without this author.
 
     Returns:
-        The probability of each output, one row for each of the author's real texts.
+        The probability of each output, with one row for each of the author's real texts.
     """
     network = fit(corpus, corpus.authors != author)
     return network.read(corpus.matrix[own_texts(corpus, author)])
 
 
 def leave_one_author_out(corpus: Corpus) -> LeftOut:
-    """Read every author but the old one by a model that was trained without this author."""
+    """Read the texts of each tested author with a model that was trained without this author."""
     authors = authors_left_out(corpus)
     rows = np.concatenate([own_texts(corpus, author) for author in authors])
     read = np.concatenate([read_author(corpus, author) for author in authors])
@@ -309,7 +326,10 @@ def leave_one_author_out(corpus: Corpus) -> LeftOut:
 
 
 def choose_thresholds(read: LeftOut) -> tuple[float, float]:
-    """Return the two thresholds, chosen on the replies of authors left out."""
+    """Return the thresholds for an opt-out and for a hold.
+
+    They are chosen on readings by models that had not learned from the author of the text.
+    """
     stop = np.array([one.label is Label.STOP for one in read.texts])
     harmless = np.array([one.label is Label.HARMLESS for one in read.texts])
     certain = [reader.decide(one.text, 0.0, 0.0, 0.5, 0.5) for one in read.texts]
@@ -329,7 +349,7 @@ def round_weights(weights: Floats) -> tuple[npt.NDArray[np.int16], Floats]:
 
 
 def train(corpus: Corpus, thresholds: tuple[float, float]) -> Model:
-    """Train on all texts and round the weights."""
+    """Train the model on all texts, and round its weights."""
     weights, bias, heads, head_bias = fit(corpus, np.ones(len(corpus.texts), dtype=bool)).parts
     rounded, scales = round_weights(weights)
     opt_out_at, hold_at = thresholds
@@ -354,12 +374,12 @@ def train(corpus: Corpus, thresholds: tuple[float, float]) -> Model:
 
 
 def made_from() -> str:
-    """Return the digests of data and script, which decide every reading."""
+    """Return the digests of the data and the script, which together determine every reading."""
     return f"{data.digest()} {script_digest()}"
 
 
 def script_digest() -> str:
-    """Return the SHA-256 of what decides the model beside the data."""
+    """Return one SHA-256 of all files that determine the model, except the data."""
     package = Path(reply_reader.__file__).parent
     own = Path(__file__).parent
     files = (

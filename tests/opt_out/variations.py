@@ -1,4 +1,7 @@
-"""Seeded variations of replies, for training only: slips of the thumb and odd characters."""
+"""Variations of replies, for training only: typing errors and unusual characters.
+
+The same seed gives the same variations.
+"""
 
 import random
 import unicodedata
@@ -14,7 +17,7 @@ _DIGITS = {"o": "0", "i": "1", "e": "3", "s": "5", "t": "7", "a": "4"}
 
 
 def vary(text: str, rng: random.Random) -> str:
-    """Return the text with one to three variations."""
+    """Return the text after one to three random changes."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         text = rng.choice(_VARIATIONS)(text, rng)
     return text

@@ -1,4 +1,7 @@
-"""A process follows the sandbox's clock in the database, but not with a real API key."""
+"""Prove that a process follows the sandbox's clock, which is in the database.
+
+With a real API key, the process does not follow this clock.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,7 +33,7 @@ DAY = timedelta(days=1)
 async def held(
     settings: Settings, _restore_clock: None, committed_uow: NewUow
 ) -> AsyncIterator["asyncio.Queue[bool]"]:
-    """Run a follower; yield the values that it passed to ``hold``."""
+    """Run a clock follower; yield a queue with the values that it passes to ``hold``."""
     holds: asyncio.Queue[bool] = asyncio.Queue()
 
     async def hold(is_moving: bool) -> None:  # noqa: FBT001 - the follower passes it by position

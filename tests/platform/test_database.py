@@ -1,4 +1,4 @@
-"""The pool of database connections."""
+"""Tests of the pool of database connections."""
 
 import asyncio
 

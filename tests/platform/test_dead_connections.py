@@ -1,4 +1,7 @@
-"""Connections that the network drops without notice: a statement ends at its time limit."""
+"""Tests of database connections that break without notice.
+
+A statement on such a connection ends at its time limit.
+"""
 
 import asyncio
 

@@ -1,4 +1,7 @@
-"""Look-ups over their own connection: batched, never cached, never blocking."""
+"""Tests of the frequent look-ups that use a database connection of their own.
+
+These look-ups are sent in batches and never cached. A lost connection does not stop them.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -37,7 +40,7 @@ async def reads(database_url: str, committed_uow: NewUow) -> AsyncIterator[HotRe
 
 @pytest.fixture
 def pool_look_ups(committed_db: AsyncEngine) -> list[str]:
-    """Return a list that collects the look-ups that use the pool."""
+    """Return a list of the look-ups that use the pool; it grows with each such look-up."""
     statements: list[str] = []
 
     def record(*given: Any) -> None:

@@ -1,4 +1,4 @@
-"""All parts of a process are closed at its end, even if one part fails."""
+"""Prove that all parts of a process are closed when it ends, even if one part fails."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -235,7 +235,7 @@ def test_directly_written_line_has_the_usual_format(stream: io.StringIO) -> None
 
 
 class CountingStream(io.StringIO):
-    """Counts the writes."""
+    """A stream that counts the calls of its method ``write``."""
 
     def __init__(self) -> None:
         super().__init__()

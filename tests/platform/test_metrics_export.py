@@ -1,4 +1,4 @@
-"""Metrics of a worker on a port and on a socket, and the API that reads these metrics."""
+"""Tests of the metrics that a worker exports on a port and on a socket, and that the API reads."""
 
 import socket
 from pathlib import Path

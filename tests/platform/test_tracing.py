@@ -1,4 +1,4 @@
-"""The content of traces. No step waits for a collector."""
+"""Tests of what traces contain. No traced step waits for the collector of the traces."""
 
 import socket
 import subprocess
@@ -20,7 +20,8 @@ from crm_api.platform.tracing.statements import summary
 
 STEP = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 END_LIMIT_SECONDS = 20.0
-"""Limit for the end of a process whose collector hangs. If steps waited, they would take longer."""
+"""Time limit for the end of a process whose collector does not respond. If each traced step waited
+for the collector, the process would take longer."""
 
 
 @contextmanager
@@ -52,7 +53,8 @@ def test_hanging_collector_delays_no_step_and_the_end_only_briefly() -> None:
     with hanging_collector() as url, structlog.testing.capture_logs():
         begun = time.monotonic()
         with tracing.traced(url, process="serve"):
-            for _ in range(5_000):  # more spans than the queue keeps
+            # The queue cannot store so many spans.
+            for _ in range(5_000):
                 with tracing.span("GET /x", kind=SpanKind.SERVER):
                     pass
         took = time.monotonic() - begun
@@ -65,7 +67,8 @@ def test_unreachable_collector_gives_one_log_line_for_all_batches() -> None:
         structlog.testing.capture_logs() as lines,
         tracing.traced(closed_port(), process="serve"),
     ):
-        for _ in range(1_200):  # three batches of spans
+        # These are three batches of spans.
+        for _ in range(1_200):
             with tracing.span("GET /x", kind=SpanKind.SERVER):
                 pass
 

@@ -1,4 +1,7 @@
-"""The same fixtures for a database of its own, whose connections log in as the service."""
+"""Fixtures for a separate database, whose connections log in with the role of the service.
+
+They replace the usual fixtures of the same names.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -21,7 +24,10 @@ def as_login(url: str, name: str) -> str:
 
 @pytest_asyncio.fixture(scope="session")
 async def owner(urls: ServerUrls) -> AsyncIterator[AsyncEngine]:
-    """The owner, which migrates; the other roles exist, each with a login."""
+    """Yield an engine that logs in as the owner of a migrated database.
+
+    The roles of the service and of the reports exist too, each with a login.
+    """
     server = create_engine(str(urls.database_url), pool_size=1)
     async with own_database(server, DATABASE) as url:
         await upgrade(url)

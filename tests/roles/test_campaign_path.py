@@ -1,4 +1,4 @@
-"""The role of the service runs a campaign from its start to its end."""
+"""Prove that the database role of the service can run a campaign from its start to its end."""
 
 from tests.workers.campaigns.test_campaigns import (  # noqa: F401 - run here, by another role
     test_started_campaign_is_written_sent_and_completed,

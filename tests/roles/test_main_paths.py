@@ -1,6 +1,7 @@
-"""The main paths of the service, run once more by a role that owns nothing.
+"""Run tests of the service's main functions again, with a database role that owns nothing.
 
-These are tests of other folders. Here their connections log in as the service.
+The tests are imported from other folders. Here, their connections log in with the role of the
+service.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The grants of each role of the database, also on tables of a later migration."""
+"""Tests of the grants of each database role, also for tables of a later migration."""
 
 import os
 import re
@@ -35,17 +35,17 @@ SEEN = text("""
 """)
 SECRET_NAME = re.compile(r"secret|sealed|password|token|_hash$|^key$|(^|_)url$")
 NOT_SECRET = {
-    # Keyed digests: without the secret key they identify no person.
+    # These are keyed digests. Without the secret key, they identify no person.
     ("consent_entry", "phone_hash"),
     ("erased_number", "phone_hash"),
     ("outcome", "external_hash"),
     ("reply_example", "phone_hash"),
-    # Digests of figures.
+    # These are digests of figures.
     ("attribution_run", "inputs_hash"),
     ("attribution_run", "result_hash"),
-    # The ZIP code, city or source that the sums of the row belong to.
+    # This is the ZIP code, city or source to which the sums in the row belong.
     ("insight_person_tally", "key"),
-    # Created for each run or call, and useless outside the database.
+    # These tokens are created for each run or call. They are useless outside the database.
     ("reconciliation_run", "lease_token"),
     ("phone_validation", "lease_token"),
     ("send_attempt", "token"),
@@ -168,7 +168,11 @@ async def test_reports_role_reads_contacts_and_api_keys(reports: AsyncConnection
 
 
 async def test_new_table_gets_its_grants_with_the_migration(owner: AsyncEngine) -> None:
-    """A migration would add the table so. `upgrade` at the head revision only renews the grants."""
+    """Prove that the migration that adds a table also gives the table its grants.
+
+    The test adds a table as a migration would. The database already has the newest revision, so
+    ``upgrade`` only renews the grants.
+    """
     url = owner.url.render_as_string(hide_password=False)
     async with owner.begin() as connection:
         await connection.exec_driver_sql("CREATE TABLE later (id int)")
@@ -224,7 +228,10 @@ async def test_service_can_back_up_and_finds_nothing_to_migrate(engine: AsyncEng
 
 
 async def test_database_of_compose_starts_with_the_same_roles(urls: ServerUrls) -> None:
-    """Run the script as the image of PostgreSQL does on a new volume."""
+    """Prove that the database of the compose file starts with the roles of the service.
+
+    The test runs the script of the compose file as the PostgreSQL image does on a new volume.
+    """
     script = Path(__file__).parents[2] / "deploy" / "compose" / "roles.sh"
     server = make_url(str(urls.database_url))
     environment = {

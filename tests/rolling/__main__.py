@@ -1,4 +1,4 @@
-"""`make rolling`: a longer rolling restart under load; prints a table and fails on any loss."""
+"""`make rolling`: replace all processes under load; print a table, and fail on any loss."""
 
 import argparse
 import asyncio
@@ -66,7 +66,7 @@ def show(done: Replacement) -> None:
 
 
 def find_wrong(outcome: Outcome, plan: Plan) -> list[str]:
-    """Return the faults as sentences."""
+    """Return the faults of the run as sentences."""
     wrong = list(outcome.faults)
     for what, statuses in (("requests", outcome.requests), ("webhooks", outcome.webhooks)):
         if bad := {one: n for one, n in statuses.items() if one not in SUCCESS_STATUSES}:

@@ -1,4 +1,4 @@
-"""A small load balancer: one connection to a server per request, and only to ready ones."""
+"""A small load balancer: one connection per request, and only to servers that are ready."""
 
 import asyncio
 import json
@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 import httpx
 
 CHECK_SECONDS = 0.2
-"""Between two checks of `/readyz`."""
+"""Seconds between two checks of `/readyz`."""
 ANSWER_SECONDS = 120.0
-"""Longer than any response takes on a busy machine; this measures no speed."""
+"""Time limit for a response: longer than any response takes on a busy machine. No test here
+measures speed."""
 _WEBHOOKS = b"/webhooks/"
 _GONE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Passed:
-    """One request that passed; status 0 means no response."""
+    """One request that was passed on. The status 0 means that there was no response."""
 
     is_webhook: bool
     status: int
@@ -30,20 +31,20 @@ class Passed:
 
 @dataclass
 class Balancer:
-    """Passes each request to the next ready server, once: nothing is retried."""
+    """Passes each request to the next ready server. No request is repeated."""
 
     ports: list[int]
     ready: set[int] = field(default_factory=set)
     passed: list[Passed] = field(default_factory=list)
     events: set[str] = field(default_factory=set)
-    """Ids of events whose delivery was answered with success."""
+    """Ids of the events whose delivery got a response of success."""
     _turn: int = 0
     _running: Counter[int] = field(default_factory=Counter)
-    """Requests that a server has not answered yet, by port."""
+    """For each port, the number of requests to which its server has not responded yet."""
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def watch(self) -> None:
-        """Check periodically whether each server is ready."""
+        """Check repeatedly whether each server is ready."""
         async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client, asyncio.TaskGroup() as each:
             for port in self.ports:
                 each.create_task(self._watch(client, port))
@@ -58,15 +59,15 @@ class Balancer:
             await asyncio.sleep(CHECK_SECONDS)
 
     async def wait_ready(self, port: int) -> None:
-        """Return when the server is ready."""
+        """Wait until the server is ready."""
         await self._wait_for(lambda: port in self.ready)
 
     async def wait_left(self, port: int) -> None:
-        """Return when the server is known not to be ready, and has no open request."""
+        """Wait until the server is known not to be ready, and has no open request."""
         await self._wait_for(lambda: port not in self.ready and not self._running[port])
 
     async def wait_passed(self, count: int) -> None:
-        """Return when so many requests have passed since the start."""
+        """Wait until ``count`` requests have been passed on since the start."""
         await self._wait_for(lambda: len(self.passed) >= count)
 
     async def _wait_for(self, holds: Callable[[], bool]) -> None:
@@ -78,9 +79,10 @@ class Balancer:
             self._changed.notify_all()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass one request on, and its response back."""
+        """Pass one request to a server, and the response back."""
         began = time.monotonic()
-        # Cancelled when the test is over and the provider still sends events that nobody needs.
+        # The task is cancelled if the provider still sends events after the end of the test. Nobody
+        # needs these events.
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.readexactly(_length(head))
@@ -98,7 +100,7 @@ class Balancer:
             await writer.wait_closed()
 
     async def _ask(self, head: bytes, body: bytes) -> bytes:
-        """Return the complete response; empty if it is incomplete."""
+        """Send a request; return the complete response, or nothing if it is incomplete."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 port = await self._next()
@@ -113,7 +115,10 @@ class Balancer:
         return answer if len(content) >= _length(top) else b""
 
     async def _next(self) -> int:
-        """Wait until a server is ready; count a request for the next one and return its port."""
+        """Wait until a server is ready, and return the port of the next ready server.
+
+        The number of open requests of this server is increased.
+        """
         await self._wait_for(lambda: bool(self.ready))
         ready = sorted(self.ready)
         self._turn += 1
@@ -150,7 +155,7 @@ def _closing(head: bytes) -> bytes:
 
 @asynccontextmanager
 async def balancing(port: int, ports: list[int]) -> AsyncIterator[Balancer]:
-    """Listen at a port and distribute the requests to these ports."""
+    """Listen at ``port``, and distribute the requests to the servers at ``ports``."""
     balancer = Balancer(ports)
     watching = asyncio.create_task(balancer.watch())
     server = await asyncio.start_server(balancer.serve, "127.0.0.1", port)

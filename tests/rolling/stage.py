@@ -23,10 +23,12 @@ from tests.machines.servers import free_port
 from tests.rolling.balancer import ANSWER_SECONDS, Balancer, Passed, balancing
 
 ENDS_WITHIN_SECONDS = 180.0
-"""Several times the usual duration on a busy machine; a longer stop is a fault."""
+"""Time limit for the end of a process: several times the usual duration on a busy machine. A longer
+stop is a fault."""
 QUIET_WITHIN_SECONDS = 600.0
 DRAIN_SECONDS = 20.0
-"""The largest allowed value. The server gets a second signal when no request is open."""
+"""The largest allowed value of the setting. The test sends a second signal when no request is open,
+so that the server stops earlier."""
 CALLERS = 4
 _OPEN = text("""
     SELECT (SELECT count(*) FROM campaign_membership m JOIN campaign c ON c.id = m.campaign_id
@@ -47,11 +49,11 @@ _EVENTS = text("SELECT provider_event_id FROM webhook_event")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much is replaced under how much load.
+    """How many processes are replaced, how often, and under which load.
 
     Attributes:
-        people: The recipients of each of the two campaigns. The line of the second may send to
-            ``cap`` of them today.
+        people: Number of recipients of each of the two campaigns. The line of the second campaign
+            may send to only ``cap`` of them today.
     """
 
     serves: int
@@ -65,7 +67,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Replacement:
-    """One process that was replaced."""
+    """One process that was replaced, and the requests during its replacement."""
 
     name: str
     stopping_seconds: float
@@ -88,7 +90,8 @@ class Outcome:
     Attributes:
         campaign_messages: Campaign messages of the line whose limit is lower than the number of its
             recipients.
-        messages: The same plus replies to opt-outs, which the limit counts but does not refuse.
+        messages: These campaign messages, and the confirmations of opt-outs. The limit counts the
+            confirmations, but does not refuse them.
     """
 
     replacements: list[Replacement]
@@ -136,7 +139,10 @@ def _client(port: int) -> httpx.AsyncClient:
 
 
 async def _begin(stage: CrashRun, plan: Plan) -> str:
-    """Start both campaigns; return the line whose daily limit is too low for the second."""
+    """Start both campaigns; return the id of the line with the low daily limit.
+
+    The limit is lower than the number of recipients of the second campaign.
+    """
     await stage.crowd.create_people(2 * plan.people)
     async with _client(stage.port) as api:
         lines = (await api.get("/v1/lines")).json()["data"]
@@ -149,7 +155,7 @@ async def _begin(stage: CrashRun, plan: Plan) -> str:
 
 
 async def _call(api: httpx.AsyncClient, caller: int) -> None:
-    """Read and write without a pause; the balancer counts failures."""
+    """Send requests to the API without a pause. The balancer records which requests fail."""
     for number in itertools.count():
         phone = population.phone(1_000_000 + caller * 100_000 + number)
         made = await api.post("/v1/contacts", json={"phone": phone, "first_name": "Ada"})
@@ -160,7 +166,7 @@ async def _call(api: httpx.AsyncClient, caller: int) -> None:
 
 
 async def _wait_until_sent(engine: AsyncEngine, **values: object) -> None:
-    """Return when nothing is open, except recipients beyond the line's daily limit.
+    """Wait until nothing is open, except recipients beyond the line's daily limit.
 
     Raises:
         TimeoutError: Something is still open after ``QUIET_WITHIN_SECONDS``.
@@ -185,11 +191,12 @@ async def _judge(
     async with stage.engine.connect() as connection:
         sent = (await connection.execute(_SENT_BY, {"line": capped})).one()
     async with _client(stage.port) as api:
-        # No recipient waits for the next day.
+        # Cancel this campaign, so that no recipient waits for the next day.
         (await api.post(f"/v1/campaigns/{stage.crowd.campaigns[1]}/cancel")).raise_for_status()
     await stage.wait_until_quiet()
     verdict = await judge(stage.engine, stage.provider, evidence=folder / "evidence.json")
-    acknowledged = set(balancer.events)  # before the rows are read, because more of both may come
+    # Copy the ids of the acknowledged events before the rows are read, because events still arrive.
+    acknowledged = set(balancer.events)
     async with stage.engine.connect() as connection:
         stored = set(await connection.scalars(_EVENTS))
     if lost := acknowledged - stored:
@@ -206,7 +213,7 @@ async def _judge(
 
 
 class Service:
-    """The processes behind the balancer, and the workers."""
+    """The API processes behind the balancer, and the workers."""
 
     def __init__(self, plan: Plan, forking: Zygote, balancer: Balancer) -> None:
         self._plan = plan
@@ -233,7 +240,7 @@ class Service:
         return await self._forking.spawn("serve", env=values)
 
     async def roll(self, report: Callable[[Replacement], None]) -> AsyncIterator[Replacement]:
-        """Replace every process ``rounds`` times."""
+        """Replace every process ``rounds`` times, and yield each replacement."""
         for _ in range(self._plan.rounds):
             for number, port in enumerate(self._balancer.ports, 1):
                 yield await self._replace(f"serve {number}", self._serve_again, port, report)
@@ -250,7 +257,8 @@ class Service:
         before, began = len(self._balancer.passed), time.monotonic()
         ended = await again(which)
         started = time.monotonic()
-        # Replacing a worker can take less time than one response of a slow machine.
+        # A worker can be replaced faster than a slow machine responds to a request. So wait for at
+        # least one request.
         await self._balancer.wait_passed(before + 1)
         done = Replacement(
             name=name,
@@ -276,7 +284,7 @@ class Service:
         return ended
 
     async def _end(self, fork: Fork) -> float:
-        """Ask a process to end; return when it has."""
+        """Ask a process to end, wait for its end, and return the time of its end."""
         fork.signal(signal.SIGTERM)
         if not await fork.wait_ended(ENDS_WITHIN_SECONDS):
             self.faults.append(f"{fork.name} did not end")

@@ -1,4 +1,7 @@
-"""Every process is replaced under load: no request fails, and no recipient gets two messages."""
+"""Prove that processes can be replaced under load.
+
+No request fails, and no recipient gets two messages.
+"""
 
 import shutil
 import tempfile
@@ -20,7 +23,7 @@ SHORT = Plan(
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path, because a socket's path is limited."""
+    """Yield a folder with a short path, because the length of a socket's path is limited."""
     path = Path(tempfile.mkdtemp(prefix="crm-roll-", dir="/tmp"))
     yield path
     shutil.rmtree(path)

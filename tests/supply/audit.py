@@ -1,6 +1,7 @@
-"""`make audit`: known vulnerabilities of the pinned packages, and licences that are not allowed.
+"""`make audit`: find known vulnerabilities of the pinned packages, and forbidden licences.
 
-Not part of `make check`: the result changes with the advisory database, not with the project.
+It is not part of `make check`, because the result changes with the advisory database, not with the
+project.
 """
 
 import json
@@ -22,14 +23,14 @@ Ask = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
 def ask(name: str) -> "subprocess.CompletedProcess[str]":
-    """Run pip-audit on one list."""
+    """Run pip-audit for one list of pinned packages."""
     return subprocess.run(  # noqa: S603 - our own command
         [*COMMAND, name], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
 def audit(names: Sequence[str] = LISTS, *, asked: Ask = ask) -> list[str]:
-    """Return one sentence for each fault; a package that was not looked up is a fault too."""
+    """Return one sentence for each fault. A package that was not looked up is a fault too."""
     wrong: list[str] = []
     for name in names:
         done = asked(name)
@@ -61,7 +62,7 @@ def _judge(name: str, code: int, answer: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Print the faults; fail if there are any."""
+    """Print the faults, and exit with 1 if there are any."""
     wrong = [*audit(), *unfit()]
     sys.stdout.write("".join(f"{sentence}\n" for sentence in wrong))
     if wrong:

@@ -24,10 +24,12 @@ FREE = {
     "Unlicense",
     "Zlib",
 }
-"""Commercial use, closed or open, requires no more than the notice."""
+"""Licences under which commercial use, with open or closed source code, requires only that the
+notice is kept."""
 OF_FILES = {"MPL-2.0", "LGPL-3.0-or-later"}
-"""Changes of those files must be published; code that only uses them need not be. The LGPL also
-requires that a person can replace the library; every installation of Python packages allows it."""
+"""Licences that apply to single files. Changes of these files must be published. Code that only
+uses these files need not be published. The LGPL also requires that a person can replace the
+library. Every installation of Python packages allows this."""
 LICENCE_NAMES = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache Software License": "Apache-2.0",
@@ -39,14 +41,16 @@ LICENCE_NAMES = {
     "Python Software Foundation License": "PSF-2.0",
     "The Unlicense (Unlicense)": "Unlicense",
 }
-"""The names that classifiers and older metadata use."""
+"""The SPDX id for each name that classifiers and older metadata use."""
 READ = {
     "httpx-aiohttp": "BSD-3-Clause",
     "pyrage": "MIT",
 }
-"""Read in the file of the licence: the metadata quote it in full or do not name it."""
+"""The licence was read in the licence file of the package, because the metadata have its full text
+or do not name it."""
 ELSEWHERE = {"async-timeout": "Apache-2.0", "colorama": "BSD-3-Clause"}
-"""Packages for other systems or versions of Python only; read on their pages."""
+"""Packages that are installed only on other systems or with other versions of Python. Their
+licences were read on the pages of the packages."""
 _OPERATOR = re.compile(r"\s+(?:AND|OR|WITH)\s+|[();]|\s*;\s*")
 _INTRODUCTION = """\
 # Licences
@@ -70,7 +74,7 @@ must give the changes away under the same licence; the rest of the product is no
 
 
 def licences() -> dict[str, str]:
-    """Return the licence of each pinned package, as an expression of SPDX ids."""
+    """Return the licence of each pinned package as an expression of SPDX ids."""
     names = sorted({match[1] for match in re.finditer(r"(?m)^([\w.-]+)==", LIST.read_text())})
     return {name: ELSEWHERE.get(name) or _licence(name) for name in names}
 
@@ -87,7 +91,7 @@ def unfit(found: Mapping[str, str] | None = None) -> list[str]:
 
 
 def page() -> str:
-    """Return the expected page."""
+    """Return the text that the page of licences must have."""
     rows: dict[bool, list[str]] = defaultdict(list)
     for name, licence in licences().items():
         rows[bool(set(_parts(licence)) & OF_FILES)].append(f"| {name} | {licence} |\n")

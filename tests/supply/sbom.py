@@ -1,6 +1,6 @@
 """`make sbom`: write the bill of materials of the pinned packages, as CycloneDX.
 
-The file is not committed: it has the content of `requirements.txt` in another form.
+The file is not committed, because it has the content of `requirements.txt` in another form.
 """
 
 import json
@@ -18,7 +18,10 @@ COMMAND = (
 
 
 def make() -> dict[str, Any]:
-    """Return name, version, digests and licence of each package, without addresses and paths."""
+    """Return name, version, digests and licence of each package.
+
+    Addresses and paths are left out.
+    """
     done = subprocess.run(  # noqa: S603 - our own command
         COMMAND, cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""The pinned packages: their licences, their bill of materials, and their audit."""
+"""Tests of the pinned packages: their licences, their bill of materials, and their audit."""
 
 import json
 import re
@@ -46,7 +46,10 @@ def test_every_hashed_list_is_audited() -> None:
 
 
 def test_page_of_licences_matches_the_pinned_packages() -> None:
-    """If the page differs, run `python -m tests.supply.licences`."""
+    """Prove that the page of licences matches the pinned packages.
+
+    If the page differs, run `python -m tests.supply.licences`.
+    """
     assert licences.PAGE.read_text() == licences.page()
 
 

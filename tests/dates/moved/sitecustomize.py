@@ -1,7 +1,8 @@
-"""Each Python process of a run at another date loads this: it also moves the times of files.
+"""Move the times of files as the clock is moved, in a run of `make test-dates`.
 
-libfaketime does not replace ``stat64``, which Python calls. Without this, each new file would be as
-old as the distance from the real clock.
+Each Python process of the run loads this module at its start. libfaketime does not replace
+``stat64``, which Python calls to read the times of a file. Without this module, the age of each new
+file would be the time by which the clock is moved.
 """
 
 import os

@@ -1,4 +1,7 @@
-"""A sandbox in this process, without a port or waits, and a receiver that stores its deliveries."""
+"""A sandbox in the test's own process, and a receiver that stores its webhook deliveries.
+
+The sandbox has no port and no waiting times.
+"""
 
 import asyncio
 import contextlib
@@ -24,7 +27,7 @@ URL = "http://sandbox.test"
 
 @dataclass
 class Delivery:
-    """One webhook as it arrived."""
+    """One webhook delivery, as the receiver got it."""
 
     body: bytes
     headers: dict[str, str]
@@ -37,7 +40,10 @@ class Delivery:
 
 @dataclass
 class Receiver:
-    """Answers webhooks with the given statuses, then with 200; None gives no answer."""
+    """Responds to webhooks with the given statuses, then with 200.
+
+    If a status is None, the receiver does not respond, and the connection fails.
+    """
 
     statuses: list[int | None] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -53,7 +59,7 @@ class Receiver:
         return status
 
     async def wait_for(self, count: int) -> list[Delivery]:
-        """Wait until ``count`` deliveries have arrived, at most two seconds."""
+        """Wait until ``count`` deliveries have arrived; wait at most two seconds."""
         async with asyncio.timeout(2):
             while len(self.deliveries) < count:
                 self._arrived.clear()
@@ -65,7 +71,10 @@ class Receiver:
 
 
 class ManualClock:
-    """The sandbox's time; it moves on request, and by ``step`` seconds each time it is read."""
+    """A clock for the sandbox.
+
+    It moves when ``move`` is called, and by ``step`` seconds when read.
+    """
 
     def __init__(self, *, step: float = 0.0) -> None:
         self.now = NOW
@@ -107,7 +116,10 @@ class LocalSandbox:
 async def open_sandbox(
     config: SandboxConfig | None = None, *, statuses: list[int | None] | None = None
 ) -> AsyncIterator[LocalSandbox]:
-    """Open a sandbox without waits; by default people are silent and there is no rate limit."""
+    """Open a sandbox without waiting times.
+
+    By default, people do nothing after a message ("silent"), and there is no rate limit.
+    """
     receiver = Receiver(statuses or [])
     config = config or SandboxConfig(people="silent")
     config = replace(

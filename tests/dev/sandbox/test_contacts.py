@@ -1,4 +1,4 @@
-"""The address book of the sandbox."""
+"""Tests of the sandbox's address book."""
 
 from typing import Any
 

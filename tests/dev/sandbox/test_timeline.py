@@ -1,4 +1,4 @@
-"""The sandbox's time is moved forward: planned events happen, each with its own time."""
+"""Prove that planned events happen at their own times if the sandbox's time is moved forward."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The provider's webhook API, as the client calls it and the sandbox implements it."""
+"""Tests of the provider's webhook API. The service's client calls it; the sandbox implements it."""
 
 import asyncio
 from dataclasses import replace

@@ -30,7 +30,7 @@ def _verify(delivery: Delivery) -> SignatureScheme:
 
 
 def _keys(node: Any) -> Any:
-    """Reduce an event to its field names, which must equal those of the provider's sample."""
+    """Return the field names of an event. They must be those of the provider's sample."""
     if isinstance(node, dict):
         return {name: _keys(child) for name, child in node.items()}
     if isinstance(node, list):
