@@ -1,4 +1,7 @@
-"""Reference pages that are generated from the code: ``python -m tests.docs.catalogues``."""
+"""Write the reference pages that are generated from the code.
+
+Run it with ``python -m tests.docs.catalogues``.
+"""
 
 import importlib
 import json
@@ -60,7 +63,7 @@ _OF_SCREENS = {
 
 
 def catalogues() -> dict[Path, str]:
-    """Return each page as it should be: its own introduction, then the generated part."""
+    """Return the text that each page must have: its own introduction, then the generated part."""
     made = {
         DOCS / "reference" / "errors.md": _errors(),
         DOCS / "reference" / "events.md": _events(),
@@ -71,7 +74,7 @@ def catalogues() -> dict[Path, str]:
 
 
 def _errors() -> str:
-    # Import every module, so that all classes of errors are known.
+    # Import every module, so that all error classes of the service are defined.
     for module in pkgutil.walk_packages(crm_api.__path__, "crm_api."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -89,12 +92,8 @@ def _error_row(problem: ProblemKind) -> str:
     meaning = problem.meaning.split("\n\n")[0].replace("\n", " ")
     if members:
         meaning += f" Members: {members}."
-    example = (
-        problem.detail.split("\n\n")[0].replace("\n", " ")
-        if problem.detail != problem.meaning
-        else ""
-    )
-    return f"| `{problem.code}` | {meaning} | {example} |".replace("|  |", "| |")
+    example = problem.detail.split("\n\n")[0].replace("\n", " ")
+    return f"| `{problem.code}` | {meaning} | {example} |"
 
 
 def _reasons() -> str:
@@ -112,7 +111,10 @@ def _reasons() -> str:
 
 
 def _all_sets() -> str:
-    """List every enumeration of the OpenAPI document, which a test compares with the code."""
+    """List every enumeration of the stored OpenAPI document.
+
+    Another test proves that this document matches the code.
+    """
     schemas = json.loads((DOCS / "openapi.json").read_text())["components"]["schemas"]
     table = "| in the OpenAPI document | | words |\n| --- | --- | --- |\n"
     for name, schema in sorted(schemas.items()):
@@ -153,7 +155,7 @@ def _facts(payload: type[BaseModel]) -> str:
 
 def _type(field: dict[str, Any]) -> str:
     kinds = field.get("anyOf", [field])
-    # A part with fields of its own is a reference to its schema.
+    # A field whose type is an object has a reference to a schema instead of a type.
     words = [kind.get("format") or kind.get("type", "object") for kind in kinds]
     return " or ".join("id" if word == "uuid" else word for word in words)
 

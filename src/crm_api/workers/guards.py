@@ -88,10 +88,7 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
     async with deps.new_uow() as uow:
         state = await circuits.read_circuit(uow, circuit)
     if state.is_open:
-        raise OpenPhoneDownError(
-            "OpenPhone has not responded to recent requests. The service will try this request "
-            "again later."
-        )
+        raise OpenPhoneDownError
     try:
         yield
     except OpenPhoneDownError:

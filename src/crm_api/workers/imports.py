@@ -181,9 +181,7 @@ async def _check_file(row: ContactImport, path: Path) -> None:
     if row.dry_run_id is not None:
         digest = await asyncio.to_thread(sha256_of, path)
         if digest != row.rows_sha256:
-            raise UploadChangedError(
-                "The stored file differs from the file of the dry run. Upload the file again."
-            )
+            raise UploadChangedError
 
 
 async def _counted(

@@ -1,5 +1,7 @@
-"""Every operation lists the problems that its caller may get, and every problem is listed."""
+"""Each operation lists the problems that its caller may get, and each problem is listed."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,9 +9,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+import crm_api
+from crm_api.domain.inbound.webhook_events.envelope import MalformedEventError
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.people.contacts.errors import ContactExistsError
 from crm_api.routers.http.document_walk import operations
 from crm_api.routers.http.openapi.document import enrich
-from crm_api.routers.http.openapi.failures import ProblemKind, catalogue
+from crm_api.routers.http.openapi.failures import ProblemKind, catalogue, groups_only
 from crm_api.routers.http.route_notes import fails_with, shows
 
 CODES_OF_WORKERS_AND_COMMANDS = {
@@ -30,16 +36,14 @@ CODES_OF_WORKERS_AND_COMMANDS = {
     "phone_validation_lost",
     "reconciliation_run_lost",
     "sample_not_received",
-    "service_busy",
-    "signature_invalid",
     "unreadable_event",
     "upload_changed",
     "webhook_key_not_shown",
     "webhook_missing",
 }
-"""Codes that no caller of the API gets."""
+"""Problem codes of workers and commands, which no caller of the API gets."""
 UNLISTED_CODES = {"method_not_allowed", "internal_error"}
-"""Codes of unsupported methods and of defects, which no operation lists."""
+"""Codes of unsupported methods and of internal errors; no operation lists these codes."""
 
 
 class Greeting(BaseModel):
@@ -59,7 +63,7 @@ def kinds_by_code() -> dict[str, ProblemKind]:
 
 
 def documented_codes(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, set[str]]:
-    """Return the codes that an operation lists, by status."""
+    """Return the problem codes that an operation lists, by HTTP status."""
     found: dict[str, set[str]] = {}
     for status, answer in operation["responses"].items():
         if status >= "400" and "$ref" in answer:
@@ -79,7 +83,10 @@ def test_every_listed_problem_exists_with_this_status(
 def test_every_problem_is_listed_by_an_operation(
     document: dict[str, Any], kinds_by_code: dict[str, ProblemKind]
 ) -> None:
-    """Add the code of a new error class to ``fails_with`` of a route, or to the sets above."""
+    """Fail if no operation lists a problem.
+
+    Add its code to ``fails_with`` of a route, or to one of the two sets of this module.
+    """
     reached = {
         code
         for _, _, operation in operations(document)
@@ -99,7 +106,8 @@ def test_problems_of_starting_a_campaign(document: dict[str, Any]) -> None:
     assert {"invalid_transition", "idempotency_key_reused"} <= codes["409"]
     assert {"empty_audience", "missing_identification"} <= codes["422"]
     assert codes["403"] == {"missing_scope"}
-    assert "400" not in codes  # the operation has no body
+    # The operation has no body, so the body cannot be malformed.
+    assert "400" not in codes
 
 
 def test_every_problem_document_is_complete(kinds_by_code: dict[str, ProblemKind]) -> None:
@@ -108,8 +116,50 @@ def test_every_problem_document_is_complete(kinds_by_code: dict[str, ProblemKind
         assert one.meaning[0].isupper()
         assert one.meaning.endswith(".")
         assert one.detail.endswith("."), one.code
+        assert one.detail != one.meaning, one.code
         if one.status == 422:
             assert isinstance(one.document["errors"], list)
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize("error", [ContactExistsError, MalformedEventError])
+def test_example_is_needed_if_the_constructor_takes_arguments(
+    error: type[CrmError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prove that each error class needs an example, even if the document does not contain it.
+
+    ``MalformedEventError`` has the code of other classes, so its example is not in the document.
+    """
+    monkeypatch.setattr(error, "__init__", CrmError.__init__)
+    monkeypatch.setattr(error, "example", None)
+
+    with pytest.raises(TypeError, match=rf"{error.__name__} needs an `example` .* 'detail'"):
+        catalogue()
+
+
+def test_only_classes_that_are_never_raised_are_left_out(app: FastAPI) -> None:
+    assert app.openapi()
+    left_out = {error.__name__ for error in subclasses_of(CrmError) if groups_only(error)}
+    sources = [path.read_text() for path in Path(crm_api.__path__[0]).rglob("*.py")]
+
+    assert {"NotFoundError", "SignatureError"} <= left_out
+    assert left_out & set().union(*map(raised_or_called, sources)) == set()
+
+
+def subclasses_of(error: type[CrmError]) -> set[type[CrmError]]:
+    """Return all direct and indirect subclasses of an error class."""
+    direct = set(error.__subclasses__())
+    return direct.union(*map(subclasses_of, direct))
+
+
+def raised_or_called(source: str) -> set[str]:
+    """Return the names of all classes and functions that a module raises or calls."""
+    nodes = list(ast.walk(ast.parse(source)))
+    used = [node.exc for node in nodes if isinstance(node, ast.Raise)]
+    used += [node.func for node in nodes if isinstance(node, ast.Call)]
+    return {one.id for one in used if isinstance(one, ast.Name)} | {
+        one.attr for one in used if isinstance(one, ast.Attribute)
+    }
 
 
 def test_each_code_is_one_problem(kinds_by_code: dict[str, ProblemKind]) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from crm_api.domain.kit.errors import TransientError
+from crm_api.domain.kit.errors import Example, TransientError
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
@@ -28,6 +28,7 @@ class MailNotSentError(TransientError):
 
     code = "mail_not_sent"
     title = "Mail not sent"
+    example = Example("SMTPException: SMTP STARTTLS extension not supported by server.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,9 @@ class AlertNotFoundError(NotFoundError):
     code = "alert_not_found"
     title = "Alert not found"
 
+    def __init__(self) -> None:
+        super().__init__("There is no alert with this id. GET /v1/alerts lists all alerts.")
+
 
 # True if an existing alert opens again, because it was resolved, or because it was acknowledged so
 # long ago that the person may have forgotten it. Otherwise, only the count of the alert grows.
@@ -163,7 +166,7 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
     """
     alert = await uow.session.get(Alert, alert_id, populate_existing=True)
     if alert is None:
-        raise AlertNotFoundError("There is no alert with this id. GET /v1/alerts lists all alerts.")
+        raise AlertNotFoundError
     return alert
 
 

@@ -163,7 +163,7 @@ async def enter_cost(
     if body.campaign_id is not None:
         await require_campaign(uow.session, campaign_id=body.campaign_id)
     if body.list_id is not None and await uow.session.get(ContactList, body.list_id) is None:
-        raise ListNotFoundError("No list has this id. GET /v1/lists lists all lists.")
+        raise ListNotFoundError
     values = {
         **body.model_dump(),
         "id": new_id(),

@@ -37,6 +37,12 @@ class DryRunTokenError(ConflictError):
     code = "dry_run_token_unknown"
     title = "Token is from another dry run"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "This token is not from a dry run of this request by this caller. Make a dry run of "
+            "the same request, and send the token that it returns."
+        )
+
 
 class DryRunExpiredError(ConflictError):
     """The dry run is older than 30 minutes, so its token is no longer valid."""
@@ -207,10 +213,7 @@ def open_token(call: Call, token: str, *, bound: str) -> str:
         DryRunTokenError: The token is not from a dry run of this request by this caller.
         DryRunExpiredError: The token is too old.
     """
-    unknown = DryRunTokenError(
-        "This token is not from a dry run of this request by this caller. Make a dry run of the "
-        "same request, and send the token that it returns."
-    )
+    unknown = DryRunTokenError()
     try:
         sealed = base64.urlsafe_b64decode(token.encode("ascii"))
         expires_at, bound_then, counted = unseal(sealed, secret=call.secret, about=_ABOUT).split(

@@ -25,9 +25,13 @@ class CrmError(Exception):
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
+        is_abstract: True if only errors of the subclasses are raised, never an error of this class
+            itself. The documentation then leaves the class out. Subclasses do not inherit the
+            value.
         example: The arguments with which the documentation creates an error of this class, to show
-            it as an example. If None, the documentation gives every required argument of the
-            constructor the same text: the first paragraph of the class's docstring.
+            a ``detail`` that clients really get. Needed if the constructor cannot be called without
+            arguments; the documentation cannot be built without it. Subclasses do not inherit the
+            value.
         detail: What happened and what to do next. It has no secrets, and no data of people other
             than the caller.
         extras: Further fields of the problem document, for example ``contact_id``.
@@ -35,6 +39,7 @@ class CrmError(Exception):
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
+    is_abstract: ClassVar[bool] = False
     example: ClassVar[Example | None] = None
 
     def __init__(self, detail: str, **extras: Any) -> None:  # noqa: ANN401 - JSON members

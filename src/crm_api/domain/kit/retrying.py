@@ -46,6 +46,7 @@ class BusyError(TransientError):
 
     code = "service_busy"
     title = "Service is not available"
+    is_abstract = True
 
     def __init__(
         self,

@@ -5,6 +5,8 @@ body and passes the body on to the route. The middleware does not read file uplo
 uploads write the file to disk piece by piece, and have their own limits.
 """
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,6 +52,15 @@ class UnsupportedMediaTypeError(UnreadableKindError):
 
     code = "unsupported_media_type"
     title = "Unsupported media type"
+    example = Example("text/plain", accepted=[JSON])
+
+    def __init__(self, kind: str, *, accepted: Iterable[str]) -> None:
+        fault = (
+            f"This operation does not accept a request body with the Content-Type {kind[:100]}"
+            if kind
+            else "The request has a body but no Content-Type"
+        )
+        super().__init__(f"{fault}. Send the body as {' or '.join(sorted(accepted))}.")
 
 
 class NotAcceptableError(UnacceptableError):
@@ -57,6 +68,14 @@ class NotAcceptableError(UnacceptableError):
 
     code = "not_acceptable"
     title = "Not acceptable"
+    example = Example([JSON])
+
+    def __init__(self, offered: Iterable[str]) -> None:
+        given = " or ".join(sorted(offered))
+        super().__init__(
+            f"This operation responds only with {given}, which the Accept header does not allow. "
+            f"Add {given} to Accept, or send no Accept header."
+        )
 
 
 class BodyMiddleware:
@@ -133,11 +152,7 @@ def _check_accept(scope: Scope) -> None:
     if operation is None or not operation.gives:
         return
     if not any("*" in kind or preference(accept, kind) > 0 for kind in operation.gives):
-        given = " or ".join(sorted(operation.gives))
-        raise NotAcceptableError(
-            f"This operation responds only with {given}, which the Accept header does not allow. "
-            f"Add {given} to Accept, or send no Accept header."
-        )
+        raise NotAcceptableError(operation.gives)
 
 
 async def _read(scope: Scope, receive: Receive) -> Receive:
@@ -177,13 +192,7 @@ def _check_kind(scope: Scope, kind: str) -> None:
     operation = found.get(scope["method"])
     if operation is None or not operation.takes or kind in operation.takes:
         return
-    accepted = " or ".join(sorted(operation.takes))
-    fault = (
-        f"This operation does not accept a request body with the Content-Type {kind[:100]}"
-        if kind
-        else "The request has a body but no Content-Type"
-    )
-    raise UnsupportedMediaTypeError(f"{fault}. Send the body as {accepted}.")
+    raise UnsupportedMediaTypeError(kind, accepted=operation.takes)
 
 
 def giving(body: bytes | None, receive: Receive) -> Receive:

@@ -252,7 +252,16 @@ _ONE_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 
 
 class UnsatisfiableRangeError(ValueError):
-    """The requested range contains no byte of the file."""
+    """The requested range contains no byte of the file.
+
+    Args:
+        size: The number of bytes of the file.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"The file has only {size} bytes. Request a range that begins before byte {size}."
+        )
 
 
 def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
@@ -284,7 +293,5 @@ def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
     if is_backwards:
         return None
     if start >= end:
-        raise UnsatisfiableRangeError(
-            f"The file has only {size} bytes. Request a range that begins before byte {size}."
-        )
+        raise UnsatisfiableRangeError(size)
     return start, end

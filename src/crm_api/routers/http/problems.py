@@ -222,6 +222,19 @@ async def _no_such_id(request: Request) -> Response:
     return await on_http_error(request, HTTPException(status))
 
 
+def describe_faults(count: int, *, first: str) -> str:
+    """Return the ``detail`` of a response that lists invalid values.
+
+    Args:
+        count: The number of invalid values.
+        first: JSON pointer to the first invalid value.
+    """
+    return (
+        f"The request has {count} invalid value(s). The first is at {first}. Correct all of them "
+        "as `errors` describes."
+    )
+
+
 async def on_validation_error(request: Request, error: Exception) -> Response:
     """Return the 422 response to a request that does not match its schema.
 
@@ -239,8 +252,7 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
         status=422,
         code="validation_failed",
         title="Invalid input",
-        detail=f"The request has {len(invalid.errors())} invalid value(s). The first is at "
-        f"{faults[0]['pointer']}. Correct all of them as `errors` describes.",
+        detail=describe_faults(len(invalid.errors()), first=faults[0]["pointer"]),
         extras={"errors": faults},
     )
 

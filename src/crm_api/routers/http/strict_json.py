@@ -15,7 +15,14 @@ import math
 from collections import Counter
 from typing import Any, NoReturn
 
-from crm_api.domain.kit.errors import FieldProblem, InvalidError, MalformedError, pointer_to
+from crm_api.domain.kit.errors import (
+    Example,
+    FieldProblem,
+    InvalidError,
+    MalformedError,
+    pointer_to,
+)
+from crm_api.routers.http import problems
 
 LARGEST_NUMBER = 2**53 - 1
 """Largest integer that JSON clients represent exactly (2^53 - 1)."""
@@ -25,6 +32,13 @@ is that of a segment's rules."""
 _SAFE_DIGITS = 15
 """An integer with at most this many characters is always below ``LARGEST_NUMBER``."""
 
+_TOO_DEEP = FieldProblem(
+    pointer="",
+    code="too_deep",
+    detail=f"The JSON in the request body has more than {DEEPEST} nested levels. Send at most "
+    f"{DEEPEST} levels.",
+)
+
 
 class MalformedJsonError(MalformedError):
     """The request body is not valid JSON, or an object in it has the same name twice."""
@@ -32,12 +46,22 @@ class MalformedJsonError(MalformedError):
     code = "malformed_json"
     title = "Malformed JSON"
 
+    def __init__(
+        self,
+        detail: str = (
+            "The request body is not valid JSON in UTF-8. Correct it and send it as "
+            "application/json."
+        ),
+    ) -> None:
+        super().__init__(detail)
+
 
 class UnusableJsonError(InvalidError):
     """The JSON is nested too deeply, or a number is too large to be read exactly."""
 
     code = "validation_failed"
     title = "Invalid input"
+    example = Example(_TOO_DEEP.detail, errors=[_TOO_DEEP])
 
 
 class _TooLarge(int):
@@ -84,10 +108,7 @@ def check(body: bytes) -> None:
             parse_constant=_refuse_constant,
         )
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise MalformedJsonError(
-            "The request body is not valid JSON in UTF-8. Correct it and send it as "
-            "application/json."
-        ) from error
+        raise MalformedJsonError from error
     except RecursionError as error:
         raise _too_deep() from error
     if has_large or body.count(b"{") + body.count(b"[") > DEEPEST:
@@ -132,9 +153,7 @@ def _look_through(value: Any) -> None:  # noqa: ANN401 - JSON
         waiting += [(member, (*path, name)) for name, member in inside]
     if faults:
         raise UnusableJsonError(
-            f"The request has {len(faults)} invalid value(s). The first is at "
-            f"{faults[-1].pointer}. Correct all of them as `errors` describes.",
-            errors=faults[::-1],
+            problems.describe_faults(len(faults), first=faults[-1].pointer), errors=faults[::-1]
         )
 
 
@@ -148,10 +167,4 @@ def _out_of_range(path: tuple[int | str, ...]) -> FieldProblem:
 
 
 def _too_deep() -> UnusableJsonError:
-    detail = (
-        f"The JSON in the request body has more than {DEEPEST} nested levels. Send at most "
-        f"{DEEPEST} levels."
-    )
-    return UnusableJsonError(
-        detail, errors=[FieldProblem(pointer="", code="too_deep", detail=detail)]
-    )
+    return UnusableJsonError(_TOO_DEEP.detail, errors=[_TOO_DEEP])

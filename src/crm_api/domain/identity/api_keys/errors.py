@@ -1,13 +1,18 @@
 """Errors of API keys and their scopes."""
 
+from collections.abc import Mapping
+
+from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.errors import (
     ConflictError,
     Example,
+    FieldProblem,
     ForbiddenError,
     InvalidError,
     NotFoundError,
     UnauthenticatedError,
 )
+from crm_api.domain.kit.examples import example_id
 
 
 class MissingCredentialsError(UnauthenticatedError):
@@ -94,12 +99,25 @@ class ApiKeyNotFoundError(NotFoundError):
     code = "api_key_not_found"
     title = "API key not found"
 
+    def __init__(
+        self, detail: str = "There is no API key with this id. GET /v1/api-keys lists the keys."
+    ) -> None:
+        super().__init__(detail)
+
 
 class ApiKeyRotatedError(ConflictError):
     """The API key was already replaced by a new key."""
 
     code = "api_key_rotated"
     title = "API key already rotated"
+    example = Example(example_id("api_key"))
+
+    def __init__(self, successor_id: str) -> None:
+        super().__init__(
+            f"This API key was already replaced by the key {successor_id}. Rotate that key "
+            "instead.",
+            successor_id=successor_id,
+        )
 
 
 class UnknownScopeError(InvalidError):
@@ -107,6 +125,24 @@ class UnknownScopeError(InvalidError):
 
     code = "unknown_scope"
     title = "Unknown scope"
+    example = Example({0: "contacts:delete"})
+
+    def __init__(self, unknown: Mapping[int, str]) -> None:
+        """Create the error.
+
+        Args:
+            unknown: The names that are not scopes, by their position in the request. Empty if the
+                request gives no scope.
+        """
+        errors = [
+            FieldProblem(
+                pointer=f"/scopes/{position}",
+                code=self.code,
+                detail=f"The scope {name[:40]!r} does not exist. Use one of: {', '.join(Scope)}.",
+            )
+            for position, name in unknown.items()
+        ] or [FieldProblem(pointer="/scopes", code="empty", detail="Give at least one scope.")]
+        super().__init__(errors[0].detail, errors=errors)
 
 
 class ExpiryInThePastError(InvalidError):
@@ -114,3 +150,10 @@ class ExpiryInThePastError(InvalidError):
 
     code = "expiry_in_the_past"
     title = "Expiry in the past"
+    pointer = "/expires_at"
+
+    def __init__(
+        self,
+        detail: str = "expires_at is not in the future. Give a later instant, or leave it out.",
+    ) -> None:
+        super().__init__(detail)

@@ -19,7 +19,6 @@ from crm_api.domain.identity.api_keys.errors import (
 from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus, Scope
 from crm_api.domain.identity.api_keys.schemas import ApiKeyUpdate
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.platform.database import UnitOfWork
@@ -52,21 +51,9 @@ def parse_scopes(names: Iterable[str]) -> list[Scope]:
     """
     wanted = [name.strip() for name in names if name.strip()]
     known = {scope.value: scope for scope in Scope}
-    problems = [
-        FieldProblem(
-            pointer=f"/scopes/{position}",
-            code="unknown_scope",
-            detail=f"The scope {name[:40]!r} does not exist. Use one of: {', '.join(known)}.",
-        )
-        for position, name in enumerate(wanted)
-        if name not in known
-    ]
-    if not wanted:
-        problems = [
-            FieldProblem(pointer="/scopes", code="empty", detail="Give at least one scope.")
-        ]
-    if problems:
-        raise UnknownScopeError(problems[0].detail, errors=problems)
+    unknown = {position: name for position, name in enumerate(wanted) if name not in known}
+    if unknown or not wanted:
+        raise UnknownScopeError(unknown)
     return list(dict.fromkeys(known[name] for name in wanted))
 
 
@@ -144,9 +131,7 @@ async def read_api_key(uow: UnitOfWork, *, key_id: UUID) -> ApiKey:
     """
     key = await uow.session.get(ApiKey, key_id)
     if key is None:
-        raise ApiKeyNotFoundError(
-            "There is no API key with this id. GET /v1/api-keys lists the keys."
-        )
+        raise ApiKeyNotFoundError
     return key
 
 
@@ -248,10 +233,7 @@ async def rotate_api_key(
     )
     if key is None:
         successor = await uow.session.scalar(successor_statement(key_id))
-        raise ApiKeyRotatedError(
-            f"This API key was already replaced by the key {successor}. Rotate that key instead.",
-            successor_id=str(successor),
-        )
+        raise ApiKeyRotatedError(str(successor))
     await _audit(uow, "rotate_api_key", key, maker=maker, now=now)
     return key, text
 
@@ -299,9 +281,9 @@ def _require(key: ApiKey | None) -> ApiKey:
 
 def _refuse_past(expires_at: datetime | None, now: datetime) -> None:
     if expires_at is not None and expires_at <= now:
-        detail = "expires_at is not in the future. Use a later time, or revoke the key."
-        fault = FieldProblem(pointer="/expires_at", code="expiry_in_the_past", detail=detail)
-        raise ExpiryInThePastError(detail, errors=[fault])
+        raise ExpiryInThePastError(
+            "expires_at is not in the future. Give a later instant, or revoke the key."
+        )
 
 
 async def _audit(

@@ -82,6 +82,11 @@ class UserNotFoundError(NotFoundError):
     code = "user_not_found"
     title = "User not found"
 
+    def __init__(
+        self, detail: str = "There is no user with this id. GET /v1/users lists all users."
+    ) -> None:
+        super().__init__(detail)
+
 
 class UserExistsError(ConflictError):
     """A user with this e-mail address already exists; ``user_id`` is the id of that user."""

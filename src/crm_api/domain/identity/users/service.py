@@ -154,7 +154,7 @@ async def read_user(uow: UnitOfWork, *, user_id: UUID) -> User:
     """
     user = await uow.session.get(User, user_id, populate_existing=True)
     if user is None:
-        raise UserNotFoundError("There is no user with this id. GET /v1/users lists all users.")
+        raise UserNotFoundError
     return user
 
 
@@ -231,7 +231,7 @@ async def update_user(
     )
     changed = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if changed is None:
-        raise UserNotFoundError("There is no user with this id. GET /v1/users lists all users.")
+        raise UserNotFoundError
     if changed.status == UserStatus.DISABLED:
         await sessions.revoke_sessions(uow.session, user_id=user_id, now=now)
     await _audit(uow, "change_user", changed, actor=actor, now=now, **values)

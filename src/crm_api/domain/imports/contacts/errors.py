@@ -50,16 +50,22 @@ class ImportNotFoundError(NotFoundError):
     code = "import_not_found"
     title = "Import not found"
 
+    def __init__(self) -> None:
+        super().__init__("No import has this id. GET /v1/imports lists the imports.")
+
 
 class ImportFinishedError(ConflictError):
     """The import has ended and cannot be cancelled."""
 
     code = "import_finished"
     title = "Import has ended"
-    example = Example(
-        "The import has already ended with the status `completed`, so it cannot be cancelled.",
-        import_status="completed",
-    )
+    example = Example("completed")
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"The import has already ended with the status `{status}`, so it cannot be cancelled.",
+            import_status=status,
+        )
 
 
 class NotADryRunError(ConflictError):

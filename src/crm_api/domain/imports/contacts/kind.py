@@ -30,12 +30,7 @@ CONTACT_IMPORTS = ImportKind(
     error_table=ContactImportError,
     job=JobName.RUN_IMPORTS,
     list_name="imports",
-    not_found=lambda: ImportNotFoundError(
-        "No import has this id. GET /v1/imports lists the imports."
-    ),
-    has_ended=lambda status: ImportFinishedError(
-        f"The import has already ended with the status `{status}`, so it cannot be cancelled.",
-        import_status=status,
-    ),
+    not_found=ImportNotFoundError,
+    has_ended=ImportFinishedError,
     emit_progress=emit_progress,
 )

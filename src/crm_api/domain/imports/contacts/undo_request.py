@@ -58,7 +58,7 @@ async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> Co
     """
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None:
-        raise ImportNotFoundError("No import has this id. GET /v1/imports lists the imports.")
+        raise ImportNotFoundError
     if row.undo_state is not None:
         return row
     if row.dry_run:

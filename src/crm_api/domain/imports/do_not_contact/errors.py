@@ -15,12 +15,25 @@ class UploadNotFoundError(NotFoundError):
     code = "do_not_contact_upload_not_found"
     title = "Upload not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No do-not-contact upload has this id. GET /v1/do-not-contact-uploads lists the "
+            "uploads."
+        )
+
 
 class UploadFinishedError(ConflictError):
     """The upload has ended and cannot be cancelled."""
 
     code = "do_not_contact_upload_finished"
     title = "Upload has ended"
+    example = Example("completed")
+
+    def __init__(self, status: str) -> None:
+        super().__init__(
+            f"The upload has already ended with the status `{status}`, so it cannot be cancelled.",
+            upload_status=status,
+        )
 
 
 class UploadOptionError(InvalidError):

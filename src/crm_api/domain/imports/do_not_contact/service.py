@@ -24,13 +24,8 @@ DO_NOT_CONTACT_UPLOADS = ImportKind(
     error_table=DoNotContactUploadError,
     job=JobName.RUN_DO_NOT_CONTACT,
     list_name="do_not_contact_uploads",
-    not_found=lambda: UploadNotFoundError(
-        "No do-not-contact upload has this id. GET /v1/do-not-contact-uploads lists the uploads."
-    ),
-    has_ended=lambda status: UploadFinishedError(
-        f"The upload has already ended with the status `{status}`, so it cannot be cancelled.",
-        upload_status=status,
-    ),
+    not_found=UploadNotFoundError,
+    has_ended=UploadFinishedError,
 )
 
 

@@ -12,6 +12,7 @@ class ImportFileError(InvalidError):
     code = "invalid_file"
     title = "File cannot be imported"
     pointer = "/file"
+    example = Example("The file has more than 200,000 rows. Split it and upload the parts.")
 
 
 class NotCsvError(ImportFileError):
@@ -53,6 +54,14 @@ class UploadChangedError(ImportFileError):
 
     code = "upload_changed"
     title = "Upload has changed"
+
+    def __init__(
+        self,
+        detail: str = (
+            "The stored file differs from the file of the dry run. Upload the file again."
+        ),
+    ) -> None:
+        super().__init__(detail)
 
 
 class FileTooLargeError(TooLargeError):

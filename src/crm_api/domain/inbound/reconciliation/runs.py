@@ -44,6 +44,11 @@ class ReconciliationRunNotFoundError(NotFoundError):
     code = "reconciliation_run_not_found"
     title = "Reconciliation run not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No reconciliation run has this id. GET /v1/reconciliation-runs lists the runs."
+        )
+
 
 class EmptySpanError(InvalidError):
     """The time span of the run is empty, because ``since`` is not before ``until``."""
@@ -281,9 +286,7 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> ReconciliationRun:
     """
     run = await uow.session.get(ReconciliationRun, run_id, populate_existing=True)
     if run is None:
-        raise ReconciliationRunNotFoundError(
-            "No reconciliation run has this id. GET /v1/reconciliation-runs lists the runs."
-        )
+        raise ReconciliationRunNotFoundError
     return run
 
 

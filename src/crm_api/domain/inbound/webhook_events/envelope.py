@@ -41,6 +41,11 @@ class MalformedEventError(MalformedError):
     code = "malformed_json"
     title = "Malformed JSON"
 
+    def __init__(
+        self, detail: str = "The body is not a JSON object. Send one event as an object."
+    ) -> None:
+        super().__init__(detail)
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
@@ -106,7 +111,7 @@ def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
     except (orjson.JSONDecodeError, RecursionError):
         document, payload = _read_unusual(body)
     if not isinstance(document, dict):
-        raise MalformedEventError("The body is not a JSON object. Send one event as an object.")
+        raise MalformedEventError
     return document, payload
 
 

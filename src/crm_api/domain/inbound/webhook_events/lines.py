@@ -199,6 +199,9 @@ class IncompleteEventError(InvalidError):
     code = "incomplete_event"
     title = "Event incomplete"
 
+    def __init__(self) -> None:
+        super().__init__("The event does not name the line of the message.")
+
 
 class LineFinder:
     """Finds the phone lines of events within one transaction, and remembers the lines it found."""
@@ -220,7 +223,7 @@ class LineFinder:
         own = facts.to_numbers if is_incoming else (facts.from_number or "",)
         line = await self._find(facts.phone_number_id, own)
         if line is None:
-            raise IncompleteEventError("The event does not name the line of the message.")
+            raise IncompleteEventError
         return line
 
     async def of_call(self, facts: CallFacts) -> Line | None:

@@ -41,14 +41,16 @@ PER_SECOND = 300
 """Number of replayed events that become due per second; new events are applied in between."""
 
 
-NOT_FOUND = "No received event has this id. GET /v1/webhook-events lists the stored events."
-
-
 class WebhookEventNotFoundError(NotFoundError):
     """No received event has this id."""
 
     code = "webhook_event_not_found"
     title = "Webhook event not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No received event has this id. GET /v1/webhook-events lists the stored events."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ async def replay_event(uow: UnitOfWork, *, event_id: UUID, now: datetime) -> Non
     """
     found = await uow.session.execute(REPLAY_EVENT, {"id": event_id, "now": now})
     if found.first() is None:
-        raise WebhookEventNotFoundError(NOT_FOUND)
+        raise WebhookEventNotFoundError
     uow.after_commit(Job(name=JobName.PROCESS_WEBHOOK_BACKLOG))
 
 
@@ -283,5 +285,5 @@ async def get_event(uow: UnitOfWork, event_id: UUID) -> WebhookEvent:
     """
     event = await uow.session.get(WebhookEvent, event_id)
     if event is None:
-        raise WebhookEventNotFoundError(NOT_FOUND)
+        raise WebhookEventNotFoundError
     return event

@@ -49,6 +49,14 @@ class WebhookHealthCheckNotFoundError(NotFoundError):
     code = "webhook_health_check_not_found"
     title = "Webhook health check not found"
 
+    def __init__(
+        self,
+        detail: str = (
+            "No webhook health check has this id. GET /v1/webhook-health-checks lists the checks."
+        ),
+    ) -> None:
+        super().__init__(detail)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
@@ -258,9 +266,7 @@ async def get_check(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
     """
     check = await uow.session.get(WebhookHealthCheck, check_id, populate_existing=True)
     if check is None:
-        raise WebhookHealthCheckNotFoundError(
-            "No webhook health check has this id. GET /v1/webhook-health-checks lists the checks."
-        )
+        raise WebhookHealthCheckNotFoundError
     return check
 
 

@@ -1,6 +1,6 @@
 """Errors of webhook registration."""
 
-from crm_api.domain.kit.errors import ConflictError, InvalidError
+from crm_api.domain.kit.errors import ConflictError, Example, InvalidError
 
 
 class AddressNotPublicError(InvalidError):
@@ -8,6 +8,13 @@ class AddressNotPublicError(InvalidError):
 
     code = "address_not_public"
     title = "Address not public"
+    example = Example("http://localhost:8000/webhooks/openphone")
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"The provider cannot reach {url}. Set CRM_PUBLIC_URL to the https address at which "
+            "this service can be reached from the internet."
+        )
 
 
 class WebhookMissingError(ConflictError):
@@ -15,6 +22,10 @@ class WebhookMissingError(ConflictError):
 
     code = "webhook_missing"
     title = "Webhook missing"
+    example = Example(
+        "No webhook points to https://crm.example.com/webhooks/openphone. Create one with "
+        "`crm-api webhooks register`."
+    )
 
 
 class KeyNotShownError(ConflictError):
@@ -22,6 +33,10 @@ class KeyNotShownError(ConflictError):
 
     code = "webhook_key_not_shown"
     title = "Webhook key not shown"
+    example = Example(
+        "The provider did not return the new key of webhook WHk3v9. Run `crm-api webhooks rotate` "
+        "again."
+    )
 
 
 class SampleNotReceivedError(ConflictError):
@@ -29,3 +44,7 @@ class SampleNotReceivedError(ConflictError):
 
     code = "sample_not_received"
     title = "Sample event not received"
+    example = Example(
+        "The sample event did not arrive within 30 s. The provider's log gives no reason. Run the "
+        "command again, with a longer --seconds."
+    )

@@ -132,10 +132,7 @@ class WebhookAddress:
         """
         parts = urlsplit(self.url)
         if self.is_real and (parts.scheme != "https" or parts.hostname in _LOCAL):
-            raise AddressNotPublicError(
-                f"The provider cannot reach {self.url}. Set CRM_PUBLIC_URL to the https address at "
-                "which this service can be reached from the internet."
-            )
+            raise AddressNotPublicError(self.url)
 
 
 def known_keys(saved: Sequence[key_store.SavedKey], given: Sequence[str]) -> Keys:

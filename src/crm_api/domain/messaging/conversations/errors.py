@@ -21,12 +21,25 @@ class ConversationNotFoundError(NotFoundError):
     code = "conversation_not_found"
     title = "Conversation not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No conversation has this id. GET /v1/conversations lists the conversations."
+        )
+
 
 class MessageNotFoundError(NotFoundError):
     """No message has this id."""
 
     code = "message_not_found"
     title = "Message not found"
+
+    def __init__(
+        self,
+        detail: str = (
+            "No message has this id. GET /v1/conversations/{id}/messages lists messages."
+        ),
+    ) -> None:
+        super().__init__(detail)
 
 
 class MessageNotReceivedError(ConflictError):
@@ -47,6 +60,9 @@ class CallNotFoundError(NotFoundError):
 
     code = "call_not_found"
     title = "Call not found"
+
+    def __init__(self) -> None:
+        super().__init__("No call has this id. GET /v1/calls lists the calls.")
 
 
 class UnknownMentionError(InvalidError):

@@ -30,9 +30,7 @@ async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Convers
     """
     found = await uow.session.get(Conversation, conversation_id, populate_existing=True)
     if found is None:
-        raise ConversationNotFoundError(
-            "No conversation has this id. GET /v1/conversations lists the conversations."
-        )
+        raise ConversationNotFoundError
     return found
 
 
@@ -83,9 +81,7 @@ async def get_message(uow: UnitOfWork, message_id: UUID) -> Activity:
     """
     found = await _find_activity(uow, message_id, kind=ActivityKind.MESSAGE)
     if found is None:
-        raise MessageNotFoundError(
-            "No message has this id. GET /v1/conversations/{id}/messages lists messages."
-        )
+        raise MessageNotFoundError
     return found
 
 
@@ -138,7 +134,7 @@ async def get_call(uow: UnitOfWork, call_id: UUID) -> Activity:
     """
     found = await _find_activity(uow, call_id, kind=ActivityKind.CALL)
     if found is None:
-        raise CallNotFoundError("No call has this id. GET /v1/calls lists the calls.")
+        raise CallNotFoundError
     return found
 
 

@@ -17,6 +17,9 @@ class LineNotFoundError(NotFoundError):
     code = "line_not_found"
     title = "Line not found"
 
+    def __init__(self) -> None:
+        super().__init__("No line has this id. GET /v1/lines lists the lines.")
+
 
 class LineExistsError(ConflictError):
     """A line with this ``phone_number_id`` already exists; ``line_id`` is its id."""

@@ -69,7 +69,7 @@ async def get_line(
     found = select(Line).where(Line.id == line_id).execution_options(populate_existing=True)
     line = await uow.session.scalar(found)
     if line is None:
-        raise LineNotFoundError("No line has this id. GET /v1/lines lists the lines.")
+        raise LineNotFoundError
     return await _counted(uow, line, times=times, now=now)
 
 
@@ -118,7 +118,7 @@ async def update_line(
         await _check_zone(uow, values["timezone"])
     before = await _lock_line(uow, line_id)
     if before is None:
-        raise LineNotFoundError("No line has this id. GET /v1/lines lists the lines.")
+        raise LineNotFoundError
     changed = _changed_limits(before, values)
     if "ramp_plan" in values:
         values["ramp_started_on"] = None

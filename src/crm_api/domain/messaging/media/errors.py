@@ -34,6 +34,12 @@ class MediaNotFoundError(NotFoundError):
     code = "media_not_found"
     title = "Media not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No stored file has this id. GET /v1/messages/{id} and GET /v1/calls/{id} give the ids "
+            "of files as `media_id`."
+        )
+
 
 class MediaObjectMissingError(NotFoundError):
     """The database lists the file, but the media store does not contain it."""
@@ -129,6 +135,9 @@ class MediaFetchNotFoundError(NotFoundError):
 
     code = "media_fetch_not_found"
     title = "Media fetch not found"
+
+    def __init__(self) -> None:
+        super().__init__("No media fetch has this id. GET /v1/media-fetches lists the fetches.")
 
 
 class MediaAlreadyStoredError(ConflictError):

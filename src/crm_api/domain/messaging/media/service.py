@@ -130,10 +130,7 @@ async def get_media(uow: UnitOfWork, media_id: UUID) -> Media:
     """
     found = await uow.session.get(Media, media_id)
     if found is None:
-        raise MediaNotFoundError(
-            "No stored file has this id. GET /v1/messages/{id} and GET /v1/calls/{id} give the "
-            "ids of files as `media_id`."
-        )
+        raise MediaNotFoundError
     return found
 
 
@@ -190,9 +187,7 @@ async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> Medi
     """
     fetch = await uow.session.get(MediaFetch, fetch_id, with_for_update=True)
     if fetch is None:
-        raise MediaFetchNotFoundError(
-            "No media fetch has this id. GET /v1/media-fetches lists the fetches."
-        )
+        raise MediaFetchNotFoundError
     if fetch.media_id is not None:
         raise MediaAlreadyStoredError(str(fetch.media_id))
     dead = await _read_dead_codes(uow.session)

@@ -19,6 +19,12 @@ class ProviderStopNotFoundError(NotFoundError):
     code = "provider_stop_not_found"
     title = "Provider stop not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No entry of the provider's stop list has this id. GET /v1/provider-stops lists the "
+            "entries."
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedStop:
@@ -130,10 +136,7 @@ async def resolve_provider_stop(
     found = (await uow.session.execute(FIND_STOP, {"id": stop_id})).one_or_none()
     stop = typed_row(ListedStop, found)
     if stop is None:
-        raise ProviderStopNotFoundError(
-            "No entry of the provider's stop list has this id. GET /v1/provider-stops lists the "
-            "entries."
-        )
+        raise ProviderStopNotFoundError
     if is_ended:
         await note_decision(
             uow,

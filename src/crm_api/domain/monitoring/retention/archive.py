@@ -21,7 +21,7 @@ from typing import IO
 import asyncpg
 from sqlalchemy import text
 
-from crm_api.domain.kit.errors import TransientError
+from crm_api.domain.kit.errors import Example, TransientError
 from crm_api.domain.messaging.media.store import (
     BUCKET_PART_BYTES,
     CHUNK_BYTES,
@@ -142,6 +142,10 @@ class ArchiveFailedError(TransientError):
 
     code = "archive_not_kept"
     title = "Month not archived"
+    example = Example("message_2026_05", "TimeoutError")
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"The archive of {name} could not be stored ({cause}).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +192,7 @@ async def archive_month(
                 note.write(json.dumps(asdict(archived), indent=2).encode() + b"\n")
                 await _put(location, f"{path_of(month)}.json", note)
         except store_errors(zlib.error) as error:
-            raise ArchiveFailedError(
-                f"The archive of {month.name} could not be stored ({type(error).__name__})."
-            ) from error
+            raise ArchiveFailedError(month.name, type(error).__name__) from error
     return archived
 
 

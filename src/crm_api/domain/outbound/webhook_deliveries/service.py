@@ -28,6 +28,12 @@ class WebhookDeliveryNotFoundError(NotFoundError):
     code = "webhook_delivery_not_found"
     title = "Webhook delivery not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "The endpoint has no delivery with this id. Deliveries are deleted after "
+            f"{KEPT_FOR.days} days."
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeliverySelection:
@@ -80,10 +86,7 @@ async def get_delivery(uow: UnitOfWork, *, endpoint_id: UUID, delivery_id: UUID)
     )
     found = await uow.session.scalar(query, execution_options={"populate_existing": True})
     if found is None:
-        raise WebhookDeliveryNotFoundError(
-            "The endpoint has no delivery with this id. Deliveries are deleted after "
-            f"{KEPT_FOR.days} days."
-        )
+        raise WebhookDeliveryNotFoundError
     return found
 
 

@@ -16,6 +16,11 @@ class WebhookEndpointNotFoundError(NotFoundError):
     code = "webhook_endpoint_not_found"
     title = "Webhook endpoint not found"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "No webhook endpoint has this id. GET /v1/webhook-endpoints lists the endpoints."
+        )
+
 
 class WebhookEndpointDisabledError(ConflictError):
     """The webhook endpoint is disabled, so it gets no events until it is enabled."""

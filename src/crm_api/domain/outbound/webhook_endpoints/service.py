@@ -248,9 +248,7 @@ async def change_endpoint(
 
 def _found(endpoint: WebhookEndpoint | None) -> WebhookEndpoint:
     if endpoint is None:
-        raise WebhookEndpointNotFoundError(
-            "No webhook endpoint has this id. GET /v1/webhook-endpoints lists the endpoints."
-        )
+        raise WebhookEndpointNotFoundError
     return endpoint
 
 

@@ -154,9 +154,7 @@ class LoadedContacts:
         """
         row = self.find(contact_id)
         if row is None:
-            raise ContactNotFoundError(
-                "No contact has this id. GET /v1/contacts lists the contacts."
-            )
+            raise ContactNotFoundError
         if "attributes" in changes.model_fields_set:
             merged = self.definitions.merged(changes.attributes, pointer="/attributes")
             changes = changes.model_copy(update={"attributes": merged})
@@ -179,9 +177,7 @@ class LoadedContacts:
         """
         row = self.find(contact_id)
         if row is None:
-            raise ContactNotFoundError(
-                "No contact has this id. GET /v1/contacts lists the contacts."
-            )
+            raise ContactNotFoundError
         blank = {**row, **BLANK, "updated_at": self.now, "deleted_at": self.now}
         self._put(blank | {"zone_key": zone_key_of(blank)})
         self.erased.add(row["id"])

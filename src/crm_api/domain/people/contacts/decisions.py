@@ -7,7 +7,6 @@ from crm_api.domain.consent.models import ConsentEntry, ConsentSource, ConsentWo
 from crm_api.domain.consent.reply_examples import require_reply
 from crm_api.domain.consent.schemas import ConsentDecision
 from crm_api.domain.identity.api_keys.errors import ExpiryInThePastError
-from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.paging import Page
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flag_rows
@@ -90,9 +89,7 @@ async def add_flag(
         ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     if body.expires_at is not None and body.expires_at <= now:
-        detail = "expires_at is not in the future. Give a later instant, or leave it out."
-        fault = FieldProblem(pointer="/expires_at", code=ExpiryInThePastError.code, detail=detail)
-        raise ExpiryInThePastError(detail, errors=[fault])
+        raise ExpiryInThePastError
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
     details = _details(contact, reason=body.reason, actor=actor, now=now, secret=secret)
     await consent.add_flag(uow, flag=body.flag, expires_at=body.expires_at, **details)

@@ -27,6 +27,11 @@ class ContactNotFoundError(NotFoundError):
     code = "contact_not_found"
     title = "Contact not found"
 
+    def __init__(
+        self, detail: str = "No contact has this id. GET /v1/contacts lists the contacts."
+    ) -> None:
+        super().__init__(detail)
+
 
 class ContactExistsError(ConflictError):
     """Another contact already has this phone number; ``contact_id`` is its id."""
@@ -59,6 +64,7 @@ class InvalidAttributesError(InvalidError):
     code = "invalid_attributes"
     title = "Attributes not accepted"
     pointer = "/attributes"
+    example = Example("The attributes take 20480 bytes as JSON. At most 16384 are allowed.")
 
 
 class BatchRacedError(TransientError):
@@ -93,6 +99,15 @@ class InvalidItemError(InvalidError):
 
     code = "validation_failed"
     title = "Invalid input"
+    example = Example(
+        [
+            FieldProblem(
+                pointer="/phone",
+                code="invalid_phone",
+                detail="The number is too short: ten digits are needed.",
+            )
+        ]
+    )
 
     def __init__(self, faults: list[FieldProblem]) -> None:
         super().__init__(f"{len(faults)} value(s) of this item are invalid.", errors=faults)

@@ -38,7 +38,7 @@ async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Fl
     statement = select_flagged(now).where(Contact.id == head_of(ALIAS.id == contact_id))
     found = await fetch_flagged(uow.session, statement)
     if not found:
-        raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
+        raise ContactNotFoundError
     return found[0]
 
 
@@ -103,7 +103,7 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
         # finds the contact that it was merged into.
         contact = await uow.session.scalar(statement)
     if contact is None:
-        raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
+        raise ContactNotFoundError
     return contact
 
 

@@ -16,6 +16,9 @@ class CustomFieldNotFoundError(NotFoundError):
     code = "custom_field_not_found"
     title = "Custom field not found"
 
+    def __init__(self) -> None:
+        super().__init__("No custom field has this id. GET /v1/custom-fields lists the fields.")
+
 
 class CustomFieldExistsError(ConflictError):
     """Another custom field already has this name; ``custom_field_id`` is its id."""

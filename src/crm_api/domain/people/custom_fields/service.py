@@ -106,9 +106,7 @@ async def get_field(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
     """
     found = await uow.session.get(CustomField, field_id, populate_existing=True)
     if found is None:
-        raise CustomFieldNotFoundError(
-            "No custom field has this id. GET /v1/custom-fields lists the fields."
-        )
+        raise CustomFieldNotFoundError
     return found
 
 
@@ -188,9 +186,7 @@ async def _lock(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
     statement = select(CustomField).where(CustomField.id == field_id).with_for_update()
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
-        raise CustomFieldNotFoundError(
-            "No custom field has this id. GET /v1/custom-fields lists the fields."
-        )
+        raise CustomFieldNotFoundError
     return found
 
 

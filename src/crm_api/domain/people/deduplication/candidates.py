@@ -222,10 +222,7 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
         CandidateNotFoundError: No pair has this id, or the pair is no longer a candidate.
     """
     if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
-        raise CandidateNotFoundError(
-            "No merge candidate has this id, or a contact of the pair was merged. "
-            "GET /v1/contacts/merge-candidates lists the candidates."
-        )
+        raise CandidateNotFoundError
 
 
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:

@@ -20,6 +20,9 @@ class MergeNotFoundError(NotFoundError):
     code = "merge_not_found"
     title = "Merge not found"
 
+    def __init__(self) -> None:
+        super().__init__("No merge has this id. GET /v1/contact-merges lists the merges.")
+
 
 class UnknownDuplicatesError(InvalidError):
     """Some ids in ``duplicate_ids`` do not belong to a contact; nothing was merged."""
@@ -93,3 +96,9 @@ class CandidateNotFoundError(NotFoundError):
 
     code = "merge_candidate_not_found"
     title = "Merge candidate not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No merge candidate has this id, or a contact of the pair was merged. GET "
+            "/v1/contacts/merge-candidates lists the candidates."
+        )

@@ -23,7 +23,7 @@ async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
     """
     found = await uow.session.get(ContactMerge, merge_id, populate_existing=True)
     if found is None:
-        raise MergeNotFoundError("No merge has this id. GET /v1/contact-merges lists the merges.")
+        raise MergeNotFoundError
     return found
 
 

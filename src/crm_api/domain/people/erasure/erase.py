@@ -115,7 +115,7 @@ class _Person:
 async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
     row = await find_contact_to_erase(uow.session, contact_id=contact_id)
     if row is None:
-        raise ContactNotFoundError("No contact has this id. GET /v1/contacts lists the contacts.")
+        raise ContactNotFoundError
     merged = await fetch_merged(uow.session, contact_id=row.id)
     ids = [row.id, *merged]
     former = await fetch_former_numbers(uow.session, ids=ids)

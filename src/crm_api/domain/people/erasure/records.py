@@ -44,6 +44,9 @@ class ErasureNotFoundError(NotFoundError):
     code = "erasure_not_found"
     title = "Erasure not found"
 
+    def __init__(self) -> None:
+        super().__init__("No erasure has this id. GET /v1/erasures lists the erasures.")
+
 
 class EraseRequest(RequestModel):
     """A request to erase a contact."""
@@ -92,7 +95,7 @@ async def get_erasure(uow: UnitOfWork, *, erasure_id: UUID) -> Erasure:
     """
     erasure = await uow.session.get(Erasure, erasure_id, populate_existing=True)
     if erasure is None:
-        raise ErasureNotFoundError("No erasure has this id. GET /v1/erasures lists the erasures.")
+        raise ErasureNotFoundError
     return erasure
 
 

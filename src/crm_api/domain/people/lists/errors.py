@@ -16,6 +16,9 @@ class ListNotFoundError(NotFoundError):
     code = "list_not_found"
     title = "List not found"
 
+    def __init__(self) -> None:
+        super().__init__("No list has this id. GET /v1/lists returns all lists.")
+
 
 class ListExistsError(ConflictError):
     """Another list already has this name; ``list_id`` is its id."""

@@ -34,7 +34,6 @@ _COUNTED: Select[tuple[ContactList, Any]] = select(
     .scalar_subquery(),
 )
 """Each list with its number of contacts."""
-_UNKNOWN_LIST = "No list has this id. GET /v1/lists returns all lists."
 
 
 async def create_list(uow: UnitOfWork, *, name: str, now: datetime) -> CountedList:
@@ -62,7 +61,7 @@ async def get_list(uow: UnitOfWork, *, list_id: UUID) -> CountedList:
     """
     found = await _fetch_counted(uow.session, _COUNTED.where(ContactList.id == list_id))
     if not found:
-        raise ListNotFoundError(_UNKNOWN_LIST)
+        raise ListNotFoundError
     return found[0]
 
 
@@ -119,7 +118,7 @@ async def delete_list(uow: UnitOfWork, *, list_id: UUID) -> None:
     """
     deleted = delete(ContactList).where(ContactList.id == list_id).returning(ContactList.id)
     if await uow.session.scalar(deleted) is None:
-        raise ListNotFoundError(_UNKNOWN_LIST)
+        raise ListNotFoundError
 
 
 async def list_members(
@@ -168,7 +167,7 @@ async def add_members(
     # Until the transaction ends, the lock prevents the deletion of the list.
     locked = select(ContactList.id).where(ContactList.id == list_id)
     if await uow.session.scalar(locked.with_for_update(read=True, key_share=True)) is None:
-        raise ListNotFoundError(_UNKNOWN_LIST)
+        raise ListNotFoundError
     known = await insert_members(uow.session, list_id=list_id, contact_ids=contact_ids, now=now)
     unknown = [position for position, one in enumerate(contact_ids) if one not in known]
     if unknown:
@@ -257,7 +256,7 @@ async def _require_list(session: AsyncSession, *, list_id: UUID) -> None:
         ListNotFoundError: No list has this id.
     """
     if await session.scalar(select(ContactList.id).where(ContactList.id == list_id)) is None:
-        raise ListNotFoundError(_UNKNOWN_LIST)
+        raise ListNotFoundError
 
 
 async def _taken(uow: UnitOfWork, name: str) -> ListExistsError:

@@ -16,6 +16,9 @@ class PhoneValidationNotFoundError(NotFoundError):
     code = "phone_validation_not_found"
     title = "Phone validation not found"
 
+    def __init__(self) -> None:
+        super().__init__("No phone validation has this id. GET /v1/phone-validations lists them.")
+
 
 class PhoneValidationEndedError(ConflictError):
     """The phone validation has ended, so it cannot be cancelled."""

@@ -101,9 +101,7 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
     """
     run = await uow.session.get(PhoneValidation, run_id, populate_existing=True)
     if run is None:
-        raise PhoneValidationNotFoundError(
-            "No phone validation has this id. GET /v1/phone-validations lists them."
-        )
+        raise PhoneValidationNotFoundError
     return run
 
 

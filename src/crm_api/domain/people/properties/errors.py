@@ -9,12 +9,22 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.examples import example_id
 
+NO_SUCH_PROPERTY = (
+    "No property has the id in `property_id`. GET /v1/properties lists the properties."
+)
+"""The detail of ``PropertyNotFoundError`` if the id is in the request body."""
+
 
 class PropertyNotFoundError(NotFoundError):
     """No property has this id or address."""
 
     code = "property_not_found"
     title = "Property not found"
+
+    def __init__(
+        self, detail: str = "No property has this id. GET /v1/properties lists the properties."
+    ) -> None:
+        super().__init__(detail)
 
 
 class PropertyExistsError(ConflictError):

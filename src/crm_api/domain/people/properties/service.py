@@ -75,9 +75,7 @@ async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty
     """
     found = await uow.session.get(Property, property_id, populate_existing=True)
     if found is None:
-        raise PropertyNotFoundError(
-            "No property has this id. GET /v1/properties lists the properties."
-        )
+        raise PropertyNotFoundError
     return await _peopled(uow, found)
 
 
@@ -232,9 +230,7 @@ async def delete_property(uow: UnitOfWork, *, property_id: UUID) -> None:
     """
     deleted = delete(Property).where(Property.id == property_id).returning(Property.id)
     if await uow.session.scalar(deleted) is None:
-        raise PropertyNotFoundError(
-            "No property has this id. GET /v1/properties lists the properties."
-        )
+        raise PropertyNotFoundError
 
 
 async def attach_contact(
@@ -294,9 +290,7 @@ async def _lock(uow: UnitOfWork, *, property_id: UUID) -> Property:
     statement = select(Property).where(Property.id == property_id).with_for_update(key_share=True)
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
-        raise PropertyNotFoundError(
-            "No property has this id. GET /v1/properties lists the properties."
-        )
+        raise PropertyNotFoundError
     return found
 
 

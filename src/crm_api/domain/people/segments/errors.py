@@ -16,6 +16,11 @@ class SegmentNotFoundError(NotFoundError):
     code = "segment_not_found"
     title = "Segment not found"
 
+    def __init__(
+        self, detail: str = "No segment has this id. GET /v1/segments lists the segments."
+    ) -> None:
+        super().__init__(detail)
+
 
 class SegmentExistsError(ConflictError):
     """Another segment already has this name; ``segment_id`` is its id."""

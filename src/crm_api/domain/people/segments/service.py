@@ -64,7 +64,7 @@ async def get_segment(uow: UnitOfWork, *, segment_id: UUID) -> Segment:
     statement = select(Segment).where(Segment.id == segment_id)
     found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
     if found is None:
-        raise SegmentNotFoundError("No segment has this id. GET /v1/segments lists the segments.")
+        raise SegmentNotFoundError
     return found
 
 
@@ -167,7 +167,7 @@ async def _lock(uow: UnitOfWork, segment_id: UUID) -> None:
     """Lock a segment, so that no campaign can begin to use it before the transaction ends."""
     statement = select(Segment.id).where(Segment.id == segment_id).with_for_update()
     if await uow.session.scalar(statement) is None:
-        raise SegmentNotFoundError("No segment has this id. GET /v1/segments lists the segments.")
+        raise SegmentNotFoundError
 
 
 CAMPAIGNS_NAMING = text("""

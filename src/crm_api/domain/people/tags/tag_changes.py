@@ -25,12 +25,20 @@ class TagNotFoundError(NotFoundError):
     code = "tag_not_found"
     title = "Tag not found"
 
+    def __init__(self) -> None:
+        super().__init__("No contact has this tag. GET /v1/tags lists the tags.")
+
 
 class TagChangeNotFoundError(NotFoundError):
     """No tag change has this id."""
 
     code = "tag_change_not_found"
     title = "Tag change not found"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No tag change has this id. Use the id that you got when you started the tag change."
+        )
 
 
 class TagPeopleError(InvalidError):
@@ -142,9 +150,7 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
     """
     found = await uow.session.get(TagChange, change_id, populate_existing=True)
     if found is None:
-        raise TagChangeNotFoundError(
-            "No tag change has this id. Use the id that you got when you started the tag change."
-        )
+        raise TagChangeNotFoundError
     return found
 
 
@@ -318,4 +324,4 @@ async def _apply_tags(
 async def _require_used(uow: UnitOfWork, tag: str) -> None:
     is_used = exists().where(Contact.tags.contains([tag]), Contact.deleted_at.is_(None))
     if not await uow.session.scalar(select(is_used)):
-        raise TagNotFoundError("No contact has this tag. GET /v1/tags lists the tags.")
+        raise TagNotFoundError

@@ -17,12 +17,15 @@ MISMATCH = (
     "webhooks list` to see for which webhooks this service has a key."
 )
 
+NO_TYPE = "The event has no type."
+
 
 class SignatureError(UnauthenticatedError):
     """The webhook is refused: its signature does not prove that the provider sent it."""
 
     code = "signature_invalid"
     title = "Webhook signature not accepted"
+    is_abstract = True
 
 
 class MissingSignatureError(SignatureError):
@@ -68,6 +71,7 @@ class UnreadableEventError(InvalidError):
 
     code = "unreadable_event"
     title = "Provider event cannot be read"
+    example = Example(NO_TYPE)
 
 
 class OpenPhoneBusyError(BusyError):
@@ -75,6 +79,7 @@ class OpenPhoneBusyError(BusyError):
 
     code = "openphone_busy"
     title = "OpenPhone is not available"
+    example = Example("OpenPhone did not respond (ReadTimeout).")
 
 
 class OpenPhoneDownError(OpenPhoneBusyError):
@@ -82,6 +87,15 @@ class OpenPhoneDownError(OpenPhoneBusyError):
 
     code = "openphone_down"
     title = "OpenPhone is down"
+
+    def __init__(
+        self,
+        detail: str = (
+            "OpenPhone has not responded to recent requests. The service will try this request "
+            "again later."
+        ),
+    ) -> None:
+        super().__init__(detail)
 
 
 class OpenPhoneHeldError(OpenPhoneDownError):
@@ -114,7 +128,9 @@ class OpenPhoneRefusedError(ConflictError):
 
     code = "openphone_refused"
     title = "OpenPhone refused the request"
-    example = Example("The provider refused the request; repeating it will not help.", status=400)
+    example = Example(
+        "OpenPhone responded with HTTP 400: The phone number is not valid.", status=400
+    )
 
     def __init__(
         self,

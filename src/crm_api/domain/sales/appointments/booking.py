@@ -13,7 +13,7 @@ from crm_api.domain.identity.users.models import User, UserStatus
 from crm_api.domain.kit.regions import EASTERN
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.properties import Property
-from crm_api.domain.people.properties.errors import PropertyNotFoundError
+from crm_api.domain.people.properties.errors import NO_SUCH_PROPERTY, PropertyNotFoundError
 from crm_api.domain.people.tasks.errors import UnknownAssigneeError
 from crm_api.domain.sales.appointments.errors import (
     AppointmentConflictError,
@@ -354,9 +354,7 @@ async def _check_property(uow: UnitOfWork, property_id: UUID | None) -> None:
         .with_for_update(read=True, key_share=True)
     )
     if await uow.session.scalar(statement) is None:
-        raise PropertyNotFoundError(
-            "No property has the id in `property_id`. GET /v1/properties lists the properties."
-        )
+        raise PropertyNotFoundError(NO_SUCH_PROPERTY)
 
 
 def _check_times(values: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from crm_api.domain.kit.examples import example_id
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.properties import Property
-from crm_api.domain.people.properties.errors import PropertyNotFoundError
+from crm_api.domain.people.properties.errors import NO_SUCH_PROPERTY, PropertyNotFoundError
 from crm_api.domain.sales.billing.models import Invoice, InvoiceStatus, Quote, QuoteStatus
 from crm_api.domain.sales.billing.schemas import (
     BillFilter,
@@ -354,6 +354,4 @@ async def _refuse_number(uow: UnitOfWork, kind: BillKind[Bill], number: str) -> 
 
 async def _check_property(uow: UnitOfWork, property_id: UUID | None) -> None:
     if property_id is not None and await uow.session.get(Property, property_id) is None:
-        raise PropertyNotFoundError(
-            "No property has the id in `property_id`. GET /v1/properties lists the properties."
-        )
+        raise PropertyNotFoundError(NO_SUCH_PROPERTY)

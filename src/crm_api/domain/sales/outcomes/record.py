@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.people.contacts.service import find_contact_by_phone, lock_contact
 from crm_api.domain.people.models.properties import Property
-from crm_api.domain.people.properties.errors import PropertyNotFoundError
+from crm_api.domain.people.properties.errors import NO_SUCH_PROPERTY, PropertyNotFoundError
 from crm_api.domain.sales.outcomes.errors import (
     OtherCurrencyError,
     OutcomeExistsError,
@@ -104,7 +104,7 @@ async def record_outcome(
     if (new.contact_id is None) == (new.phone is None):
         raise OutcomePersonError
     if new.property_id is not None and await uow.session.get(Property, new.property_id) is None:
-        raise PropertyNotFoundError("No property has this id. GET /v1/properties lists them.")
+        raise PropertyNotFoundError(NO_SUCH_PROPERTY)
     person = await _find_person(uow, new, now=now)
     hashed = None
     if new.external_id is not None:

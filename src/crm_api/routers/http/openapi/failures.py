@@ -4,7 +4,6 @@ The catalogue lists all error codes of the API, with status, title, meaning and 
 """
 
 import importlib
-import inspect
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
@@ -20,7 +19,7 @@ from pydantic.json_schema import models_json_schema
 
 from crm_api import domain
 from crm_api.domain.kit.docstrings import first_paragraph
-from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.kit.errors import CrmError, Example
 from crm_api.domain.kit.phone import InvalidPhoneError
 from crm_api.domain.kit.schemas import DocumentedModel
 from crm_api.routers.http import problems
@@ -29,9 +28,11 @@ from crm_api.routers.http.dry_run_calls import call_maker
 from crm_api.routers.http.openapi.headers import headers_of, reference_headers
 from crm_api.routers.http.openapi.naming import PREFIX
 from crm_api.routers.http.openapi.security import calls, is_open, scope_of
+from crm_api.routers.http.preconditions import UnsatisfiableRangeError
 from crm_api.routers.http.problems import MEDIA_TYPE, phrase_of
 from crm_api.routers.http.query_parameters import known_parameters
 from crm_api.routers.http.route_notes import PROBLEMS
+from crm_api.routers.http.strict_json import MalformedJsonError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,40 +69,61 @@ class ProblemKind:
         }
 
 
-_WITHOUT_CLASS = (
-    (400, "malformed_json", "Malformed JSON", "The request body is not valid JSON."),
-    (404, "not_found", "Not Found", "Nothing exists at this path."),
-    (405, "method_not_allowed", "Method Not Allowed", "The path does not support this method."),
-    (
-        416,
-        "range_not_satisfiable",
-        "Range not satisfiable",
-        "The file is too short for the requested range of bytes.",
-    ),
-    (422, "validation_failed", "Invalid input", "The request does not match its schema."),
-    (500, "internal_error", "Internal error", "The server failed because of a defect in its code."),
-)
-"""Errors without a class of their own: status, code, title, meaning."""
-_DETAILS = {
-    "malformed_json": "The request body is not valid JSON in UTF-8. Correct it and send it as "
-    "application/json.",
-    "range_not_satisfiable": "The file has only 378 bytes. Request a range that begins before byte "
-    "378.",
-    "validation_failed": "The request has 1 invalid value(s). The first is at /phone. Correct all "
-    "of them as `errors` describes.",
-    "internal_error": problems.DEFECT,
-    "not_found": problems.NEXT_STEPS[HTTPStatus.NOT_FOUND],
-    "method_not_allowed": problems.NEXT_STEPS[HTTPStatus.METHOD_NOT_ALLOWED],
-}
-"""Examples of ``detail`` for errors without a class, by code.
-
-If a code is missing here, the meaning of the error is used.
-"""
 _SHORT = InvalidPhoneError("The number is too short: ten digits are needed.")
+_WITHOUT_ONE_CLASS = (
+    ProblemKind(
+        status=400,
+        code="malformed_json",
+        title="Malformed JSON",
+        meaning="The request body is not valid JSON.",
+        detail=MalformedJsonError().detail,
+    ),
+    ProblemKind(
+        status=404,
+        code="not_found",
+        title="Not Found",
+        meaning="Nothing exists at this path.",
+        detail=problems.NEXT_STEPS[HTTPStatus.NOT_FOUND],
+    ),
+    ProblemKind(
+        status=405,
+        code="method_not_allowed",
+        title="Method Not Allowed",
+        meaning="The path does not support this method.",
+        detail=problems.NEXT_STEPS[HTTPStatus.METHOD_NOT_ALLOWED],
+    ),
+    ProblemKind(
+        status=416,
+        code="range_not_satisfiable",
+        title="Range not satisfiable",
+        meaning="The file is too short for the requested range of bytes.",
+        detail=str(UnsatisfiableRangeError(378)),
+    ),
+    ProblemKind(
+        status=422,
+        code="validation_failed",
+        title="Invalid input",
+        meaning="The request does not match its schema.",
+        detail=problems.describe_faults(1, first="/phone"),
+        extras=problems.extras_of(_SHORT),
+    ),
+    ProblemKind(
+        status=500,
+        code="internal_error",
+        title="Internal error",
+        meaning="The server failed because of a defect in its code.",
+        detail=problems.DEFECT,
+    ),
+)
+"""Errors that do not have exactly one class: they have none, or several classes with one code."""
 
 
 def catalogue() -> list[ProblemKind]:
-    """Import all domain modules; return all error codes, sorted by status and then by code."""
+    """Import all domain modules; return all error codes, sorted by status and then by code.
+
+    Raises:
+        TypeError: The constructor of an error class needs arguments, but the class has no example.
+    """
     for module in pkgutil.walk_packages(domain.__path__, "crm_api.domain."):
         importlib.import_module(module.name)
     return sorted(_known().values(), key=lambda one: (one.status, one.code))
@@ -117,32 +139,27 @@ def kinds() -> dict[str, ProblemKind]:
 
 
 def _known() -> dict[str, ProblemKind]:
-    known: dict[str, ProblemKind] = {}
-    for status, code, title, meaning in _WITHOUT_CLASS:
-        known[code] = ProblemKind(
-            code=code,
-            title=title,
-            status=status,
-            meaning=meaning,
-            detail=_DETAILS.get(code, meaning),
-            extras=problems.extras_of(_SHORT) if code == "validation_failed" else {},
-        )
-    errors = {error.code: error for error in _classes(CrmError) if error.code not in known}
-    return known | {code: _of_class(error) for code, error in errors.items()}
+    described = [*map(_of_class, _classes(CrmError)), *_WITHOUT_ONE_CLASS]
+    return {one.code: one for one in described}
 
 
 def _classes(kind: type[CrmError]) -> Iterator[type[CrmError]]:
     """Yield all direct and indirect subclasses of ``kind``, each before its own subclasses.
 
-    Base classes that only set the HTTP status are left out.
+    Classes that only group their subclasses are left out.
 
     The classes are sorted by module and name. Otherwise the documentation would depend on the order
     of imports if two classes have the same code.
     """
     for error in sorted(kind.__subclasses__(), key=lambda one: (one.__module__, one.__name__)):
-        if error not in problems.STATUS_OF_KIND:
+        if not groups_only(error):
             yield error
         yield from _classes(error)
+
+
+def groups_only(error: type[CrmError]) -> bool:
+    """Return True for a class that is never raised itself, so that no response has its code."""
+    return error in problems.STATUS_OF_KIND or vars(error).get("is_abstract", False)
 
 
 def _of_class(error: type[CrmError]) -> ProblemKind:
@@ -160,16 +177,20 @@ def _of_class(error: type[CrmError]) -> ProblemKind:
 
 
 def _example(error: type[CrmError]) -> CrmError:
-    """Return the example of an error class; if it has none, its docstring is used as ``detail``."""
-    example = vars(error).get("example")
-    if example is not None:
+    """Create an error of a class, with the arguments that the class gives for the documentation.
+
+    Raises:
+        TypeError: The constructor needs other arguments, for example because the class has no
+            example.
+    """
+    example = vars(error).get("example") or Example()
+    try:
         return error(*example.args, **example.kwargs)
-    needed = [
-        name
-        for name, one in inspect.signature(error).parameters.items()
-        if one.default is one.empty and one.kind is not one.VAR_KEYWORD
-    ]
-    return error(*[first_paragraph(error.__doc__)] * len(needed))
+    except TypeError as wrong:
+        raise TypeError(
+            f"{error.__module__}.{error.__name__} needs an `example` that fits its constructor: "
+            f"{wrong}"
+        ) from wrong
 
 
 class FieldProblem(DocumentedModel):
