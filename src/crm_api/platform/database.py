@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, cast, overload
 from uuid import UUID
 
-from sqlalchemy import DateTime, MetaData, Row, Text, event
+from sqlalchemy import CursorResult, DateTime, MetaData, Result, Row, Text, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import (
@@ -268,6 +268,29 @@ class HeldUnitOfWork(UnitOfWork):
 
 
 UnitOfWorkFactory = Callable[[], UnitOfWork]
+Entity = TypeVar("Entity")
+
+
+async def get_or_raise(
+    session: AsyncSession, table: type[Entity], row_id: object, missing: type[Exception]
+) -> Entity:
+    """Read a row by its primary key from the database, even if the session has already loaded it.
+
+    Args:
+        session: The session.
+        table: The class of the table.
+        row_id: The primary key.
+        missing: The class of the error to raise if the row does not exist.
+    """
+    found = await session.get(table, row_id, populate_existing=True)
+    if found is None:
+        raise missing
+    return found
+
+
+def affected(result: Result[Any]) -> int:
+    """Return how many rows an INSERT, UPDATE or DELETE has changed."""
+    return cast("CursorResult[Any]", result).rowcount
 
 
 def create_engine(

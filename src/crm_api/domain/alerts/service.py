@@ -14,7 +14,7 @@ from crm_api.domain.alerts.models import Alert, AlertStatus
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
@@ -44,9 +44,7 @@ class AlertNotFoundError(NotFoundError):
 
     code = "alert_not_found"
     title = "Alert not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no alert with this id. GET /v1/alerts lists all alerts.")
+    detail = "There is no alert with this id. GET /v1/alerts lists all alerts."
 
 
 # True if an existing alert opens again, because it was resolved, or because it was acknowledged so
@@ -164,10 +162,7 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
     Raises:
         AlertNotFoundError: There is no alert with this id.
     """
-    alert = await uow.session.get(Alert, alert_id, populate_existing=True)
-    if alert is None:
-        raise AlertNotFoundError
-    return alert
+    return await get_or_raise(uow.session, Alert, alert_id, AlertNotFoundError)
 
 
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:

@@ -13,10 +13,6 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.examples import CAMPAIGN, example_id
 
-NOT_A_RECIPIENT = (
-    "This contact is not a recipient of the campaign, or the recipients are not stored yet. "
-    "GET /v1/campaigns/{id}/recipients lists the recipients."
-)
 NO_RECIPIENTS = (
     "No contact of the audience may get a message: the audience is empty, or a rule excludes "
     "every contact. Change the audience; a preview shows how many contacts each rule excludes."
@@ -41,7 +37,10 @@ class RecipientNotFoundError(NotFoundError):
 
     code = "recipient_not_found"
     title = "Recipient not found"
-    example = Example(NOT_A_RECIPIENT)
+    detail = (
+        "This contact is not a recipient of the campaign, or the recipients are not stored yet. "
+        "GET /v1/campaigns/{id}/recipients lists the recipients."
+    )
 
 
 class CampaignNotEditableError(ConflictError):
@@ -85,7 +84,7 @@ class AudienceLostError(ConflictError):
 
     code = "audience_lost"
     title = "Incomplete audience after a restore"
-    example = Example(
+    detail = (
         "The backup has only a part of this campaign's recipients. Cancel the campaign, and start "
         "a clone of it with `previously_contacted` set to `skip` or `review`."
     )
@@ -113,7 +112,7 @@ class EmptyAudienceError(InvalidError):
     code = "empty_audience"
     title = "No recipients"
     pointer = "/audience"
-    example = Example(NO_RECIPIENTS)
+    detail = NO_RECIPIENTS
 
 
 class InvalidCampaignError(InvalidError):

@@ -7,10 +7,10 @@ the same time.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, text, update
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.alerts import service as alerts
@@ -20,7 +20,7 @@ from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, PauseReason
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import UnitOfWork, affected, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 PAUSED_ALERT = AlertKind.CAMPAIGN_PAUSED
@@ -238,7 +238,7 @@ async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bo
     """
     values = {"limit": limit, "now": now}
     ended = [
-        cast("CursorResult[Any]", await session.execute(statement, values)).rowcount
+        affected(await session.execute(statement, values))
         for statement in (END_OVERDUE, END_CANCELLED)
     ]
     return limit in ended

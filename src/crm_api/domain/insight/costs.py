@@ -76,9 +76,7 @@ class CostNotFoundError(NotFoundError):
 
     code = "cost_not_found"
     title = "Cost not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no cost with this id. GET /v1/costs lists the costs.")
+    detail = "There is no cost with this id. GET /v1/costs lists the costs."
 
 
 class CostCreate(RequestModel):

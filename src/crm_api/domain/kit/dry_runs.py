@@ -36,12 +36,10 @@ class DryRunTokenError(ConflictError):
 
     code = "dry_run_token_unknown"
     title = "Token is from another dry run"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This token is not from a dry run of this request by this caller. Make a dry run of "
-            "the same request, and send the token that it returns."
-        )
+    detail = (
+        "This token is not from a dry run of this request by this caller. Make a dry run of "
+        "the same request, and send the token that it returns."
+    )
 
 
 class DryRunExpiredError(ConflictError):
@@ -57,7 +55,7 @@ class DryRunChangedError(ConflictError):
 
     code = "dry_run_changed"
     title = "Counts have changed since the dry run"
-    example = Example(
+    detail = (
         "The counts have changed since the dry run, so nothing was done. Repeat the dry run and "
         "check its new counts."
     )
@@ -171,11 +169,7 @@ async def make_call(
     expected = None if body.token is None else open_token(call, body.token, bound=bound)
     answer = await act()
     if expected is not None and _counted(answer, basis) != expected:
-        raise DryRunChangedError(
-            "The counts have changed since the dry run, so nothing was done. Repeat the dry run "
-            "and check its new counts.",
-            counts=dict(answer.counts),
-        )
+        raise DryRunChangedError(counts=dict(answer.counts))
     answer.model_fields_set.discard("counts")
     return answer
 

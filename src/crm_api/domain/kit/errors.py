@@ -33,7 +33,7 @@ class CrmError(Exception):
             arguments; the documentation cannot be built without it. Subclasses do not inherit the
             value.
         detail: What happened and what to do next. It has no secrets, and no data of people other
-            than the caller.
+            than the caller. The value of the class is used if the constructor gets no other text.
         extras: Further fields of the problem document, for example ``contact_id``.
     """
 
@@ -41,10 +41,13 @@ class CrmError(Exception):
     title: ClassVar[str] = "Error"
     is_abstract: ClassVar[bool] = False
     example: ClassVar[Example | None] = None
+    detail: str = ""
 
-    def __init__(self, detail: str, **extras: Any) -> None:  # noqa: ANN401 - JSON members
-        super().__init__(detail)
-        self.detail = detail
+    def __init__(self, detail: str | None = None, **extras: Any) -> None:  # noqa: ANN401 - JSON members
+        self.detail = detail or self.detail
+        if not self.detail:
+            raise TypeError("This class of errors has no `detail`, so the constructor needs one.")
+        super().__init__(self.detail)
         self.extras = extras
 
 
@@ -126,14 +129,14 @@ class InvalidError(CrmError):
 
     def __init__(
         self,
-        detail: str,
+        detail: str | None = None,
         *,
         errors: list[FieldProblem] | None = None,
         **extras: Any,  # noqa: ANN401 - JSON members
     ) -> None:
         super().__init__(detail, **extras)
         if errors is None and self.pointer:
-            errors = [FieldProblem(pointer=self.pointer, code=self.code, detail=detail)]
+            errors = [FieldProblem(pointer=self.pointer, code=self.code, detail=self.detail)]
         self.errors = errors or []
 
 

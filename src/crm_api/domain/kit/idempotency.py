@@ -7,11 +7,10 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
-    CursorResult,
     Index,
     LargeBinary,
     SmallInteger,
@@ -25,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.errors import ConflictError, InvalidError
-from crm_api.platform.database import Base, UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork, affected
 from crm_api.platform.encryption import UnsealError, seal, unseal
 
 
@@ -60,12 +59,10 @@ class KeyReusedError(ConflictError):
 
     code = "idempotency_key_reused"
     title = "Idempotency key already used"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This Idempotency-Key was already used with another method, path or body. Use a new "
-            "key for each new request, and repeat a key only with the same request."
-        )
+    detail = (
+        "This Idempotency-Key was already used with another method, path or body. Use a new "
+        "key for each new request, and repeat a key only with the same request."
+    )
 
 
 class KeyInUseError(ConflictError):
@@ -73,12 +70,10 @@ class KeyInUseError(ConflictError):
 
     code = "idempotency_key_in_use"
     title = "Request is still being processed"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A request with this Idempotency-Key is still being processed. Send it again in a few "
-            "seconds to get its response."
-        )
+    detail = (
+        "A request with this Idempotency-Key is still being processed. Send it again in a few "
+        "seconds to get its response."
+    )
 
 
 class AnswerLostError(ConflictError):
@@ -86,13 +81,11 @@ class AnswerLostError(ConflictError):
 
     code = "idempotent_answer_lost"
     title = "Stored response cannot be read"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This request already got a response. CRM_SECRET_KEY has changed since then, so the "
-            "stored response cannot be read. Check what the first request did. To send the request "
-            "again, use a new Idempotency-Key."
-        )
+    detail = (
+        "This request already got a response. CRM_SECRET_KEY has changed since then, so the "
+        "stored response cannot be read. Check what the first request did. To send the request "
+        "again, use a new Idempotency-Key."
+    )
 
 
 class InvalidKeyError(InvalidError):
@@ -226,4 +219,4 @@ async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
 async def clean_up(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete idempotency keys older than ``KEPT_FOR``; return the number of deleted keys."""
     statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - KEPT_FOR)
-    return cast("CursorResult[Any]", await uow.session.execute(statement)).rowcount
+    return affected(await uow.session.execute(statement))

@@ -15,10 +15,16 @@ from hashlib import blake2s
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from crm_api.domain.kit.errors import Example, InvalidError
+from sqlalchemy import Select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from crm_api.domain.kit.errors import InvalidError
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
+Place = tuple[datetime, UUID]
+"""The instant and the id of the last row of a page. The next page begins after this row."""
 
 _DIGEST_BYTES = 6
 """The length of the digest in bytes: enough to distinguish lists. It need not be longer for
@@ -31,9 +37,7 @@ class InvalidCursorError(InvalidError):
     code = "invalid_cursor"
     title = "Invalid cursor"
     pointer = "/cursor"
-    example = Example(
-        "This cursor does not belong to this list. Leave it out to begin with the first page."
-    )
+    detail = "This cursor does not belong to this list. Leave it out to begin with the first page."
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Cursors:
         described = json.dumps([name, _plain(wanted)], sort_keys=True, default=str)
         self._digest = blake2s(described.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
-    def read(self, cursor: str | None) -> tuple[datetime, UUID] | None:
+    def read(self, cursor: str | None) -> Place | None:
         """Return the instant and the id in a cursor, for a list that is ordered by an instant.
 
         The page begins after the row with these values. The result is None for the first page,
@@ -154,6 +158,62 @@ class Cursors:
         return Page(shown, self.write(name(shown[-1]), UUID(int=begin + limit)))
 
 
+def newest_first(
+    statement: Select[Row],
+    at: InstrumentedAttribute[datetime],
+    row_id: InstrumentedAttribute[UUID],
+    *,
+    after: Place | None,
+    limit: int,
+) -> Select[Row]:
+    """Return the statement with the order of a list: the row with the latest instant comes first.
+
+    Args:
+        statement: Selects the rows of the list.
+        at: The column by which the list is ordered.
+        row_id: The column with the ids of the rows. It orders rows with the same instant.
+        after: Only rows after this place; None for the first page.
+        limit: The largest number of rows.
+    """
+    if after is not None:
+        statement = statement.where(tuple_(at, row_id) < after)
+    return statement.order_by(at.desc(), row_id.desc()).limit(limit)
+
+
+async def read_newest(
+    session: AsyncSession,
+    statement: Select[Row],
+    at: InstrumentedAttribute[datetime],
+    row_id: InstrumentedAttribute[UUID],
+    *,
+    cursors: Cursors,
+    cursor: str | None,
+    limit: int,
+) -> Page[Row]:
+    """Read one page of a list of table rows, the row with the latest instant first.
+
+    Args:
+        session: The session.
+        statement: Selects the rows of the list, without an order and a limit.
+        at: The column by which the list is ordered.
+        row_id: The column with the ids of the rows.
+        cursors: The cursors of the list.
+        cursor: The cursor of the page; None for the first page.
+        limit: The largest number of rows in the page.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    after = cursors.read(cursor)
+    ordered = newest_first(statement, at, row_id, after=after, limit=limit + 1)
+    rows = (await session.scalars(ordered)).all()
+    return cursors.page(
+        rows,
+        limit=limit,
+        position=lambda row: (getattr(row, at.key), getattr(row, row_id.key)),
+    )
+
+
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
     """Return a filter as JSON values, for the digest in a cursor.
 
@@ -171,6 +231,4 @@ def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def _unreadable() -> InvalidCursorError:
-    return InvalidCursorError(
-        "This cursor does not belong to this list. Leave it out to begin with the first page."
-    )
+    return InvalidCursorError()

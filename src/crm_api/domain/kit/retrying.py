@@ -50,7 +50,7 @@ class BusyError(TransientError):
 
     def __init__(
         self,
-        detail: str,
+        detail: str | None = None,
         *,
         retry_after_seconds: float | None = None,
         retry_after_asked: float | None = None,

@@ -1,5 +1,6 @@
 """Base models and types of all requests and responses."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -16,8 +17,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from crm_api.domain.kit.docstrings import split_docstring
+from crm_api.domain.kit.paging import Page
 
 Item = TypeVar("Item")
+Row = TypeVar("Row")
 
 
 def format_instant(value: datetime) -> str:
@@ -87,6 +90,11 @@ class PageRead(DocumentedModel, Generic[Item]):
     next_cursor: Annotated[
         str | None, Field(description="The `cursor` of the next page; null on the last page.")
     ]
+
+    @classmethod
+    def of(cls, page: Page[Row], to_item: Callable[[Row], Item]) -> "PageRead[Item]":
+        """Return the page of the API response; ``to_item`` converts each row."""
+        return cls(data=[to_item(row) for row in page.data], next_cursor=page.next_cursor)
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:

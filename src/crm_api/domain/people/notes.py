@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.errors import Example, NotFoundError
+from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.paging import Cursors, Page
@@ -25,7 +25,7 @@ class NoteNotFoundError(NotFoundError):
 
     code = "note_not_found"
     title = "Note not found"
-    example = Example(
+    detail = (
         "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
         "notes."
     )
@@ -201,10 +201,7 @@ async def update_note(
     else:
         changed = await uow.session.scalar(select(ContactNote).where(is_wanted))
     if changed is None:
-        raise NoteNotFoundError(
-            "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
-            "notes."
-        )
+        raise NoteNotFoundError
     return changed
 
 
@@ -219,10 +216,7 @@ async def delete_note(uow: UnitOfWork, *, contact_id: UUID, note_id: UUID, now: 
     is_wanted = (ContactNote.id == note_id) & (ContactNote.contact_id == person_id)
     deleted = delete(ContactNote).where(is_wanted).returning(ContactNote.id)
     if await uow.session.scalar(deleted) is None:
-        raise NoteNotFoundError(
-            "This contact has no note with this id. GET /v1/contacts/{contact_id}/notes lists its "
-            "notes."
-        )
+        raise NoteNotFoundError
 
 
 async def _person(uow: UnitOfWork, contact_id: UUID, *, now: datetime) -> UUID:

@@ -125,9 +125,7 @@ async def list_campaigns(
         found = await campaign_list.list_campaigns(
             uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[CampaignItem.of_listed(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, CampaignItem.of_listed)
 
 
 @router.post("/preview", openapi_extra=fails_with("invalid_campaign"))

@@ -159,9 +159,7 @@ async def list_recipients(
         found = await listing.list_recipients(
             uow, wanted, campaign_id=campaign_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[RecipientRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, RecipientRead.of)
 
 
 @router.post(

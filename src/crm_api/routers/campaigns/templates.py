@@ -48,9 +48,7 @@ async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Te
     """List all templates, newest first."""
     async with uow:
         found = await templates.list_templates(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[TemplateRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, TemplateRead.of)
 
 
 @router.get("/{template_id}")

@@ -26,13 +26,11 @@ class CredentialsInAddressError(UnauthenticatedError):
 
     code = "credentials_in_address"
     title = "Credentials in the address"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The query string contains an API key or a token. Logs and browser histories store "
-            "URLs, so other people may have seen the key or token. Create a new one, and send it "
-            "in the header `Authorization: Bearer <key or token>`."
-        )
+    detail = (
+        "The query string contains an API key or a token. Logs and browser histories store "
+        "URLs, so other people may have seen the key or token. Create a new one, and send it "
+        "in the header `Authorization: Bearer <key or token>`."
+    )
 
 
 def bearer_token(scope: Scope) -> str | None:

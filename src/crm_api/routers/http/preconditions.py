@@ -45,13 +45,11 @@ class ChangedSinceError(PreconditionFailedError):
 
     code = "changed_since"
     title = "Changed since it was read"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The resource has changed since you read the ETag in If-Match, so your change was not "
-            "made. Read the resource again, check what has changed, and repeat your change with "
-            "the new ETag."
-        )
+    detail = (
+        "The resource has changed since you read the ETag in If-Match, so your change was not "
+        "made. Read the resource again, check what has changed, and repeat your change with "
+        "the new ETag."
+    )
 
 
 class PreconditionMiddleware:

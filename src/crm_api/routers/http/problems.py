@@ -70,36 +70,30 @@ class UnstorableTextError(InvalidError):
 
     code = "unstorable_text"
     title = "Text cannot be stored"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A string in the request contains a NUL character or half of a surrogate pair, which "
-            "cannot be stored. Remove that character."
-        )
+    detail = (
+        "A string in the request contains a NUL character or half of a surrogate pair, which "
+        "cannot be stored. Remove that character."
+    )
 
 
 class DatabaseUnavailableError(TransientError):
     """The database of the service is temporarily unavailable."""
 
     code = "database_unavailable"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The database of the service is not available at the moment. Send the request again in "
-            "a few seconds."
-        )
+    detail = (
+        "The database of the service is not available at the moment. Send the request again in "
+        "a few seconds."
+    )
 
 
 class ServiceStoppingError(TransientError):
     """The service stopped during the request. It is unknown whether the change was made."""
 
     code = "service_stopping"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The service stopped before this request had ended. Send the request again in a few "
-            "seconds, with the same Idempotency-Key if it had one."
-        )
+    detail = (
+        "The service stopped before this request had ended. Send the request again in a few "
+        "seconds, with the same Idempotency-Key if it had one."
+    )
 
 
 def problem(

@@ -45,15 +45,9 @@ class MalformedJsonError(MalformedError):
 
     code = "malformed_json"
     title = "Malformed JSON"
-
-    def __init__(
-        self,
-        detail: str = (
-            "The request body is not valid JSON in UTF-8. Correct it and send it as "
-            "application/json."
-        ),
-    ) -> None:
-        super().__init__(detail)
+    detail = (
+        "The request body is not valid JSON in UTF-8. Correct it and send it as application/json."
+    )
 
 
 class UnusableJsonError(InvalidError):

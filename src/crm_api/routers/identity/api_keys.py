@@ -65,9 +65,7 @@ async def list_api_keys(
         found = await access.list_api_keys(
             uow, status=status, cursor=page.cursor, limit=page.limit, now=now
         )
-    return PageRead(
-        data=[ApiKeyRead.of(key, now=now) for key in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, lambda key: ApiKeyRead.of(key, now=now))
 
 
 @router.get("/{key_id}")

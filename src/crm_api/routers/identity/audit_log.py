@@ -77,6 +77,4 @@ async def list_audit_log(
     async with uow:
         await uow.commit_each()
         found = await audit_log.list_entries(uow, wanted, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[AuditEntryRead.of(entry) for entry in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, AuditEntryRead.of)

@@ -22,7 +22,4 @@ async def list_colleagues(uow: Uow, page: Paging, _caller: Reader) -> PageRead[C
     """
     async with uow:
         found = await accounts.list_colleagues(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[ColleagueRead.model_validate(user) for user in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, ColleagueRead.model_validate)

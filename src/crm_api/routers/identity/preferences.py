@@ -71,9 +71,7 @@ async def list_saved_views(
         found = await preferences.list_saved_views(
             uow, user_id=caller.user_id, viewed=viewed, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[SavedViewRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, SavedViewRead.of)
 
 
 @router.get("/saved-views/{view_id}", openapi_extra=fails_with("user_needed"))

@@ -46,10 +46,7 @@ async def list_users(uow: Uow, page: Paging, _caller: Admin) -> PageRead[UserRea
     """List all users, newest first, including invited and disabled users."""
     async with uow:
         found = await accounts.list_users(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[UserRead.model_validate(user) for user in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, UserRead.model_validate)
 
 
 @router.get("/{user_id}")

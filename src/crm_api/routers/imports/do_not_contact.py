@@ -131,10 +131,7 @@ async def list_uploads(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Uplo
         found = await runs.list_imports(
             uow, DO_NOT_CONTACT_UPLOADS, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[UploadRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, UploadRead.model_validate)
 
 
 @router.get("/{upload_id}")

@@ -254,10 +254,7 @@ async def list_imports(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Impo
     """List imports, newest first."""
     async with uow:
         found = await runs.list_imports(uow, CONTACT_IMPORTS, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[ImportRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, ImportRead.model_validate)
 
 
 @router.get("/{import_id}")

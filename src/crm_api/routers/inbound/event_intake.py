@@ -186,6 +186,4 @@ def _refuse(batch: Sequence[Waiting]) -> None:
 
 def _not_stored() -> EventNotStoredError:
     instruments.WEBHOOKS_RECEIVED.labels("not_stored").inc()
-    return EventNotStoredError(
-        "The event could not be stored. Deliver it again later.", retry_after_seconds=5
-    )
+    return EventNotStoredError(retry_after_seconds=5)

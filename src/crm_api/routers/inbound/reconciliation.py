@@ -54,10 +54,7 @@ async def list_runs(uow: Uow, page: Paging, _caller: Operator) -> PageRead[Recon
     """List reconciliation runs (comparisons with the provider's data), newest first."""
     async with uow:
         found = await runs.list_runs(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[ReconciliationRead.model_validate(run) for run in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, ReconciliationRead.model_validate)
 
 
 @router.get("/{run_id}")

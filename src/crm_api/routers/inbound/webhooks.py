@@ -137,10 +137,7 @@ async def list_events(
             cursor=page.cursor,
             limit=page.limit,
         )
-    return PageRead(
-        data=[WebhookEventRead.of(event) for event in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, WebhookEventRead.of)
 
 
 @router.get("/errors")
@@ -154,10 +151,7 @@ async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[E
     part = Cursors("webhook_event_errors").part(
         found, cursor=page.cursor, limit=page.limit, name=lambda error: error.error_code
     )
-    return PageRead(
-        data=[ErrorClassRead.model_validate(one) for one in part.data],
-        next_cursor=part.next_cursor,
-    )
+    return PageRead.of(part, ErrorClassRead.model_validate)
 
 
 @router.post("/replay", status_code=HTTPStatus.ACCEPTED, response_model_exclude_unset=True)

@@ -66,9 +66,7 @@ async def list_attribution_rules(
     """List the versions of the attribution rules, the newest first."""
     async with uow:
         found = await rules.list_rules(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[AttributionRulesRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, AttributionRulesRead.of)
 
 
 @router.post("/attribution-rules/preview", openapi_extra=fails_with("no_window"))

@@ -38,9 +38,7 @@ async def list_costs(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CostRe
     """List costs. The cost with the latest `incurred_at` comes first."""
     async with uow:
         found = await costs.list_costs(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[CostRead.model_validate(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, CostRead.model_validate)
 
 
 @router.get("/{cost_id}")

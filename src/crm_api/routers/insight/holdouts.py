@@ -51,7 +51,7 @@ async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Hol
         found = await service.list_holdouts(
             uow, cursor=page.cursor, limit=page.limit, now=await uow.database_now()
         )
-    return PageRead(data=[HoldoutRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, HoldoutRead.of)
 
 
 @router.get("/{holdout_id}")

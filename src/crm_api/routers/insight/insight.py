@@ -256,7 +256,4 @@ async def list_insight_rows(
     if as_csv:
         rows = export_records(state.new_uow, records, shows_people=shows_people)
         return csv_answer(rows, name=request.measure.name)
-    return PageRead(
-        data=[RecordRead.of(one, names) for one in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, lambda one: RecordRead.of(one, names))

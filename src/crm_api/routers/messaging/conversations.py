@@ -130,9 +130,7 @@ async def list_conversation_notes(
         found = await notes.list_notes(
             uow, conversation_id=conversation_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[ConversationNoteRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, ConversationNoteRead.of)
 
 
 @router.get(
@@ -161,12 +159,8 @@ async def list_messages(
         )
         files = await _files_of(uow, found.data)
         attempts = await activity.attempts_of(uow, found.data)
-    return PageRead(
-        data=[
-            MessageRead.of(row, files.get(row.id, ()), attempts.get(row.id, ()))
-            for row in found.data
-        ],
-        next_cursor=found.next_cursor,
+    return PageRead.of(
+        found, lambda row: MessageRead.of(row, files.get(row.id, ()), attempts.get(row.id, ()))
     )
 
 
@@ -213,10 +207,7 @@ async def list_calls(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[Ca
     async with uow:
         found = await activity.list_calls(uow, cursor=page.cursor, limit=page.limit)
         files = await _files_of(uow, found.data)
-    return PageRead(
-        data=[CallRead.of(row, files.get(row.id, ())) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, lambda row: CallRead.of(row, files.get(row.id, ())))
 
 
 @router.get("/calls/{call_id}")

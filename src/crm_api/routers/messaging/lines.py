@@ -47,7 +47,7 @@ async def list_lines(uow: Uow, state: State, page: Paging, _caller: Reader) -> P
             times=SendTimes.from_settings(state.settings),
             now=clock.now(),
         )
-    return PageRead(data=[LineRead.of(line) for line in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, LineRead.of)
 
 
 @router.post("/sync", openapi_extra=fails_with("lines_unreadable"))

@@ -238,10 +238,7 @@ async def list_fetches(
         found = await media.list_fetches(
             uow, status=status, activity_id=activity_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[MediaFetchRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, MediaFetchRead.model_validate)
 
 
 @router.post("/media-fetches/retry", status_code=HTTPStatus.ACCEPTED)

@@ -49,10 +49,7 @@ async def list_provider_stops(
         found = await stops.list_provider_stops(
             uow, status=status, phone=phone, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[ProviderStopRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, ProviderStopRead.model_validate)
 
 
 @router.post(

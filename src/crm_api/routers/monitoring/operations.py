@@ -68,10 +68,7 @@ async def list_alerts(
         found = await alerts.list_alerts(
             uow, status=status, kind=kind, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[AlertRead.model_validate(alert) for alert in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, AlertRead.model_validate)
 
 
 @router.get("/alerts/{alert_id}")

@@ -176,9 +176,7 @@ async def list_conversations(
                 limit=page.limit,
                 now=clock.now(),
             )
-    return PageRead(
-        data=[ConversationRead.of(row) for row in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, ConversationRead.of)
 
 
 @router.get("/counts")

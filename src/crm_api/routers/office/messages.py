@@ -121,10 +121,6 @@ async def list_all_messages(
         named = [row.id for row in found.data if names_files(row.media, row.call)]
         files = await media.read_shown_fetches(uow, activity_ids=named)
         attempts = await activity.attempts_of(uow, found.data)
-    return PageRead(
-        data=[
-            MessageRead.of(row, files.get(row.id, ()), attempts.get(row.id, ()))
-            for row in found.data
-        ],
-        next_cursor=found.next_cursor,
+    return PageRead.of(
+        found, lambda row: MessageRead.of(row, files.get(row.id, ()), attempts.get(row.id, ()))
     )

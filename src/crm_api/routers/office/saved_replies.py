@@ -47,9 +47,7 @@ async def list_saved_replies(uow: Uow, page: Paging, _caller: Reader) -> PageRea
     """List the saved replies, newest first."""
     async with uow:
         found = await saved_replies.list_saved_replies(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[SavedReplyRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, SavedReplyRead.of)
 
 
 @router.get("/saved-replies/{saved_reply_id}")

@@ -60,10 +60,7 @@ async def list_push_subscriptions(
         found = await web_push.list_subscriptions(
             uow, user_id=caller.user_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[PushSubscriptionRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, PushSubscriptionRead.model_validate)
 
 
 @router.delete(

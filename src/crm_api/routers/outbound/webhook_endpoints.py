@@ -91,10 +91,7 @@ async def list_webhook_endpoints(
     """List webhook endpoints, newest first."""
     async with uow:
         found = await endpoints.list_endpoints(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[WebhookEndpointRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, WebhookEndpointRead.model_validate)
 
 
 @router.get("/{endpoint_id}")
@@ -229,9 +226,7 @@ async def list_webhook_deliveries(
         found = await deliveries.list_deliveries(
             uow, selection, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[WebhookDeliveryRead.of(row) for row in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, WebhookDeliveryRead.of)
 
 
 @router.post(

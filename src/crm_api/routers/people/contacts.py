@@ -175,7 +175,7 @@ async def list_contacts(
         found = await contacts.list_contacts(
             uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit, now=clock.now()
         )
-    return PageRead(data=[ContactRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, ContactRead.of)
 
 
 @router.get(
@@ -309,9 +309,7 @@ async def list_flags(
     part = Cursors("flags", contact_id=str(contact_id)).part(
         found, cursor=page.cursor, limit=page.limit, name=lambda flag: flag.flag_type
     )
-    return PageRead(
-        data=[FlagRead.model_validate(one) for one in part.data], next_cursor=part.next_cursor
-    )
+    return PageRead.of(part, FlagRead.model_validate)
 
 
 @router.post(
@@ -376,6 +374,4 @@ async def get_consent_history(
             limit=page.limit,
             now=clock.now(),
         )
-    return PageRead(
-        data=[ConsentEntryRead.of(*row) for row in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, lambda row: ConsentEntryRead.of(*row))

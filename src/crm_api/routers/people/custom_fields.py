@@ -71,9 +71,7 @@ async def list_custom_fields(
         found = await custom_fields.list_fields(
             uow, archived=archived, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(
-        data=[CustomFieldRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, CustomFieldRead.of)
 
 
 @router.get("/{field_id}")

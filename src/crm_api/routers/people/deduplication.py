@@ -122,7 +122,7 @@ async def list_merges(
         found = await records.list_merges(
             uow, contact_id=contact_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(data=[MergeRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, MergeRead.of)
 
 
 @router.get("/v1/contact-merges/{merge_id}")

@@ -42,10 +42,7 @@ async def list_erasures(uow: Uow, page: Paging, _caller: Admin) -> PageRead[Eras
     """List erasures (deletions of the data of a person), newest first."""
     async with uow:
         found = await records.list_erasures(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[ErasureRead.model_validate(row) for row in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, ErasureRead.model_validate)
 
 
 @router.get("/erasures/{erasure_id}")

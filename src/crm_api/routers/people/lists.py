@@ -43,7 +43,7 @@ async def list_lists(uow: Uow, page: Paging, _caller: Reader) -> PageRead[ListRe
     """List all contact lists, newest first, with the number of contacts on each."""
     async with uow:
         found = await lists.list_lists(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(data=[ListRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, ListRead.of)
 
 
 @router.get("/{list_id}")
@@ -90,7 +90,7 @@ async def list_members(
         found = await lists.list_members(
             uow, list_id=list_id, cursor=page.cursor, limit=page.limit, now=clock.now()
         )
-    return PageRead(data=[ContactRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, ContactRead.of)
 
 
 @router.post(

@@ -53,7 +53,7 @@ async def list_notes(
             limit=page.limit,
             now=clock.now(),
         )
-    return PageRead(data=[NoteRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, NoteRead.of)
 
 
 @router.patch("/{note_id}")

@@ -48,10 +48,7 @@ async def list_phone_validations(
     """List phone validations, newest first."""
     async with uow:
         found = await runs.list_runs(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[PhoneValidationRead.model_validate(run) for run in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, PhoneValidationRead.model_validate)
 
 
 @router.get("/{run_id}")

@@ -30,9 +30,7 @@ Writer = Annotated[Caller, require(Scope.CONTACTS_WRITE)]
 
 
 def _page(found: Page[PeopledProperty]) -> PageRead[PropertyRead]:
-    return PageRead(
-        data=[PropertyRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, PropertyRead.of)
 
 
 @router.post(

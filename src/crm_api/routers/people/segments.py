@@ -47,7 +47,7 @@ async def list_segments(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Seg
     """List segments, newest first. A segment is a set of rules that select contacts."""
     async with uow:
         found = await segments.list_segments(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(data=[SegmentRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, SegmentRead.of)
 
 
 @router.get("/fields")
@@ -131,7 +131,7 @@ async def list_segment_contacts(
         found = await people.list_people(
             uow, segment_id=segment_id, cursor=page.cursor, limit=page.limit, now=clock.now()
         )
-    return PageRead(data=[ContactRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, ContactRead.of)
 
 
 @router.get("/{segment_id}/contacts/{contact_id}/explain")

@@ -99,7 +99,7 @@ async def list_tasks(
         found = await tasks.list_tasks(
             uow, wanted, cursor=page.cursor, limit=page.limit, now=clock.now()
         )
-    return PageRead(data=[TaskRead.of(one) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, TaskRead.of)
 
 
 @router.get("/{task_id}")

@@ -195,9 +195,7 @@ async def list_appointments(
         return csv_answer(export_appointments(app.new_list_uow, wanted), name="appointments")
     async with uow:
         found = await listing.list_appointments(uow, wanted, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[AppointmentRead.of(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, AppointmentRead.of)
 
 
 @router.get("/free", openapi_extra=fails_with("invalid_period", "invalid_working_hours"))

@@ -120,9 +120,7 @@ async def list_quotes(
         return csv_answer(export_bills(state.new_list_uow, QUOTES, wanted), name="quotes")
     async with uow:
         found = await bills.list_bills(uow, QUOTES, wanted, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[QuoteRead.model_validate(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, QuoteRead.model_validate)
 
 
 @router.get("/quotes/{quote_id}", tags=["quotes and invoices"])
@@ -211,9 +209,7 @@ async def list_invoices(
         return csv_answer(export_bills(state.new_list_uow, INVOICES, wanted), name="invoices")
     async with uow:
         found = await bills.list_bills(uow, INVOICES, wanted, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[InvoiceRead.model_validate(one) for one in found.data], next_cursor=found.next_cursor
-    )
+    return PageRead.of(found, InvoiceRead.model_validate)
 
 
 @router.get("/invoices/{invoice_id}", tags=["quotes and invoices"])

@@ -57,10 +57,7 @@ async def list_calendar_accounts(
     """List calendar accounts, the newest first."""
     async with uow:
         found = await service.list_accounts(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[CalendarAccountRead.model_validate(one) for one in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, CalendarAccountRead.model_validate)
 
 
 @router.get("/{account_id}")

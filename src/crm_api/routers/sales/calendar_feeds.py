@@ -58,10 +58,7 @@ async def list_calendar_feeds(
     """
     async with uow:
         found = await feeds.list_feeds(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[CalendarFeedRead.model_validate(one) for one in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, CalendarFeedRead.model_validate)
 
 
 @router.get("/v1/calendar-feeds/{feed_id}")

@@ -155,7 +155,7 @@ async def list_outcomes(
         found = await queries.list_outcomes(
             uow.session, wanted, cursor=page.cursor, limit=page.limit
         )
-    return PageRead(data=[_read(one, caller) for one in found.data], next_cursor=found.next_cursor)
+    return PageRead.of(found, lambda one: _read(one, caller))
 
 
 @router.get("/{outcome_id}")

@@ -48,10 +48,7 @@ async def list_reminder_rules(
     """
     async with uow:
         found = await rules.list_rules(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead(
-        data=[ReminderRuleRead.model_validate(one) for one in found.data],
-        next_cursor=found.next_cursor,
-    )
+    return PageRead.of(found, ReminderRuleRead.model_validate)
 
 
 @router.get("/reminder-rules/{rule_id}")

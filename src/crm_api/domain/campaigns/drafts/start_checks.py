@@ -19,7 +19,7 @@ from crm_api.domain.campaigns.audience.selection import (
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import content, identification
 from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
-from crm_api.domain.campaigns.errors import NO_RECIPIENTS, EmptyAudienceError, InvalidCampaignError
+from crm_api.domain.campaigns.errors import EmptyAudienceError, InvalidCampaignError
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones
 from crm_api.domain.consent.legal_rules.rules import RuleBook
@@ -152,7 +152,7 @@ async def _require_reachable_person(
         shut.append(zone_key)
     if shut:
         content.refuse_faults([hours.never_open(shut)])
-    raise EmptyAudienceError(NO_RECIPIENTS)
+    raise EmptyAudienceError
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)

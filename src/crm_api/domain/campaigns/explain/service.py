@@ -7,7 +7,7 @@ same SQL fragments, the same allowed hours, and the same code to write the messa
 from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.campaigns.errors import NOT_A_RECIPIENT, RecipientNotFoundError
+from crm_api.domain.campaigns.errors import RecipientNotFoundError
 from crm_api.domain.campaigns.explain.explanation import Explanation, Stop
 from crm_api.domain.campaigns.explain.recipient_facts import (
     RecipientFacts,
@@ -73,7 +73,7 @@ async def explain_recipient(
         now=now,
     )
     if not facts:
-        raise RecipientNotFoundError(NOT_A_RECIPIENT)
+        raise RecipientNotFoundError
     campaign_used, line_used = await usage.count_campaign_sent_today(
         uow.session, campaign_id=campaign_id, line_id=facts.line_id, times=times, now=now
     )

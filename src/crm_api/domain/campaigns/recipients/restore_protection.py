@@ -81,10 +81,7 @@ async def set_aside_messaged_recipients(
     if restored is None:
         return
     if not restored.is_whole:
-        raise AudienceLostError(
-            "The backup has only a part of this campaign's recipients. Cancel the campaign, and "
-            "start a clone of it with `previously_contacted` set to `skip` or `review`."
-        )
+        raise AudienceLostError
     made_at = datetime.fromisoformat(restored.evidence["backup_made_at"])
     restored_at = datetime.fromisoformat(restored.evidence["restored_at"])
     if not await uow.session.scalar(_IS_RECONCILED, {"since": made_at, "until": restored_at}):

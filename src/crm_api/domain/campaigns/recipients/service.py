@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from crm_api.domain.campaigns.errors import NOT_A_RECIPIENT, RecipientNotFoundError
+from crm_api.domain.campaigns.errors import RecipientNotFoundError
 from crm_api.domain.campaigns.recipients.listing import ListedRecipient, read_recipient
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.schemas import RequestModel
@@ -57,7 +57,7 @@ async def _require_recipient(
 ) -> ListedRecipient:
     recipient = await read_recipient(uow, campaign_id=campaign_id, contact_id=contact_id)
     if recipient is None:
-        raise RecipientNotFoundError(NOT_A_RECIPIENT)
+        raise RecipientNotFoundError
     return recipient
 
 

@@ -85,12 +85,10 @@ class UserNeededError(ForbiddenError):
 
     code = "user_needed"
     title = "Signed-in user required"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Only a signed-in user can do this, not an API key. Sign in with POST /v1/auth/token "
-            "and send the access token."
-        )
+    detail = (
+        "Only a signed-in user can do this, not an API key. Sign in with POST /v1/auth/token "
+        "and send the access token."
+    )
 
 
 class ApiKeyNotFoundError(NotFoundError):
@@ -98,11 +96,7 @@ class ApiKeyNotFoundError(NotFoundError):
 
     code = "api_key_not_found"
     title = "API key not found"
-
-    def __init__(
-        self, detail: str = "There is no API key with this id. GET /v1/api-keys lists the keys."
-    ) -> None:
-        super().__init__(detail)
+    detail = "There is no API key with this id. GET /v1/api-keys lists the keys."
 
 
 class ApiKeyRotatedError(ConflictError):
@@ -151,9 +145,4 @@ class ExpiryInThePastError(InvalidError):
     code = "expiry_in_the_past"
     title = "Expiry in the past"
     pointer = "/expires_at"
-
-    def __init__(
-        self,
-        detail: str = "expires_at is not in the future. Give a later instant, or leave it out.",
-    ) -> None:
-        super().__init__(detail)
+    detail = "expires_at is not in the future. Give a later instant, or leave it out."

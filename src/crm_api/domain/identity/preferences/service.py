@@ -32,11 +32,7 @@ class SavedViewNotFoundError(NotFoundError):
 
     code = "saved_view_not_found"
     title = "Saved view not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "You have no saved view with this id. GET /v1/saved-views lists your saved views."
-        )
+    detail = "You have no saved view with this id. GET /v1/saved-views lists your saved views."
 
 
 class SavedViewExistsError(ConflictError):

@@ -18,12 +18,10 @@ class WrongCredentialsError(UnauthenticatedError):
 
     code = "wrong_credentials"
     title = "Sign-in failed"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The e-mail address or the password is wrong. Check both, or reset the password with "
-            "POST /v1/auth/password-reset."
-        )
+    detail = (
+        "The e-mail address or the password is wrong. Check both, or reset the password with "
+        "POST /v1/auth/password-reset."
+    )
 
 
 class TooManySignInsError(RateLimitedError):
@@ -55,9 +53,7 @@ class SessionOverError(UnauthenticatedError):
 
     code = "session_over"
     title = "Session ended"
-
-    def __init__(self) -> None:
-        super().__init__("Your session has ended. Refresh the access token, or sign in again.")
+    detail = "Your session has ended. Refresh the access token, or sign in again."
 
 
 class CsrfError(ForbiddenError):
@@ -65,12 +61,10 @@ class CsrfError(ForbiddenError):
 
     code = "csrf_token_missing"
     title = "CSRF token missing"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The refresh token is in a cookie, so the header X-CSRF-Token is required. Set it to "
-            "the value of the cookie crm_csrf."
-        )
+    detail = (
+        "The refresh token is in a cookie, so the header X-CSRF-Token is required. Set it to "
+        "the value of the cookie crm_csrf."
+    )
 
 
 class UserNotFoundError(NotFoundError):
@@ -81,11 +75,7 @@ class UserNotFoundError(NotFoundError):
 
     code = "user_not_found"
     title = "User not found"
-
-    def __init__(
-        self, detail: str = "There is no user with this id. GET /v1/users lists all users."
-    ) -> None:
-        super().__init__(detail)
+    detail = "There is no user with this id. GET /v1/users lists all users."
 
 
 class UserExistsError(ConflictError):
@@ -105,12 +95,10 @@ class LastOwnerError(ConflictError):
 
     code = "last_owner"
     title = "Only active owner"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This user is the only active owner. Make another user an owner first, then repeat "
-            "this change."
-        )
+    detail = (
+        "This user is the only active owner. Make another user an owner first, then repeat "
+        "this change."
+    )
 
 
 class TicketOverError(InvalidError):
@@ -154,9 +142,7 @@ class OwnerExistsError(ConflictError):
 
     code = "owner_exists"
     title = "First owner exists"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This service already has users, so the link that creates the first owner is no longer "
-            "valid. Sign in, or ask an owner for an invitation."
-        )
+    detail = (
+        "This service already has users, so the link that creates the first owner is no longer "
+        "valid. Sign in, or ask an owner for an invitation."
+    )

@@ -26,7 +26,7 @@ from crm_api.domain.identity.users.models import TicketPurpose, User, UserRole, 
 from crm_api.domain.identity.users.schemas import UserInvite, UserUpdate
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 LOCK_FIRST_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended('first owner', 0))")
@@ -152,10 +152,7 @@ async def read_user(uow: UnitOfWork, *, user_id: UUID) -> User:
     Raises:
         UserNotFoundError: There is no user with this id.
     """
-    user = await uow.session.get(User, user_id, populate_existing=True)
-    if user is None:
-        raise UserNotFoundError
-    return user
+    return await get_or_raise(uow.session, User, user_id, UserNotFoundError)
 
 
 def users_statement(

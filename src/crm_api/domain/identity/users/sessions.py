@@ -6,11 +6,11 @@ once to get two new tokens.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import CursorResult, Select, delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,7 +32,7 @@ from crm_api.domain.identity.users.models import (
     UserStatus,
 )
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, affected
 from crm_api.platform.hot_reads import HotReads
 from crm_api.platform.ids import new_id
 
@@ -322,7 +322,7 @@ async def sign_out_by_refresh(uow: UnitOfWork, refresh: str, *, now: datetime) -
 async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
     """Delete the sessions that expired before ``before``; return the number of deleted sessions."""
     gone = await session.execute(delete(UserSession).where(UserSession.expires_at < before))
-    return cast("CursorResult[Any]", gone).rowcount
+    return affected(gone)
 
 
 async def delete_ended_sessions(uow: UnitOfWork, *, now: datetime) -> int:

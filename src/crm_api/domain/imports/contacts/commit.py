@@ -187,9 +187,7 @@ async def _dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
     if row is None:
         raise CONTACT_IMPORTS.not_found()
     if not row.dry_run:
-        raise NotADryRunError(
-            "This import is not a dry run. Only a dry run can be committed or corrected."
-        )
+        raise NotADryRunError
     return row
 
 

@@ -49,9 +49,7 @@ class ImportNotFoundError(NotFoundError):
 
     code = "import_not_found"
     title = "Import not found"
-
-    def __init__(self) -> None:
-        super().__init__("No import has this id. GET /v1/imports lists the imports.")
+    detail = "No import has this id. GET /v1/imports lists the imports."
 
 
 class ImportFinishedError(ConflictError):
@@ -73,7 +71,7 @@ class NotADryRunError(ConflictError):
 
     code = "not_a_dry_run"
     title = "Not a dry run"
-    example = Example("This import is not a dry run. Only a dry run can be committed or corrected.")
+    detail = "This import is not a dry run. Only a dry run can be committed or corrected."
 
 
 class DryRunNotReadyError(ConflictError):
@@ -105,4 +103,4 @@ class NotUndoableError(ConflictError):
 
     code = "import_not_undoable"
     title = "Import cannot be undone"
-    example = Example("A dry run has changed nothing, so there is nothing to undo.")
+    detail = "A dry run has changed nothing, so there is nothing to undo."

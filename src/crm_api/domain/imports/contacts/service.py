@@ -21,7 +21,7 @@ from crm_api.domain.imports.contacts.undo_request import KEPT_FOR
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.imports.files.runs import LEASE
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, affected
 from crm_api.platform.ids import new_id
 
 _CLEANED_AT_ONCE = 100
@@ -217,4 +217,4 @@ async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
     """
     values = {"ended_before": now - KEPT_FOR, "limit": _CLEANED_AT_ONCE, "now": now}
     done = await uow.session.execute(_DELETE_KEPT_ROWS, values)
-    return int(getattr(done, "rowcount", 0))
+    return affected(done)

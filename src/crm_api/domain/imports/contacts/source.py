@@ -94,7 +94,7 @@ def examine_stored_file(path: Path, overrides: Mapping[str, str | None]) -> Dete
     try:
         return examine_file(path, overrides)
     except FileNotFoundError as error:
-        raise UploadGoneError("The uploaded file is no longer stored. Upload it again.") from error
+        raise UploadGoneError from error
 
 
 def sha256_of(path: Path) -> str:

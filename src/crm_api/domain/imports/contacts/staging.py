@@ -17,7 +17,7 @@ from sqlalchemy import Result, RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.imports.contacts.rows import COLUMNS
-from crm_api.platform.database import typed_rows
+from crm_api.platform.database import affected, typed_rows
 
 _NAMES = ", ".join(COLUMNS)
 
@@ -329,4 +329,4 @@ async def store_changes(
 
 
 def _count(result: Result[Any]) -> int:
-    return int(getattr(result, "rowcount", 0))
+    return affected(result)

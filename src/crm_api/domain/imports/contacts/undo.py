@@ -20,7 +20,7 @@ from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.properties import import_properties
 from crm_api.platform import failpoints
-from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+from crm_api.platform.database import UnitOfWork, affected, typed_row, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 UNDOING = (UndoState.PENDING, UndoState.RUNNING)
@@ -228,7 +228,7 @@ async def remove_list_members(
     """
     values = {"list_id": list_id, "applied_at": applied_at, "staying": list(staying)}
     removed = await session.execute(_REMOVE_MEMBERS, values)
-    return int(getattr(removed, "rowcount", 0))
+    return affected(removed)
 
 
 _RESTORE = text(f"""

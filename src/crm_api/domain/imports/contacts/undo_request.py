@@ -62,7 +62,7 @@ async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> Co
     if row.undo_state is not None:
         return row
     if row.dry_run:
-        raise NotUndoableError("A dry run has changed nothing, so there is nothing to undo.")
+        raise NotUndoableError
     if row.finished_at is None:
         raise NotUndoableError("The import has not ended. Cancel it first, then undo it.")
     if row.cleaned_at is not None:

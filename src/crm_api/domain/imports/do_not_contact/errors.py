@@ -14,12 +14,9 @@ class UploadNotFoundError(NotFoundError):
 
     code = "do_not_contact_upload_not_found"
     title = "Upload not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No do-not-contact upload has this id. GET /v1/do-not-contact-uploads lists the "
-            "uploads."
-        )
+    detail = (
+        "No do-not-contact upload has this id. GET /v1/do-not-contact-uploads lists the uploads."
+    )
 
 
 class UploadFinishedError(ConflictError):

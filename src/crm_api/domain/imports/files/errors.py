@@ -28,7 +28,7 @@ class EmptyFileError(ImportFileError):
 
     code = "empty_file"
     title = "Empty file"
-    example = Example("The file is empty. Upload a file with rows.")
+    detail = "The file is empty. Upload a file with rows."
 
 
 class WorkbookTooLargeError(ImportFileError):
@@ -36,9 +36,7 @@ class WorkbookTooLargeError(ImportFileError):
 
     code = "workbook_too_large"
     title = "Workbook too large"
-    example = Example(
-        "The workbook is too large to unpack. Export its sheet as CSV and upload that file."
-    )
+    detail = "The workbook is too large to unpack. Export its sheet as CSV and upload that file."
 
 
 class UploadGoneError(ImportFileError):
@@ -46,7 +44,7 @@ class UploadGoneError(ImportFileError):
 
     code = "upload_gone"
     title = "Upload is gone"
-    example = Example("The uploaded file is no longer stored. Upload it again.")
+    detail = "The uploaded file is no longer stored. Upload it again."
 
 
 class UploadChangedError(ImportFileError):
@@ -54,14 +52,7 @@ class UploadChangedError(ImportFileError):
 
     code = "upload_changed"
     title = "Upload has changed"
-
-    def __init__(
-        self,
-        detail: str = (
-            "The stored file differs from the file of the dry run. Upload the file again."
-        ),
-    ) -> None:
-        super().__init__(detail)
+    detail = "The stored file differs from the file of the dry run. Upload the file again."
 
 
 class FileTooLargeError(TooLargeError):

@@ -127,7 +127,7 @@ def detect_encoding(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
     if not head:
-        raise EmptyFileError("The file is empty. Upload a file with rows.")
+        raise EmptyFileError
     for mark, encoding in _BYTE_ORDER_MARKS:
         if head.startswith(mark):
             return encoding

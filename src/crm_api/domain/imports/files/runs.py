@@ -5,11 +5,11 @@ import io
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import CursorResult, TextClause, func, or_, select, text, tuple_, update
+from sqlalchemy import TextClause, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +17,7 @@ from crm_api.domain.imports.files.models import OPEN, FileImport, FileImportErro
 from crm_api.domain.kit.csv_export import csv_safe
 from crm_api.domain.kit.errors import ConflictError, NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, affected
 from crm_api.platform.jobs import Job, JobName
 
 LEASE = timedelta(seconds=60)
@@ -197,7 +197,7 @@ async def update_open(
         .execution_options(synchronize_session=False)
     )
     result = await session.execute(statement)
-    return bool(cast("CursorResult[Any]", result).rowcount)
+    return bool(affected(result))
 
 
 async def release(

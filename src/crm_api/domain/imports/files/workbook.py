@@ -120,6 +120,4 @@ def _check_size(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _too_large() -> WorkbookTooLargeError:
-    return WorkbookTooLargeError(
-        "The workbook is too large to unpack. Export its sheet as CSV and upload that file."
-    )
+    return WorkbookTooLargeError()

@@ -80,10 +80,7 @@ class PageGuard:
                 "read completely. Try again later."
             )
         if token in self._tokens:
-            raise OpenPhoneListError(
-                "OpenPhone returned the same page token twice, so the list could not be read "
-                "completely. Try again later."
-            )
+            raise OpenPhoneListError
         if self.pages >= MOST_PAGES:
             raise OpenPhoneListError(
                 f"OpenPhone's list has more than {MOST_PAGES:,} pages, so it was not read "

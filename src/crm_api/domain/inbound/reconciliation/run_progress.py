@@ -15,7 +15,7 @@ from crm_api.domain.inbound.reconciliation import drift as drifts
 from crm_api.domain.inbound.reconciliation.models import ReconciliationRun, RunStatus
 from crm_api.domain.inbound.reconciliation.runs import RECONCILE_JOB
 from crm_api.domain.kit.backoff import Backoff
-from crm_api.domain.kit.errors import ConflictError, Example
+from crm_api.domain.kit.errors import ConflictError
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
@@ -35,7 +35,7 @@ class RunLostError(ConflictError):
 
     code = "reconciliation_run_lost"
     title = "Reconciliation run was taken over by another worker"
-    example = Example("Another worker has taken over this run.")
+    detail = "Another worker has taken over this run."
 
 
 # Selects the oldest unfinished run, even if another worker has claimed it. Its row is locked, so a
@@ -193,4 +193,4 @@ async def _save(uow: UnitOfWork, run: ReconciliationRun, values: Mapping[str, ob
     saved = update(ReconciliationRun).where(*mine).values(values).returning(ReconciliationRun.id)
     found = await uow.session.execute(saved, execution_options={"synchronize_session": False})
     if found.one_or_none() is None:
-        raise RunLostError("Another worker has taken over this run.")
+        raise RunLostError

@@ -15,10 +15,10 @@ from crm_api.domain.inbound.reconciliation.models import (
     Trigger,
 )
 from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
-from crm_api.domain.kit.errors import Example, InvalidError, NotFoundError
+from crm_api.domain.kit.errors import InvalidError, NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.models.lines import Line
-from crm_api.platform.database import UnitOfWork, typed_row
+from crm_api.platform.database import UnitOfWork, get_or_raise, typed_row
 from crm_api.platform.jobs import Job, JobName
 
 RECONCILED_AT_HOUR = 2
@@ -43,11 +43,7 @@ class ReconciliationRunNotFoundError(NotFoundError):
 
     code = "reconciliation_run_not_found"
     title = "Reconciliation run not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No reconciliation run has this id. GET /v1/reconciliation-runs lists the runs."
-        )
+    detail = "No reconciliation run has this id. GET /v1/reconciliation-runs lists the runs."
 
 
 class EmptySpanError(InvalidError):
@@ -55,7 +51,7 @@ class EmptySpanError(InvalidError):
 
     code = "empty_span"
     title = "Empty time span"
-    example = Example("`since` is not before `until`. Give an earlier `since` or a later `until`.")
+    detail = "`since` is not before `until`. Give an earlier `since` or a later `until`."
 
 
 NEWEST_FIRST = (ReconciliationRun.created_at.desc(), ReconciliationRun.id.desc())
@@ -92,9 +88,7 @@ async def _store_run(
     if since is None:
         since = None if covered is None else min(covered, until) - OVERLAP
     elif since >= until:
-        raise EmptySpanError(
-            "`since` is not before `until`. Give an earlier `since` or a later `until`."
-        )
+        raise EmptySpanError
     run = ReconciliationRun(
         trigger=trigger.value,
         since=since,
@@ -284,10 +278,9 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> ReconciliationRun:
     Raises:
         ReconciliationRunNotFoundError: No run has this id.
     """
-    run = await uow.session.get(ReconciliationRun, run_id, populate_existing=True)
-    if run is None:
-        raise ReconciliationRunNotFoundError
-    return run
+    return await get_or_raise(
+        uow.session, ReconciliationRun, run_id, ReconciliationRunNotFoundError
+    )
 
 
 async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ReconciliationRun]:

@@ -40,11 +40,7 @@ class MalformedEventError(MalformedError):
 
     code = "malformed_json"
     title = "Malformed JSON"
-
-    def __init__(
-        self, detail: str = "The body is not a JSON object. Send one event as an object."
-    ) -> None:
-        super().__init__(detail)
+    detail = "The body is not a JSON object. Send one event as an object."
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,9 +198,7 @@ class IncompleteEventError(InvalidError):
 
     code = "incomplete_event"
     title = "Event incomplete"
-
-    def __init__(self) -> None:
-        super().__init__("The event does not name the line of the message.")
+    detail = "The event does not name the line of the message."
 
 
 class LineFinder:

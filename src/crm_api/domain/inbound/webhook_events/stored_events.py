@@ -46,11 +46,7 @@ class WebhookEventNotFoundError(NotFoundError):
 
     code = "webhook_event_not_found"
     title = "Webhook event not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No received event has this id. GET /v1/webhook-events lists the stored events."
-        )
+    detail = "No received event has this id. GET /v1/webhook-events lists the stored events."
 
 
 @dataclass(frozen=True, slots=True)

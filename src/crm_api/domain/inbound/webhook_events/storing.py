@@ -7,7 +7,7 @@ from typing import TypeAlias
 import asyncpg
 
 from crm_api.domain.inbound.webhook_events.envelope import ReceivedEvent
-from crm_api.domain.kit.errors import Example, TransientError
+from crm_api.domain.kit.errors import TransientError
 from crm_api.platform.database_time import DATABASE_NOW
 from crm_api.platform.postgres import connect
 
@@ -35,7 +35,7 @@ class EventNotStoredError(TransientError):
 
     code = "event_not_stored"
     title = "Event not stored"
-    example = Example("The event could not be stored. Deliver it again later.")
+    detail = "The event could not be stored. Deliver it again later."
 
 
 class IntakeConnection:

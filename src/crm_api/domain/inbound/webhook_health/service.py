@@ -22,7 +22,7 @@ from crm_api.domain.inbound.webhook_health.models import (
 from crm_api.domain.inbound.webhook_health.schemas import WebhookHealthRead, WebhookHealthSideRead
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import UnitOfWork, get_or_raise, typed_rows
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
@@ -48,14 +48,7 @@ class WebhookHealthCheckNotFoundError(NotFoundError):
 
     code = "webhook_health_check_not_found"
     title = "Webhook health check not found"
-
-    def __init__(
-        self,
-        detail: str = (
-            "No webhook health check has this id. GET /v1/webhook-health-checks lists the checks."
-        ),
-    ) -> None:
-        super().__init__(detail)
+    detail = "No webhook health check has this id. GET /v1/webhook-health-checks lists the checks."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,10 +257,9 @@ async def get_check(uow: UnitOfWork, check_id: UUID) -> WebhookHealthCheck:
     Raises:
         WebhookHealthCheckNotFoundError: No check has this id.
     """
-    check = await uow.session.get(WebhookHealthCheck, check_id, populate_existing=True)
-    if check is None:
-        raise WebhookHealthCheckNotFoundError
-    return check
+    return await get_or_raise(
+        uow.session, WebhookHealthCheck, check_id, WebhookHealthCheckNotFoundError
+    )
 
 
 async def list_checks(

@@ -8,11 +8,7 @@ class RulesNotFoundError(NotFoundError):
 
     code = "attribution_rules_not_found"
     title = "Attribution rules not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no such version of the rules. GET /v1/attribution-rules lists all versions."
-        )
+    detail = "There is no such version of the rules. GET /v1/attribution-rules lists all versions."
 
 
 class NoWindowError(InvalidError):
@@ -25,12 +21,10 @@ class NoWindowError(InvalidError):
     code = "no_window"
     title = "No window"
     pointer = "/windows"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "All windows are 0 hours, so no outcome would be credited. Set at least one window to "
-            "1 hour or more."
-        )
+    detail = (
+        "All windows are 0 hours, so no outcome would be credited. Set at least one window to "
+        "1 hour or more."
+    )
 
 
 class CreditsNotComputedError(TransientError):
@@ -42,9 +36,7 @@ class CreditsNotComputedError(TransientError):
 
     code = "credits_not_computed"
     title = "Credits not computed yet"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Many outcomes were recorded in a short time, and a job is computing their credits. "
-            "Try again in a minute."
-        )
+    detail = (
+        "Many outcomes were recorded in a short time, and a job is computing their credits. "
+        "Try again in a minute."
+    )

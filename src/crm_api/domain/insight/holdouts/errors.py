@@ -9,9 +9,7 @@ class HoldoutNotFoundError(NotFoundError):
 
     code = "holdout_not_found"
     title = "Holdout not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no holdout with this id. GET /v1/holdouts lists the holdouts.")
+    detail = "There is no holdout with this id. GET /v1/holdouts lists the holdouts."
 
 
 class HoldoutOverlapsError(ConflictError):
@@ -32,6 +30,4 @@ class HoldoutPeriodError(InvalidError):
     code = "holdout_period"
     title = "Invalid period of a holdout"
     pointer = "/until"
-
-    def __init__(self) -> None:
-        super().__init__("`until` must be later than `from`, and later than today (UTC).")
+    detail = "`until` must be later than `from`, and later than today (UTC)."

@@ -8,9 +8,7 @@ class MeasureNotFoundError(NotFoundError):
 
     code = "measure_not_found"
     title = "Measure not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no such measure. GET /v1/insight/measures lists all measures.")
+    detail = "There is no such measure. GET /v1/insight/measures lists all measures."
 
 
 class BreakdownError(InvalidError):
@@ -30,9 +28,7 @@ class PeriodError(InvalidError):
     code = "invalid_period"
     title = "Invalid period"
     pointer = "/to"
-
-    def __init__(self) -> None:
-        super().__init__("`to` must be after `from`. `to` itself does not belong to the period.")
+    detail = "`to` must be after `from`. `to` itself does not belong to the period."
 
 
 class TooManyFiguresError(InvalidError):
@@ -41,12 +37,10 @@ class TooManyFiguresError(InvalidError):
     code = "too_many_figures"
     title = "Too many figures"
     pointer = "/bucket"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The breakdown has more than 2,000 rows. Use a shorter period, a longer bucket, or a "
-            "filter."
-        )
+    detail = (
+        "The breakdown has more than 2,000 rows. Use a shorter period, a longer bucket, or a "
+        "filter."
+    )
 
 
 class TooManyRecordsError(InvalidError):
@@ -55,10 +49,8 @@ class TooManyRecordsError(InvalidError):
     code = "too_many_records"
     title = "Too many records"
     pointer = "/from"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Too many records would have to be read for this figure, because no sums are stored "
-            "for this measure and breakdown. Use a shorter period (`from`, `to`), or a filter such "
-            "as `campaign_id`."
-        )
+    detail = (
+        "Too many records would have to be read for this figure, because no sums are stored "
+        "for this measure and breakdown. Use a shorter period (`from`, `to`), or a filter such "
+        "as `campaign_id`."
+    )

@@ -20,11 +20,7 @@ class ConversationNotFoundError(NotFoundError):
 
     code = "conversation_not_found"
     title = "Conversation not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No conversation has this id. GET /v1/conversations lists the conversations."
-        )
+    detail = "No conversation has this id. GET /v1/conversations lists the conversations."
 
 
 class MessageNotFoundError(NotFoundError):
@@ -32,14 +28,7 @@ class MessageNotFoundError(NotFoundError):
 
     code = "message_not_found"
     title = "Message not found"
-
-    def __init__(
-        self,
-        detail: str = (
-            "No message has this id. GET /v1/conversations/{id}/messages lists messages."
-        ),
-    ) -> None:
-        super().__init__(detail)
+    detail = "No message has this id. GET /v1/conversations/{id}/messages lists messages."
 
 
 class MessageNotReceivedError(ConflictError):
@@ -47,12 +36,10 @@ class MessageNotReceivedError(ConflictError):
 
     code = "message_not_received"
     title = "Not a received message"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Only a received message has a reply class. Use the id of a message whose `direction` "
-            "is incoming."
-        )
+    detail = (
+        "Only a received message has a reply class. Use the id of a message whose `direction` "
+        "is incoming."
+    )
 
 
 class CallNotFoundError(NotFoundError):
@@ -60,9 +47,7 @@ class CallNotFoundError(NotFoundError):
 
     code = "call_not_found"
     title = "Call not found"
-
-    def __init__(self) -> None:
-        super().__init__("No call has this id. GET /v1/calls lists the calls.")
+    detail = "No call has this id. GET /v1/calls lists the calls."
 
 
 class UnknownMentionError(InvalidError):
@@ -88,12 +73,10 @@ class RecipientOptedOutError(ConflictError):
 
     code = "recipient_opted_out"
     title = "Recipient opted out"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The message was not sent, because this number is opted out. If the person agreed to "
-            "messages again, record that with POST /v1/contacts/{id}/opt-in."
-        )
+    detail = (
+        "The message was not sent, because this number is opted out. If the person agreed to "
+        "messages again, record that with POST /v1/contacts/{id}/opt-in."
+    )
 
 
 class RecipientDoNotContactError(ConflictError):
@@ -101,12 +84,10 @@ class RecipientDoNotContactError(ConflictError):
 
     code = "recipient_do_not_contact"
     title = "Recipient must not be contacted"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The message was not sent, because this number has the flag do_not_contact. If the "
-            "flag is wrong, remove it with DELETE /v1/contacts/{id}/flags/do_not_contact."
-        )
+    detail = (
+        "The message was not sent, because this number has the flag do_not_contact. If the "
+        "flag is wrong, remove it with DELETE /v1/contacts/{id}/flags/do_not_contact."
+    )
 
 
 class RecipientOnHoldError(ConflictError):
@@ -114,13 +95,11 @@ class RecipientOnHoldError(ConflictError):
 
     code = "recipient_opt_out_hold"
     title = "Recipient is on hold"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The message was not sent, because a reply from this number may be an opt-out. Read "
-            "the reply. If it is an opt-out, use POST /v1/contacts/{id}/opt-out; otherwise use "
-            "POST /v1/contacts/{id}/opt-in."
-        )
+    detail = (
+        "The message was not sent, because a reply from this number may be an opt-out. Read "
+        "the reply. If it is an opt-out, use POST /v1/contacts/{id}/opt-out; otherwise use "
+        "POST /v1/contacts/{id}/opt-in."
+    )
 
 
 class OutsideWindowError(ConflictError):
@@ -196,7 +175,7 @@ class SendAtOutOfRangeError(InvalidError):
     code = "send_at_out_of_range"
     title = "Time of sending out of range"
     pointer = "/send_at"
-    example = Example(
+    detail = (
         "`send_at` is in the past. Choose a later instant, or leave out `send_at` to send the "
         "message immediately."
     )
@@ -248,12 +227,10 @@ class MessageNotManualError(ConflictError):
 
     code = "message_not_manual"
     title = "Not a message of a user"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The message cannot be withdrawn, because no user of this API wrote it. To stop the "
-            "messages of a campaign, pause or cancel the campaign."
-        )
+    detail = (
+        "The message cannot be withdrawn, because no user of this API wrote it. To stop the "
+        "messages of a campaign, pause or cancel the campaign."
+    )
 
 
 class UnknownLineError(InvalidError):
@@ -262,7 +239,7 @@ class UnknownLineError(InvalidError):
     code = "unknown_line"
     title = "Unknown line"
     pointer = "/line_id"
-    example = Example("No line has this id. GET /v1/lines lists the lines.")
+    detail = "No line has this id. GET /v1/lines lists the lines."
 
 
 class LineCannotSendError(ConflictError):

@@ -19,7 +19,7 @@ from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.timeline import Activity, ActivityKind, Direction, Origin
 from crm_api.domain.messaging.sends import attempts, settle
 from crm_api.domain.messaging.sends.attempts import ShownAttempt
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 
 
 async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Conversation:
@@ -28,10 +28,7 @@ async def get_conversation(uow: UnitOfWork, *, conversation_id: UUID) -> Convers
     Raises:
         ConversationNotFoundError: No conversation has this id.
     """
-    found = await uow.session.get(Conversation, conversation_id, populate_existing=True)
-    if found is None:
-        raise ConversationNotFoundError
-    return found
+    return await get_or_raise(uow.session, Conversation, conversation_id, ConversationNotFoundError)
 
 
 async def list_messages(

@@ -99,10 +99,7 @@ async def choose_departure(
 
 def _check_range(send_at: datetime, *, now: datetime) -> None:
     if send_at <= now:
-        raise SendAtOutOfRangeError(
-            "`send_at` is in the past. Choose a later instant, or leave out `send_at` to send the "
-            "message immediately."
-        )
+        raise SendAtOutOfRangeError
     if send_at > now + FURTHEST:
         raise SendAtOutOfRangeError(
             "`send_at` is more than a year away. Choose an earlier instant."
@@ -297,7 +294,7 @@ async def queue_user_message(
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:
-        raise UnknownLineError("No line has this id. GET /v1/lines lists the lines.")
+        raise UnknownLineError
     if line.status == LineStatus.BLOCKED:
         raise LineCannotSendError(
             "The message was not sent, because the line is blocked. Correct the cause that "

@@ -16,9 +16,7 @@ class LineNotFoundError(NotFoundError):
 
     code = "line_not_found"
     title = "Line not found"
-
-    def __init__(self) -> None:
-        super().__init__("No line has this id. GET /v1/lines lists the lines.")
+    detail = "No line has this id. GET /v1/lines lists the lines."
 
 
 class LineExistsError(ConflictError):
@@ -56,7 +54,7 @@ class LinesUnreadableError(TransientError):
 
     code = "lines_unreadable"
     title = "Lines could not be read from OpenPhone"
-    example = Example(
+    detail = (
         "OpenPhone is busy or unreachable, so its phone numbers could not be read. Try again in a "
         "minute."
     )

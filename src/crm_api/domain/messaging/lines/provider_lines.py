@@ -47,10 +47,7 @@ async def read_provider_numbers(source: LineSource) -> list[OwnNumber]:
             "key of OpenPhone in CRM_OPENPHONE_API_KEY."
         ) from error
     except (OpenPhoneBusyError, OpenPhoneListError) as error:
-        raise LinesUnreadableError(
-            "OpenPhone is busy or unreachable, so its phone numbers could not be read. Try again "
-            "in a minute."
-        ) from error
+        raise LinesUnreadableError from error
     except UnreadableEventError as error:
         raise LinesUnreadableError(
             "OpenPhone returned a phone number that this service cannot read. No line was added "

@@ -33,12 +33,10 @@ class MediaNotFoundError(NotFoundError):
 
     code = "media_not_found"
     title = "Media not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No stored file has this id. GET /v1/messages/{id} and GET /v1/calls/{id} give the ids "
-            "of files as `media_id`."
-        )
+    detail = (
+        "No stored file has this id. GET /v1/messages/{id} and GET /v1/calls/{id} give the ids "
+        "of files as `media_id`."
+    )
 
 
 class MediaObjectMissingError(NotFoundError):
@@ -46,12 +44,10 @@ class MediaObjectMissingError(NotFoundError):
 
     code = "media_object_missing"
     title = "Media object missing"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The media store does not contain this file, although the database lists it. Restore "
-            "the store (CRM_MEDIA_URL) from a backup."
-        )
+    detail = (
+        "The media store does not contain this file, although the database lists it. Restore "
+        "the store (CRM_MEDIA_URL) from a backup."
+    )
 
 
 class MediaStoreUnavailableError(TransientError):
@@ -73,9 +69,7 @@ class MediaTooLargeError(TooLargeError):
 
     code = "media_too_large"
     title = "File too large"
-
-    def __init__(self) -> None:
-        super().__init__("The file is larger than 5 MiB. Send a smaller picture.")
+    detail = "The file is larger than 5 MiB. Send a smaller picture."
 
 
 class MediaFileMissingError(InvalidError):
@@ -84,12 +78,10 @@ class MediaFileMissingError(InvalidError):
     code = "media_file_missing"
     title = "File missing"
     pointer = "/file"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The form contains no file, or the file is empty. Send the picture in the form field "
-            "`file`."
-        )
+    detail = (
+        "The form contains no file, or the file is empty. Send the picture in the form field "
+        "`file`."
+    )
 
 
 class MediaTypeNotSendableError(InvalidError):
@@ -98,11 +90,7 @@ class MediaTypeNotSendableError(InvalidError):
     code = "media_type_not_sendable"
     title = "Type of file not sendable"
     pointer = "/file"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The file is not a JPEG, PNG or GIF picture. Convert it to one of these types."
-        )
+    detail = "The file is not a JPEG, PNG or GIF picture. Convert it to one of these types."
 
 
 class MediaNotSupportedError(InvalidError):
@@ -111,12 +99,10 @@ class MediaNotSupportedError(InvalidError):
     code = "media_not_supported"
     title = "Files cannot be sent"
     pointer = "/media_ids"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "OpenPhone's API sends text only, so the message was not sent. Leave out `media_ids`, "
-            "or send the picture in OpenPhone's app."
-        )
+    detail = (
+        "OpenPhone's API sends text only, so the message was not sent. Leave out `media_ids`, "
+        "or send the picture in OpenPhone's app."
+    )
 
 
 class UnknownMediaError(InvalidError):
@@ -135,9 +121,7 @@ class MediaFetchNotFoundError(NotFoundError):
 
     code = "media_fetch_not_found"
     title = "Media fetch not found"
-
-    def __init__(self) -> None:
-        super().__init__("No media fetch has this id. GET /v1/media-fetches lists the fetches.")
+    detail = "No media fetch has this id. GET /v1/media-fetches lists the fetches."
 
 
 class MediaAlreadyStoredError(ConflictError):

@@ -18,12 +18,10 @@ class ProviderStopNotFoundError(NotFoundError):
 
     code = "provider_stop_not_found"
     title = "Provider stop not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No entry of the provider's stop list has this id. GET /v1/provider-stops lists the "
-            "entries."
-        )
+    detail = (
+        "No entry of the provider's stop list has this id. GET /v1/provider-stops lists the "
+        "entries."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

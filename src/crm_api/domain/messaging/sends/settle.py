@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.domain.kit.errors import ConflictError, Example
+from crm_api.domain.kit.errors import ConflictError
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import derive, record, report
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome
@@ -281,7 +281,7 @@ class NotParkedError(ConflictError):
 
     code = "not_parked"
     title = "Message is not parked"
-    example = Example(
+    detail = (
         "No message to this recipient waits for a user's decision. See the recipient's "
         "status with GET /v1/campaigns/{id}/recipients."
     )
@@ -327,10 +327,7 @@ async def settle_recipient(
     )
     parked = typed_row(_ParkedAttempt, found.first())
     if parked is None:
-        raise NotParkedError(
-            "No message to this recipient waits for a user's decision. See the recipient's "
-            "status with GET /v1/campaigns/{id}/recipients."
-        )
+        raise NotParkedError
     await _settle(uow, parked, outcome=outcome, actor=actor, now=now)
 
 

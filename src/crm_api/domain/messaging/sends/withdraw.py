@@ -8,10 +8,9 @@ A number on hold gets no campaign messages until a user decides about a reply.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.messaging.models.sends import SendKind
@@ -24,7 +23,7 @@ from crm_api.domain.messaging.sends.number_rules import (
     stopping_rule_of,
 )
 from crm_api.domain.messaging.waiting import derive_waiting
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, affected
 from crm_api.platform.jobs import Job, JobName
 
 WITHDRAWN = "withdrawn"
@@ -278,7 +277,7 @@ async def withdraw_campaign(
     """
     values = {"campaign_id": campaign_id, "now": now}
     ended = await uow.session.execute(CANCEL_PENDING, {**values, "limit": at_once})
-    if cast("CursorResult[Any]", ended).rowcount == at_once:
+    if affected(ended) == at_once:
         uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
     freed = await uow.session.execute(WITHDRAW_CAMPAIGN, values)
     await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)

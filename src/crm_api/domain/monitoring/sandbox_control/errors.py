@@ -17,12 +17,10 @@ class SandboxOnlyError(NotFoundError):
 
     code = "sandbox_only"
     title = "Sandbox not in use"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This service has a real OpenPhone API key, so there is no sandbox to control. To use "
-            "the sandbox, start a service without CRM_OPENPHONE_API_KEY."
-        )
+    detail = (
+        "This service has a real OpenPhone API key, so there is no sandbox to control. To use "
+        "the sandbox, start a service without CRM_OPENPHONE_API_KEY."
+    )
 
 
 class SandboxAwayError(TransientError):
@@ -30,12 +28,10 @@ class SandboxAwayError(TransientError):
 
     code = "sandbox_away"
     title = "Sandbox unreachable"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The sandbox does not answer. `crm-api up` starts it again by itself, so try again in "
-            "a few seconds. Without `crm-api up`, start `crm-api sandbox`."
-        )
+    detail = (
+        "The sandbox does not answer. `crm-api up` starts it again by itself, so try again in "
+        "a few seconds. Without `crm-api up`, start `crm-api sandbox`."
+    )
 
 
 class UnknownSandboxLineError(InvalidError):
@@ -44,12 +40,10 @@ class UnknownSandboxLineError(InvalidError):
     code = "unknown_sandbox_line"
     title = "Line not in the sandbox"
     pointer = "/line"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The sandbox has no line with this phone number. GET /v1/lines lists the lines. "
-            "If you leave `line` out, the line of the person's newest message or call is used."
-        )
+    detail = (
+        "The sandbox has no line with this phone number. GET /v1/lines lists the lines. "
+        "If you leave `line` out, the line of the person's newest message or call is used."
+    )
 
 
 class ClockMovesError(ConflictError):
@@ -87,12 +81,10 @@ class ClockNotFollowedError(TransientError):
 
     code = "clock_not_followed"
     title = "Move of the clock delayed"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The sandbox clock has stopped, because a process of this service has not finished its "
-            "work. The move continues automatically."
-        )
+    detail = (
+        "The sandbox clock has stopped, because a process of this service has not finished its "
+        "work. The move continues automatically."
+    )
 
 
 class ClockTooFarError(InvalidError):
@@ -100,9 +92,7 @@ class ClockTooFarError(InvalidError):
 
     code = "clock_too_far"
     title = "New time too far ahead"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "One move of the sandbox clock can be at most 366 days. Make several moves, one after "
-            "the other."
-        )
+    detail = (
+        "One move of the sandbox clock can be at most 366 days. Make several moves, one after "
+        "the other."
+    )

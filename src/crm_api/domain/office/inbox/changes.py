@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, select, text, update
+from sqlalchemy import select, text, update
 
 from crm_api.domain.identity.users.models import User
 from crm_api.domain.messaging.conversations.drafts import emit_own_change
@@ -16,7 +16,7 @@ from crm_api.domain.messaging.models.timeline import Activity, ActivityKind
 from crm_api.domain.office.inbox.errors import ConversationTakenError, InvalidSnoozeError
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.people.tasks.service import check_assignee
-from crm_api.platform.database import UnitOfWork, typed_row
+from crm_api.platform.database import UnitOfWork, affected, typed_row
 
 WAKE = text("""
     WITH due AS (
@@ -40,7 +40,7 @@ async def wake_conversations(uow: UnitOfWork, *, limit: int, now: datetime) -> i
     the person still waits for an answer. If the person does not wait, it gets the state ``open``.
     """
     woken = await uow.session.execute(WAKE, {"limit": limit, "now": now})
-    return cast("CursorResult[Any]", woken).rowcount
+    return affected(woken)
 
 
 MARK = text("""
@@ -132,7 +132,7 @@ def wanted_state(changes: ConversationUpdate, *, now: datetime) -> WantedState:
             "The state `snoozed` needs `snoozed_until`: the time when the conversation comes back."
         )
     if until <= now:
-        raise InvalidSnoozeError("The time in `snoozed_until` is over. Give a time in the future.")
+        raise InvalidSnoozeError
     if until > now + LONGEST_SNOOZE:
         raise InvalidSnoozeError(
             "The time in `snoozed_until` is more than a year ahead. Give an earlier time."

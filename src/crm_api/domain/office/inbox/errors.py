@@ -13,7 +13,7 @@ class InvalidSnoozeError(InvalidError):
     code = "invalid_snooze"
     title = "Invalid time of a snooze"
     pointer = "/snoozed_until"
-    example = Example("The time in `snoozed_until` is over. Give a time in the future.")
+    detail = "The time in `snoozed_until` is over. Give a time in the future."
 
 
 class InvalidStatesError(InvalidError):
@@ -40,12 +40,10 @@ class DryRunNeededError(InvalidError):
     code = "dry_run_needed"
     title = "Dry run needed"
     pointer = "/token"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "First send the request with `dry_run: true`, and check the count in the response. "
-            "Then send the real request with the `token` from that response."
-        )
+    detail = (
+        "First send the request with `dry_run: true`, and check the count in the response. "
+        "Then send the real request with the `token` from that response."
+    )
 
 
 class TooManyConversationsError(InvalidError):

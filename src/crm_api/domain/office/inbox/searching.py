@@ -99,7 +99,5 @@ def _read_cursor(cursors: Cursors, cursor: str | None) -> tuple[str, Position | 
     try:
         at = datetime.fromisoformat(key[1:]).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise InvalidCursorError(
-            "This cursor does not belong to this list. Leave it out to begin with the first page."
-        ) from error
+        raise InvalidCursorError from error
     return key[:1], (at, row_id)

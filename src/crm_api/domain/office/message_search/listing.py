@@ -219,9 +219,7 @@ def _read_position(cursors: Cursors, cursor: str | None) -> MessagePosition | No
     try:
         at = datetime.fromisoformat(key[1:]).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise InvalidCursorError(
-            "This cursor does not belong to this list. Leave it out to begin with the first page."
-        ) from error
+        raise InvalidCursorError from error
     return MessagePosition(is_similar=key[:1] == _SIMILAR, after=(at, row_id))
 
 

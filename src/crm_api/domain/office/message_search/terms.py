@@ -63,9 +63,7 @@ def parse_terms(text: str) -> list[Term]:
     rest = " ".join([rest, *(one for one in phrases if not _USABLE.search(one))])
     terms = [*whole[:MOST_PHRASES], *_words(rest if rest.strip() or not whole else "")]
     if not terms and text.strip():
-        raise UnsearchableError(
-            "The search text has no letter and no digit. Add a letter or a digit."
-        )
+        raise UnsearchableError
     return terms
 
 

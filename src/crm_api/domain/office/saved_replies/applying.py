@@ -105,7 +105,7 @@ async def _find_line(uow: UnitOfWork, *, line_id: UUID | None, contact_id: UUID)
         return None if line_id is None else await uow.session.get(Line, line_id)
     line = await uow.session.get(Line, line_id)
     if line is None:
-        raise UnknownLineError("No line has this id. GET /v1/lines lists the lines.")
+        raise UnknownLineError
     return line
 
 

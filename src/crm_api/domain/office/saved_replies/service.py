@@ -19,7 +19,7 @@ from crm_api.domain.office.saved_replies.schemas import (
     SavedReplyEffects,
     SavedReplyUpdate,
 )
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 
@@ -28,9 +28,7 @@ class SavedReplyNotFoundError(NotFoundError):
 
     code = "saved_reply_not_found"
     title = "Saved reply not found"
-
-    def __init__(self) -> None:
-        super().__init__("No saved reply has this id. GET /v1/saved-replies lists them.")
+    detail = "No saved reply has this id. GET /v1/saved-replies lists them."
 
 
 class SavedReplyExistsError(ConflictError):
@@ -79,10 +77,7 @@ async def read_saved_reply(uow: UnitOfWork, *, saved_reply_id: UUID) -> SavedRep
     Raises:
         SavedReplyNotFoundError: No saved reply has this id.
     """
-    found = await uow.session.get(SavedReply, saved_reply_id, populate_existing=True)
-    if found is None:
-        raise SavedReplyNotFoundError
-    return found
+    return await get_or_raise(uow.session, SavedReply, saved_reply_id, SavedReplyNotFoundError)
 
 
 def saved_replies_statement(

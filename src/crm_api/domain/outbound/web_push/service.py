@@ -20,11 +20,7 @@ class PushSubscriptionNotFoundError(NotFoundError):
 
     code = "push_subscription_not_found"
     title = "Push subscription not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "You have no push subscription with this id. GET /v1/push-subscriptions lists yours."
-        )
+    detail = "You have no push subscription with this id. GET /v1/push-subscriptions lists yours."
 
 
 class InvalidPushEndpointError(InvalidError):

@@ -27,12 +27,10 @@ class WebhookDeliveryNotFoundError(NotFoundError):
 
     code = "webhook_delivery_not_found"
     title = "Webhook delivery not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The endpoint has no delivery with this id. Deliveries are deleted after "
-            f"{KEPT_FOR.days} days."
-        )
+    detail = (
+        "The endpoint has no delivery with this id. Deliveries are deleted after "
+        f"{KEPT_FOR.days} days."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,7 @@ class WebhookEndpointNotFoundError(NotFoundError):
 
     code = "webhook_endpoint_not_found"
     title = "Webhook endpoint not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No webhook endpoint has this id. GET /v1/webhook-endpoints lists the endpoints."
-        )
+    detail = "No webhook endpoint has this id. GET /v1/webhook-endpoints lists the endpoints."
 
 
 class WebhookEndpointDisabledError(ConflictError):
@@ -27,11 +23,7 @@ class WebhookEndpointDisabledError(ConflictError):
 
     code = "webhook_endpoint_disabled"
     title = "Webhook endpoint is disabled"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The endpoint is disabled. Enable it first: POST /v1/webhook-endpoints/{id}/enable."
-        )
+    detail = "The endpoint is disabled. Enable it first: POST /v1/webhook-endpoints/{id}/enable."
 
 
 class TooManyWebhookEndpointsError(ConflictError):

@@ -34,7 +34,7 @@ from crm_api.domain.people.batch.schemas import (
 )
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import recipients
-from crm_api.domain.people.contacts.errors import RACED, BatchRacedError, InvalidItemError
+from crm_api.domain.people.contacts.errors import BatchRacedError, InvalidItemError
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.definitions import Definitions
 from crm_api.domain.people.models.contacts import Contact
@@ -76,7 +76,7 @@ async def apply(
             # The row of the other transaction exists now, so the next try locks it.
             continue
         return await _flagged(uow, outcomes, now=now)
-    raise BatchRacedError(RACED)
+    raise BatchRacedError
 
 
 async def _apply(

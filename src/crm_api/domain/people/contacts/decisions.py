@@ -10,7 +10,7 @@ from crm_api.domain.identity.api_keys.errors import ExpiryInThePastError
 from crm_api.domain.kit.paging import Page
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flag_rows
-from crm_api.domain.people.contacts.errors import NO_SUCH_FLAG, FlagNotFoundError
+from crm_api.domain.people.contacts.errors import FlagNotFoundError
 from crm_api.domain.people.contacts.schemas import FlagCreate, FlaggedContact
 from crm_api.domain.people.contacts.service import get_contact
 from crm_api.domain.people.models.contacts import Contact
@@ -108,7 +108,7 @@ async def remove_flag(
     contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
     details = _details(contact, reason="flag removed", actor=actor, now=now, secret=secret)
     if not await consent.remove_flag(uow, flag=flag, **details):
-        raise FlagNotFoundError(NO_SUCH_FLAG)
+        raise FlagNotFoundError
 
 
 async def consent_history(

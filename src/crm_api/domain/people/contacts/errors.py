@@ -11,14 +11,6 @@ from crm_api.domain.kit.errors import (
 from crm_api.domain.kit.examples import CONTACT
 
 TAKEN = "Another contact already has this number. Change that contact, or use a different number."
-NO_SUCH_FLAG = (
-    "This contact's number does not have this flag. GET /v1/contacts/{contact_id}/flags lists its "
-    "flags."
-)
-RACED = (
-    "At each try, another request added a contact with a phone number of this batch, so nothing "
-    "was stored. Send the batch again."
-)
 
 
 class ContactNotFoundError(NotFoundError):
@@ -26,11 +18,7 @@ class ContactNotFoundError(NotFoundError):
 
     code = "contact_not_found"
     title = "Contact not found"
-
-    def __init__(
-        self, detail: str = "No contact has this id. GET /v1/contacts lists the contacts."
-    ) -> None:
-        super().__init__(detail)
+    detail = "No contact has this id. GET /v1/contacts lists the contacts."
 
 
 class ContactExistsError(ConflictError):
@@ -46,7 +34,10 @@ class FlagNotFoundError(NotFoundError):
 
     code = "flag_not_found"
     title = "Flag not found"
-    example = Example(NO_SUCH_FLAG)
+    detail = (
+        "This contact's number does not have this flag. GET /v1/contacts/{contact_id}/flags lists "
+        "its flags."
+    )
 
 
 class UnsearchableError(InvalidError):
@@ -55,7 +46,7 @@ class UnsearchableError(InvalidError):
     code = "unsearchable"
     title = "Nothing to search for"
     pointer = "/q"
-    example = Example("The search text has no letter and no digit. Add a letter or a digit.")
+    detail = "The search text has no letter and no digit. Add a letter or a digit."
 
 
 class InvalidAttributesError(InvalidError):
@@ -72,7 +63,10 @@ class BatchRacedError(TransientError):
 
     code = "batch_raced"
     title = "Batch conflicted with other requests"
-    example = Example(RACED)
+    detail = (
+        "At each try, another request added a contact with a phone number of this batch, so "
+        "nothing was stored. Send the batch again."
+    )
 
 
 class UnknownToOptOutError(InvalidError):

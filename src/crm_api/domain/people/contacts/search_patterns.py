@@ -60,9 +60,7 @@ def search_patterns(text: str) -> list[list[str]]:
     ]
     found = [term for term in patterns if term]
     if not found:
-        raise UnsearchableError(
-            "The search text has no letter and no digit. Add a letter or a digit."
-        )
+        raise UnsearchableError
     return found
 
 

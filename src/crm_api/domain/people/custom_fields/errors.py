@@ -15,9 +15,7 @@ class CustomFieldNotFoundError(NotFoundError):
 
     code = "custom_field_not_found"
     title = "Custom field not found"
-
-    def __init__(self) -> None:
-        super().__init__("No custom field has this id. GET /v1/custom-fields lists the fields.")
+    detail = "No custom field has this id. GET /v1/custom-fields lists the fields."
 
 
 class CustomFieldExistsError(ConflictError):
@@ -36,7 +34,7 @@ class CustomFieldArchivedError(ConflictError):
 
     code = "custom_field_archived"
     title = "Custom field is archived"
-    example = Example(
+    detail = (
         "This custom field is archived and cannot be changed. Create a new custom field with the "
         "same name."
     )
@@ -71,7 +69,7 @@ class InvalidChoicesError(InvalidError):
     code = "invalid_choices"
     title = "Choices not accepted"
     pointer = "/choices"
-    example = Example(
+    detail = (
         "A field of the type `choice` needs at least one choice. List the choices in `choices`."
     )
 

@@ -24,7 +24,7 @@ from crm_api.domain.people.custom_fields.schemas import (
 )
 from crm_api.domain.people.custom_fields.stored_values import count_fit, refuse_misfits
 from crm_api.domain.people.models.custom_fields import CustomField, FieldType
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
@@ -104,10 +104,7 @@ async def get_field(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
     """
-    found = await uow.session.get(CustomField, field_id, populate_existing=True)
-    if found is None:
-        raise CustomFieldNotFoundError
-    return found
+    return await get_or_raise(uow.session, CustomField, field_id, CustomFieldNotFoundError)
 
 
 async def list_fields(
@@ -193,10 +190,7 @@ async def _lock(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
 async def _lock_active(uow: UnitOfWork, *, field_id: UUID) -> CustomField:
     found = await _lock(uow, field_id=field_id)
     if found.archived_at is not None:
-        raise CustomFieldArchivedError(
-            "This custom field is archived and cannot be changed. Create a new custom field with "
-            "the same name."
-        )
+        raise CustomFieldArchivedError
     return found
 
 
@@ -227,9 +221,7 @@ def _after(found: CustomField, values: dict[str, Any]) -> tuple[FieldType, list[
 
 def _check_choices(kind: FieldType, choices: Sequence[str]) -> None:
     if kind is FieldType.CHOICE and not choices:
-        raise InvalidChoicesError(
-            "A field of the type `choice` needs at least one choice. List the choices in `choices`."
-        )
+        raise InvalidChoicesError
     if kind is not FieldType.CHOICE and choices:
         raise InvalidChoicesError(
             f"A field of the type `{kind}` cannot have choices. Leave out `choices`."

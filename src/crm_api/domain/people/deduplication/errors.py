@@ -9,8 +9,6 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.examples import CONTACT
 
-CHANGED = "Other requests merged or deleted these contacts, so nothing was merged. Try again."
-UNDONE = "This merge was already undone, so there is nothing to undo."
 MERGED_AGAIN = "The primary contact was later merged into another contact. Undo that merge first."
 
 
@@ -19,9 +17,7 @@ class MergeNotFoundError(NotFoundError):
 
     code = "merge_not_found"
     title = "Merge not found"
-
-    def __init__(self) -> None:
-        super().__init__("No merge has this id. GET /v1/contact-merges lists the merges.")
+    detail = "No merge has this id. GET /v1/contact-merges lists the merges."
 
 
 class UnknownDuplicatesError(InvalidError):
@@ -68,7 +64,7 @@ class ContactsChangedError(ConflictError):
 
     code = "contacts_changed"
     title = "Contacts changed"
-    example = Example(CHANGED)
+    detail = "Other requests merged or deleted these contacts, so nothing was merged. Try again."
 
 
 class MergeUndoneError(ConflictError):
@@ -76,7 +72,7 @@ class MergeUndoneError(ConflictError):
 
     code = "merge_undone"
     title = "Merge was already undone"
-    example = Example(UNDONE)
+    detail = "This merge was already undone, so there is nothing to undo."
 
 
 class MergeNotUndoableError(ConflictError):
@@ -96,9 +92,7 @@ class CandidateNotFoundError(NotFoundError):
 
     code = "merge_candidate_not_found"
     title = "Merge candidate not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No merge candidate has this id, or a contact of the pair was merged. GET "
-            "/v1/contacts/merge-candidates lists the candidates."
-        )
+    detail = (
+        "No merge candidate has this id, or a contact of the pair was merged. GET "
+        "/v1/contacts/merge-candidates lists the candidates."
+    )

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
 from crm_api.domain.people.deduplication.errors import (
-    CHANGED,
     ContactsChangedError,
     UnknownDuplicatesError,
 )
@@ -96,7 +95,7 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
                 return group
             # Release all locks, because the next try must take them in order again.
             await attempt.rollback()
-    raise ContactsChangedError(CHANGED)
+    raise ContactsChangedError
 
 
 async def _lock_all(

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.deduplication.errors import MergeNotFoundError
 from crm_api.domain.people.models.deduplication import ContactMerge
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 
 Position = tuple[datetime, UUID]
 """The instant and id of the last row of the previous page. The page begins after this row."""
@@ -21,10 +21,7 @@ async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
     Raises:
         MergeNotFoundError: No merge has this id.
     """
-    found = await uow.session.get(ContactMerge, merge_id, populate_existing=True)
-    if found is None:
-        raise MergeNotFoundError
-    return found
+    return await get_or_raise(uow.session, ContactMerge, merge_id, MergeNotFoundError)
 
 
 async def list_merges(

@@ -19,7 +19,6 @@ from crm_api.domain.people.contacts.changes import write_contact
 from crm_api.domain.people.deduplication import belongings, candidates, recipient_moves
 from crm_api.domain.people.deduplication.errors import (
     MERGED_AGAIN,
-    UNDONE,
     MergeNotUndoableError,
     MergeUndoneError,
 )
@@ -88,7 +87,7 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
 def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
     if merge.undone_at is not None:
-        raise MergeUndoneError(UNDONE)
+        raise MergeUndoneError
     primary = people.get(merge.primary_id)
     if primary is not None and primary.merged_into is not None:
         raise MergeNotUndoableError(

@@ -15,7 +15,7 @@ from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 
 OUTCOME_UNKNOWN = (
     "It is not known yet whether a message to this person was sent. Try again in some minutes. If "
@@ -43,9 +43,7 @@ class ErasureNotFoundError(NotFoundError):
 
     code = "erasure_not_found"
     title = "Erasure not found"
-
-    def __init__(self) -> None:
-        super().__init__("No erasure has this id. GET /v1/erasures lists the erasures.")
+    detail = "No erasure has this id. GET /v1/erasures lists the erasures."
 
 
 class EraseRequest(RequestModel):
@@ -93,10 +91,7 @@ async def get_erasure(uow: UnitOfWork, *, erasure_id: UUID) -> Erasure:
     Raises:
         ErasureNotFoundError: No erasure has this id.
     """
-    erasure = await uow.session.get(Erasure, erasure_id, populate_existing=True)
-    if erasure is None:
-        raise ErasureNotFoundError
-    return erasure
+    return await get_or_raise(uow.session, Erasure, erasure_id, ErasureNotFoundError)
 
 
 async def list_erasures(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[Erasure]:

@@ -15,9 +15,7 @@ class ListNotFoundError(NotFoundError):
 
     code = "list_not_found"
     title = "List not found"
-
-    def __init__(self) -> None:
-        super().__init__("No list has this id. GET /v1/lists returns all lists.")
+    detail = "No list has this id. GET /v1/lists returns all lists."
 
 
 class ListExistsError(ConflictError):
@@ -35,9 +33,7 @@ class MemberNotFoundError(NotFoundError):
 
     code = "list_member_not_found"
     title = "Contact is not on the list"
-    example = Example(
-        "This contact is not on the list. GET /v1/lists/{list_id}/contacts lists its contacts."
-    )
+    detail = "This contact is not on the list. GET /v1/lists/{list_id}/contacts lists its contacts."
 
 
 class UnknownContactsError(InvalidError):

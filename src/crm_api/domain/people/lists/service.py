@@ -219,9 +219,7 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
     if await uow.session.scalar(removed) is not None:
         return
     await _require_list(uow.session, list_id=list_id)
-    raise MemberNotFoundError(
-        "This contact is not on the list. GET /v1/lists/{list_id}/contacts lists its contacts."
-    )
+    raise MemberNotFoundError
 
 
 # Only one worker merges at a time. A second worker would wait for the first, and find nothing left.

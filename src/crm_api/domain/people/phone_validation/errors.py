@@ -15,9 +15,7 @@ class PhoneValidationNotFoundError(NotFoundError):
 
     code = "phone_validation_not_found"
     title = "Phone validation not found"
-
-    def __init__(self) -> None:
-        super().__init__("No phone validation has this id. GET /v1/phone-validations lists them.")
+    detail = "No phone validation has this id. GET /v1/phone-validations lists them."
 
 
 class PhoneValidationEndedError(ConflictError):
@@ -79,6 +77,4 @@ class ValidationLostError(ConflictError):
 
     code = "phone_validation_lost"
     title = "Phone validation taken over or cancelled"
-    example = Example(
-        "Another worker has taken over this run, or the run was cancelled. This worker stops."
-    )
+    detail = "Another worker has taken over this run, or the run was cancelled. This worker stops."

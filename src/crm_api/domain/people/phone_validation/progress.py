@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import CursorResult, text, update
+from sqlalchemy import text, update
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -16,7 +16,7 @@ from crm_api.domain.people.models.phone_validation import LineType, PhoneValidat
 from crm_api.domain.people.phone_validation.errors import ValidationLostError
 from crm_api.domain.people.phone_validation.service import VALIDATE
 from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, affected
 
 LEASE = timedelta(seconds=120)
 """A worker's claim on a run ends this long after the worker's last write.
@@ -271,11 +271,9 @@ async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, obje
         .values(values)
         .execution_options(synchronize_session=False)
     )
-    if not cast("CursorResult[Any]", await uow.session.execute(statement)).rowcount:
+    if not affected(await uow.session.execute(statement)):
         raise _taken_over()
 
 
 def _taken_over() -> ValidationLostError:
-    return ValidationLostError(
-        "Another worker has taken over this run, or the run was cancelled. This worker stops."
-    )
+    return ValidationLostError()

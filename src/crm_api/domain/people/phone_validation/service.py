@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    CursorResult,
     Text,
     Uuid,
     any_,
@@ -35,7 +33,7 @@ from crm_api.domain.people.phone_validation.errors import (
     PhoneValidationNotFoundError,
 )
 from crm_api.domain.people.phone_validation.schemas import PhoneValidationCreate
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, affected, get_or_raise
 from crm_api.platform.jobs import Job, JobName
 
 VALIDATE = Job(name=JobName.VALIDATE_PHONES)
@@ -99,10 +97,7 @@ async def get_run(uow: UnitOfWork, *, run_id: UUID) -> PhoneValidation:
     Raises:
         PhoneValidationNotFoundError: No run has this id.
     """
-    run = await uow.session.get(PhoneValidation, run_id, populate_existing=True)
-    if run is None:
-        raise PhoneValidationNotFoundError
-    return run
+    return await get_or_raise(uow.session, PhoneValidation, run_id, PhoneValidationNotFoundError)
 
 
 async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[PhoneValidation]:
@@ -146,7 +141,7 @@ async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneVa
         )
         .values(status=RunStatus.CANCELLED, finished_at=now, lease_token=None, lease_until=None)
     )
-    if cast("CursorResult[Any]", await uow.session.execute(cancelled)).rowcount:
+    if affected(await uow.session.execute(cancelled)):
         uow.after_commit(VALIDATE)
         return await get_run(uow, run_id=run_id)
     run = await get_run(uow, run_id=run_id)

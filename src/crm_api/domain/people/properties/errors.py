@@ -20,11 +20,7 @@ class PropertyNotFoundError(NotFoundError):
 
     code = "property_not_found"
     title = "Property not found"
-
-    def __init__(
-        self, detail: str = "No property has this id. GET /v1/properties lists the properties."
-    ) -> None:
-        super().__init__(detail)
+    detail = "No property has this id. GET /v1/properties lists the properties."
 
 
 class PropertyExistsError(ConflictError):
@@ -43,7 +39,7 @@ class PropertyContactNotFoundError(NotFoundError):
 
     code = "property_contact_not_found"
     title = "Contact does not belong to the property"
-    example = Example(
+    detail = (
         "This contact does not belong to the property. GET /v1/properties/{property_id} shows its "
         "contacts."
     )

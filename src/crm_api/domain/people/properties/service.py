@@ -34,7 +34,7 @@ from crm_api.domain.people.properties.schemas import (
     PropertyCreate,
     PropertyUpdate,
 )
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 _KEY_FIELDS = ("street", "city", "state", "postal_code")
@@ -73,9 +73,7 @@ async def get_property(uow: UnitOfWork, *, property_id: UUID) -> PeopledProperty
     Raises:
         PropertyNotFoundError: No property has this id.
     """
-    found = await uow.session.get(Property, property_id, populate_existing=True)
-    if found is None:
-        raise PropertyNotFoundError
+    found = await get_or_raise(uow.session, Property, property_id, PropertyNotFoundError)
     return await _peopled(uow, found)
 
 
@@ -268,10 +266,7 @@ async def detach_contact(uow: UnitOfWork, *, property_id: UUID, contact_id: UUID
     if await uow.session.scalar(detached) is not None:
         return
     await get_property(uow, property_id=property_id)
-    raise PropertyContactNotFoundError(
-        "This contact does not belong to the property. GET /v1/properties/{property_id} shows its "
-        "contacts."
-    )
+    raise PropertyContactNotFoundError
 
 
 def key_of(address: PropertyAddress, *, pointer: str = "/address") -> str:

@@ -15,11 +15,7 @@ class SegmentNotFoundError(NotFoundError):
 
     code = "segment_not_found"
     title = "Segment not found"
-
-    def __init__(
-        self, detail: str = "No segment has this id. GET /v1/segments lists the segments."
-    ) -> None:
-        super().__init__(detail)
+    detail = "No segment has this id. GET /v1/segments lists the segments."
 
 
 class SegmentExistsError(ConflictError):

@@ -15,7 +15,7 @@ from crm_api.domain.people.contacts.schemas import MAX_TAGS
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
 from crm_api.domain.people.tags.schemas import PeopleFilter, TagsRequest
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.jobs import Job, JobName
 
 
@@ -24,9 +24,7 @@ class TagNotFoundError(NotFoundError):
 
     code = "tag_not_found"
     title = "Tag not found"
-
-    def __init__(self) -> None:
-        super().__init__("No contact has this tag. GET /v1/tags lists the tags.")
+    detail = "No contact has this tag. GET /v1/tags lists the tags."
 
 
 class TagChangeNotFoundError(NotFoundError):
@@ -34,11 +32,7 @@ class TagChangeNotFoundError(NotFoundError):
 
     code = "tag_change_not_found"
     title = "Tag change not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No tag change has this id. Use the id that you got when you started the tag change."
-        )
+    detail = "No tag change has this id. Use the id that you got when you started the tag change."
 
 
 class TagPeopleError(InvalidError):
@@ -148,10 +142,7 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
     Raises:
         TagChangeNotFoundError: No tag change has this id.
     """
-    found = await uow.session.get(TagChange, change_id, populate_existing=True)
-    if found is None:
-        raise TagChangeNotFoundError
-    return found
+    return await get_or_raise(uow.session, TagChange, change_id, TagChangeNotFoundError)
 
 
 async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:

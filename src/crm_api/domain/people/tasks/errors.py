@@ -8,9 +8,7 @@ class TaskNotFoundError(NotFoundError):
 
     code = "task_not_found"
     title = "Task not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no task with this id. GET /v1/tasks lists all tasks.")
+    detail = "There is no task with this id. GET /v1/tasks lists all tasks."
 
 
 class UnknownAssigneeError(InvalidError):
@@ -19,12 +17,10 @@ class UnknownAssigneeError(InvalidError):
     code = "unknown_assignee"
     title = "Unknown assignee"
     pointer = "/assignee_id"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No active user has the id in `assignee_id`. GET /v1/users lists the users; null "
-            "assigns the task to nobody."
-        )
+    detail = (
+        "No active user has the id in `assignee_id`. GET /v1/users lists the users; null "
+        "assigns the task to nobody."
+    )
 
 
 class TaskSubjectError(InvalidError):

@@ -12,13 +12,6 @@ from crm_api.domain.kit.errors import (
 )
 from crm_api.domain.kit.retrying import BusyError
 
-MISMATCH = (
-    "The signature does not match the body under any signing key of this service. Run `crm-api "
-    "webhooks list` to see for which webhooks this service has a key."
-)
-
-NO_TYPE = "The event has no type."
-
 
 class SignatureError(UnauthenticatedError):
     """The webhook is refused: its signature does not prove that the provider sent it."""
@@ -55,7 +48,10 @@ class MismatchedSignatureError(SignatureError):
 
     code = "signature_mismatch"
     title = "Webhook signature does not match"
-    example = Example(MISMATCH)
+    detail = (
+        "The signature does not match the body under any signing key of this service. Run `crm-api "
+        "webhooks list` to see for which webhooks this service has a key."
+    )
 
 
 class StaleSignatureError(SignatureError):
@@ -63,7 +59,7 @@ class StaleSignatureError(SignatureError):
 
     code = "signature_stale"
     title = "Webhook signature outside its time window"
-    example = Example("The signature is too old. Sign the request again.")
+    detail = "The signature is too old. Sign the request again."
 
 
 class UnreadableEventError(InvalidError):
@@ -71,7 +67,7 @@ class UnreadableEventError(InvalidError):
 
     code = "unreadable_event"
     title = "Provider event cannot be read"
-    example = Example(NO_TYPE)
+    detail = "The event has no type."
 
 
 class OpenPhoneBusyError(BusyError):
@@ -87,15 +83,10 @@ class OpenPhoneDownError(OpenPhoneBusyError):
 
     code = "openphone_down"
     title = "OpenPhone is down"
-
-    def __init__(
-        self,
-        detail: str = (
-            "OpenPhone has not responded to recent requests. The service will try this request "
-            "again later."
-        ),
-    ) -> None:
-        super().__init__(detail)
+    detail = (
+        "OpenPhone has not responded to recent requests. The service will try this request "
+        "again later."
+    )
 
 
 class OpenPhoneHeldError(OpenPhoneDownError):
@@ -153,7 +144,7 @@ class OpenPhoneListError(TransientError):
 
     code = "openphone_list_incomplete"
     title = "OpenPhone list could not be read to its end"
-    example = Example(
+    detail = (
         "OpenPhone returned the same page token twice, so the list could not be read completely. "
         "Try again later."
     )

@@ -81,10 +81,7 @@ class ReadClient:
             if token is None:
                 return
             if token in seen:
-                raise OpenPhoneListError(
-                    "OpenPhone returned the same page token twice, so the list could not be read "
-                    "completely. Try again later."
-                )
+                raise OpenPhoneListError
             seen.add(token)
         raise OpenPhoneListError(
             f"OpenPhone's list has more than {MAX_PAGES} pages, so it was not read completely."

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from crm_api.domain.provider.openphone.errors import (
-    MISMATCH,
     MalformedSignatureError,
     MismatchedSignatureError,
     MissingSignatureError,
@@ -132,7 +131,7 @@ class Verifier:
             )
         signed = f"{delivery_id}.{timestamp}.".encode() + body
         if not _any_matches(self._standard_keys, signed, candidates):
-            raise MismatchedSignatureError(MISMATCH)
+            raise MismatchedSignatureError
         _check_window(signed_at, now, past=STANDARD_PAST_SECONDS)
         return Verified(
             SignatureScheme.STANDARD, delivery_id, datetime.fromtimestamp(signed_at, UTC)
@@ -151,7 +150,7 @@ class Verifier:
                 failure = error
                 continue
             return Verified(SignatureScheme.LEGACY, None, datetime.fromtimestamp(signed_at, UTC))
-        raise failure or MismatchedSignatureError(MISMATCH)
+        raise failure or MismatchedSignatureError()
 
 
 def sign_legacy(secret: str, body: bytes, *, at: datetime) -> dict[str, str]:
@@ -238,7 +237,7 @@ def _read_timestamp(text: str) -> float:
 
 def _check_window(signed_at: float, now: float, *, past: int) -> None:
     if now - signed_at > past:
-        raise StaleSignatureError("The signature is too old. Sign the request again.")
+        raise StaleSignatureError
     if signed_at - now > AHEAD_SECONDS:
         raise StaleSignatureError(
             "The signature is dated in the future. Correct the clock of the sender."

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from crm_api.domain.provider.openphone.call_wire import EventContext, parse_call
-from crm_api.domain.provider.openphone.errors import NO_TYPE, UnreadableEventError
+from crm_api.domain.provider.openphone.errors import UnreadableEventError
 from crm_api.domain.provider.openphone.facts import (
     ContactFacts,
     ConversationFacts,
@@ -78,7 +78,7 @@ def parse_event(payload: object) -> ProviderEvent:
         event = mapping(event["object"])
     named = text(event.get("type"))
     if named is None:
-        raise UnreadableEventError(NO_TYPE)
+        raise UnreadableEventError
     event_type = CURRENT_TYPES.get(named, named)
     kind = kind_of(event_type)
     created_at = instant(event.get("createdAt"))

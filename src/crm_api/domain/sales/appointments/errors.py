@@ -16,11 +16,7 @@ class AppointmentNotFoundError(NotFoundError):
 
     code = "appointment_not_found"
     title = "Appointment not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no appointment with this id. GET /v1/appointments lists all appointments."
-        )
+    detail = "There is no appointment with this id. GET /v1/appointments lists all appointments."
 
 
 class AppointmentConflictError(ConflictError):
@@ -43,12 +39,10 @@ class AppointmentTimesError(InvalidError):
     code = "invalid_appointment_times"
     title = "Times of an appointment not accepted"
     pointer = "/ends_at"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "`ends_at` must be later than `starts_at`, and at most 31 days after it. Correct one "
-            "of them."
-        )
+    detail = (
+        "`ends_at` must be later than `starts_at`, and at most 31 days after it. Correct one "
+        "of them."
+    )
 
 
 class FreeTimesRangeError(InvalidError):
@@ -57,12 +51,10 @@ class FreeTimesRangeError(InvalidError):
     code = "invalid_period"
     title = "Period not accepted"
     pointer = "/to"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "`to` must be later than `from`, and at most 62 days after it. Correct one of them. If "
-            "you leave out both, you get the free times of the next 14 days."
-        )
+    detail = (
+        "`to` must be later than `from`, and at most 62 days after it. Correct one of them. If "
+        "you leave out both, you get the free times of the next 14 days."
+    )
 
 
 class WorkingHoursError(InvalidError):
@@ -71,6 +63,4 @@ class WorkingHoursError(InvalidError):
     code = "invalid_working_hours"
     title = "Working hours not accepted"
     pointer = "/day_end"
-
-    def __init__(self) -> None:
-        super().__init__("`day_end` must be later than `day_start`. Correct one of them.")
+    detail = "`day_end` must be later than `day_start`. Correct one of them."

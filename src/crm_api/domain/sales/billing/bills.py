@@ -44,9 +44,7 @@ class QuoteNotFoundError(NotFoundError):
 
     code = "quote_not_found"
     title = "Quote not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no quote with this id. GET /v1/quotes lists all quotes.")
+    detail = "There is no quote with this id. GET /v1/quotes lists all quotes."
 
 
 class InvoiceNotFoundError(NotFoundError):
@@ -54,9 +52,7 @@ class InvoiceNotFoundError(NotFoundError):
 
     code = "invoice_not_found"
     title = "Invoice not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no invoice with this id. GET /v1/invoices lists all invoices.")
+    detail = "There is no invoice with this id. GET /v1/invoices lists all invoices."
 
 
 class QuoteExistsError(ConflictError):

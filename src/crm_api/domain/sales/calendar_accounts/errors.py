@@ -17,12 +17,9 @@ class CalendarAccountNotFoundError(NotFoundError):
 
     code = "calendar_account_not_found"
     title = "Calendar account not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no calendar account with this id. GET /v1/calendar-accounts lists the "
-            "accounts."
-        )
+    detail = (
+        "There is no calendar account with this id. GET /v1/calendar-accounts lists the accounts."
+    )
 
 
 class CalendarAccountExistsError(ConflictError):

@@ -70,11 +70,7 @@ class CalendarFeedNotFoundError(NotFoundError):
 
     code = "calendar_feed_not_found"
     title = "Calendar feed not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no calendar feed with this id. GET /v1/calendar-feeds lists the feeds."
-        )
+    detail = "There is no calendar feed with this id. GET /v1/calendar-feeds lists the feeds."
 
 
 class CalendarAddressUnknownError(NotFoundError):
@@ -82,12 +78,9 @@ class CalendarAddressUnknownError(NotFoundError):
 
     code = "calendar_not_found"
     title = "Calendar not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no calendar at this address. Copy the whole address again, or ask for a new "
-            "one."
-        )
+    detail = (
+        "There is no calendar at this address. Copy the whole address again, or ask for a new one."
+    )
 
 
 class CalendarFeedGoneError(GoneError):
@@ -95,12 +88,10 @@ class CalendarFeedGoneError(GoneError):
 
     code = "calendar_gone"
     title = "Calendar no longer available"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This calendar was withdrawn. Remove it from your calendar program, or ask for a new "
-            "address."
-        )
+    detail = (
+        "This calendar was withdrawn. Remove it from your calendar program, or ask for a new "
+        "address."
+    )
 
 
 class TooManyCalendarFeedsError(ConflictError):

@@ -74,7 +74,7 @@ def examine_outcomes(path: Path, overrides: Mapping[str, str | None] | None = No
     try:
         layout = inspect_file(path)
     except FileNotFoundError as error:
-        raise UploadGoneError("The uploaded file is no longer stored. Upload it again.") from error
+        raise UploadGoneError from error
     return detect_columns(layout.header, layout.sample, overrides)
 
 

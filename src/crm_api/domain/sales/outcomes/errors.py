@@ -9,9 +9,7 @@ class OutcomeNotFoundError(NotFoundError):
 
     code = "outcome_not_found"
     title = "Outcome not found"
-
-    def __init__(self) -> None:
-        super().__init__("There is no outcome with this id. GET /v1/outcomes lists the outcomes.")
+    detail = "There is no outcome with this id. GET /v1/outcomes lists the outcomes."
 
 
 class OutcomeExistsError(ConflictError):
@@ -48,11 +46,7 @@ class ReversalError(ConflictError):
 
     code = "outcome_is_reversal"
     title = "Outcome is a reversal"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A reversal cannot be reversed. If the outcome was right, record it again."
-        )
+    detail = "A reversal cannot be reversed. If the outcome was right, record it again."
 
 
 class OtherCurrencyError(InvalidError):
@@ -61,9 +55,7 @@ class OtherCurrencyError(InvalidError):
     code = "other_currency"
     title = "Other currency"
     pointer = "/currency"
-
-    def __init__(self) -> None:
-        super().__init__("Amounts are in USD. Convert the amount before you record it.")
+    detail = "Amounts are in USD. Convert the amount before you record it."
 
 
 class OutcomePersonError(InvalidError):
@@ -72,11 +64,7 @@ class OutcomePersonError(InvalidError):
     code = "outcome_person"
     title = "One person needed"
     pointer = "/contact_id"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Give either `contact_id` or `phone`, to say which person the outcome belongs to."
-        )
+    detail = "Give either `contact_id` or `phone`, to say which person the outcome belongs to."
 
 
 class OutcomeNameError(InvalidError):
@@ -85,6 +73,4 @@ class OutcomeNameError(InvalidError):
     code = "outcome_name"
     title = "Name does not fit the kind"
     pointer = "/name"
-
-    def __init__(self) -> None:
-        super().__init__("Give `name` if the kind is `custom`. Leave it out for all other kinds.")
+    detail = "Give `name` if the kind is `custom`. Leave it out for all other kinds."

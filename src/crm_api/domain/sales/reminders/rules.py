@@ -22,11 +22,7 @@ class ReminderRuleNotFoundError(NotFoundError):
 
     code = "reminder_rule_not_found"
     title = "Reminder rule not found"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "There is no reminder rule with this id. GET /v1/reminder-rules lists the rules."
-        )
+    detail = "There is no reminder rule with this id. GET /v1/reminder-rules lists the rules."
 
 
 class InvalidReminderError(InvalidError):
@@ -167,4 +163,4 @@ def _check_body(body: str) -> None:
 
 async def _check_line(uow: UnitOfWork, line_id: UUID) -> None:
     if await uow.session.get(Line, line_id) is None:
-        raise UnknownLineError("No line has this id. GET /v1/lines lists the lines.")
+        raise UnknownLineError

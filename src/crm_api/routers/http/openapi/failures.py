@@ -122,7 +122,7 @@ def catalogue() -> list[ProblemKind]:
     """Import all domain modules; return all error codes, sorted by status and then by code.
 
     Raises:
-        TypeError: The constructor of an error class needs arguments, but the class has no example.
+        TypeError: An error class has neither a ``detail`` nor an example that fits its constructor.
     """
     for module in pkgutil.walk_packages(domain.__path__, "crm_api.domain."):
         importlib.import_module(module.name)
