@@ -12,6 +12,8 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
+        # If an earlier build was interrupted, it left an invalid index. Drop this index first.
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS idx_contact_flag_expires")
         op.create_index(
             "idx_contact_flag_expires",
             "contact_flag",

@@ -43,17 +43,20 @@ LIVE = "deleted_at IS NULL"
 
 
 def upgrade() -> None:
-    op.execute(SEARCH_FOLD)
-    _write_search_text(SEARCH_TEXT)
-    op.add_column(
-        "contact",
-        sa.Column(
-            "sort_name",
-            sa.Text(collation="C"),
-            sa.Computed(SORT_NAME, persisted=True),
-            nullable=False,
-        ),
-    )
+    # The block below commits these statements, but the revision is stored only at the end. If an
+    # earlier run was interrupted after the commit, do not write the whole table again.
+    if not _has_sort_name():
+        op.execute(SEARCH_FOLD)
+        _write_search_text(SEARCH_TEXT)
+        op.add_column(
+            "contact",
+            sa.Column(
+                "sort_name",
+                sa.Text(collation="C"),
+                sa.Computed(SORT_NAME, persisted=True),
+                nullable=False,
+            ),
+        )
     with op.get_context().autocommit_block():
         _index("idx_contact_name", ["sort_name", "id"])
         _index("idx_contact_updated", ["updated_at", "id"])
@@ -66,6 +69,11 @@ def downgrade() -> None:
     op.drop_column("contact", "sort_name")
     _write_search_text(OLD_SEARCH_TEXT)
     op.execute("DROP FUNCTION search_fold(text)")
+
+
+def _has_sort_name() -> bool:
+    columns = sa.inspect(op.get_bind()).get_columns("contact")
+    return any(column["name"] == "sort_name" for column in columns)
 
 
 def _write_search_text(expression: str) -> None:
@@ -87,4 +95,6 @@ def _write_search_text(expression: str) -> None:
 
 
 def _index(name: str, columns: list[str | sa.TextClause]) -> None:
+    # If an earlier build was interrupted, it left an invalid index. Drop this index first.
+    op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
     op.create_index(name, "contact", columns, postgresql_where=LIVE, postgresql_concurrently=True)

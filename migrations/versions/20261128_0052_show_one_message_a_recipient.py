@@ -24,7 +24,7 @@ depends_on: str | Sequence[str] | None = None
 # The function does not wait for a message that another transaction has locked. That transaction
 # updates the recipient afterwards, so the trigger runs again.
 END_MESSAGE = """
-CREATE FUNCTION end_message_of_recipient() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION end_message_of_recipient() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     waiting uuid;
 BEGIN
@@ -49,13 +49,13 @@ END
 $$
 """
 ON_END = """
-CREATE TRIGGER end_message_of_recipient BEFORE UPDATE ON campaign_membership FOR EACH ROW
+CREATE OR REPLACE TRIGGER end_message_of_recipient BEFORE UPDATE ON campaign_membership FOR EACH ROW
 WHEN ((NEW.status = 'skipped' AND OLD.status <> 'skipped')
       OR (NEW.activity_id IS NOT NULL AND NEW.status IN ('skipped', 'cancelled', 'failed')))
 EXECUTE FUNCTION end_message_of_recipient()
 """
 CONVERT_RELEASED = """
-CREATE FUNCTION convert_released_message() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION convert_released_message() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.status := 'failed';
     NEW.error_code := coalesce(NEW.error_code, 'withdrawn');
@@ -65,7 +65,7 @@ END
 $$
 """
 ON_RELEASED = """
-CREATE TRIGGER convert_released_message BEFORE UPDATE ON activity FOR EACH ROW
+CREATE OR REPLACE TRIGGER convert_released_message BEFORE UPDATE ON activity FOR EACH ROW
 WHEN (NEW.status = 'released') EXECUTE FUNCTION convert_released_message()
 """
 # This migration adds one condition to the trigger: the messages that the migration converts emit
@@ -128,10 +128,13 @@ WHERE m.id = ANY(:ids) AND x.id = a.activity_id AND x.status = 'released'
 
 
 def upgrade() -> None:
-    op.add_column("campaign_membership", sa.Column("activity_id", sa.Uuid(), nullable=True))
-    op.add_column(
-        "campaign_membership", sa.Column("skipped_at", sa.DateTime(timezone=True), nullable=True)
-    )
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
+    for column in (
+        sa.Column("activity_id", sa.Uuid(), nullable=True),
+        sa.Column("skipped_at", sa.DateTime(timezone=True), nullable=True),
+    ):
+        op.add_column("campaign_membership", column, if_not_exists=True)
     for function in (END_MESSAGE, CONVERT_RELEASED):
         op.execute(function)
     for trigger in (ON_END, ON_RELEASED, ON_MESSAGE_STATUS.format(converted=NOT_CONVERTED)):

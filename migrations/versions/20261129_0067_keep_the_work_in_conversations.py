@@ -20,6 +20,7 @@ EVENT_TYPES = (
     "message.received message.status call.status campaign.status campaign.counters "
     "import.progress contact.created opt_out opt_in alert task.changed"
 )
+TIMES = ("waiting_since", "answered_at", "decided_at", "decided_since", "snoozed_until")
 CHECKS = {
     "ck_conversation_state": "state IN ('waiting', 'open', 'snoozed', 'done')",
     "ck_conversation_snoozed_until": "(state = 'snoozed') = (snoozed_until IS NOT NULL)",
@@ -61,19 +62,21 @@ CREATE OR REPLACE TRIGGER emit_conversation_event_on_update AFTER UPDATE ON conv
 
 
 def upgrade() -> None:
-    op.add_column(
-        "conversation",
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
+    for column in (
         sa.Column("state", sa.Text(), server_default=sa.text("'done'"), nullable=False),
-    )
-    for name in ("waiting_since", "answered_at", "decided_at", "decided_since", "snoozed_until"):
-        op.add_column("conversation", sa.Column(name, INSTANT, nullable=True))
-    for name in ("assignee_id", "campaign_id"):
-        op.add_column("conversation", sa.Column(name, sa.Uuid(), nullable=True))
-    op.add_column("conversation", sa.Column("updated_at", INSTANT, nullable=True))
-    op.add_column("activity", sa.Column("asked_at", INSTANT, nullable=True))
+        *(sa.Column(name, INSTANT, nullable=True) for name in TIMES),
+        *(sa.Column(name, sa.Uuid(), nullable=True) for name in ("assignee_id", "campaign_id")),
+        sa.Column("updated_at", INSTANT, nullable=True),
+    ):
+        op.add_column("conversation", column, if_not_exists=True)
+    op.add_column("activity", sa.Column("asked_at", INSTANT, nullable=True), if_not_exists=True)
     for name, rule in CHECKS.items():
+        op.execute(f"ALTER TABLE conversation DROP CONSTRAINT IF EXISTS {name}")
         op.execute(f"ALTER TABLE conversation ADD CONSTRAINT {name} CHECK ({rule}) NOT VALID")
         op.execute(f"ALTER TABLE conversation VALIDATE CONSTRAINT {name}")
+    op.execute("ALTER TABLE conversation DROP CONSTRAINT IF EXISTS fk_conversation_assignee_id")
     op.execute(
         "ALTER TABLE conversation ADD CONSTRAINT fk_conversation_assignee_id FOREIGN KEY "
         "(assignee_id) REFERENCES app_user (id) ON DELETE SET NULL NOT VALID"
@@ -91,8 +94,14 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("caller_id", "conversation_id", name=op.f("pk_conversation_read")),
+        if_not_exists=True,
     )
-    op.create_index("idx_conversation_read_conversation", "conversation_read", ["conversation_id"])
+    op.create_index(
+        "idx_conversation_read_conversation",
+        "conversation_read",
+        ["conversation_id"],
+        if_not_exists=True,
+    )
     allow_event_types(f"{EVENT_TYPES} conversation.changed")
     op.execute(EMIT)
     op.execute(ON_INSERT)

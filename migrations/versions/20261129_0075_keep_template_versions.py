@@ -19,9 +19,14 @@ INDEX = "idx_campaign_variant_template"
 
 
 def upgrade() -> None:
-    op.add_column("message_template", sa.Column("category", sa.Text(), nullable=True))
-    op.add_column("campaign_variant", sa.Column("template_id", sa.Uuid(), nullable=True))
-    op.add_column("campaign_variant", sa.Column("template_version", sa.Integer(), nullable=True))
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
+    for table, column in (
+        ("message_template", sa.Column("category", sa.Text(), nullable=True)),
+        ("campaign_variant", sa.Column("template_id", sa.Uuid(), nullable=True)),
+        ("campaign_variant", sa.Column("template_version", sa.Integer(), nullable=True)),
+    ):
+        op.add_column(table, column, if_not_exists=True)
     op.create_table(
         "template_version",
         sa.Column("template_id", sa.Uuid(), nullable=False),
@@ -46,10 +51,11 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("template_id", "version", name=op.f("pk_template_version")),
+        if_not_exists=True,
     )
     op.execute(
         "INSERT INTO template_version (template_id, version, body, created_at) "
-        "SELECT id, 1, body, updated_at FROM message_template"
+        "SELECT id, 1, body, updated_at FROM message_template ON CONFLICT DO NOTHING"
     )
     with op.get_context().autocommit_block():
         # If an earlier build was interrupted, it left an invalid index. Drop this index first.

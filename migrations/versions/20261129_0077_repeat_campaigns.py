@@ -30,14 +30,17 @@ INDEXES = {
 
 
 def upgrade() -> None:
-    op.add_column("campaign", sa.Column("recurrence", JSONB(), nullable=True))
-    for name in ("next_occurrence_at", "occurrence_at"):
-        op.add_column("campaign", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
-    op.add_column("campaign", sa.Column("series_id", sa.Uuid(), nullable=True))
-    op.add_column(
-        "campaign",
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
+    for column in (
+        sa.Column("recurrence", JSONB(), nullable=True),
+        sa.Column("next_occurrence_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("occurrence_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("series_id", sa.Uuid(), nullable=True),
         sa.Column("kind", sa.Text(), server_default=sa.text("'cold'"), nullable=False),
-    )
+    ):
+        op.add_column("campaign", column, if_not_exists=True)
+    op.execute("ALTER TABLE campaign DROP CONSTRAINT IF EXISTS ck_campaign_kind")
     op.execute(
         "ALTER TABLE campaign ADD CONSTRAINT ck_campaign_kind "
         "CHECK (kind IN ('cold', 'customer', 'mixed')) NOT VALID"
@@ -46,7 +49,9 @@ def upgrade() -> None:
     op.add_column(
         "campaign_variant",
         sa.Column("for_known", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        if_not_exists=True,
     )
+    op.execute(f"ALTER TABLE campaign DROP CONSTRAINT IF EXISTS {SERIES}")
     op.execute(
         f"ALTER TABLE campaign ADD CONSTRAINT {SERIES} FOREIGN KEY (series_id) "
         "REFERENCES campaign (id) ON DELETE SET NULL NOT VALID"

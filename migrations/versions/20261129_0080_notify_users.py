@@ -15,8 +15,8 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    # The autocommit block of the previous revision ended the transaction. So after an interruption,
-    # this statement may run again, and the column may exist.
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
     op.execute(
         "ALTER TABLE user_preferences "
         "ADD COLUMN IF NOT EXISTS notices jsonb DEFAULT '{}'::jsonb NOT NULL"
@@ -37,10 +37,20 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_push_subscription")),
+        if_not_exists=True,
     )
-    op.create_index("uq_push_subscription_endpoint", "push_subscription", ["endpoint"], unique=True)
     op.create_index(
-        "idx_push_subscription_user", "push_subscription", ["user_id", "created_at", "id"]
+        "uq_push_subscription_endpoint",
+        "push_subscription",
+        ["endpoint"],
+        unique=True,
+        if_not_exists=True,
+    )
+    op.create_index(
+        "idx_push_subscription_user",
+        "push_subscription",
+        ["user_id", "created_at", "id"],
+        if_not_exists=True,
     )
     op.create_table(
         "notice",
@@ -69,6 +79,7 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "user_id", "channel", "kind", "subject_id", "about", name="uq_notice_subject"
         ),
+        if_not_exists=True,
     )
     # A job finds notes by their age. Only the notes that mention a user are in the index.
     with op.get_context().autocommit_block():

@@ -23,6 +23,8 @@ REASONS = (
 
 
 def upgrade() -> None:
+    # The block in `allow_reasons` commits these statements, but the revision is stored only at the
+    # end. After an interruption they run again, so each of them also works if it has run before.
     op.create_table(
         "holdout",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -38,8 +40,9 @@ def upgrade() -> None:
         sa.CheckConstraint("percent BETWEEN 1 AND 50", name=op.f("ck_holdout_percent")),
         sa.CheckConstraint("starts_at < ends_at", name=op.f("ck_holdout_period")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_holdout")),
+        if_not_exists=True,
     )
-    op.create_index("idx_holdout_created", "holdout", ["created_at", "id"])
+    op.create_index("idx_holdout_created", "holdout", ["created_at", "id"], if_not_exists=True)
     op.create_table(
         "holdout_person",
         sa.Column("holdout_id", sa.Uuid(), nullable=False),
@@ -53,13 +56,15 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("holdout_id", "contact_id", name=op.f("pk_holdout_person")),
+        if_not_exists=True,
     )
     allow_reasons(f"{REASONS} holdout")
 
 
 def downgrade() -> None:
-    op.drop_table("holdout_person")
-    op.drop_table("holdout")
+    # As in `upgrade`, these statements may run again.
+    op.drop_table("holdout_person", if_exists=True)
+    op.drop_table("holdout", if_exists=True)
     op.execute(
         "UPDATE campaign_membership SET skip_reason = 'rejected' WHERE skip_reason = 'holdout'"
     )

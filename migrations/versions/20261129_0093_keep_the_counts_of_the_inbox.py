@@ -88,7 +88,9 @@ INDEXES = {
     ),
 }
 # The creation of the triggers has locked `conversation` against changes until the commit. So these
-# sums include every conversation.
+# sums include every conversation. If an earlier run was interrupted, it left its sums. Delete them
+# first.
+NO_SUMS = "DELETE FROM conversation_tally"
 FIRST_SUMS = """
     INSERT INTO conversation_tally (state, is_assigned, heard_on, conversations)
     SELECT state, assignee_id IS NOT NULL, CAST(last_incoming_at AT TIME ZONE 'UTC' AS date),
@@ -104,6 +106,8 @@ FIRST_READ = """
 
 
 def upgrade() -> None:
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
     op.create_table(
         "conversation_tally",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -112,11 +116,16 @@ def upgrade() -> None:
         sa.Column("heard_on", sa.Date(), nullable=True),
         sa.Column("conversations", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversation_tally")),
+        if_not_exists=True,
     )
     op.add_column(
-        "conversation_read", sa.Column("read_all_of", sa.DateTime(timezone=True), nullable=True)
+        "conversation_read",
+        sa.Column("read_all_of", sa.DateTime(timezone=True), nullable=True),
+        if_not_exists=True,
     )
-    for statement in (COUNT, *COUNT_TRIGGERS, COMPARE, *COMPARE_TRIGGERS, FIRST_SUMS, FIRST_READ):
+    for statement in (COUNT, *COUNT_TRIGGERS, COMPARE, *COMPARE_TRIGGERS):
+        op.execute(statement)
+    for statement in (NO_SUMS, FIRST_SUMS, FIRST_READ):
         op.execute(statement)
     with op.get_context().autocommit_block():
         for name, on in INDEXES.items():

@@ -164,11 +164,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TRIGGER mark_interest ON activity")
-    op.execute("DROP FUNCTION mark_interest()")
+    # As in `upgrade`, these statements may run again.
+    op.execute("DROP TRIGGER IF EXISTS mark_interest ON activity")
+    op.execute("DROP FUNCTION IF EXISTS mark_interest()")
     op.execute(count_messages_by_hour(OLD_COUNTS))
-    op.drop_column("insight_tally", "interested")
-    op.drop_column("campaign_membership", "is_interested")
+    op.drop_column("insight_tally", "interested", if_exists=True)
+    op.drop_column("campaign_membership", "is_interested", if_exists=True)
     with op.get_context().autocommit_block():
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {TIMES}")
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {REPLIED}")

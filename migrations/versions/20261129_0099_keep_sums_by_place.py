@@ -174,6 +174,8 @@ def _counts() -> list[sa.Column[int]]:
 
 
 def upgrade() -> None:
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
     op.create_table(
         "insight_person_tally",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -189,6 +191,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("grain IN ('day', 'month')", name=op.f("ck_insight_person_tally_grain")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_person_tally")),
+        if_not_exists=True,
     )
     op.create_index(
         "uq_insight_person_tally",
@@ -196,6 +199,7 @@ def upgrade() -> None:
         ["dimension", "grain", "at", "is_first", "key"],
         unique=True,
         postgresql_nulls_not_distinct=True,
+        if_not_exists=True,
     )
     op.create_table(
         "insight_person_change",
@@ -205,6 +209,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         *_counts(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_person_change")),
+        if_not_exists=True,
     )
     op.create_table(
         "insight_person_move",
@@ -214,6 +219,7 @@ def upgrade() -> None:
         sa.Column("city", sa.Text(), nullable=True),
         sa.Column("source", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_person_move")),
+        if_not_exists=True,
     )
     op.create_table(
         "insight_person_until",
@@ -221,6 +227,7 @@ def upgrade() -> None:
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_insight_person_until_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_person_until")),
+        if_not_exists=True,
     )
     for statement in (LATE_MESSAGES, LATE_COSTS, MOVES):
         op.execute(statement)

@@ -68,6 +68,8 @@ CONDITIONS = {
 
 
 def upgrade() -> None:
+    # The block below commits these statements, but the revision is stored only at the end. After an
+    # interruption they run again, so each of them also works if it has run before.
     _create_tables()
     op.execute(NOTE_LATE_REPLY)
     for event, condition in CONDITIONS.items():
@@ -117,6 +119,7 @@ def _create_tables() -> None:
         sa.Column("waited", sa.BigInteger(), nullable=False),
         *_places(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_reply")),
+        if_not_exists=True,
     )
     op.create_index(
         "idx_insight_reply_zip",
@@ -124,19 +127,24 @@ def _create_tables() -> None:
         ["zip", "waited"],
         postgresql_include=["at", "id"],
         postgresql_where=sa.text("is_placed"),
+        if_not_exists=True,
     )
-    op.create_index("idx_insight_reply_contact", "insight_reply", ["contact_id"])
+    op.create_index(
+        "idx_insight_reply_contact", "insight_reply", ["contact_id"], if_not_exists=True
+    )
     op.create_index(
         "idx_insight_reply_unplaced",
         "insight_reply",
         ["id"],
         postgresql_where=sa.text("NOT is_placed"),
+        if_not_exists=True,
     )
     op.create_table(
         "insight_reply_change",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("membership_id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_reply_change")),
+        if_not_exists=True,
     )
     op.create_table(
         "insight_reply_until",
@@ -144,9 +152,10 @@ def _create_tables() -> None:
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_insight_reply_until_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_insight_reply_until")),
+        if_not_exists=True,
     )
     for column in _places():
-        op.add_column("insight_answer", column)
+        op.add_column("insight_answer", column, if_not_exists=True)
 
 
 def downgrade() -> None:
