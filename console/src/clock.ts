@@ -1,4 +1,4 @@
-/** The time of the service. In the sandbox its clock may be far ahead of this machine's. */
+/** The time of the service. In the sandbox, it can be far ahead of the time of this machine. */
 import { useSyncExternalStore } from "react";
 
 const LOOK_MS = 15_000;
@@ -17,26 +17,35 @@ function set(difference: number): void {
   for (const one of watchers) one();
 }
 
-/** How many ms the service's clock is ahead; used by what depends on the day, such as "today". */
+/**
+ * Return how many ms the service's clock is ahead of this machine's clock. The component renders
+ * again when this number changes.
+ */
 export function useShift(): number {
   return useSyncExternalStore((changed) => (watchers.add(changed), () => void watchers.delete(changed)), () => ahead);
 }
 
-/** The present minute, for texts such as "3 min ago"; also changes when the sandbox clock moves. */
+/**
+ * Return the present minute of the service's clock, for texts such as "3 min ago". The component
+ * renders again each minute, and when the sandbox clock moves.
+ */
 export function useMinute(): number {
   return useSyncExternalStore(watch, () => Math.floor(now() / 60_000));
 }
 
-/** Milliseconds since 1970 by the clock of the service. */
+/** Return the time of the service, in milliseconds since 1970. */
 export const now = (): number => Date.now() + ahead;
 
-/** Set the clock to an exact time of the service. */
+/** Set the clock to a time that the service reported. A difference below 30 seconds is ignored. */
 export function setServiceTime(instant: string): void {
   const difference = new Date(instant).getTime() - Date.now();
   set(Math.abs(difference) < 30_000 ? 0 : difference);
 }
 
-/** Move the clock to the time of an event if it is later: an event is never in the future. */
+/**
+ * Move the clock forward to the time of an event that is more than a minute ahead, because no event
+ * is in the future.
+ */
 export function noticeServiceTime(instant: string | undefined): void {
   const at = instant ? new Date(instant).getTime() : 0;
   if (at > now() + 60_000) set(at - Date.now());

@@ -1,4 +1,4 @@
-/** The users who can be assigned or mentioned. */
+/** The active users, who can be assigned to work or mentioned in notes. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "./api/client";
 import { listColleagues } from "./api/generated";
@@ -15,7 +15,10 @@ function useActive() {
   });
 }
 
-/** The API names a caller by the e-mail address; this returns the name of an active user instead. */
+/**
+ * Return a function that replaces the e-mail address of an active user with the user's name. The
+ * API reports the e-mail address of the user who did something.
+ */
 export function useNameOf(): (actor: string) => string {
   const found = useActive();
   return (actor) => found.data?.data.find((one) => one.email === actor)?.name || actor;

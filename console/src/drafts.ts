@@ -1,7 +1,7 @@
 /**
- * Drafts of answers. The server keeps them; until it has confirmed one, a copy is in this browser,
- * under the id of the user who wrote it. So a draft survives a reload, a sign-out, a restarted
- * service and a lost network. It is never shown to another user.
+ * Drafts of answers to people. The server stores them. Until the server has confirmed a draft, this
+ * browser stores a copy under the id of the user who wrote the draft. So a draft survives a reload,
+ * a sign-out, a restart of the service and a lost network. No other user sees the draft.
  */
 import { useSyncExternalStore } from "react";
 import { data } from "./api/client";
@@ -9,7 +9,10 @@ import { deleteDraft, getDraft, writeDraft } from "./api/generated";
 import { ApiProblem } from "./api/problem";
 import { currentSession } from "./session";
 
-/** `kept`: the server has it. `here`: only this browser has it until the service responds again. */
+/**
+ * In state `kept`, the server has stored the draft. In state `here`, only this browser has stored
+ * it, until the service responds again.
+ */
 export type DraftState = "loading" | "kept" | "saving" | "here";
 type Draft = { text: string; state: DraftState; saved: string | null; timer: number; work: Promise<void> };
 
@@ -18,9 +21,12 @@ const AGAIN_MS = 5_000;
 const EMPTY: Draft = { text: "", state: "loading", saved: null, timer: 0, work: Promise.resolve() };
 
 const drafts = new Map<string, Draft>();
-/** Conversations whose answer is being sent. Its text must not be stored as a draft afterwards. */
+/** Conversations in which an answer is being sent. Its text must not be saved as a draft again. */
 const leaving = new Set<string>();
-/** Number of answers sent in a conversation. A draft that was read before is out of date. */
+/**
+ * Number of answers sent, by conversation. If the number changes while a draft is read, the draft
+ * that arrives is out of date.
+ */
 const left = new Map<string, number>();
 const listeners = new Set<() => void>();
 let version = 0;
@@ -52,7 +58,7 @@ function set(id: string, change: Partial<Draft>): void {
   changed();
 }
 
-/** Read the draft of a conversation. Unconfirmed text of this browser has priority. */
+/** Read the draft of a conversation. Text that only this browser has takes priority over it. */
 export async function loadDraft(id: string): Promise<void> {
   const known = drafts.get(id);
   if (known && known.state === "saving") return;
@@ -72,7 +78,7 @@ export async function loadDraft(id: string): Promise<void> {
   }
 }
 
-/** What the user has written so far. */
+/** Store the text that the user has written so far, and save it on the server after a pause. */
 export function writeHere(id: string, text: string): void {
   keepCopy(id, text);
   set(id, { text, state: "saving" });
@@ -85,7 +91,7 @@ function schedule(id: string, wait: number): void {
   drafts.set(id, { ...now, timer: window.setTimeout(() => void save(id), wait) });
 }
 
-/** Save one draft on the server, after a save that is still in progress. */
+/** Save a draft on the server. First wait for the end of an earlier save of this draft. */
 async function save(id: string): Promise<void> {
   const before = drafts.get(id)?.work ?? Promise.resolve();
   const work = before.then(() => saveNow(id));
@@ -112,19 +118,19 @@ async function saveNow(id: string): Promise<void> {
   }
 }
 
-/** Before an answer is sent: stop saving, and wait for a save in progress. */
+/** Stop saving the draft, and wait for a save in progress. Call this before an answer is sent. */
 export async function holdDraft(id: string): Promise<void> {
   leaving.add(id);
   await drafts.get(id)?.work;
 }
 
-/** The answer was refused: its text is a draft again. */
+/** Make the text of an answer a draft again, because the answer could not be sent. */
 export function releaseDraft(id: string): void {
   leaving.delete(id);
   if (copyOf(id) !== null) schedule(id, 0);
 }
 
-/** The message was sent: the server has deleted its draft. Text written since stays. */
+/** Remove the draft of a sent answer, as the server has done. Text that was added later stays. */
 export function forgetDraft(id: string, sent: string): void {
   leaving.delete(id);
   left.set(id, (left.get(id) ?? 0) + 1);
@@ -135,11 +141,11 @@ export function forgetDraft(id: string, sent: string): void {
   set(id, { text: "", saved: "", state: "kept", timer: 0 });
 }
 
-/** Save drafts that only this browser has: when the network is back, and before a sign-out. */
+/** Save the drafts that only this browser has: when the network is back, and before a sign-out. */
 export async function flushDrafts(): Promise<void> {
   const of = prefix();
   if (!of) return;
-  // It is not known yet whether the server has a draft of these conversations.
+  // Read these drafts again: no read has succeeded yet, so the server may have a draft.
   for (const [id, one] of drafts) if (one.saved === null && !one.text) void loadDraft(id);
   const ids = Object.keys(localStorage).filter((key) => key.startsWith(of)).map((key) => key.slice(of.length));
   await Promise.all(ids.map(async (id) => {
@@ -149,7 +155,7 @@ export async function flushDrafts(): Promise<void> {
   }));
 }
 
-/** Another user must not find these texts in memory. */
+/** Remove all drafts from memory, so that another user who signs in does not see them. */
 export function forgetAllDrafts(): void {
   for (const one of drafts.values()) clearTimeout(one.timer);
   drafts.clear();

@@ -1,4 +1,4 @@
-/** Numbers, money, phone numbers and times, in the reader's language and time zone. */
+/** Formats of numbers, money, phone numbers and times, in the user's language and time zone. */
 import { now } from "./clock";
 import { language, t } from "./i18n";
 
@@ -13,7 +13,7 @@ export function currentZone(): string {
   return zone ?? browserZone;
 }
 
-/** Formatters are slow to create and are used for each row, so each one is created once. */
+/** Formatters are slow to create, and each table row needs one. So each one is created once. */
 const made = new Map<string, unknown>();
 function once<T>(name: string, make: () => T): T {
   const known = made.get(name) as T | undefined;
@@ -29,7 +29,7 @@ function numbers(style: Intl.NumberFormatOptions = {}): Intl.NumberFormat {
 
 export const count = (value: number): string => numbers().format(value);
 
-/** A rate such as "0.0312" as "3.1 %"; a dash while nothing is known. */
+/** Format a rate: "0.0312" becomes "3.1%". Return a dash if there is no rate. */
 export function rate(value: string | number | null | undefined, digits = 1): string {
   if (value === null || value === undefined) return "–";
   const style: Intl.NumberFormatOptions = { style: "percent", maximumFractionDigits: digits };
@@ -41,7 +41,7 @@ export function dollars(value: string | number): string {
   return numbers({ ...style, minimumFractionDigits: 2 }).format(Number(value));
 }
 
-/** +16175550142 as (617) 555-0142; others as they are. */
+/** Format +16175550142 as (617) 555-0142. Return a number of another country as it is. */
 export function phone(value: string | null | undefined): string {
   if (!value) return "–";
   const parts = value.match(/^\+1(\d{3})(\d{3})(\d{4})$/);
@@ -74,17 +74,20 @@ function formatted(at: Date | number, style: keyof typeof STYLES, timeZone = cur
   return once(`${style} ${language()} ${timeZone}`, () => new Intl.DateTimeFormat(language(), { ...STYLES[style], timeZone })).format(at);
 }
 
-/** A time with its zone; the date too when it is not today. */
+/** Format a time with its time zone. Include the date if the time is not today. */
 export function when(text: string, timeZone = currentZone()): string {
   const at = new Date(text);
   const is = now();
-  // A time more than 25 hours away is not today; a day with a clock change has 25 hours.
+  // A day with a clock change has 25 hours. So a time more than 25 hours away is not today.
   const isNear = Math.abs(at.getTime() - is) < DAY_MS + 3_600_000;
   if (isNear && formatted(at, "number", timeZone) === formatted(is, "number", timeZone)) return formatted(at, "time", timeZone);
   return formatted(at, at.getFullYear() === new Date(is).getFullYear() ? "dateAndTime" : "dateOfYearAndTime", timeZone);
 }
 
-/** Short form for dense rows: "3 min", "2 h", "4 d", then the date. The full time is in the title. */
+/**
+ * Format a time for dense rows: "3m ago", "2h ago", "4d ago", and after a week the date. The
+ * tooltip shows the full time.
+ */
 export function ago(text: string): string {
   const minutes = Math.round((now() - new Date(text).getTime()) / 60_000);
   const style = { numeric: "always", style: "narrow" } as const;

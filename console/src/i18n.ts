@@ -1,11 +1,11 @@
-/** Texts: the English sentence is the id; `locales/es.json` has the Spanish ones. */
+/** Translations of texts. The English text is its id; `locales/es.json` has the Spanish texts. */
 import { i18n } from "@lingui/core";
 import { compileMessage } from "@lingui/message-utils/compileMessage";
 import { useSyncExternalStore } from "react";
 
 export type Language = "en" | "es";
 
-// lingui compiles a text each time it is shown, and a screen shows several hundred texts.
+// A screen shows several hundred texts. lingui would compile a text each time it is shown.
 const compiled = new Map<string, ReturnType<typeof compileMessage>>();
 i18n.setMessagesCompiler((text) => {
   const known = compiled.get(text);
@@ -18,7 +18,7 @@ i18n.loadAndActivate({ locale: "en", messages: {} });
 
 const listeners = new Set<() => void>();
 
-/** The text in the current language; `{name}` and ICU plurals take `values`. */
+/** Return the text in the current language. `values` fills `{name}` and ICU plurals in the text. */
 export function t(id: string, values?: Record<string, unknown>): string {
   return i18n._(id, values);
 }
@@ -39,7 +39,7 @@ export async function speak(wanted: Language): Promise<void> {
   for (const one of listeners) one();
 }
 
-/** Render again when the language changes. */
+/** Return the current language. The component renders again when the language changes. */
 export function useLanguage(): Language {
   return useSyncExternalStore(
     (changed) => (listeners.add(changed), () => listeners.delete(changed)),

@@ -1,14 +1,15 @@
 /**
- * Keys of the screens. Each part registers its own; the newest part wins, `?` lists them, and the
- * palette offers them as actions. No single key sends anything to a person.
+ * Keyboard shortcuts of the screens. Each part of a screen registers its own keys. If two parts use
+ * the same key, the part that registered last gets it. `?` lists the keys, and the command palette
+ * offers them as actions. No single key sends a message to a person.
  */
 import { useEffect, useRef } from "react";
 
 export type Key = {
-  /** One character, two after each other ("g i"), or "mod+k" for Ctrl or ⌘. */
+  /** One character, two characters one after the other ("g i"), or "mod+k" for Ctrl+K or ⌘K. */
   key: string;
   name: string;
-  /** If undefined, the key is only listed, because its field handles it. */
+  /** Undefined for a key that is only listed, for example if an input field handles the key. */
   run?: (() => unknown) | undefined;
 };
 type Group = { title: string; keys: Key[] };
@@ -16,7 +17,7 @@ type Group = { title: string; keys: Key[] };
 const AGAIN_MS = 1_200;
 const groups = new Set<{ current: Group }>();
 
-/** Register keys while the part is on the screen. */
+/** Register keys for as long as the component is on the screen. */
 export function useKeys(title: string, keys: Key[]): void {
   const group = useRef<Group>({ title, keys });
   group.current = { title, keys };
@@ -26,21 +27,21 @@ export function useKeys(title: string, keys: Key[]): void {
   }, []);
 }
 
-/** The registered groups, the newest first; groups of one title are one. */
+/** Return the registered groups, the newest first. Groups with the same title become one group. */
 export function keyGroups(): Group[] {
   const found = new Map<string, Key[]>();
   for (const { current } of [...groups].reverse()) found.set(current.title, [...(found.get(current.title) ?? []), ...current.keys]);
   return [...found].map(([title, keys]) => ({ title, keys })).filter((one) => one.keys.length > 0);
 }
 
-/** True while a typed letter is text, not a command. */
+/** Return whether a letter that is typed into the element is text, and not a command. */
 function isText(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && (target as HTMLInputElement).type !== "checkbox");
 }
 
 const isBusy = () => document.querySelector("dialog[open], [popover]:popover-open") !== null;
 
-/** Listen to the keyboard; call once. */
+/** Start to listen to the keyboard, and return a function that stops it. Call this only once. */
 export function startKeys(): () => void {
   let before = "";
   let at = 0;

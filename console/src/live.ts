@@ -1,6 +1,7 @@
 /**
- * Live events: one stream per browser. The tab that holds the Web Lock reads the stream and hands
- * each event to the others over a BroadcastChannel; a browser allows only six connections per host.
+ * Live events of the service. Each browser has one stream, because a browser allows only six
+ * connections per host. The tab that has the Web Lock reads the stream, and sends each event to the
+ * other tabs over a BroadcastChannel.
  */
 import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
@@ -55,7 +56,7 @@ export const liveSince = (): number => since;
 
 export const isLive = (): boolean => state === "live";
 
-/** Call `back` each time the stream is live again. */
+/** Call `back` each time the stream becomes live. Return a function that cancels this. */
 export function onLive(back: () => void): () => void {
   returns.add(back);
   return () => returns.delete(back);
@@ -66,7 +67,7 @@ export function onEvent(follower: (event: LiveEvent) => void): () => void {
   return () => followers.delete(follower);
 }
 
-/** Connect now instead of after the usual pause, in the tab that reads the stream. */
+/** Make the tab that reads the stream connect now, without the usual pause. */
 export function connectNow(): void {
   if (leads) hurry();
   else channel.postMessage({ hurry: true } satisfies Note);
@@ -146,7 +147,7 @@ async function lead(signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Take part in the stream while signed in; the lock decides which tab reads it. */
+/** Receive live events while the user is signed in. The lock decides which tab reads the stream. */
 export function startLive(): void {
   let stop: AbortController | null = null;
   const follow = () => {
@@ -166,10 +167,10 @@ export function startLive(): void {
       become("off", false);
     }
   };
-  // A lost network does not end a stream, but the browser detects it at once.
+  // A lost network does not end the stream, but the browser detects it at once. End the stream.
   window.addEventListener("offline", () => leads && (cut(), become("behind")));
   window.addEventListener("online", connectNow);
-  // Timers of a background tab run late, so a tab that becomes visible requests a connection now.
+  // Timers of a background tab run late. So a tab that becomes visible asks for a connection now.
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && state === "behind" && connectNow());
   onSession(follow);
   follow();
@@ -184,7 +185,7 @@ function keysOf(event: LiveEvent): (string | null)[][] {
     case "call":
       return [["conversations"], ["conversation", conversation], ["messages", conversation], ["timeline", contact], ["today"], ...(campaign ? [["campaign", campaign]] : [])];
     case "conversation":
-      // Presence changes nothing that is stored; `presence.ts` follows it.
+      // An event of presence (who views a conversation) changes no stored data.
       if (event.type === "conversation.presence") return [];
       return [["conversations"], ["today"], ["conversation", conversation ?? id]];
     case "campaign":
@@ -207,7 +208,7 @@ function keysOf(event: LiveEvent): (string | null)[][] {
   }
 }
 
-/** Read changed data again: 400 ms after the first event, then at most every two seconds. */
+/** Read changed data again, 400 ms after the first event and then at most every two seconds. */
 export function refreshByEvents(cache: QueryClient): () => void {
   let keys = new Map<string, (string | null)[]>();
   let timer = 0;
@@ -217,7 +218,7 @@ export function refreshByEvents(cache: QueryClient): () => void {
     flushed = Date.now();
     const now = [...keys.values()];
     keys = new Map();
-    // A read in progress may be older than the event, so it starts again.
+    // A read in progress may have started before the event, so start the read again.
     for (const queryKey of now) void cache.invalidateQueries({ queryKey });
   };
   return onEvent((event) => {

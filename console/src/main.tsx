@@ -19,7 +19,7 @@ import "./styles/shell.css";
 const STALE_AGAIN_MS = 60_000;
 let saidAt = -STALE_AGAIN_MS;
 
-/** Report data that cannot be read again. Without a live stream, the bar above reports it. */
+/** Report that shown data could not be read again. Without a stream, a bar already reports it. */
 function saySoIfStale(error: Error, hasData: boolean): void {
   const isRefused = error instanceof ApiProblem && error.status < 500;
   if (!hasData || isRefused || !isLive() || performance.now() - saidAt < STALE_AGAIN_MS) return;
@@ -34,7 +34,7 @@ const cache = new QueryClient({
       staleTime: 15_000,
       retry: (failures, error) => !(error instanceof ApiProblem && error.status < 500) && failures < 2,
     },
-    // Offline, a change fails at once. If it were kept, a message could be sent later by itself.
+    // Without a network, a change fails at once. A delayed change could send a message too late.
     mutations: { networkMode: "always" },
   },
 });
@@ -58,7 +58,7 @@ void Promise.all([session, speak(guessLanguage())]).then(() => {
   startLive();
   startPresence();
   onLive(() => void flushDrafts());
-  // Read data again that failed while the service was down. The stream reports changes since then.
+  // Repeat the reads that failed while the service was down. The stream reports all later changes.
   onLive(() => void cache.refetchQueries({ type: "active", predicate: ({ state }) => !!state.error && !(state.error instanceof ApiProblem && state.error.status < 500) }));
   beforeSignOut(flushDrafts);
   createRoot(document.getElementById("root")!).render(

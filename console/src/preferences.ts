@@ -1,4 +1,4 @@
-/** Theme, language and time zone of the signed-in user, kept by the API and followed here. */
+/** Theme, language and time zone of the signed-in user. The API stores these preferences. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { data } from "./api/client";
@@ -8,7 +8,7 @@ import { speak } from "./i18n";
 
 const THEME = "crm-theme";
 
-/** The theme is also kept in this browser, so that a page does not flash before the API answers. */
+/** Apply a theme, and store it in this browser, because a page needs it before the API responds. */
 export function applyTheme(theme: Theme): void {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;

@@ -1,4 +1,4 @@
-/** Who else looks at a conversation or writes in it, and the report that this user does. */
+/** Presence: who views a conversation or writes in it. The console also reports this user. */
 import { useEffect, useSyncExternalStore } from "react";
 import { reportPresence } from "./api/generated";
 import { onEvent, type LiveEvent } from "./live";
@@ -39,7 +39,7 @@ function take(event: LiveEvent): void {
   setTimeout(() => refresh(conversation), LIVES_MS + 50);
 }
 
-/** Listen to the events of presence; call once. */
+/** Start to listen to events of presence. Call this only once. */
 export function startPresence(): () => void {
   return onEvent(take);
 }
@@ -50,14 +50,17 @@ export function useVisitors(conversation: string): Visitor[] {
   return useSyncExternalStore(subscribe, () => lists.get(conversation) ?? NOBODY);
 }
 
-/** Report this user while the conversation is visible; at once when writing starts or stops. */
+/**
+ * Report every ten seconds that this user views the conversation or writes in it. Also report at
+ * once when the user starts or stops writing.
+ */
 export function useReport(conversation: string, isTyping: boolean, isOn: boolean): void {
   useEffect(() => {
     if (!isOn) return;
     const report = () => {
       if (document.visibilityState !== "visible" || !navigator.onLine) return;
       const body = { activity: isTyping ? ("typing" as const) : ("viewing" as const) };
-      // A lost report is harmless: the next one is sent in ten seconds.
+      // A lost report is harmless, because the next report follows in ten seconds.
       reportPresence({ path: { conversation_id: conversation }, body, throwOnError: true }).catch(() => undefined);
     };
     const cancel = afterPaint(report);

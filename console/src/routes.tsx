@@ -29,7 +29,7 @@ const signIn = createRoute({
   path: "/sign-in",
   validateSearch: (search): { next?: string } => {
     const next = text(search.next);
-    // Only addresses of this console: "//host" is an address of another site.
+    // Accept only addresses of this console. "//host" would be an address of another site.
     return next?.startsWith("/") && !next.startsWith("//") ? { next } : {};
   },
   beforeLoad: ({ search }) => {
@@ -180,7 +180,7 @@ const calendar = createRoute({
   },
   component: lazyRouteComponent(() => import("./screens/calendar"), "Calendar"),
 });
-/** The parameters in the address of Insight: the part, the figure, its people and its period. */
+/** The query parameters of the Insight screen: the part, the figure, the filters and the period. */
 const INSIGHT = [
   "part", "measure", "by", "bucket", "period", "from", "last", "zone", "campaign", "line", "list", "compare", "open", "stage", "days", "width", "kind", "source", "step",
 ] as const;

@@ -1,7 +1,8 @@
 /**
- * Who is signed in. The access token is only in memory; the refresh token is in a cookie that no
- * script reads. All tabs share one session: they hand the access token to each other over a
- * BroadcastChannel, and one at a time renews it, because renewal revokes the previous token.
+ * The session of the user. The access token is only in memory. The refresh token is in a cookie
+ * that no script can read. All tabs share one session: a tab sends its access token to the other
+ * tabs over a BroadcastChannel. Only one tab at a time renews the tokens, because a renewal revokes
+ * the previous refresh token.
  */
 import { useSyncExternalStore } from "react";
 
@@ -14,9 +15,10 @@ export type Session =
 type Token = { text: string; until: number };
 type Note = { kind: "ask" } | { kind: "token"; token: Token } | { kind: "out"; why: "ended" | "left" };
 
-// Without locks (an address without TLS), a new tab does not know whether another tab has a token.
+// How long a new tab waits for the token of another tab. Without Web Locks (an address without
+// TLS), the new tab does not know whether another tab has a token, so the time is short.
 const PEERS_ANSWER_MS = navigator.locks ? 2_000 : 120;
-/** Each tab that has a token holds this lock in shared mode, so a new tab knows whom it can ask. */
+/** A tab with a token holds this lock in shared mode. So a new tab sees that a token exists. */
 const HAS_TOKEN = "crm-has-token";
 const RENEW_BEFORE_MS = 120_000;
 const LEAVE_MS = 2_000;
@@ -51,7 +53,7 @@ export function onSession(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-/** Call `leaver` before the user is signed out, while there is still a session. */
+/** Call `leaver` before the user is signed out, while the session still exists. */
 export function beforeSignOut(leaver: () => Promise<void>): void {
   leavers.add(leaver);
 }
@@ -65,7 +67,7 @@ export function may(scope: string): boolean {
 channel.onmessage = ({ data: note }: MessageEvent<Note>) => {
   if (note.kind === "ask" && token) channel.postMessage({ kind: "token", token } satisfies Note);
   if (note.kind === "token") {
-    // A late answer may contain a token that this tab has replaced.
+    // A late response of another tab may contain a token that this tab has already replaced.
     if (!token || note.token.until > token.until) keep(note.token);
     if (session.state === "out") void enter();
   }
@@ -120,7 +122,7 @@ async function renew(): Promise<string | null> {
   return answer.ok ? take(answer) : null;
 }
 
-/** Renew the access token unless another tab has renewed it; null if the session has ended. */
+/** Renew the access token, unless it was renewed already. Return null if there is no new token. */
 export async function renewAfter(old: string): Promise<string | null> {
   return locked("crm-renew", async () => {
     // Another call may have renewed the token, or the user may have signed in again.
@@ -151,7 +153,7 @@ async function enter(): Promise<void> {
   set({ state: "in", me: (await answer.json()) as Me });
 }
 
-/** Wait until another tab has answered with its token; if no tab has one, do not wait. */
+/** Wait until another tab has sent its token. If no tab has a token, do not wait. */
 async function askOtherTabs(): Promise<void> {
   const locks = await navigator.locks?.query();
   if (locks && !locks.held?.some((one) => one.name === HAS_TOKEN)) return;
@@ -160,7 +162,7 @@ async function askOtherTabs(): Promise<void> {
   await Promise.race([answer, new Promise((done) => setTimeout(done, PEERS_ANSWER_MS))]);
 }
 
-/** Find out at the start whether this browser has a session. */
+/** Find out, when the page starts, whether this browser has a session. */
 export async function startSession(): Promise<void> {
   if (!csrf()) return set({ state: "out" });
   await askOtherTabs();

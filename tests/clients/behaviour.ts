@@ -1,4 +1,4 @@
-/** How crm.ts behaves before a server that forgets tokens and cuts streams. */
+/** Tests of crm.ts against a server whose first token expires at once and whose streams break. */
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -35,7 +35,7 @@ function reply(request: IncomingMessage, answer: ServerResponse) {
     const at = Number(new URL(request.url, "http://x").searchParams.get("cursor") ?? 0);
     return json({ data: [at * 2, at * 2 + 1], next_cursor: at < 2 ? String(at + 1) : null });
   }
-  // A stream that is cut after each event, in the middle of the next.
+  // Cut the stream after each event, in the middle of the next event.
   const last = Number(request.headers["last-event-id"] ?? 0);
   if (last === 2) return problem(answer, 403, "missing_scope");
   answer.writeHead(200, { "Content-Type": "text/event-stream" });
@@ -49,7 +49,7 @@ await new Promise((resolve) => server.once("listening", resolve));
 const { port } = server.address() as AddressInfo;
 const client = await signIn(`http://127.0.0.1:${port}`, "olga@example.com", "a password");
 
-// Calls that find the access token old share one renewal, and carry what it brought.
+// Calls with an expired access token share one renewal, and then send the new token.
 const calls = [listContacts({ client }), listContacts({ client }), listContacts({ client })];
 await Promise.all(calls);
 equal(renewals, 1);
@@ -57,13 +57,13 @@ equal(asked.filter((one) => one === "GET /v1/contacts Bearer token-1").length, 3
 await listContacts({ client });
 equal(renewals, 1);
 
-// A failure is thrown with its code.
+// An error response is thrown as an error with the code of the response.
 await rejects(
   async () => unwrap(await listAlerts({ client })),
   (error) => error instanceof ProblemError && error.problem.code === "missing_scope",
 );
 
-// Pages come one after the other, and no more of them than are asked for.
+// All pages are read in order. A page that the caller does not need is not read.
 const read = async (cursor: string | undefined) => {
   const query = cursor === undefined ? {} : { cursor };
   return unwrap(await listContacts({ client, query }));
@@ -75,7 +75,7 @@ asked.length = 0;
 for await (const one of each(read)) if (Number(one) === 1) break;
 equal(asked.length, 1);
 
-// A stream that is cut goes on after the last event; a refusal ends it.
+// After a cut, the stream continues after its last event. An error response ends the stream.
 const numbers: unknown[] = [];
 await rejects(async () => {
   for await (const { data } of follow(client, new AbortController().signal, 0)) {

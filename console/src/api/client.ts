@@ -1,10 +1,13 @@
-/** All calls to the API: access tokens, one idempotency key per press, problems as errors. */
+/**
+ * The client of the API. It sends the access token and an idempotency key with a request, and
+ * throws an error response as an `ApiProblem`.
+ */
 import { t } from "../i18n";
 import { authorize, currentSession, renewAfter } from "../session";
 import { client } from "./generated/client.gen";
 import { ApiProblem } from "./problem";
 
-/** Paths that can be called without a session. Other calls fail at once if there is no session. */
+/** Paths that can be called without a session. Other calls without a session fail at once. */
 const OPEN = /^\/v1\/auth\//;
 const REPEATABLE = new Set(["GET", "HEAD"]);
 
@@ -13,11 +16,11 @@ async function send(request: Request): Promise<Response> {
   if (!token && currentSession().state !== "in" && !OPEN.test(new URL(request.url).pathname)) {
     throw new ApiProblem(401, { code: "session_over", detail: t("Your session has ended. Sign in again.") });
   }
-  // The first attempt sends a copy, because a body can be sent only once.
+  // A request body can be sent only once. Send a copy, so that the request can be sent again.
   const attempt = REPEATABLE.has(request.method) ? request : request.clone();
   if (token) attempt.headers.set("Authorization", `Bearer ${token}`);
   const answer = await fetch(attempt);
-  // For these calls, a 401 means that the input is wrong, not that the session has ended.
+  // For these paths, a 401 means that the input is wrong, not that the session has ended.
   if (answer.status !== 401 || !token || OPEN.test(new URL(request.url).pathname)) return answer;
   const renewed = await renewAfter(token);
   if (!renewed) return answer;
@@ -25,7 +28,10 @@ async function send(request: Request): Promise<Response> {
   return fetch(request);
 }
 
-/** POST requests in progress. An equal request is the same press, and gets the same response. */
+/**
+ * POST requests in progress, by URL and body. A double click makes two equal requests. The second
+ * request is not sent; it gets the response to the first request.
+ */
 const onItsWay = new Map<string, Promise<Response>>();
 
 async function sendOnce(request: Request): Promise<Response> {
@@ -62,7 +68,7 @@ export function setUpClient(): void {
   });
 }
 
-/** The data of a response; each SDK function throws if the API returns an error. */
+/** Return the data of a response. If the API returns an error, the call itself throws. */
 export async function data<T>(call: Promise<{ data: T }>): Promise<NonNullable<T>> {
   return (await call).data as NonNullable<T>;
 }

@@ -1,4 +1,4 @@
-/** The calls of the inbox. */
+/** Functions that call the inbox endpoints of the API. */
 import { client } from "./generated/client.gen";
 import { data } from "./client";
 

@@ -1,4 +1,4 @@
-/** Read the people of a filter or segment as a CSV stream, with the fields for bulk changes. */
+/** Functions that read the people of a filter or a segment as a CSV stream, for bulk changes. */
 import type { ContactSearch } from "../routes";
 import { t } from "../i18n";
 import { client } from "./generated/client.gen";
@@ -8,7 +8,7 @@ export type Person = { id: string; phone: string; tags: string[]; lists: string[
 
 export const MOST_PEOPLE = 100_000;
 
-/** The parameters of the list of contacts for the filters in the address. */
+/** Return the query parameters of `GET /v1/contacts` for the filters in the address. */
 export function filterQuery(filter: ContactSearch): Record<string, string | boolean> {
   return {
     ...(filter.q ? { q: filter.q } : {}),
@@ -20,7 +20,7 @@ export function filterQuery(filter: ContactSearch): Record<string, string | bool
   };
 }
 
-/** Split a stream of CSV text into records; a record may hold line breaks inside quotes. */
+/** Parser that splits a stream of CSV text into records. A quoted field may contain line breaks. */
 export class CsvReader {
   private record: string[] = [];
   private cell = "";
@@ -64,7 +64,7 @@ const names = (cell: string | undefined): string[] => (cell ? cell.split("; ").m
 /**
  * Read all people that the filter selects.
  *
- * @throws ApiProblem if they are more than `MOST_PEOPLE`.
+ * @throws ApiProblem if the filter selects more than `MOST_PEOPLE` people.
  */
 export async function readPeople(filter: ContactSearch, onProgress: (n: number) => void, signal: AbortSignal): Promise<Person[]> {
   const answer = await client.get<{ 200: ReadableStream<Uint8Array> }, unknown, true>({

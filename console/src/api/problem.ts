@@ -1,7 +1,7 @@
 import type { Problem as ProblemDocument } from "./generated";
 import { t } from "../i18n";
 
-/** An error response of the API (RFC 9457), or a network failure. */
+/** An error response of the API (RFC 9457), or an error of the console in the same form. */
 export class ApiProblem extends Error {
   readonly status: number;
   readonly code: string;
@@ -18,7 +18,10 @@ export class ApiProblem extends Error {
   }
 }
 
-/** Sentences for users: the API's sentences name paths and fields, which users do not see. */
+/**
+ * Return a text of the API without backquotes and without sentences that contain an API path,
+ * because users do not know them.
+ */
 export function plainly(text: string): string {
   const at = text.match(/^String should have at (most|least) (\d+) character/);
   if (at) return at[1] === "most" ? t("At most {n} characters.", { n: at[2] }) : t("At least {n} characters.", { n: at[2] });
@@ -27,14 +30,14 @@ export function plainly(text: string): string {
 
 const FORM_IS_WRONG = new Set(["validation_failed", "invalid_campaign"]);
 
-/** The sentence to show for any error. */
+/** Return the sentence to show for any error. */
 export function sentenceOf(error: unknown): string {
   if (!(error instanceof ApiProblem)) return t("The service cannot be reached. Check your connection, then try again.");
   const fields = [...new Set(Object.values(error.fields))];
   return FORM_IS_WRONG.has(error.code) && fields.length ? fields.slice(0, 2).join(" ") : error.message;
 }
 
-/** The sentence for one field, by its JSON pointer such as `/name`. */
+/** Return the error sentence of a form field. `pointer` is its JSON pointer, such as `/name`. */
 export function fieldError(error: unknown, pointer: string): string | undefined {
   return error instanceof ApiProblem ? error.fields[pointer] : undefined;
 }

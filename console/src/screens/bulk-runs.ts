@@ -1,4 +1,4 @@
-/** Changes of many contacts: a dry run, then the change in parts, with an undo if possible. */
+/** Changes of many contacts: a dry run, then the change in parts. Some changes can be undone. */
 import { data } from "../api/client";
 import {
   addFlag, addMembers, changeTags, createList, createUpload, getContact, getTagChange, getUpload, optOutMany, removeFlag, removeMember,
@@ -19,7 +19,7 @@ export type Target = { ids: string[] } | { filter: ContactSearch };
 export type Figure = { name: string; label: string; value: number };
 export type Steps = { onProgress: (done: number, of: number) => void; signal: AbortSignal };
 export type Done = { text: string; undo?: ((steps: Steps) => Promise<string>) | undefined };
-/** What the dry run found, and the change itself. */
+/** The result of a dry run, and the function that makes the change. */
 export type Tried = { figures: Figure[]; changes: number; run: (steps: Steps) => Promise<Done> };
 
 const TAGS_AT_ONCE = 1_000;
@@ -34,7 +34,7 @@ function parts<One>(all: One[], size: number): One[][] {
 
 const pause = () => new Promise((done) => setTimeout(done, AGAIN_MS));
 
-/** Run one part after the other, and report how many people are done. */
+/** Call `work` for one part of the people after the other, and report how many people are done. */
 async function each<One>(all: One[], size: number, { onProgress, signal }: Steps, work: (part: One[], at: number) => Promise<void>): Promise<void> {
   let done = 0;
   onProgress(0, all.length);
@@ -56,7 +56,7 @@ async function peopleOf(target: Target, steps: Steps): Promise<Person[]> {
   return found;
 }
 
-/** Count what the action would change, without a change. */
+/** Count what the action would change. Nothing is changed yet. */
 export async function tryAction(action: Action, target: Target, steps: Steps): Promise<Tried> {
   if ((action.kind === "tag" || action.kind === "untag") && "filter" in target && !target.filter.segment) return tryTagsOfFilter(action, target.filter);
   const people = await peopleOf(target, steps);
@@ -91,7 +91,7 @@ type TagAction = { kind: "tag" | "untag"; tag: string };
 const tagsOf = ({ kind, tag }: TagAction) => (kind === "tag" ? { add: [tag] } : { remove: [tag] });
 const opposite = ({ kind, tag }: TagAction): TagAction => ({ kind: kind === "tag" ? "untag" : "tag", tag });
 
-/** The API finds the people itself, so there is no limit to their number. */
+/** Try a change of a tag for a filter. The API finds the people, so their number has no limit. */
 async function tryTagsOfFilter(action: TagAction, filter: ContactSearch): Promise<Tried> {
   const wanted = filterQuery(filter);
   const total = (await data(changeTags({ body: { filter: wanted, ...tagsOf(action), dry_run: true }, throwOnError: true }))).matched;
@@ -104,7 +104,7 @@ async function tryTagsOfFilter(action: TagAction, filter: ContactSearch): Promis
     run: async (steps) => {
       const started = await data(changeTags({ body: { filter: wanted, ...tagsOf(action) }, throwOnError: true }));
       const change = await waitForTags(started, steps, total);
-      // The undo is exact only if none of the people had the tag before.
+      // The undo removes the tag from everyone. So offer it only if nobody had the tag before.
       const isExact = action.kind === "tag" && same === 0;
       const undo = async (again: Steps) => {
         const back = await data(changeTags({ body: { filter: { ...wanted, tag: action.tag }, ...tagsOf(opposite(action)) }, throwOnError: true }));
@@ -165,7 +165,8 @@ async function tryList(action: { list: string; name: string }, people: Person[],
         await each(fresh, 1, once, async ([id]) => void (await removeMember({ path: { list_id: list, contact_id: id! }, throwOnError: true })));
         return undone(fresh.length);
       };
-      // The lists of selected people are not known, so only an equal number proves who is new.
+      // The lists of people who were selected one by one are not known. So `fresh` is right only if
+      // the two numbers are equal.
       const isExact = fresh.length === added && fresh.length <= MOST_SINGLE;
       return { text: changedText(added, 0), ...(isExact ? { undo } : {}) };
     },
@@ -210,7 +211,7 @@ async function upload(people: Person[], reason: string, isDry: boolean, { onProg
   return now;
 }
 
-/** Send the numbers as a do-not-contact upload, which also withdraws waiting messages. */
+/** Try a do-not-contact upload of the numbers. An upload also withdraws waiting messages. */
 async function tryDoNotContact(reason: string, people: Person[], steps: Steps): Promise<Tried> {
   const tried = await upload(people, reason, true, steps);
   const fresh = people.filter((one) => !one.flags.includes("do_not_contact"));

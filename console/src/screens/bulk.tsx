@@ -1,4 +1,4 @@
-/** Change many contacts: choose, dry run, confirm the numbers, watch, undo. */
+/** The dialog that changes many contacts: choose, try, confirm the numbers, run, undo. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState, type FormEvent } from "react";
 import { data } from "../api/client";
@@ -20,7 +20,7 @@ function kinds(): [Kind, string][] {
   ];
 }
 
-/** The sentence of an error. Errors of the console itself contain their sentence. */
+/** Return the sentence of an error. An `Error` of the console has its sentence as its message. */
 function sentence(error: unknown): string {
   return error instanceof Error && !(error instanceof ApiProblem) && error.name === "Error" ? error.message : sentenceOf(error);
 }

@@ -1,4 +1,4 @@
-/** One appointment: what it is, how it ended, move and cancel; and what to do about a conflict. */
+/** The dialog of one appointment, and the warning about two appointments at the same time. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -119,7 +119,7 @@ function Actions({ one, onEdit, onClose }: { one: AppointmentRead; onEdit: () =>
 
 type ConflictProps = { error: ApiProblem; onClose: () => void; onAnyway: () => Promise<unknown> };
 
-/** The other appointment at this time, and the choice to book all the same. */
+/** Warn that the user has another appointment at this time, and show that appointment. */
 export function ConflictNote({ error }: { error: ApiProblem }) {
   const id = String(error.extras.appointment_id ?? "");
   const zone = currentZone();

@@ -1,4 +1,4 @@
-/** Book an appointment or change one: person, time, free times, conflict. */
+/** The form that books or changes an appointment. It offers free times and shows a conflict. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../api/client";
@@ -163,7 +163,10 @@ function ContactField({ id, error, onChange }: { id: string | null; error: strin
 
 type FreeProps = { starts: string; minutes: number; assignee: string; zone: string; onChoose: (local: string) => void };
 
-/** Up to eight times of the day at which the assignee is free; empty without an assignee. */
+/**
+ * Show up to eight free times of the day. The chosen user must be free. If no user is chosen, every
+ * user must be free.
+ */
 function FreeTimes({ starts, minutes, assignee, zone, onChoose }: FreeProps) {
   const date = starts.slice(0, 10);
   const found = useQuery({

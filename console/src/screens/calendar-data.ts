@@ -1,4 +1,4 @@
-/** What the calendar shows: appointments, campaigns and planned messages of a period. */
+/** The data of the calendar: appointments, campaigns and planned messages of a period. */
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
 import { data } from "../api/client";
 import {
@@ -15,7 +15,7 @@ export type Period = { from: string; to: string; days: string[] };
 const LISTED_DAYS = 30;
 const MOST_PAGES = 5;
 
-/** The dates that a view shows around a date; `to` is exclusive. */
+/** Return the dates that a view shows for a date. `to` is exclusive. */
 export function periodOf(view: View, date: string): Period {
   const from = view === "month" ? `${date.slice(0, 8)}01` : view === "week" ? plusDays(date, -weekdayOf(date)) : date;
   const [year = 0, month = 0] = from.split("-").map(Number);
@@ -24,7 +24,7 @@ export function periodOf(view: View, date: string): Period {
   return { from, to: plusDays(from, length), days };
 }
 
-/** The date to show after a step forwards or back. */
+/** Return the date to show after one step forwards or back. */
 export function turned(view: View, date: string, by: 1 | -1): string {
   if (view !== "month") return plusDays(date, by * { week: 7, day: 1, list: LISTED_DAYS }[view]);
   const [year = 0, month = 0] = date.split("-").map(Number);
@@ -84,7 +84,10 @@ export function useCalendar(period: Period, who: string | undefined) {
   };
 }
 
-/** Change an appointment in the calendar at once; put it back if the API refuses. */
+/**
+ * Return a function that changes an appointment. The calendar shows the change at once. If the API
+ * refuses the change, the calendar shows the old values again.
+ */
 export function useMove() {
   const cache = useQueryClient();
   return async (one: AppointmentRead, body: AppointmentUpdate): Promise<AppointmentRead> => {
@@ -104,7 +107,7 @@ export function useMove() {
   };
 }
 
-/** Minutes since midnight in the local time of the zone. */
+/** Return the minutes since midnight, in the local time of the zone. */
 export function minuteOf(at: string, zone: string): number {
   const [hour = 0, minute = 0] = localOf(at, zone).slice(11).split(":").map(Number);
   return hour * 60 + minute;

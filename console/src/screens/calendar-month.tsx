@@ -1,4 +1,4 @@
-/** A month as a grid, and any period as a list of its days. */
+/** Two views of the calendar: a month as a grid, and any period as a list of days. */
 import { Link } from "@tanstack/react-router";
 import type { AppointmentRead } from "../api/generated";
 import { count, when } from "../format";

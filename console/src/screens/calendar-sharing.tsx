@@ -1,4 +1,4 @@
-/** Appointments in other calendars: feeds to subscribe to, and synchronised accounts. */
+/** Feeds and synchronised accounts, which show appointments in other calendars. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../api/client";

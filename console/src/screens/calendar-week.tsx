@@ -1,4 +1,4 @@
-/** A week or a day as a grid of hours; appointments are moved with the pointer or with the keyboard. */
+/** A week or a day as a grid of hours. The pointer or the keyboard moves appointments. */
 import { useRef, useState, type DragEvent, type KeyboardEvent, type MouseEvent } from "react";
 import type { AppointmentRead, AppointmentUpdate } from "../api/generated";
 import { ApiProblem } from "../api/problem";
@@ -24,7 +24,7 @@ type Placed = { one: AppointmentRead; start: number; length: number; lane: numbe
 const two = (value: number) => String(value).padStart(2, "0");
 const local = (date: string, minute: number) => `${date}T${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
 
-/** Appointments at the same time share the width of the day. */
+/** Place the appointments of a day. Appointments at the same time share the width of the day. */
 function placed(day: Day, zone: string): Placed[] {
   const found: Placed[] = [];
   let group: Placed[] = [];

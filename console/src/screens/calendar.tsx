@@ -1,4 +1,7 @@
-/** Appointments, campaigns and planned messages: a month, a week, a day, or a list; all of it is in the address. */
+/**
+ * The calendar: appointments, campaigns and planned messages as a month, a week, a day or a list.
+ * The address of the screen contains all choices.
+ */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
@@ -137,7 +140,11 @@ function OneAppointment({ id, onClose }: { id: string; onClose: () => void }) {
   return <AppointmentDialog found={found.data} error={found.error} onClose={onClose} />;
 }
 
-/** `at:2026-11-29T09:00` begins with a time, an id with a contact, `new` with neither. */
+/**
+ * The dialog that books an appointment. If `at` is `at:2026-11-29T09:00`, it sets the time. If `at`
+ * is an id, it sets the contact. `new` sets neither. Without a time, the dialog starts at 09:00 of
+ * `day`, if `day` is given.
+ */
 function Booking({ at, day, onClose }: { at: string; day: string | undefined; onClose: () => void }) {
   const time = at.startsWith("at:") ? at.slice(3) : day ? `${day}T09:00` : null;
   const contact = at === "new" || at.startsWith("at:") ? null : at;

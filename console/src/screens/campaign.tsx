@@ -1,4 +1,4 @@
-/** One campaign: the check before its start, then its progress, its forecast and its people. */
+/** The screen of a campaign: the check before its start, or its progress and its recipients. */
 import { Link, useParams } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../api/client";
@@ -17,7 +17,7 @@ import { Series } from "./campaign/series";
 import { Variants } from "./campaign/variants";
 import "./campaigns.css";
 
-/** Events of the stream refresh the figures at once; this is for a browser that gets none. */
+/** Time between two reads. It matters only in a browser that gets no live events. */
 const AGAIN_MS = 15_000;
 
 export function Campaign() {
@@ -34,7 +34,7 @@ export function Campaign() {
     queryKey: ["campaign", id, "stats"],
     queryFn: () => data(readStats({ path, throwOnError: true })),
     enabled: !!campaign.data && !isDraft,
-    // Also when it has ended: a late delivery report or a new day changes the figures.
+    // Also read the figures of an ended campaign: a late delivery report or a new day changes them.
     refetchInterval: isDraft ? false : AGAIN_MS,
   });
   const back = (

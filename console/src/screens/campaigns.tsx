@@ -1,4 +1,4 @@
-/** All campaigns with their progress. */
+/** The list of all campaigns with their progress. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useCallback } from "react";

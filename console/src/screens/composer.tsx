@@ -1,4 +1,4 @@
-/** Write a campaign: who, what, when; beside it each person's phone, the cost and the problems. */
+/** The screen to write a campaign: a form, and beside it the preview with the cost. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
@@ -31,7 +31,10 @@ const back = () => (
   </Link>
 );
 
-/** A new campaign, or with `?draft=` a stored one; `?list=` and `?segment=` choose the people. */
+/**
+ * The screen for a new campaign. `?draft=` opens a stored draft instead. `?list=` and `?segment=`
+ * choose the audience.
+ */
 export function NewCampaign() {
   const { draft: id, list, segment } = useSearch({ from: "/shell/campaigns/new" });
   const stored = useQuery({
@@ -58,7 +61,7 @@ export function NewCampaign() {
   );
 }
 
-/** Why the button is disabled: the first missing input. */
+/** Return a sentence about the first missing input. The button is disabled because of it. */
 function missingIn(draft: Draft): string {
   if (!draft.name.trim()) return t("Give it a name.");
   if (!draft.audience) return t("Choose people.");

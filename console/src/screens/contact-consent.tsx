@@ -1,4 +1,4 @@
-/** The consent of one contact: its history, the proof, and a decision by a colleague. */
+/** The consent of a contact: its history, its proof, and the dialog for a user's decision. */
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../api/client";
@@ -81,7 +81,7 @@ function ProofDialog({ id, onClose }: { id: string; onClose: () => void }) {
   const proof = useQuery({
     queryKey: ["consent-proof", id],
     staleTime: 0,
-    // A new entry gets its link a moment after the decision.
+    // Read the proof again: a new entry gets its link in the hash chain only after a moment.
     refetchInterval: ({ state }) => (state.data?.verification.result === "incomplete" ? 3_000 : false),
     queryFn: async () => (await data(getProofOfContact({ path: { contact_id: id }, throwOnError: true }))) as ConsentProof,
   });

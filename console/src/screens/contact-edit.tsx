@@ -1,4 +1,4 @@
-/** Change the fields of a contact; what the API refuses is shown at its field. */
+/** The dialog that changes a contact. An error of the API is shown beside its field. */
 import { useMutation } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { data } from "../api/client";

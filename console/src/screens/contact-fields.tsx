@@ -1,4 +1,4 @@
-/** The fields to create or change a contact; what the API refuses is shown at its field. */
+/** The form fields of a contact. An error of the API is shown beside its field. */
 import type { ContactRead } from "../api/generated";
 import { ApiProblem, fieldError } from "../api/problem";
 import { t } from "../i18n";
@@ -7,7 +7,7 @@ import { Field } from "../ui/parts";
 const ADDRESS = ["street", "city", "state", "postal_code"] as const;
 const SHOWN = ["phone", "first_name", "last_name", "email", "company", "address", "tags"];
 
-/** What was entered, without the phone number; null for what is empty. */
+/** Return the entered values, without the phone number. An empty text field is null. */
 export function entered(form: FormData) {
   const text = (name: string) => String(form.get(name) ?? "").trim() || null;
   return {
@@ -17,18 +17,18 @@ export function entered(form: FormData) {
   };
 }
 
-/** Whether the error is shown at a field. */
+/** Return whether the form shows the error at one of its fields. */
 export function isAtField(error: unknown): boolean {
   return error instanceof ApiProblem && Object.keys(error.fields).some((at) => SHOWN.includes(at.split("/")[1] ?? ""));
 }
 
-/** The error of a field, or of a part of it such as `/tags/0`. */
+/** Return the error of a field, or of a part of the field such as `/tags/0`. */
 function faultOf(error: unknown, pointer: string): string | undefined {
   if (!(error instanceof ApiProblem)) return undefined;
   return fieldError(error, pointer) ?? Object.entries(error.fields).find(([at]) => at.startsWith(`${pointer}/`))?.[1];
 }
 
-/** Without a contact, the fields of a new one, with its phone number. */
+/** Show the fields of a contact. A new contact also has a field for the phone number. */
 export function ContactFields({ contact, error }: { contact?: ContactRead; error: unknown }) {
   const valueOf = (name: string): string => {
     if (!contact) return "";

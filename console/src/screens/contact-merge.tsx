@@ -1,4 +1,4 @@
-/** Merge two contacts of one person: choose a value for each field, with a dry run and an undo. */
+/** Merge of two contacts of one person, with a choice for each field, a dry run and an undo. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -40,7 +40,7 @@ function updateOf(values: [FieldKey, string | null][]): ContactUpdate {
   return { ...others, ...(Object.keys(address).length ? { address } : {}) };
 }
 
-/** Choose the other contact: first the likely duplicates, then by search. */
+/** Let the user choose the second contact: from the likely duplicates, or by a search. */
 function ChooseOther({ contact, onChoose }: { contact: ContactRead; onChoose: (id: string) => void }) {
   const cache = useQueryClient();
   const [text, setText] = useState("");
@@ -116,7 +116,7 @@ function Compare({ left, right, onClose }: { left: ContactRead; right: ContactRe
     retry: false,
     queryFn: () => data(mergeContacts({ body: { ...body, dry_run: true }, throwOnError: true })),
   });
-  // Without a choice the API decides: for example, it never mixes two addresses.
+  // If the user has chosen no side, the API decides. For example, it never mixes two addresses.
   const sideOf = (key: FieldKey): Side => {
     const isPrimary = !tried.data || valueOf(tried.data, key) === valueOf(primary, key);
     return picked[key] ?? (isPrimary === (stays === "left") ? "left" : "right");
@@ -208,7 +208,7 @@ function Compare({ left, right, onClose }: { left: ContactRead; right: ContactRe
   );
 }
 
-/** Earlier merges of a contact, with their undo. */
+/** Show the earlier merges of a contact, each with a button that undoes it. */
 export function Merges({ id }: { id: string }) {
   const cache = useQueryClient();
   const found = useQuery({

@@ -1,4 +1,4 @@
-/** Read the data again that a change of one contact affects. */
+/** Function that reads again the data that a change of a contact affects. */
 import { useQueryClient } from "@tanstack/react-query";
 
 export function useRefresh(id: string): (...more: string[]) => void {

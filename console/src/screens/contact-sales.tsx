@@ -1,4 +1,4 @@
-/** The results of a contact: engagement with its reasons, appointments, quotes, outcomes. */
+/** The results of a contact: engagement with its reasons, appointments, quotes and outcomes. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
@@ -44,7 +44,7 @@ export function Engagement({ id }: { id: string }) {
   );
 }
 
-/** The sentence of the API, in the language of the screen. */
+/** Return a reason for the engagement score as a sentence, in the language of the screen. */
 function reasonOf({ factor, because, count }: EngagementReasonRead): string {
   if (factor === "opted_out") return t("The person opted out and gets no messages.");
   if (count === null) return because;

@@ -1,4 +1,4 @@
-/** One contact: timeline, fields, consent and tasks. */
+/** The screen of one contact: timeline, fields, consent and tasks. */
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";

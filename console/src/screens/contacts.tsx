@@ -1,4 +1,4 @@
-/** All contacts, up to a million; the filters are in the address. */
+/** The list of all contacts, up to a million. The address of the screen contains the filters. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { memo, useCallback, useMemo, useState } from "react";
@@ -21,7 +21,7 @@ import { NewContact } from "./new-contact";
 import "./contacts.css";
 
 const ALL = "all";
-/** The largest number of contacts selected one by one, because their ids are in the address. */
+/** Maximum number of contacts that can be selected one by one. The address contains their ids. */
 const MOST_PICKED = 100;
 
 function columns(picks: Picks | null): Column<ContactRead>[] {
@@ -149,7 +149,7 @@ export function Contacts() {
 
 type SelectionProps = { picks: Picks; filter: ContactSearch; set: (change: Partial<ContactSearch>) => void; number: string; isFiltered: boolean };
 
-/** What is selected, and what can be done with it. */
+/** Show how many contacts are selected, and buttons for what can be done with them. */
 function Selection({ picks, filter, set, number, isFiltered }: SelectionProps) {
   const [isOpen, setOpen] = useState(false);
   const { ids, isAll } = picks;

@@ -1,4 +1,4 @@
-/** Do-not-contact lists: the numbers of a file are first counted, then all of them are blocked. */
+/** Upload of a do-not-contact list. A check counts its numbers; the upload blocks them. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
@@ -26,7 +26,10 @@ function useUpload(id: string | null) {
   });
 }
 
-/** The file stays in this page between the check and the upload: the API keeps no file of a check. */
+/**
+ * The form that uploads a list. The page keeps the file between the check and the upload, because
+ * the API does not store the file of a check.
+ */
 export function NewUpload({ file }: { file: File | null }) {
   const navigate = useNavigate();
   const [checked, setChecked] = useState<{ id: string; file: File; reason: string; column: string } | null>(null);

@@ -1,4 +1,4 @@
-/** The screens before the sign-in: sign in, first owner, invitation, reset. */
+/** The screens for users without a session: sign-in, first owner, invitation and password reset. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent, type ReactNode } from "react";
@@ -131,7 +131,7 @@ function NewSecret({ error }: { error: unknown }) {
   );
 }
 
-/** The token of a link, from the fragment of the address (no server gets it) or from the query. */
+/** Return the token of a link: from the fragment, which no server gets, or from the query. */
 function tokenOf(): string {
   return location.hash.slice(1) || (new URLSearchParams(location.search).get("token") ?? "");
 }
@@ -235,7 +235,7 @@ export function NotFound() {
   );
 }
 
-/** A defect of the console itself, or a new version whose files the old page cannot load. */
+/** The screen for a defect of the console, or for a page whose files a new version has replaced. */
 export function Broken() {
   return (
     <div className="empty" role="alert">

@@ -1,4 +1,4 @@
-/** The check of a file: its columns as rows with samples, what each becomes, what would change. */
+/** The check of an import file: columns with examples and target fields, and the changes. */
 import { useNavigate } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";

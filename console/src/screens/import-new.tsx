@@ -1,4 +1,4 @@
-/** Begin an import: what is in the file, the file, and what to do with people who are known. */
+/** The form that starts an import: the kind of data, the file, and what happens to known people. */
 import { useNavigate } from "@tanstack/react-router";
 import { useMutation } from "@tanstack/react-query";
 import { useState, type DragEvent, type FormEvent } from "react";

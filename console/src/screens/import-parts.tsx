@@ -1,4 +1,4 @@
-/** Parts of the import screens: the steps, the figures, the rows that were refused, examples. */
+/** Parts of the import screens: the steps, the figures, the refused rows and the examples. */
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../api/client";
@@ -71,7 +71,7 @@ export function Tally({ one }: { one: ImportDetail }) {
   return <Figures figures={figures} />;
 }
 
-/** The lines whose number is in an earlier line; the API names the first hundred. */
+/** Show the file lines with the phone number of an earlier line. The API lists the first 100. */
 export function Repeats({ one }: { one: ImportDetail }) {
   const lines = one.repeated_lines;
   if (!lines.length) return null;
@@ -88,10 +88,13 @@ export function Repeats({ one }: { one: ImportDetail }) {
 }
 
 const SHOWN = 20;
-/** The apostrophe that prevents a spreadsheet formula. It is not in the imported file. */
+/**
+ * The apostrophe that the API puts before a value, so that a spreadsheet does not run it as a
+ * formula. The imported file does not contain the apostrophe.
+ */
 const GUARD = /^'(?=[=+@-])/;
 
-/** What could not be read: the first rows here, all of them as CSV. `csv` reads the file of the API. */
+/** Show the first rows that could not be read, and offer all as CSV. `csv` reads the CSV file. */
 export function RefusedRows({ name, query, csv }: { name: string; query: unknown[]; csv: () => Promise<string> }) {
   const found = useQuery({ queryKey: query, queryFn: csv });
   if (found.isLoadingError) return <p className="field-error" role="alert">{sentenceOf(found.error)}</p>;
@@ -146,7 +149,7 @@ export function Errors({ one }: { one: ImportDetail }) {
 }
 
 const FIRST = ["first_name", "last_name", "company", "email"];
-/** Names come first, so that a reader knows who it is. */
+/** Return the rank of a field. Names come first, so that the user recognises the person. */
 const weight = (field: string): number => (FIRST.indexOf(field) + 1 || FIRST.length + 1);
 
 export function Examples({ one }: { one: ImportDetail }) {

@@ -1,4 +1,4 @@
-/** One import: progress by events, the check, the figures, stop and undo. */
+/** The screen of one import: progress, check, figures, and buttons that stop or undo the import. */
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -17,7 +17,7 @@ import { Check } from "./import-columns";
 import { BackToImports, Errors, Repeats, Steps, Tally } from "./import-parts";
 import "./imports.css";
 
-/** Events report the progress of an import. Without live events, it is polled more often. */
+/** Time between two reads of an import. Without live events, it is read more often. */
 const AGAIN_MS = { live: 10_000, else: 1_000 };
 
 export function ImportPage() {
@@ -61,7 +61,10 @@ function OneImport({ id }: { id: string }) {
   );
 }
 
-/** A completed dry run. Its label is not "Completed", because the file is not imported yet. */
+/**
+ * Return whether a dry run is complete. It must not have the label "Completed", because the file is
+ * not imported yet.
+ */
 const isChecked = (one: ImportDetail): boolean => one.dry_run && one.status === "completed";
 
 function isWorking(one: ImportDetail | undefined): boolean {

@@ -1,4 +1,4 @@
-/** All imports, newest first; `?kind=do_not_contact` has the lists of numbers that get no message. */
+/** The list of imports, newest first. `?kind=do_not_contact` shows do-not-contact lists. */
 import { Link, useSearch } from "@tanstack/react-router";
 import { data } from "../api/client";
 import { listImports, listUploads, type ImportRead, type UploadRead } from "../api/generated";

@@ -1,4 +1,7 @@
-/** The inbox: who waits, longest first; search; the thread; the person beside it. Only Ctrl+Enter or the button sends. */
+/**
+ * The inbox: the conversations (people who have waited longest come first), the search, the thread
+ * (the messages of one conversation), and the person. Only Ctrl+Enter or a button sends a message.
+ */
 import { Outlet, useNavigate, useParams, useRouter, useSearch } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
@@ -23,7 +26,7 @@ import { FILTERS, viewNames, type View } from "./inbox/views";
 import "./inbox.css";
 
 const NEAR_MS = 250;
-/** The address follows a thread that stays open this long. */
+/** If a thread stays open for this time, the address of the screen changes to it. */
 const ADDRESS_MS = 100;
 
 export function useCounts(isOn = true) {
@@ -31,7 +34,7 @@ export function useCounts(isOn = true) {
 }
 
 export function Inbox() {
-  // The rows are memoised. They are rendered again when the language changes, and each minute.
+  // The rows are memoised. This text makes them render again: each minute, and in a new language.
   const spoken = `${useLanguage()} ${useMinute()}`;
   const cache = useQueryClient();
   const search = useSearch({ from: "/shell/inbox" });
@@ -64,10 +67,10 @@ export function Inbox() {
     flushSync(() => setCurrent(to));
     const turn = ++turns.current;
     const { href } = history.location;
-    // A later step, or another screen, cancels this step.
+    // A later step to another conversation, or a change to another screen, cancels this step.
     const isLast = () => turn === turns.current && href === history.location.href;
     const follow = () => isLast() && void navigate({ to: "/inbox/$id", params: { id: to }, search: ({ message: _gone, ...was }) => was });
-    // The thread is rendered after the mark is painted; of several quick presses only the last.
+    // Render the thread after the mark is painted, and only for the last of several quick presses.
     afterPaint(() => {
       if (!latest.current.id) return follow();
       if (!isLast()) return;
@@ -160,7 +163,7 @@ export function Inbox() {
 
 type RowsProps = Omit<RowProps, "row" | "isCurrent" | "isChosen"> & { rows: Conversation[]; current: string | undefined; chosen: Set<string> | null; isAll: boolean; children: ReactNode };
 
-/** The list is not rendered again when the thread changes. */
+/** The rows of the list, memoised: a change of the thread does not render them again. */
 const Rows = memo(function Rows({ rows, current, chosen, isAll, children, ...rest }: RowsProps) {
   return (
     <ul className="conversations">

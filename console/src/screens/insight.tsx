@@ -1,4 +1,4 @@
-/** Insight: figures with links to their records, and the data behind the figures. */
+/** The Insight screen: figures, funnel, cohorts, money, outcomes, holdouts, attribution rules. */
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense } from "react";
 import { t } from "../i18n";

@@ -1,4 +1,4 @@
-/** A contact that a user creates; what the API refuses is shown at its field. */
+/** The dialog that creates a contact. An error of the API is shown beside its field. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";

@@ -1,4 +1,4 @@
-/** The state of the service: alerts, health, events, jobs, workers, reconciliations, audit log. */
+/** The Operations screen: alerts, health, events, jobs, workers, reconciliations, audit log. */
 import { useSearch } from "@tanstack/react-router";
 import { t } from "../i18n";
 import { may } from "../session";

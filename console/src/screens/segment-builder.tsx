@@ -1,4 +1,4 @@
-/** The rules of a segment as boxes: groups that hold rules and groups. */
+/** The editor for the rules of a segment. A group contains rules and other groups. */
 import { ApiProblem } from "../api/problem";
 import { t } from "../i18n";
 import { Button } from "../ui/parts";
@@ -9,7 +9,7 @@ import { joinName, memberPointer, newGroup, newRule, type GroupNode, type Join, 
 const JOINS: Join[] = ["all", "any", "none", "not_all"];
 const DEEPEST = 10;
 
-/** The sentence of the API for the rule at a pointer. */
+/** Return the API's error sentence for the rule at a JSON pointer. */
 function faultAt(error: unknown, pointer: string): string | undefined {
   if (!(error instanceof ApiProblem)) return undefined;
   return Object.entries(error.fields).find(([at]) => at === pointer || at.startsWith(`${pointer}/`))?.[1];

@@ -1,4 +1,7 @@
-/** One segment: its rules, how many people match now, some of them, and why a person is in it. */
+/**
+ * The screen of one segment: its rules, how many people match now, some of these people, and a
+ * dialog that explains why a person is in the segment.
+ */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
@@ -42,7 +45,7 @@ export function SegmentEditor({ id, known }: { id: string | null; known: Known }
 
 type Draft = { name: string; filter: Filter };
 
-/** Rules that were not saved stay in this browser, also on reload and sign-out. */
+/** Store unsaved rules in this browser, so that they survive a reload and a sign-out. */
 function useDraft(saved: SegmentDetail | null): { name: string; tree: GroupNode; isChanged: boolean; set: (change: { name?: string; tree?: GroupNode }) => void; forget: () => void } {
   const place = `crm-segment-${saved?.id ?? "new"}`;
   const asSaved = () => ({ name: saved?.name ?? "", tree: saved ? treeOf(saved.filter) : newGroup() });

@@ -1,4 +1,4 @@
-/** One rule of a segment: field, operator and the control that fits its value. */
+/** The editor for one rule of a segment: field, operator, and an input that fits the value. */
 import { useState } from "react";
 import type { SegmentFieldRead } from "../api/generated";
 import { currentZone } from "../format";
@@ -120,7 +120,10 @@ function ValueEditor(props: Value) {
   }
 }
 
-/** Fields without a type take "1960" as a number: the API then also finds the text "1960". */
+/**
+ * Convert typed text to a value. For a field without a type, "1960" becomes a number, because the
+ * API then also finds the text "1960".
+ */
 function typed(text: string, field: SegmentFieldRead | undefined): unknown {
   return isUntyped(field) && NUMBER.test(text) ? Number(text) : text || undefined;
 }

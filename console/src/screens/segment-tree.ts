@@ -1,4 +1,4 @@
-/** The rules of a segment as the builder holds them, to and from the filter of the API. */
+/** The tree of a segment's rules, and its conversion to and from the filter of the API. */
 import type { SegmentAll, SegmentCreate, SegmentFieldRead, SegmentRule } from "../api/generated";
 import { phone, when } from "../format";
 import { t } from "../i18n";
@@ -37,7 +37,7 @@ function nodeOf(raw: Raw): Node {
   return { kind: "rule", key: newKey(), field: raw.field ?? "", op: raw.op ?? "", value: raw.value };
 }
 
-/** The tree of a filter; its root is always a group. */
+/** Return the tree of a filter. Its root is always a group. */
 export function treeOf(filter: unknown): GroupNode {
   const root = nodeOf((filter ?? {}) as Raw);
   return root.kind === "group" ? root : { kind: "group", key: newKey(), join: "all", members: [root] };
@@ -55,7 +55,7 @@ export function filterOf(tree: GroupNode): Filter {
   return rawOf(tree) as SegmentAll;
 }
 
-/** The JSON pointer of a member of a group at `pointer`. */
+/** Return the JSON pointer of a member of the group at `pointer`. */
 export function memberPointer(pointer: string, join: Join, at: number): string {
   const inside = { all: "all", any: "any", none: "not/any", not_all: "not/all" }[join];
   return `${pointer}/${inside}/${at}`;
@@ -66,12 +66,12 @@ export type Shape =
 
 const NUMBERS = new Set(["integer", "number"]);
 
-/** Whether all values of the field are numbers. */
+/** Return whether all values of the field are numbers. */
 export function isNumeric(field: SegmentFieldRead | undefined): boolean {
   return NUMBERS.has(field?.type ?? "") || (field?.kind as string | undefined) === "number";
 }
 
-/** Which kind of control a rule needs for its value. */
+/** Return which kind of input a rule needs for its value. */
 export function shapeOf(field: SegmentFieldRead | undefined, op: string): Shape {
   if (op === "is_empty" || op === "is_not_empty") return "none";
   if (op.includes("within")) return "distance";
@@ -87,7 +87,7 @@ export function shapeOf(field: SegmentFieldRead | undefined, op: string): Shape 
   return "text";
 }
 
-/** Whether a rule says enough to be tried. */
+/** Return whether a rule is complete, or a group and all its members are complete. */
 export function isWhole(node: Node, fields: SegmentFieldRead[]): boolean {
   if (node.kind === "group") return node.members.length > 0 && node.members.every((one) => isWhole(one, fields));
   if (!node.field || !node.op || node.field === "attributes.") return false;
@@ -152,7 +152,7 @@ function nameOf(named: Named[], id: unknown): string {
   return named.find((one) => one.id === id)?.name ?? t("one that was deleted");
 }
 
-/** The value of a rule, or the value that a contact has, in words. */
+/** Return the value of a rule, or the value that a contact has, in words. */
 export function valueText(field: string, value: unknown, names: Names): string {
   if (value === null || value === undefined || value === "") return "–";
   if (typeof value === "boolean") return value ? t("yes") : t("no");
@@ -178,7 +178,7 @@ export function ruleText(rule: Pick<SegmentRule, "field"> & { op: string; value?
   return shapeOf(fieldOf(fields, rule.field), rule.op) === "none" ? begin : `${begin} ${valueText(rule.field, rule.value, names)}`;
 }
 
-/** The whole tree in one line, for lists. */
+/** Return the whole tree as text in one line, for lists. */
 export function treeText(node: Node, fields: SegmentFieldRead[], names: Names): string {
   if (node.kind === "rule") return ruleText(node, fields, names);
   const parts = node.members.map((one) => (one.kind === "group" && one.members.length > 1 ? `(${treeText(one, fields, names)})` : treeText(one, fields, names)));

@@ -1,4 +1,4 @@
-/** Why a person is in a segment or not: each rule, and what the person has. */
+/** The dialog that explains why a person is in a segment or not, rule by rule. */
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";

@@ -1,4 +1,4 @@
-/** Saved segments: groups of contacts by rules. `?id=` opens one, `?id=new` makes one. */
+/** Segments (groups of contacts by rules). `?id=` opens a segment; `?id=new` makes one. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { data } from "../api/client";
@@ -18,7 +18,7 @@ import "./segments.css";
 const MOST_CAMPAIGNS = 10;
 const FRESH_MS = 60_000;
 
-/** Campaigns, read in pages; more than a thousand are not searched for segments. */
+/** Read up to a thousand campaigns, in pages. They show which campaigns use a segment. */
 async function readCampaigns(): Promise<CampaignRead[]> {
   const found: CampaignRead[] = [];
   let cursor: string | undefined;
@@ -33,7 +33,7 @@ async function readCampaigns(): Promise<CampaignRead[]> {
 
 export type Known = Choices & { usedBy: (segment: string) => { id: string; name: string }[] };
 
-/** What the rules may name: fields, tags, lists, campaigns. */
+/** Read what a rule can refer to: fields, tags, lists and campaigns. */
 function useKnown(): { known: Known | undefined; error: unknown; again: () => void } {
   const fields = useQuery({ queryKey: ["segment-fields"], staleTime: FRESH_MS, queryFn: () => data(listSegmentFields({ throwOnError: true })) });
   const tags = useQuery({ queryKey: ["tags"], staleTime: FRESH_MS, queryFn: () => data(listTags({ query: { limit: 200 }, throwOnError: true })) });

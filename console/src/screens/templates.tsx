@@ -1,4 +1,4 @@
-/** Messages to use again: the list, and with `?id=` one of them. */
+/** Templates (messages to use again): the list, or with `?id=` one template. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";

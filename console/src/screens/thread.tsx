@@ -1,4 +1,4 @@
-/** One conversation: its messages and notes, the answer, and the person beside it. */
+/** The screen of a conversation: messages and notes, the answer, and the person beside them. */
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { memo, startTransition, useContext, useEffect, useRef, useState } from "react";
@@ -40,7 +40,10 @@ export function Thread() {
 
 type Ask = Change & { confirm?: boolean };
 
-/** A change is shown at once. It is undone, with an error message, if the service refuses it. */
+/**
+ * Return a function that changes the conversation. The screen shows the change at once. If the
+ * service refuses the change, the screen shows the old state and an error message.
+ */
 function useChange(conversation: Conversation, onTaken: (sentence: string, again: Ask) => void) {
   const cache = useQueryClient();
   const key = ["conversation", conversation.id];
@@ -63,14 +66,14 @@ function useChange(conversation: Conversation, onTaken: (sentence: string, again
 
 const inDays = (days: number) => morningAfter(new Date(now()), currentZone(), days).toISOString();
 
-/** Not rendered again when only the address changes. */
+/** Show the open conversation, memoised: a change of only the address does not render it again. */
 const Open = memo(function Open({ conversation, message }: { conversation: Conversation; message: string | undefined }) {
   const way = useWay();
   const [taken, setTaken] = useState<{ sentence: string; again: Ask } | null>(null);
   const [isTask, setTask] = useState(false);
   const [isPerson, setPerson] = useState(false);
   const [kind, setKind] = useState<"message" | "note">("message");
-  // The newest messages are painted first; earlier ones and the person beside them follow.
+  // Paint the newest messages first. Earlier messages and the person beside them follow.
   const [isPainted, setPainted] = useState(false);
   useEffect(() => afterPaint(() => startTransition(() => setPainted(true))), []);
   const answer = useRef<HTMLTextAreaElement>(null);
@@ -157,7 +160,7 @@ const Open = memo(function Open({ conversation, message }: { conversation: Conve
   );
 });
 
-/** Who else is here, so that two colleagues do not answer. */
+/** Show who else views the conversation or writes in it, so that two users do not both answer. */
 function Visitors({ id }: { id: string }) {
   const all = useVisitors(id);
   return (

@@ -1,4 +1,4 @@
-/** The first screen: money and people that wait, then the day, campaigns, lines and alerts. */
+/** The Today screen: money, waiting people, tasks, appointments, campaigns, lines and alerts. */
 import { currentZone } from "../format";
 import { now } from "../clock";
 import { t } from "../i18n";

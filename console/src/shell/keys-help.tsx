@@ -1,4 +1,4 @@
-/** The keys of this screen. */
+/** The dialog that lists the keyboard shortcuts of the screen. */
 import { keyGroups } from "../keys";
 import { t } from "../i18n";
 import { Dialog } from "../ui/dialog";
@@ -26,7 +26,7 @@ export function KeysHelp({ onClose }: { onClose: () => void }) {
 
 const isApple = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** "g i" as two keys, "mod+k" as the keys of this machine. */
+/** Show a shortcut as keys. "g i" is two keys. "mod" is ⌘ on an Apple machine, else Ctrl. */
 export function Keys({ text }: { text: string }) {
   const parts = text.includes(" ") ? text.split(" ") : text.split("+");
   return (

@@ -1,4 +1,4 @@
-/** Whether the screen receives live events, and what to do if it does not. */
+/** The indicator that shows whether the screen gets live events, and what to do if it does not. */
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { when } from "../format";
@@ -72,7 +72,7 @@ export function LiveState() {
   );
 }
 
-/** A bar above the screen if its data has been out of date for more than a moment. */
+/** Show a bar above the screen if its data have been out of date for three seconds. */
 export function BehindNotice() {
   const state = useLive();
   const isOnline = useOnline();

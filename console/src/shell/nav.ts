@@ -4,7 +4,10 @@ import type { IconName } from "../ui/icons";
 
 type Place = { to: string; name: string; icon: IconName; scope?: string; or?: string; key: string };
 
-/** The links of the navigation, in order. `key` follows G; one of the two scopes is enough. */
+/**
+ * The links of the navigation, in order. The keys G and then `key` open a link. The user needs
+ * `scope` or the scope `or`.
+ */
 const PLACES: Place[] = [
   { to: "/today", name: "Today", icon: "today", key: "t" },
   { to: "/inbox", name: "Inbox", icon: "inbox", scope: "messages:read", key: "i" },
@@ -18,12 +21,12 @@ const PLACES: Place[] = [
   { to: "/settings", name: "Settings", icon: "settings", key: "s" },
 ];
 
-/** The links that the scopes of the user allow. */
+/** Return the links that the scopes of the user allow. */
 export function allowedPlaces(): Place[] {
   return PLACES.filter((one) => !one.scope || may(one.scope) || (one.or !== undefined && may(one.or)));
 }
 
-/** Places that are a part of a screen or a form; the palette leads to them. */
+/** Return links to parts of screens and to forms. Only the command palette offers these links. */
 export function deepPlaces(): { to: string; name: string; scope?: string }[] {
   return [
     { to: "/campaigns/new", name: t("New campaign"), scope: "campaigns:write" },

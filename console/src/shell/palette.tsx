@@ -1,4 +1,4 @@
-/** ⌘K: screens, actions of this screen, people, conversations and campaigns by their name. */
+/** The command palette (⌘K or Ctrl+K) finds screens, actions, people, conversations, campaigns. */
 import { useNavigate } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useId, useRef, useState, type KeyboardEvent } from "react";
@@ -29,7 +29,7 @@ function useLate(text: string): string {
   return late;
 }
 
-/** What the API finds; a part that this user may not search is left out. */
+/** Return what the API finds. Data that the user may not read are not searched. */
 function useHits(text: string, go: (to: string) => void): Part[] {
   const q = useLate(text);
   const isOn = q.length >= 2;
@@ -55,7 +55,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const box = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
-  // The actions of the screen below, as they are when the palette opens.
+  // The actions of the screen behind the palette, as they are when the palette opens.
   const [actions] = useState(() => keyGroups().flatMap((group) => group.keys.filter((one) => one.run && !one.key.startsWith("g ")).map((one) => ({ ...one, group: group.title }))));
   useEffect(() => {
     const before = document.activeElement;

@@ -1,4 +1,7 @@
-/** The sandbox sends no real message. The user can move its clock, act as people and add faults. */
+/**
+ * The bar of the sandbox, which sends no real message. In the bar, a user can move the clock, act
+ * as a person and add faults.
+ */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 import { data } from "../api/client";

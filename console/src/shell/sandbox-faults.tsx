@@ -1,4 +1,4 @@
-/** Make the provider of the sandbox fail, to see how the service and the console react. */
+/** The dialog that makes the sandbox provider fail, to see how service and console react. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../api/client";

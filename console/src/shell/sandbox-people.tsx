@@ -1,4 +1,7 @@
-/** Act as a simulated person: write, call, say STOP; and choose what people do when a message arrives. */
+/**
+ * The dialog to act as a simulated person (write, call, send STOP), and to choose what people do
+ * when a message arrives.
+ */
 import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../api/client";

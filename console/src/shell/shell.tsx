@@ -1,4 +1,4 @@
-/** The frame of every screen: navigation, state of the connection, the user's menu, messages. */
+/** The frame of every screen: navigation, connection state, user menu and short notices. */
 import { Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
@@ -78,7 +78,7 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
   );
 }
 
-/** How many people wait for an answer. */
+/** Return how many conversations wait for an answer. */
 function useWaiting(): number {
   const counts = useQuery({ queryKey: ["conversations", "counts"], queryFn: countConversations, enabled: may("messages:read"), refetchInterval: 60_000 });
   return counts.data?.waiting ?? 0;
@@ -92,10 +92,11 @@ export function Shell() {
   const isFirst = useRef(true);
   useEffect(() => refreshByEvents(cache), [cache]);
   useEffect(() => {
-    // After a change of screen, the focus moves to its top. It does not stay at the clicked link.
+    // After a change of the screen, move the focus from the clicked link to the new screen.
     if (!isFirst.current) main.current?.focus({ preventScroll: true });
     isFirst.current = false;
-    // On a phone the navigation is too wide. `scrollIntoView` would change where Tab starts.
+    // On a phone, the navigation is wider than the screen, so scroll to the current link.
+    // `scrollIntoView` would also change where the Tab key starts.
     const here = document.querySelector<HTMLElement>(".nav [aria-current]");
     const nav = here?.parentElement;
     if (here && nav) nav.scrollLeft = here.offsetLeft - nav.offsetLeft - (nav.clientWidth - here.offsetWidth) / 2;

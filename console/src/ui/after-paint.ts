@@ -1,4 +1,7 @@
-/** Call `work` after earlier changes are painted; at once if the page is hidden and not painted. */
+/**
+ * Call `work` after earlier changes are painted. If the page is hidden, call it at once, because a
+ * hidden page is not painted. Return a function that cancels the call.
+ */
 export function afterPaint(work: () => void): () => void {
   if (document.visibilityState === "hidden") {
     work();

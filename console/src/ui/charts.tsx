@@ -1,10 +1,10 @@
-/** Charts of figures: dots with whiskers or bars by group, and lines with bands or bars over time. */
+/** Charts of figures by group or over time, as dots and lines with intervals, or as bars. */
 import { scaleLinear } from "d3-scale";
 import { area, line } from "d3-shape";
 import { useLayoutEffect, useRef, useState } from "react";
 import "./charts.css";
 
-/** One figure in a chart. `text` is read aloud and shown on hover. */
+/** One figure in a chart. Screen readers read `text`, and the pointer shows it. */
 export type Mark = {
   id: string;
   name: string;
@@ -20,7 +20,7 @@ type Common = { label: string; shape: "interval" | "bars"; format: (value: numbe
 const num = (value: number) => Math.round(value * 100) / 100;
 const ROW = 26;
 
-/** The width of an element in pixels, so that the text of a chart keeps its size. */
+/** Return the width of an element in pixels, so that a chart can be drawn in this width. */
 function useWidth(first: number) {
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(first);
@@ -83,7 +83,10 @@ const TOP = 10;
 
 type TimeProps = Common & { marks: TimeMark[]; length: number; dateOf: (at: number) => string; isShort?: boolean; domain?: [number, number] };
 
-/** Over time. A line is broken where a period has no figure; `length` is that of a period in ms. */
+/**
+ * Show figures over time. The line is broken where a period has no figure. `length` is the length
+ * of a period in ms.
+ */
 export function TimeChart({ marks, label, shape, format, onOpen, length, dateOf, isShort, domain }: TimeProps) {
   const { box, width } = useWidth(520);
   const left = 52;
@@ -142,7 +145,7 @@ export function TimeChart({ marks, label, shape, format, onOpen, length, dateOf,
   );
 }
 
-/** A part of a whole beside others, such as attributed and unattributed money. */
+/** Show the parts of a whole beside each other, such as attributed and unattributed money. */
 export function PartsBar({ parts, label }: { parts: { id: string; name: string; value: number; text: string }[]; label: string }) {
   const { box, width } = useWidth(480);
   const whole = parts.reduce((sum, one) => sum + one.value, 0);

@@ -1,4 +1,4 @@
-/** A modal dialog that uses `<dialog>`: focus stays inside, Escape closes, focus returns. */
+/** A modal dialog. The focus stays inside, and returns when the dialog closes. Escape closes it. */
 import { useEffect, useId, useRef, type ReactNode } from "react";
 import { t } from "../i18n";
 import { Icon } from "./icons";
@@ -20,7 +20,7 @@ export function Dialog({ title, onClose, children, footer, wide }: Props) {
     const returnTo = document.activeElement;
     const wanted = box.current?.contains(returnTo) && returnTo instanceof HTMLElement ? returnTo : null;
     box.current?.showModal();
-    // The browser would focus the close button, but a user who opens a form wants to type.
+    // The browser would focus the close button. But a user who opens a form wants to type.
     (wanted ?? box.current?.querySelector<HTMLElement>(FIELDS))?.focus();
     return () => {
       if (returnTo instanceof HTMLElement && returnTo.isConnected) returnTo.focus();

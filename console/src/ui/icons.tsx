@@ -1,4 +1,4 @@
-/** Line icons of 16 px; each is decoration, the text beside it is the name. */
+/** Icons of 16 px. They are only decoration, because the text beside an icon is its name. */
 const PATHS = {
   today: "M2.5 6h11M5 2v2.5M11 2v2.5M3.5 3.5h9a1 1 0 0 1 1 1v8a1 1 0 0 1-1 1h-9a1 1 0 0 1-1-1v-8a1 1 0 0 1 1-1zM5.5 9.5l1.6 1.6 3.4-3.4",
   inbox: "M2 9.5h3.2l1 1.8h3.6l1-1.8H14M3.6 3.5h8.8l1.6 6v2.6a.9.9 0 0 1-.9.9H2.9a.9.9 0 0 1-.9-.9V9.500z",

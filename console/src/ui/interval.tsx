@@ -1,4 +1,4 @@
-/** Rates with their 95 % intervals: a dot and a whisker per row, on one scale. */
+/** A chart of rates: each row shows a rate as a dot, and its 95 % interval as a line. */
 import { scaleLinear } from "d3-scale";
 import { rate } from "../format";
 import { t } from "../i18n";

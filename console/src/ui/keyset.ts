@@ -1,4 +1,7 @@
-/** Pages of a list by cursor. At most ten are kept; earlier ones are read again by their cursor. */
+/**
+ * A list that is read in pages, by cursor. At most ten pages are in memory. Another page is read
+ * again by its cursor when it is needed.
+ */
 import { useInfiniteQuery, keepPreviousData, replaceEqualDeep, type InfiniteData, type QueryKey } from "@tanstack/react-query";
 import { useCallback, useRef } from "react";
 
@@ -6,10 +9,13 @@ type Page<Row> = { data: Row[]; next_cursor: string | null };
 
 export const PAGE = 100;
 const KEPT = 10;
-/** The time until the next attempt after a page could not be read. */
+/** Minimum time between a failed read of a page and the next attempt. */
 const AGAIN_MS = 10_000;
 
-/** A page that was read again keeps its unchanged rows. Another page is not compared: all its rows differ. */
+/**
+ * If a page was read again, keep its unchanged rows, so that they are not rendered again. Compare a
+ * page only with the older data of the same page, because all rows of another page differ.
+ */
 function shared(was: unknown, is: unknown): unknown {
   const [before, now] = [was, is] as [InfiniteData<unknown, number> | undefined, InfiniteData<unknown, number>];
   if (!before) return now;

@@ -1,4 +1,6 @@
-/** Return a value some time after its last change, so that not each key press calls the API. */
+/**
+ * Function that returns the latest value after a pause, so that not every key press calls the API.
+ */
 import { useEffect, useState } from "react";
 
 export function useLate<Value>(value: Value, afterMs: number): Value {

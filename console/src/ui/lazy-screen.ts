@@ -1,4 +1,4 @@
-/** Load a screen when it is first shown. If the service is down, wait for it. */
+/** Function that loads a screen when it is first shown. If the service is down, wait for it. */
 import { lazyRouteComponent as lazy } from "@tanstack/react-router";
 
 const AGAIN_MS = 2_000;
@@ -15,9 +15,10 @@ async function serviceAnswers(): Promise<void> {
 }
 
 /**
- * Like the router's function, but a file that cannot be loaded is loaded again when the service
- * responds. The router would reload the page, and the browser would show its error page. If the
- * file is still missing, a new version has replaced it, and the router reloads the page.
+ * Load a screen like the router's function, but handle a file that cannot be loaded: wait until the
+ * service responds, and load the file again. The router would reload the page, and the browser
+ * would show its error page. If the file is still missing, a new version has replaced it, and the
+ * router reloads the page.
  */
 export const lazyRouteComponent: typeof lazy = (load, name) =>
   lazy(() => load().catch(async () => (await serviceAnswers(), load())), name);

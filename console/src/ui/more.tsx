@@ -1,4 +1,4 @@
-/** The button that reads the next page of a list, while there is one. */
+/** The button that reads the next page of a list. It is shown only while there is a next page. */
 import { t } from "../i18n";
 import { Button } from "./parts";
 

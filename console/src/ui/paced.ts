@@ -1,11 +1,11 @@
-/** Render few rows per frame: a fast scroll briefly shows empty lines but does not block the page. */
+/** Function that renders few rows per frame, so that a fast scroll does not block the page. */
 import { useLayoutEffect, useReducer, useRef } from "react";
 
 const FEW = 4;
 
 type Built = { rows: number[]; frame: unknown };
 
-/** The rows of this frame, and whether the next frame must change more rows. */
+/** Return the rows of this frame. `isWhole` is false if the next frame must change more rows. */
 function step(built: Built, wanted: number[], isInSight: (row: number) => boolean, frame: unknown): Built & { isWhole: boolean } {
   const had = new Set(built.rows);
   const wants = new Set(wanted);
@@ -19,8 +19,8 @@ function step(built: Built, wanted: number[], isInSight: (row: number) => boolea
 }
 
 /**
- * The rows to show now, in their order: once in each frame a few of the wanted rows are added, those
- * in sight first, and a few of the others are removed.
+ * Return the rows to show now, in their order. Each frame adds a few of the wanted rows (visible
+ * rows first) and removes a few rows that are no longer wanted.
  */
 export function usePaced(wanted: number[], isInSight: (row: number) => boolean): number[] {
   const built = useRef<Built>({ rows: [], frame: undefined });

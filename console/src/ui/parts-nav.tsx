@@ -1,4 +1,4 @@
-/** The parts of a screen, as links whose choice is in the address. */
+/** Links to the parts of a screen. The address of the screen contains the chosen part. */
 import { Link } from "@tanstack/react-router";
 
 export function PartsNav({ to, parts, current, label }: { to: "/operations" | "/settings"; parts: [string, string][]; current: string; label: string }) {

@@ -1,4 +1,4 @@
-/** Small parts that all screens use. */
+/** Small components that all screens use. */
 import { useEffect, useId, useState, type ButtonHTMLAttributes, type ReactNode } from "react";
 import { sentenceOf, ApiProblem } from "../api/problem";
 import { useShift } from "../clock";
@@ -38,7 +38,7 @@ type FieldProps = {
   children: (attributes: { id: string; "aria-invalid"?: true; "aria-describedby"?: string }) => ReactNode;
 };
 
-/** A label, its control, a hint and the sentence of an error, tied together for screen readers. */
+/** Show a label, its control, and a hint or an error. Screen readers read them together. */
 export function Field({ label, error, hint, hideLabel, children }: FieldProps) {
   const id = useId();
   const note = error || hint ? `${id}-note` : undefined;
@@ -60,7 +60,7 @@ export function Field({ label, error, hint, hideLabel, children }: FieldProps) {
 export function Time({ at, relative, zone }: { at: string | null | undefined; relative?: boolean; zone?: string }) {
   useShift();
   if (!at) return <span className="faint">–</span>;
-  // The full time is formatted only when the pointer is on it, because a table has many times.
+  // Format the full time only when the pointer is on the element, because a table has many times.
   if (relative) return <time dateTime={at} onMouseEnter={({ currentTarget }) => (currentTarget.title = when(at, zone))}>{ago(at)}</time>;
   return <time dateTime={at}>{when(at, zone)}</time>;
 }
@@ -81,7 +81,7 @@ export function Empty({ title, children, action }: { title: string; children?: R
   );
 }
 
-/** The state of a query that failed: what happened, and a way to try again. */
+/** Show why a query failed, and a button to try again. */
 export function Failed({ error, again }: { error: unknown; again?: () => void }) {
   const isForbidden = error instanceof ApiProblem && error.status === 403;
   const isGone = error instanceof ApiProblem && error.status === 404;
@@ -95,7 +95,7 @@ export function Failed({ error, again }: { error: unknown; again?: () => void })
   );
 }
 
-/** Grey lines, shown only when the answer takes longer than a moment. */
+/** Show grey lines, but only if the response takes longer than 150 ms. */
 export function Loading({ lines = 6 }: { lines?: number }) {
   const [isLate, setLate] = useState(false);
   useEffect(() => {
@@ -119,7 +119,7 @@ export function useTitle(title: string): void {
   }, [title]);
 }
 
-/** The head of a screen: its name, what belongs to it, and what can be done. */
+/** Show the head of a screen: its name, facts about it, and buttons for what can be done. */
 export function PageHead({ title, children, actions, before }: { title: string; children?: ReactNode; actions?: ReactNode; before?: ReactNode }) {
   useTitle(title);
   return (
@@ -141,7 +141,7 @@ export function Meter({ value, of, label, tone = "info" }: { value: number; of: 
   );
 }
 
-/** Let the keyboard scroll a box, but only while its content is wider than it. */
+/** Let the keyboard scroll a box, but only while the content of the box is wider than the box. */
 export function scrolls(box: HTMLElement | null): (() => void) | undefined {
   if (!box) return undefined;
   const look = () => {

@@ -1,4 +1,4 @@
-/** The screens about people, as links below the head of each of them. */
+/** Links to the screens about people. Each of these screens shows the links below its head. */
 import { Link } from "@tanstack/react-router";
 import { memo } from "react";
 import { t } from "../i18n";

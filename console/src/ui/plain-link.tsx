@@ -1,13 +1,13 @@
 /**
  * A link to a screen, for lists and for parts that stay when the screen changes. The router's own
- * link is rendered at each change of the address, which is slow for many links.
+ * link renders again at each change of the address, which is slow for many links.
  */
 import { useRouter } from "@tanstack/react-router";
 import type { AnchorHTMLAttributes, MouseEvent } from "react";
 
 type Props = AnchorHTMLAttributes<HTMLAnchorElement> & {
   href: string;
-  /** Read the code of the screen when the reader points at the link. */
+  /** Load the code of the screen when the user points at the link or moves the focus to it. */
   preload?: boolean;
 };
 

@@ -1,6 +1,7 @@
 /**
- * A button that opens a small panel, on the browser's own popover: Escape and a click outside close
- * it. The content of the panel is rendered when it is opened for the first time.
+ * A button that opens a small panel. The panel is a popover of the browser: Escape or a click
+ * outside closes it. The content of the panel is rendered when the panel is opened for the first
+ * time.
  */
 import { useId, useRef, useState, type ReactNode } from "react";
 import { flushSync } from "react-dom";

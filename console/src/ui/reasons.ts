@@ -1,4 +1,4 @@
-/** Short names of the rules that keep a message from a person. Others are shown by their code. */
+/** Short names of the rules that stop or delay a message. Other rules are shown by their code. */
 import { t } from "../i18n";
 import { plain } from "./words";
 

@@ -1,4 +1,4 @@
-/** Names and colours of the closed sets of appointments, quotes and outcomes. */
+/** Names and colours of the kinds and statuses of appointments, quotes and outcomes. */
 import type { AppointmentKind, AppointmentStatus, OutcomeKind, QuoteStatus } from "../api/generated";
 import { t } from "../i18n";
 import type { Tone } from "./parts";

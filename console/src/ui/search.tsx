@@ -1,4 +1,4 @@
-/** A search field whose text goes into the address a moment after the last key. */
+/** A search field, which reports its text a moment after the last key press. */
 import { useEffect, useRef, useState } from "react";
 import { Icon } from "./icons";
 
@@ -13,7 +13,8 @@ export function Search({ label, value, onChange }: { label: string; value: strin
     const timer = setTimeout(() => text !== sent.current && onChange((sent.current = text)), 250);
     return () => clearTimeout(timer);
   }, [text, onChange]);
-  // A click on a hit first moves the focus. A later change of the address would return to the list.
+  // A click on a result first moves the focus. Report the text now: a later change of the address
+  // would return to the list.
   const leave = () => {
     if (text !== sent.current) onChange((sent.current = text));
   };

@@ -1,4 +1,4 @@
-/** Names of the states of operations and settings, and of the roles. Others are shown by their code. */
+/** Names of states and roles in operations and settings. Others are shown by their code. */
 import { t } from "../i18n";
 import { plain } from "./words";
 

@@ -1,4 +1,4 @@
-/** Short messages at the bottom: what happened, or what failed and what to do. */
+/** Short notices at the bottom of the screen: what happened, or what failed and what to do. */
 import { useSyncExternalStore } from "react";
 import { sentenceOf } from "../api/problem";
 import { t } from "../i18n";
@@ -21,14 +21,17 @@ export function dismiss(id: number): void {
   set(toasts.filter((one) => one.id !== id));
 }
 
-/** `lasts`, in ms, is for actions that can be undone only for a shorter time than usual. */
+/**
+ * Show what happened. `lasts` (in ms) is for an action that can be undone only for a shorter time
+ * than usual.
+ */
 export function say(text: string, { lasts, ...options }: { undo?: () => void; lasts?: number } = {}): void {
   const id = next++;
   set([...toasts.slice(-2), { id, text, kind: "done", ...options }]);
   setTimeout(() => dismiss(id), lasts ?? (options.undo ? UNDO_MS : SHOWN_MS));
 }
 
-/** Failures stay until they are closed. */
+/** Show a failure. It stays until the user closes it. */
 export function fail(error: unknown): void {
   set([...toasts.slice(-2), { id: next++, text: typeof error === "string" ? error : sentenceOf(error), kind: "failed" }]);
 }

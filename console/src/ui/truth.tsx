@@ -1,4 +1,7 @@
-/** All recipients of a campaign as one bar; its parts sum to the total, and each opens its people. */
+/**
+ * The recipients of a campaign as one bar with a part for each status. The parts sum to the total.
+ * Below the bar, a link for each status opens its recipients.
+ */
 import { Link } from "@tanstack/react-router";
 import type { MembershipStatus, StatusCounts } from "../api/generated";
 import { count, rate } from "../format";

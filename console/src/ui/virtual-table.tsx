@@ -1,6 +1,7 @@
 /**
- * A table of any length: only the rows in sight are in the page, and only a window of the pages that
- * were read is kept. Keyset paging has no row numbers, so the scrollbar covers only the known rows.
+ * A table of any length. The page contains only the rows in sight, and memory contains only some of
+ * the pages that were read. Pages by cursor have no row numbers, so the scrollbar covers only the
+ * known rows.
  */
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
@@ -18,19 +19,19 @@ export type Column<Row> = {
 type Props<Row> = {
   label: string;
   columns: Column<Row>[];
-  /** How many rows are known so far, those outside the window included. */
+  /** The number of rows that were read so far, including rows that are no longer in memory. */
   count: number;
   isComplete: boolean;
   rowAt: (index: number) => Row | undefined;
   keyOf: (row: Row) => string;
-  /** Called with the rows in sight, so that the pages around them can be read. */
+  /** Receives the range of the rows in sight, so that the pages around them can be read. */
   onSight: (first: number, last: number) => void;
   height?: number;
 };
 
 type LineProps = { row: unknown; index: number; start: number; columns: Column<unknown>[]; template: string; height: number };
 
-/** One row; while the table scrolls, only the rows that come into sight are rendered. */
+/** Show one row. It is memoised: a scroll renders only the rows that come into sight. */
 const Line = memo(function Line({ row, index, start, columns, template, height }: LineProps) {
   return (
     <div role="row" data-row={index} aria-rowindex={index + 2} className="vtable-row" style={{ gridTemplateColumns: template, blockSize: height, insetBlockStart: start }}>

@@ -1,7 +1,7 @@
 /** The difference of two short texts, word by word. */
 export type Piece = { kind: "same" | "added" | "removed"; text: string };
 
-/** Texts of messages are short, so the table of the longest common sequence is small. */
+/** Compare two texts. Texts of messages are short, so the table of common sequences is small. */
 export function differenceOf(before: string, after: string): Piece[] {
   const old = before.match(/\s+|[^\s]+/g) ?? [];
   const now = after.match(/\s+|[^\s]+/g) ?? [];

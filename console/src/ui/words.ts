@@ -1,9 +1,9 @@
-/** Names and colours of the closed sets of the API. */
+/** Names and colours of the statuses that the API returns. */
 import type { CampaignStatus, ImportStatus, MembershipStatus, MessageStatus } from "../api/generated";
 import { t } from "../i18n";
 import type { Tone } from "./parts";
 
-/** The statuses of a recipient, in the order of the bar: what is done first, what waits last. */
+/** The statuses of a recipient in the order of the bar, from delivered to waiting. */
 export const RECIPIENT_STATUSES: MembershipStatus[] = [
   "delivered", "sent", "sending", "unknown", "failed", "held", "review", "skipped", "cancelled", "pending",
 ];
@@ -46,7 +46,10 @@ export function messageStatus(status: MessageStatus): string {
   }[status];
 }
 
-/** `opt_out_hold` as "opt-out hold": names of the API that have no sentence of their own. */
+/**
+ * Return a name of the API in words: `opt_out_hold` becomes "Opt-out hold". Use it for a name that
+ * has no sentence of its own.
+ */
 export function plain(code: string | null | undefined): string {
   if (!code) return "–";
   const text = code.replaceAll("opt_out", "opt-out").replaceAll("opted_out", "opted out").replaceAll("_", " ");

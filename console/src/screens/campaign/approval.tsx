@@ -1,4 +1,4 @@
-/** The approval of a draft by a second person: ask for it, see it, give it. */
+/** The approval of a draft by a second user: a notice with buttons to ask for it and to give it. */
 import { useMutation } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { approveCampaign, createTask, type CampaignRead } from "../../api/generated";

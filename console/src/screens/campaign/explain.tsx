@@ -1,4 +1,4 @@
-/** Why one person got the message, gets it later, or does not get it. */
+/** The dialog that explains why a recipient got the message, gets it later, or does not get it. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** What can be done with a campaign as a whole: pause, resume, cancel, rename, copy, archive, print. */
+/** The actions for a campaign: pause, resume, cancel, rename, copy, archive, print, delete. */
 import { useNavigate } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
@@ -17,7 +17,7 @@ import { fail, say } from "../../ui/toasts";
 
 export const ENDED = new Set(["completed", "cancelled"]);
 
-/** Show a changed campaign at once, and read again what depends on it. */
+/** Return a function that shows a changed campaign at once, and reads the dependent data again. */
 export function useChanged() {
   const cache = useQueryClient();
   return (changed: CampaignRead) => {

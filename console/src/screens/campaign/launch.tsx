@@ -1,4 +1,4 @@
-/** The check before the start: who gets the message, who does not and why, when, and what it costs. */
+/** The check before the start: who gets the message, who does not and why, times and cost. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";

@@ -1,4 +1,4 @@
-/** The progress of a campaign: the bar of recipients, the forecast, the rates that can pause it. */
+/** The progress of a campaign: recipients by status, forecast, and rates that can pause it. */
 import { Link, useSearch } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
@@ -136,7 +136,7 @@ function Dates({ campaign }: { campaign: CampaignRead }) {
   );
 }
 
-/** The rates that pause the campaign, each with its limit on the same scale. */
+/** Show the rates that can pause the campaign. A rate and its limit are on the same scale. */
 export function Breakers({ campaign, stats }: { campaign: CampaignRead; stats: CampaignStats }) {
   const { sent, delivered, failed } = stats.by_status;
   const messages = sent + delivered;

@@ -1,4 +1,4 @@
-/** The people of a campaign, found by name and by what happened; each can be explained. */
+/** The recipients of a campaign, with filters. A dialog explains the status of each recipient. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useCallback } from "react";
 import { data } from "../../api/client";
@@ -18,7 +18,7 @@ import { useReview } from "./review";
 
 const FACTS = ["replied", "opted_out", "parked"] as const;
 
-/** The filter of the address as the parameters of the API. */
+/** Return the filters in the address as query parameters of the API. */
 function queryOf(filter: RecipientSearch) {
   return {
     ...(filter.status ? { status: filter.status as MembershipStatus } : {}),

@@ -1,4 +1,4 @@
-/** The head of a printed report: the line, when the campaign ran, when the report was printed. */
+/** The head of a printed report: the line, the times of the campaign, and the time of printing. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { listLines, type CampaignRead } from "../../api/generated";

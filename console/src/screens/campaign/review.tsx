@@ -1,4 +1,4 @@
-/** The people who wait for a decision: those contacted before, those with an unclear message. */
+/** Decisions about people who were contacted before, and about messages with unclear results. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -12,7 +12,10 @@ import { fail, say } from "../../ui/toasts";
 
 type Decision = "approve" | "reject";
 
-/** A decision about all waiting people, after a dry run; or about one person, at once. */
+/**
+ * Return the request for a decision. For one person, the request decides at once. For all waiting
+ * people, the request is only a dry run, which the user then confirms.
+ */
 export function useReview(id: string) {
   const cache = useQueryClient();
   const path = { campaign_id: id };

@@ -1,4 +1,4 @@
-/** The occurrences of a repeated campaign: those that are drafted, and those that come later. */
+/** The occurrences of a repeated campaign: existing campaigns, and later occurrences. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";

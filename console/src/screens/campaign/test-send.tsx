@@ -1,4 +1,4 @@
-/** Send the message to a number of your own, to see it on a real phone. */
+/** The dialog that sends the message to one of the company's own numbers, as a test. */
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";

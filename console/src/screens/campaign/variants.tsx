@@ -1,4 +1,4 @@
-/** What a campaign sends, with the figures of each variant and their intervals, and its follow-ups. */
+/** The messages of a campaign: variants with their figures and intervals, and follow-ups. */
 import type { CampaignRead, CampaignStats } from "../../api/generated";
 import { count, rate } from "../../format";
 import { t } from "../../i18n";

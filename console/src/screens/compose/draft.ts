@@ -1,4 +1,4 @@
-/** A campaign while it is written: kept in this browser, and turned into the request of the API. */
+/** The draft of a campaign: it is stored in this browser, and the API request is made from it. */
 import type {
   Audience, CampaignCreate, CampaignKind, CampaignRead, Exclusion, FollowUp, PacingMode, PreviouslyContacted, Variant, Weekday,
 } from "../../api/generated";
@@ -12,7 +12,7 @@ export type DraftStep = Words & { hours: string };
 export type Draft = {
   name: string;
   line: string;
-  /** `list:ID`, `segment:ID` or `people`. */
+  /** The audience: `list:ID`, `segment:ID`, or `people` for the contacts in the field `people`. */
   audience: string;
   people: string[];
   exclude: Exclusion | null;
@@ -25,7 +25,7 @@ export type Draft = {
   days: Weekday[];
   start: string;
   end: string;
-  /** `recipient`, `line` or the name of a zone. */
+  /** The time zone of the sending hours: `recipient`, `line`, or the name of a time zone. */
   zone: string;
   begins: string;
   ends: string;
@@ -55,7 +55,7 @@ export const EMPTY: Draft = {
 
 const keyOf = (id: string | undefined): string => (id ? `crm-campaign-${id}` : "crm-new-campaign-2");
 
-/** The stored draft of this browser; null if there is none. */
+/** Return the draft that this browser has stored; null if there is none. */
 export function kept(id: string | undefined): Draft | null {
   try {
     const text = localStorage.getItem(keyOf(id));
@@ -73,7 +73,7 @@ export function forget(id: string | undefined): void {
   localStorage.removeItem(keyOf(id));
 }
 
-/** Weights that sum to 100, as equal as whole numbers allow. */
+/** Return the variants with weights that sum to 100, as equal as whole numbers allow. */
 export function evenly<One extends { weight: string }>(all: One[]): One[] {
   const each = Math.floor(100 / all.length);
   return all.map((one, at) => ({ ...one, weight: String(at === 0 ? 100 - each * (all.length - 1) : each) }));
@@ -98,7 +98,7 @@ function variantsOf(draft: Draft): Variant[] {
   return [...weighed.map((one, at) => ({ name: "ABCD"[at]!, weight: Number(one.weight) || 0, ...wordsOf(one) })), ...known];
 }
 
-/** The request for the API; null while required input is missing. */
+/** Return the request for the API; null while required input is missing. */
 export function requestOf(draft: Draft): CampaignCreate | null {
   const audience = audienceOf(draft);
   const variants = variantsOf(draft);
@@ -150,7 +150,7 @@ function audienceNamed(audience: Audience): Pick<Draft, "audience" | "people" | 
   return { audience: named, people: contact_ids ?? [], exclude: exclude ?? null };
 }
 
-/** The draft of a campaign that the API returned. */
+/** Return the draft for a campaign that the API returned. */
 export function draftOf(one: CampaignRead): Draft {
   const zone = currentZone();
   const known = one.variants.find((variant) => variant.for_known);

@@ -1,4 +1,4 @@
-/** The phone of each person, with segments and cost; below it the sums, who is left out and why. */
+/** The preview of a campaign: each person's message, its cost, the sums, and skipped people. */
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../../api/client";
@@ -71,7 +71,7 @@ export function Phone({ sample, hasVariants }: { sample: SampleText | undefined;
   );
 }
 
-/** Choose one person of the audience by name, to see their phone. */
+/** Let the user find a person by name, to see the message on the phone of this person. */
 function Somebody({ person, onPerson }: { person: string | null; onPerson: (id: string | null) => void }) {
   const [q, setQ] = useState("");
   const found = useQuery({

@@ -1,4 +1,4 @@
-/** How a campaign repeats: the usual rules by choice, any other as an RRULE of RFC 5545. */
+/** The field for the repetition of a campaign: usual rules, or any RRULE of RFC 5545. */
 import { fieldError } from "../../api/problem";
 import { currentZone } from "../../format";
 import { t } from "../../i18n";
@@ -7,7 +7,7 @@ import type { Part } from "./who";
 
 const USUAL = ["FREQ=DAILY", "FREQ=WEEKLY", "FREQ=WEEKLY;INTERVAL=2", "FREQ=MONTHLY", "FREQ=MONTHLY;INTERVAL=3", "FREQ=YEARLY"];
 
-/** The words of a rule; null if it is not one of the usual ones. */
+/** Return the name of a usual repetition rule; null for another rule. */
 export function repeatName(rule: string): string | null {
   const { base, times } = split(rule);
   const name = {

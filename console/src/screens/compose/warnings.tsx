@@ -1,4 +1,4 @@
-/** Problems and warnings of a campaign before it starts, in the words of the form. */
+/** The warnings about the messages of a campaign before it starts. */
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";

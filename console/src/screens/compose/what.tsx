@@ -1,4 +1,4 @@
-/** What is sent: one to four variants, the message for known people, and the follow-ups. */
+/** The messages in the campaign form: up to four variants, one for known people, follow-ups. */
 import { useQuery } from "@tanstack/react-query";
 import { useRef } from "react";
 import { data } from "../../api/client";
@@ -11,7 +11,7 @@ import { evenly, MOST_STEPS, MOST_VARIANTS, NO_WORDS, type DraftStep, type Draft
 import type { Part } from "./who";
 
 const MOST_OWN = 12;
-/** The number of people of the audience whose attributes are read. */
+/** The number of people of the audience who are read, to find out which attributes they have. */
 const LOOKED_AT = 20;
 const VALUES = ['{{ first_name | default: "there" }}', "{{ last_name }}", "{{ street }}", "{{ city }}"];
 
@@ -94,7 +94,7 @@ export function What({ draft, set, error }: Part) {
   );
 }
 
-/** The names of attributes that some people of the audience have. */
+/** Return the names of attributes that some people of the audience have. */
 function useOwnFields(audience: string): string[] {
   const [kind, id = ""] = audience.split(":");
   const found = useQuery({
@@ -112,7 +112,7 @@ function useOwnFields(audience: string): string[] {
 
 type Choice = { value: string; label: string; body: string; id: string; version: number };
 
-/** The newest version of each template, and the newest approved one if that is another. */
+/** Return the newest version of each template, and the newest approved version if it differs. */
 function choicesOf(templates: TemplateRead[]): Choice[] {
   return templates.flatMap((one) => {
     const approved = [...one.versions].reverse().find((version) => version.status === "approved");

@@ -1,4 +1,4 @@
-/** When messages leave, how many a day, how the campaign repeats, and when it stops itself. */
+/** The sending times, daily limit, repetition and pause limits in the campaign form. */
 import type { Weekday } from "../../api/generated";
 import { fieldError } from "../../api/problem";
 import { currentZone } from "../../format";

@@ -1,4 +1,4 @@
-/** Who gets the campaign, from which line, and which kind of message it is. */
+/** The audience, the line and the kind of message in the campaign form. */
 import { Link } from "@tanstack/react-router";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect } from "react";

@@ -1,4 +1,4 @@
-/** The answer or the internal note. Only Ctrl+Enter or a button sends. */
+/** The field for an answer or for an internal note. Only Ctrl+Enter or a button sends an answer. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { data } from "../../api/client";
@@ -26,14 +26,14 @@ import { refusal } from "./words";
 const UNDO_SECONDS = 5;
 const STOPS_TYPING_MS = 6_000;
 const LONGEST = 1600;
-/** From this length on, the length is shown: a second segment begins, and each one costs money. */
+/** From this length on, the length is shown, because a second segment begins and costs money. */
 const SHOW_LENGTH = 160;
 
 type Meanwhile = { by: { name: string } | null; body: string | null; at: string };
 export type Send = { confirm?: boolean; ends?: boolean; at?: string; move?: boolean };
 type Props = { conversation: Conversation; area: React.RefObject<HTMLTextAreaElement | null>; kind: "message" | "note"; onKind: (kind: "message" | "note") => void };
 
-/** The time zone of the contact; if it has none, the time zone of the line. */
+/** Return the time zone of the contact, or of the line if the contact has no time zone. */
 export function useZoneOf(conversation: Conversation): string {
   const id = conversation.contact?.id;
   const contact = useQuery({ ...contactOf(id ?? ""), enabled: !!id && may("contacts:read") });
@@ -74,14 +74,14 @@ function MessageBox({ conversation, area }: Props) {
     if (draft.state !== "kept" || conversation.has_draft === isDraft) return;
     for (const key of [["conversations", "list"], ["conversation", id]]) void cache.invalidateQueries({ queryKey: key });
   }, [cache, id, draft.state, isDraft, conversation.has_draft]);
-  // The same user may write in another window. Text that only this window has is not replaced.
+  // The same user may write in another window. So read the draft, but keep unsaved text.
   useEffect(() => onEvent((event) => void (event.type === "conversation.changed" && event.subject_id === id && loadDraft(id))), [id]);
   useEffect(() => {
     if (!isTyping) return;
     const timer = setTimeout(() => setTyping(false), STOPS_TYPING_MS);
     return () => clearTimeout(timer);
   }, [isTyping, text]);
-  // The same message sent again has the same key, so a lost response cannot cause a second message.
+  // A second attempt with the same message has the same key, so the message is sent only once.
   const attempt = useRef({ body: "", key: "" });
   const refresh = () => {
     for (const key of [["messages", id], ["conversation", id], ["conversations"]]) void cache.invalidateQueries({ queryKey: key });

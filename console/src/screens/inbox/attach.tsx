@@ -1,4 +1,4 @@
-/** Pictures that go with an answer. They are on the server as soon as they are chosen. */
+/** Pictures of an answer. A picture is uploaded as soon as the user has chosen it. */
 import { useMutation } from "@tanstack/react-query";
 import { useRef } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** Change many conversations: those that are chosen, or all of the view. The API counts them first. */
+/** Change of many conversations: the chosen ones, or all of the view. The API counts them first. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../../api/client";

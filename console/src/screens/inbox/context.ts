@@ -1,14 +1,17 @@
-/** What the list gives to the thread beside it: the conversation after this one. */
+/** Functions and data that the list of conversations passes to the thread beside it. */
 import { createContext, useContext } from "react";
 
 export type InboxWay = {
-  /** Open the conversation after this one; the list if there is none. */
+  /** Open the next conversation of the list, else the previous one, else the list. */
   next: (id: string) => void;
-  /** Whether the list marks this conversation: a key must not change a thread that is replaced. */
+  /**
+   * Return whether the list marks this conversation. If it does not, the thread is about to be
+   * replaced, and a key must not change it.
+   */
   isHere: (id: string) => boolean;
 };
 
-/** The conversation that is shown before the address changes; undefined if the address names it. */
+/** Id of a conversation that is shown before the address contains its id; undefined otherwise. */
 export const Ahead = createContext<string | undefined>(undefined);
 
 export const Way = createContext<InboxWay>({ next: () => undefined, isHere: () => true });

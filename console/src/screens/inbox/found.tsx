@@ -1,4 +1,4 @@
-/** What a search finds: people and numbers, then messages; a message leads to its place in the thread. */
+/** The results of a search: conversations, then messages. A message links to its thread. */
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { Fragment } from "react";
@@ -71,7 +71,7 @@ export function Found({ q, current, message, search, onOpen, spoken }: Props) {
   );
 }
 
-/** The part of a long message around the first word that was found. */
+/** Return the part of a long message that starts just before the first word that was found. */
 function around(text: string, words: string[]): string {
   const places = words.map((word) => text.toLowerCase().indexOf(word)).filter((at) => at >= 0);
   const first = places.length ? Math.min(...places) : 0;

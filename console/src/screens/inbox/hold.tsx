@@ -1,4 +1,4 @@
-/** A reply that may mean stop: campaigns wait until somebody has read it and decided. */
+/** The notice about a reply that may be an opt-out. Campaigns wait until a user has decided. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** Messages, calls, decisions about consent and notes of one conversation, in their order. */
+/** The messages, calls, consent decisions and notes of one conversation, in order of time. */
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Fragment, memo, useEffect, useLayoutEffect, useMemo, useRef } from "react";
 import {
@@ -21,7 +21,7 @@ import { className } from "./words";
 import { Actor } from "../../ui/actor";
 
 const MOST_PAGES = 30;
-/** The number of items that fill a screen. */
+/** The number of items that fill the height of a screen. */
 const NEWEST = 12;
 
 type Item =
@@ -30,7 +30,7 @@ type Item =
   | { kind: "call"; id: string; at: string; call: TimelineCall }
   | { kind: "consent"; id: string; at: string; consent: TimelineConsent };
 
-/** What else has happened with the person: calls, decisions, campaigns. */
+/** Read the other events of the contact: calls, consent decisions and campaigns. */
 export function useTimeline(contact: string | undefined) {
   return useQuery({
     ...timelineOf(contact ?? ""),
@@ -53,14 +53,14 @@ function useItems(conversation: Conversation) {
     }
     for (const note of notes.data?.data ?? []) others.push({ kind: "note", id: note.id, at: note.created_at, note });
     const shown: Item[] = all.map((message) => ({ kind: "message", id: message.id, at: message.occurred_at, message }));
-    // Items older than the oldest shown message are shown with the page of their time.
+    // An item older than the oldest loaded message is shown after older messages are loaded.
     shown.push(...others.filter((one) => one.at >= oldest));
     return shown.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
   }, [messages.data, messages.hasNextPage, notes.data, timeline.data, id]);
   return { messages, items };
 }
 
-/** Until `isWhole`, only the newest items are shown. */
+/** Show the messages. Without `isWhole` and without a `target`, show only the newest items. */
 export function Messages({ conversation, target, isWhole }: { conversation: Conversation; target: string | undefined; isWhole: boolean }) {
   const cache = useQueryClient();
   const { id } = conversation;
@@ -80,13 +80,13 @@ export function Messages({ conversation, target, isWhole }: { conversation: Conv
     const list = box.current;
     if (!list || target) return;
     const was = height.current;
-    // Earlier messages do not move what the reader looks at. New messages are scrolled into view.
+    // Earlier messages do not move the visible part of the list. The list scrolls to a new message.
     if (was.pages && pages > was.pages) list.scrollTop += list.scrollHeight - was.of;
     else list.scrollTop = list.scrollHeight;
     isAtEnd.current = !was.pages || pages === was.pages;
     height.current = { pages, of: list.scrollHeight };
   }, [end, pages, target, isWhole]);
-  // Pictures load later than their messages, and make the list longer.
+  // Pictures load later than their messages and make the list longer. So scroll to the end again.
   const isShown = items.length > 0;
   useEffect(() => {
     const list = box.current;

@@ -1,4 +1,4 @@
-/** A note for colleagues; it is never sent. "@" offers their names. */
+/** The field for a note to colleagues, which is never sent. "@" offers their names. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { addConversationNote } from "../../api/generated";

@@ -1,4 +1,4 @@
-/** The outcome of a reply by single keys: class, state, next step. All can be undone. */
+/** Buttons with single keys that set the reply class and the state. Each can be undone. */
 import { useMutation, useQuery, useQueryClient, type InfiniteData } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { chooseReplyClass, listMessages, optIn, type MessagePage, type MessageRead, type ReplyClass } from "../../api/generated";
@@ -33,7 +33,7 @@ export function Outcomes({ conversation }: { conversation: Conversation }) {
   const way = useWay();
   const { id } = conversation;
   const key = ["conversation", id];
-  // The thread reads the messages. This only uses its data.
+  // The thread reads the messages. This query only uses the data that the thread has read.
   const found = useQuery<InfiniteData<MessagePage>>({ queryKey: ["messages", id, "thread"], enabled: false });
   const last = found.data?.pages.flatMap((page) => page.data).find((one) => one.direction === "incoming");
   const refresh = () => {

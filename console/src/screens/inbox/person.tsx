@@ -1,4 +1,4 @@
-/** Beside the thread: the person, property, consent, campaigns, appointments, quotes and tasks. */
+/** The person beside the thread: tasks, consent, property, campaigns, appointments, quotes. */
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import type { ReactNode } from "react";

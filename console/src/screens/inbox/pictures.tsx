@@ -1,4 +1,4 @@
-/** Pictures, recordings and voicemail of a message or call, by links that open one file for ten minutes. */
+/** Pictures and recordings of a message or a call. A link opens one file for ten minutes. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { makeLink } from "../../api/generated";
@@ -21,7 +21,7 @@ export function MediaItem({ item }: { item: Media }) {
   if (!id) return <p className="faint">{item.error ?? t("The file could not be fetched.")}</p>;
   if (link.isLoadingError) return <p className="faint">{t("The file cannot be opened now.")}</p>;
   if (!link.data) return <span className="picture" aria-hidden="true" />;
-  // Use only the path: the content security policy allows files only from the host of the page.
+  // The content security policy allows only files of the page's host. So use only the path.
   const { pathname, search } = new URL(link.data.url, location.href);
   const address = pathname + search;
   const kind = item.content_type?.split("/")[0];

@@ -1,4 +1,4 @@
-/** The first data of a thread. They are read before it is opened, if this can be predicted. */
+/** The first queries of a thread. They run in advance for a thread that may be opened next. */
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getContact, getTimeline, listConversationNotes, listMessages, type MessagePage } from "../../api/generated";
@@ -10,7 +10,7 @@ const EARLIER = 100;
 
 export type MessagePages = InfiniteData<MessagePage, string | undefined>;
 
-/** The messages of a conversation, the newest first; further pages are larger. */
+/** Return the query of a conversation's messages, the newest first. Later pages are larger. */
 export const messagesOf = (id: string) => ({
   queryKey: ["messages", id, "thread"],
   initialPageParam: undefined as string | undefined,
@@ -33,7 +33,7 @@ export const timelineOf = (contact: string) => ({
 
 export const contactOf = (id: string) => ({ queryKey: ["contact", id], queryFn: () => data(getContact({ path: { contact_id: id }, throwOnError: true })) });
 
-/** Read a thread in advance, unless it was just read. The row of the list has the conversation. */
+/** Read a thread in advance, unless it was just read. The list row contains the conversation. */
 export function prefetchThread(cache: QueryClient, row: Conversation): void {
   const key = conversationOf(row.id).queryKey;
   if (!cache.getQueryState(key)?.data) cache.setQueryData(key, row);

@@ -1,4 +1,4 @@
-/** One conversation in the list. */
+/** One conversation in the list of the inbox. */
 import { memo } from "react";
 import type { Conversation } from "../../api/inbox";
 import { ago, personName, phone } from "../../format";
@@ -11,7 +11,7 @@ export type RowProps = {
   row: Conversation;
   view: View;
   isCurrent: boolean;
-  /** Undefined while nothing is being chosen. */
+  /** Undefined while the user does not choose conversations. */
   isChosen: boolean | undefined;
   search: string;
   onOpen: (id: string) => void;
@@ -22,7 +22,7 @@ export type RowProps = {
 
 export const nameOf = (one: Conversation): string => (one.contact ? personName({ ...one.contact, phone: one.phone }) : phone(one.phone));
 
-/** A plain link, because fifty links of the router delay each press of J on a slow machine. */
+/** Show a row as a plain link. Fifty links of the router would delay each press of J. */
 export const Row = memo(function Row({ row, view, isCurrent, isChosen, search, onOpen, onChoose, onNear }: RowProps) {
   const since = view === "waiting" || view === "mine" ? (row.waiting_since ?? row.last_message?.at) : row.last_message?.at;
   const isUnread = row.unread_count > 0;

@@ -1,4 +1,4 @@
-/** Saved replies: the text for this person, and what follows once it is sent. */
+/** Saved replies: the text for this person, and the changes that follow after it is sent. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../../api/client";
@@ -17,7 +17,7 @@ export type Following = { id: string; then: SavedReplyEffectsRead };
 
 const CLASSES: ReplyClass[] = ["interested", "question", "later", "not_interested", "wrong_number", "other"];
 
-/** The next steps of a reply, in words; "" if there are none. */
+/** Describe in words the changes that follow when a saved reply is sent; "" if there are none. */
 export function follows({ then }: Pick<Following, "then">): string {
   const states: Record<FollowingState, string> = { waiting: t("waits"), open: t("open"), done: t("done") };
   return [then.tag && t("tag {tag}", { tag: then.tag }), then.reply_class && className(then.reply_class), then.state && states[then.state]].filter(Boolean).join(" · ");

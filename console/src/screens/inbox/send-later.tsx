@@ -1,4 +1,4 @@
-/** Choose when a message is sent, in the time zone of the person. */
+/** The dialog to choose when a message is sent, in the time zone of the person. */
 import { useState } from "react";
 import { now } from "../../clock";
 import { currentZone, when } from "../../format";

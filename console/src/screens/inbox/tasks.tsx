@@ -1,4 +1,4 @@
-/** Tasks of a conversation: what somebody must do, and until when. */
+/** The tasks of a conversation: what a user must do, and until when. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../../api/client";
@@ -54,7 +54,7 @@ export function NewTask({ conversation, onClose }: { conversation: Conversation;
   );
 }
 
-/** The open tasks of the conversation, each with a checkbox. */
+/** Show the open tasks of the conversation, each with a checkbox. */
 export function Tasks({ conversation }: { conversation: Conversation }) {
   const cache = useQueryClient();
   const key = ["tasks", "conversation", conversation.id];

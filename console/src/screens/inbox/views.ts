@@ -1,4 +1,4 @@
-/** The views of the inbox and what each asks the API for. */
+/** The views of the inbox, and the query parameters that each view sends to the API. */
 import type { Counts } from "../../api/inbox";
 import { t } from "../../i18n";
 

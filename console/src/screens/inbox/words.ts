@@ -1,4 +1,4 @@
-/** Names of the closed sets of the inbox, and sentences for refusals that the office can act on. */
+/** Names of the reply classes, and sentences that say why a message could not be sent. */
 import type { ReplyClass } from "../../api/generated";
 import { ApiProblem, sentenceOf } from "../../api/problem";
 import { t } from "../../i18n";
@@ -10,7 +10,7 @@ export function className(value: ReplyClass): string {
   }[value];
 }
 
-/** Why a message could not be sent, without the paths of the API. */
+/** Return a sentence that says why a message could not be sent, without paths of the API. */
 export function refusal(error: unknown): string {
   if (!(error instanceof ApiProblem)) return t("The service cannot be reached. Your text is kept; press Send again when you are online.");
   switch (error.code) {

@@ -1,4 +1,4 @@
-/** The parameters in the address of Insight: the figures, their people and their period. */
+/** The query parameters of the Insight screen: the figures, the filters and the period. */
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { data } from "../../api/client";
@@ -20,14 +20,14 @@ export function useAddress() {
   return { search, set };
 }
 
-/** The present time of the service: in the sandbox its clock may have been moved. */
+/** Return the present time of the service. In the sandbox, a user may have moved its clock. */
 export function useNow(): number {
   const isSandbox = document.documentElement.dataset.sandbox === "true" && may("admin");
   const clock = useQuery({ queryKey: ["sandbox-clock"], queryFn: () => data(getSandboxClock({ throwOnError: true })), enabled: isSandbox });
   return clock.data ? new Date(clock.data.now).getTime() : Date.now();
 }
 
-/** The day, such as "2026-11-29", of an instant in a time zone. */
+/** Return the day of an instant in a time zone, such as "2026-11-29". */
 export function dayIn(zone: string, at: number): string {
   return new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" }).format(at);
 }
@@ -36,7 +36,10 @@ export function plusDays(day: string, days: number): string {
   return new Date(Date.parse(`${day}T00:00:00Z`) + days * 86_400_000).toISOString().slice(0, 10);
 }
 
-/** The period of the API: `to` is exclusive, while `last` of the address is the last day that counts. */
+/**
+ * Return the period for the API. Its end `to` is exclusive, but `last` in the address is the last
+ * day of the period.
+ */
 export function periodOf(search: InsightSearch, now: number, zone: string): Period {
   const today = dayIn(zone, now);
   const month = `${today.slice(0, 7)}-01`;
@@ -51,7 +54,7 @@ export function periodOf(search: InsightSearch, now: number, zone: string): Peri
 
 export const zoneOf = (search: InsightSearch): string => search.zone ?? currentZone();
 
-/** The filters by campaign, line, list and step, as parameters of the API. */
+/** Return the filters by campaign, line and list as parameters of the API. */
 export function filtersOf(search: InsightSearch): Pick<Question, "campaign_id" | "line_id" | "list_id"> {
   return {
     ...(search.campaign ? { campaign_id: search.campaign } : {}),

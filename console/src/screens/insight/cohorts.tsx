@@ -1,4 +1,7 @@
-/** The people of each week: how many reached a stage in time. Incomplete cells have no figure. */
+/**
+ * The people of each day, week or month, and how many of them reached a stage in a number of days.
+ * A cell with incomplete data has no figure.
+ */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getCohorts, type CohortCellRead, type CohortsRead, type FunnelStage, type InsightBucket } from "../../api/generated";

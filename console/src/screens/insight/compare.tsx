@@ -1,4 +1,4 @@
-/** Two groups side by side: the difference of their rates with Newcombe's interval. */
+/** The comparison of two groups: the difference of their rates, with Newcombe's interval. */
 import { scaleLinear } from "d3-scale";
 import type { FigureRead } from "../../api/generated";
 import { t } from "../../i18n";

@@ -1,4 +1,4 @@
-/** The costs that were entered, and a dialog to enter one. What messages cost is known. */
+/** The costs that users entered, with a dialog to enter one. Message costs are not in the list. */
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";
@@ -66,7 +66,7 @@ export function Costs() {
   );
 }
 
-/** "1,234.50" as 123450; null if it is not an amount above zero. */
+/** Convert an amount such as "1,234.50" to cents. Return null if it is not an amount above zero. */
 export function centsOf(text: string): number | null {
   const plain = text.trim().replace(/^\$\s*/, "").replaceAll(",", "");
   if (!/^\d{1,10}(\.\d{1,2})?$/.test(plain)) return null;

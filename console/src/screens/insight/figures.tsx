@@ -1,4 +1,4 @@
-/** A measure: its total, over time and by group, with intervals; each figure opens its records. */
+/** The figures of a measure: in total, over time, by group. Each figure opens its records. */
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** The choice of a figure: period, zone, and the campaign, line or list that it is about. */
+/** The filters of figures: period, time zone, campaign, line, list, step, attribution rules. */
 import { useQuery } from "@tanstack/react-query";
 import { useState, type ReactNode } from "react";
 import { data } from "../../api/client";
@@ -17,7 +17,7 @@ const ZONES = [
 ];
 const MOST = 100;
 
-/** The campaigns, lines and lists to choose from, by their ids. */
+/** Return the names of the campaigns, lines and lists that a user can choose, by their ids. */
 export function useNames() {
   const campaigns = useQuery({
     queryKey: ["insight", "campaigns"],
@@ -55,7 +55,7 @@ function Named({ label, all, names, value, onChange }: { label: string; all: str
   );
 }
 
-/** The period; its first and last day when it is chosen freely. */
+/** Let the user choose the period. A custom period has fields for its first and its last day. */
 export function PeriodChoice({ usual = "90d" }: { usual?: string }) {
   const { search, set } = useAddress();
   const period = search.period ?? usual;
@@ -81,7 +81,7 @@ export function PeriodChoice({ usual = "90d" }: { usual?: string }) {
 
 const ASIDE = ["zone", "campaign", "line", "list", "step", "rules"] as const;
 
-/** The filters that are used less often, in a row of their own. */
+/** Show a button that opens a row with the filters that users need less often. */
 export function MoreFilters({ ofCampaign, withRules = true, withStep = true, children }: { ofCampaign: boolean; withRules?: boolean; withStep?: boolean; children?: ReactNode }) {
   const { search, set } = useAddress();
   const used = ASIDE.filter((one) => search[one] !== undefined).length;

@@ -1,4 +1,4 @@
-/** How many people reach each stage after their first message, all followed for the same time. */
+/** The funnel: how many people reach each stage within some days after the first message. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getFunnel, type FunnelRead } from "../../api/generated";

@@ -1,4 +1,4 @@
-/** Hours of the week as a small table: days beside each other, hours below each other. */
+/** The hours of the week as a table: a column for each weekday, and a row for each hour. */
 import type { FigureRead, InsightUnit } from "../../api/generated";
 import { t } from "../../i18n";
 import { scrolls } from "../../ui/parts";
@@ -7,7 +7,7 @@ import { keyName, shown, tick, weekdayName } from "./words";
 
 const DAYS = [1, 2, 3, 4, 5, 6, 7];
 
-/** The colour of a cell is stronger for a higher value, from zero to the highest value. */
+/** Show the table. The higher the value of a cell, the stronger its colour. */
 export function Heat({ rows, unit, label, onOpen }: { rows: FigureRead[]; unit: InsightUnit; label: string; onOpen: (id: string) => void }) {
   const known = new Map(rows.filter((one) => one.key !== null).map((one) => [one.key!, one]));
   const hours = [...known.keys()].map((key) => Number(key.slice(2)));

@@ -1,4 +1,4 @@
-/** Holdouts: a part of the people gets no message, so that the difference shows what messages bring. */
+/** Holdouts: some people get no message, so that a comparison shows the effect of messages. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** Rows of the API as marks of a chart: their order, their numbers and their sentences. */
+/** Functions that make marks of a chart from rows of the API: their order, values and sentences. */
 import type { FigureRead, InsightDimension, InsightUnit } from "../../api/generated";
 import { day } from "../../format";
 import { language, t } from "../../i18n";
@@ -8,7 +8,7 @@ import { keyName, number, shown } from "./words";
 const ORDERED: InsightDimension[] = ["step", "year_built_band", "value_band", "hour", "weekday", "hour_of_week"];
 const VALUE_BANDS = ["under 250,000", "250,000-499,999", "500,000-749,999", "750,000-999,999", "1,000,000 and more"];
 
-/** The name of a figure in the address and in its chart. */
+/** Return the id of a figure, which the address and the chart use. */
 export const idOf = (one: Pick<FigureRead, "key" | "bucket_start">): string => `${one.bucket_start ?? ""}|${one.key ?? ""}`;
 
 function place(by: InsightDimension, key: string): number {
@@ -18,7 +18,10 @@ function place(by: InsightDimension, key: string): number {
   return Number(key);
 }
 
-/** Groups that have an order of their own keep it; others begin with the highest figure. */
+/**
+ * Sort the groups. Groups with a natural order, such as hours, keep that order. Other groups start
+ * with the highest figure.
+ */
 export function inOrder(rows: FigureRead[], by: InsightDimension): FigureRead[] {
   const rank = (one: FigureRead) => (ORDERED.includes(by) ? place(by, one.key!) : -Number(one.value ?? -Infinity));
   return [...rows].sort((one, other) => {
@@ -31,7 +34,7 @@ export function between(one: FigureRead, unit: InsightUnit): string {
   return one.low === null || one.high === null ? "" : t("between {low} and {high}", { low: shown(one.low, unit), high: shown(one.high, unit) });
 }
 
-/** Why a figure is uncertain: too few records, and until when; or records that are too recent. */
+/** Return why a figure is uncertain: it has too few records, or records that are too recent. */
 export function doubts(one: FigureRead): string[] {
   const found = [];
   if (!one.enough) found.push(one.enough_at ? t("Not enough data yet; probably from {date}.", { date: day(one.enough_at) }) : t("Not enough data yet."));

@@ -1,4 +1,4 @@
-/** Money: what messages earned and what they cost, in total and by campaign or list; the entered costs. */
+/** Money: what messages earned and cost, in total and by group, and the entered costs. */
 import { useQueries } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { getInsight, type FigureRead, type InsightDimension, type InsightRead } from "../../api/generated";
@@ -24,7 +24,7 @@ export function Money() {
   const filters = filtersOf(search);
   const isFiltered = Object.keys(filters).length > 0;
   const by = BY.find((one) => one === search.by) ?? "campaign";
-  // Unattributed money belongs to no campaign, so it has no figure if a filter is set.
+  // Unattributed money belongs to no campaign. So it has no figure if a filter is set.
   const totals = TOTALS.filter((one) => !isFiltered || one !== "revenue_unattributed");
   const read = (measure: string, dimension?: InsightDimension) => {
     const question = { measure, ...period, ...filters, ...(dimension ? { by: dimension } : {}) };
@@ -99,7 +99,7 @@ function Totals({ totals, onOpen }: { totals: InsightRead[]; onOpen: (measure: s
   );
 }
 
-/** Attributed and unattributed money sum to the total, to the cent. */
+/** Show attributed and unattributed revenue. Their sum is exactly the total revenue. */
 function Conserved({ attributed, unattributed }: { attributed: InsightRead; unattributed: InsightRead }) {
   const parts = [attributed, unattributed].map((one) => ({
     id: one.measure,

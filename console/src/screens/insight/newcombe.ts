@@ -1,6 +1,7 @@
 /**
- * Newcombe's interval of a difference of two rates (method 10), from Wilson's intervals. The API has it
- * for holdouts only; `domain/insight/measures/intervals.py` is the same in Python, and a test compares.
+ * Newcombe's interval of a difference of two rates (method 10), computed from Wilson's intervals.
+ * The API returns this interval only for holdouts. `domain/insight/measures/intervals.py` is the
+ * same formula in Python, and a test compares both.
  */
 const NORMAL_95 = 1.959963984540054;
 
@@ -14,7 +15,7 @@ function wilson(part: number, whole: number): [number, number] {
 type Rate = { part: number; whole: number };
 export type Difference = { value: number; low: number; high: number; isSure: boolean };
 
-/** `one - other`; null while a group has no record. */
+/** Return the difference `one - other` with its interval; null while a group has no record. */
 export function difference(one: Rate, other: Rate): Difference | null {
   if (!one.whole || !other.whole) return null;
   const [rate, otherRate] = [one.part / one.whole, other.part / other.whole];

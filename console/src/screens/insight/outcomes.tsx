@@ -1,4 +1,4 @@
-/** The ledger of results: filters, the credits of each as fractions, reversing one, and CSV. */
+/** The ledger of outcomes: filters, credits as fractions, reversals, and a CSV file. */
 import { Link } from "@tanstack/react-router";
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -101,7 +101,10 @@ export function Outcomes() {
   );
 }
 
-/** The shares of messages in a result, and the unattributed share: exact fractions with sum 1. */
+/**
+ * Show the share of each message in an outcome, and the unattributed share. The shares are exact
+ * fractions, and their sum is 1.
+ */
 function Credits({ outcome, zone, rules, onClose }: { outcome: OutcomeRead; zone: string; rules: number | undefined; onClose: () => void }) {
   const names = useNames();
   const query = useQuery({

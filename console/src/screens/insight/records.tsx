@@ -1,4 +1,4 @@
-/** The records behind a figure, in pages and as CSV; when all were read, their number is the figure. */
+/** The records that a figure counts, in pages and as CSV, and how they make up the figure. */
 import { Link } from "@tanstack/react-router";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -16,7 +16,7 @@ import { keyName, recordName, shown } from "./words";
 
 const PAGE = 100;
 
-/** Save an answer of the API as a file. */
+/** Save a CSV response of the API as a file. */
 export async function saveCsv(url: string, name: string): Promise<void> {
   const blob = (await data(client.get({ url, headers: { Accept: "text/csv" }, parseAs: "blob", throwOnError: true } as never) as never)) as Blob;
   const link = document.createElement("a");
@@ -104,14 +104,14 @@ function named(by: InsightDimension, key: string | null, names: ReturnType<typeo
   return null;
 }
 
-/** The amount of a record. In a ratio, the amount is money for costs and a share for results. */
+/** Format the amount of a record. In a cost per result, the amount of a result is not money. */
 function amount(one: RecordRead, unit: InsightUnit): string {
   if (one.amount === null) return "";
   if (one.part === "denominator" && unit === "cents") return shown(one.amount, "count");
   return shown(one.amount, unit === "ratio" ? "cents" : unit);
 }
 
-/** The number of records that were read, and their sum. If all were read, the sum is the figure. */
+/** Show how many records were read. If all were read, also show that they make up the figure. */
 function Tally({ all, figure, unit, isComplete }: { all: RecordRead[]; figure: FigureRead; unit: InsightUnit; isComplete: boolean }) {
   const counted = all.filter((one) => one.counted).length;
   const sum = all.reduce((total, one) => total + Number(one.amount ?? 0), 0);

@@ -1,4 +1,4 @@
-/** The sentence of a response that refused a form. */
+/** The notice with the API's sentence about why it refused a form. */
 import { sentenceOf } from "../../api/problem";
 
 export function Refused({ error }: { error: unknown }) {

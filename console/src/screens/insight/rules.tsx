@@ -1,4 +1,4 @@
-/** Attribution rules: their versions, and a new version after a preview of its changes. */
+/** The versions of the attribution rules, and a form for a new version with a preview. */
 import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** The words of Insight: names of measures, breakdowns, stages and kinds, and figures with their units. */
+/** Names of measures, breakdowns, stages and kinds of Insight, and formats of its figures. */
 import type {
   AttributionModel, CostKind, FigureRead, FunnelStage, InsightDimension, InsightRecordKind, InsightUnit, OutcomeKind, OutcomeSource, TouchClass,
 } from "../../api/generated";
@@ -6,7 +6,7 @@ import { count, dollars, rate } from "../../format";
 import { language, t } from "../../i18n";
 import { plain } from "../../ui/words";
 
-/** The groups of the list of measures, in its order. */
+/** Return the groups of the list of measures, in their order. */
 export const measureGroups = (): [string, string[]][] => [
   [t("Messages"), ["messages", "delivered_rate", "failure_rate"]],
   [t("People"), ["reply_rate", "interested_rate", "opt_out_rate", "replies", "time_to_reply", "time_to_answer"]],
@@ -27,7 +27,7 @@ export function measureName(name: string): string {
   return known[name] ?? plain(name);
 }
 
-/** The sentences of the API that have a Spanish translation. Others are shown in English. */
+/** Return the API sentences that have a Spanish translation. Others are shown in English. */
 export const definitions = (): string[] => [
   t("Messages of campaigns that the provider accepted, follow-ups included."),
   t("Delivered messages, as a share of all campaign messages that were sent or failed."),
@@ -68,7 +68,7 @@ export const periodName = (name: string): string =>
 
 export const bucketName = (name: string): string => ({ day: t("each day"), week: t("each week"), month: t("each month") })[name] ?? name;
 
-/** Monday is 1. */
+/** Return the name of a weekday; Monday is 1. */
 export function weekdayName(number: number, style: "long" | "short" = "long"): string {
   return new Intl.DateTimeFormat(language(), { weekday: style, timeZone: "UTC" }).format(Date.UTC(2024, 0, number));
 }
@@ -83,7 +83,7 @@ export function replyClassName(code: string): string {
   return known[code] ?? plain(code);
 }
 
-/** The key of a breakdown in words. */
+/** Return the key of a breakdown in words, such as "Monday 09:00" or "Follow-up 2". */
 export function keyName(by: InsightDimension, figure: Pick<FigureRead, "key" | "label">): string {
   const { key, label } = figure;
   if (key === null) return t("None or unknown");
@@ -138,7 +138,7 @@ export function duration(seconds: number): string {
 
 export const cents = (value: number | string): string => dollars(Number(value) / 100);
 
-/** A figure with its unit; a dash while there is none. */
+/** Format a figure with its unit. Return a dash if there is no figure. */
 export function shown(value: string | number | null | undefined, unit: InsightUnit): string {
   if (value === null || value === undefined) return "–";
   if (unit === "rate") return rate(value);
@@ -148,7 +148,7 @@ export function shown(value: string | number | null | undefined, unit: InsightUn
   return new Intl.NumberFormat(language(), { maximumFractionDigits: 2 }).format(Number(value));
 }
 
-/** The same for the ticks of an axis, in few characters. */
+/** Format a value for the tick of an axis, in few characters. */
 export function tick(value: number, unit: InsightUnit): string {
   if (unit === "cents") {
     const style = { style: "currency", currency: "USD", notation: "compact", maximumFractionDigits: 1 } as const;
@@ -158,7 +158,7 @@ export function tick(value: number, unit: InsightUnit): string {
   return shown(value, unit);
 }
 
-/** Points of a difference of rates, with its sign: "+2.7 points". */
+/** Format a difference of rates in percentage points, with its sign, such as "+2.7". */
 export function points(value: number | string): string {
   const style = { signDisplay: "exceptZero", maximumFractionDigits: 1, minimumFractionDigits: 1 } as const;
   return new Intl.NumberFormat(language(), style).format(Number(value) * 100);

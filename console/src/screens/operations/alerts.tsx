@@ -1,4 +1,4 @@
-/** What needs a person, since when, and what to do about it. */
+/** The alerts: what needs the attention of a user, since when, and what to do about it. */
 import { Link } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";

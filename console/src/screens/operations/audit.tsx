@@ -1,4 +1,4 @@
-/** Who changed what, and from where; the filters are in the address. */
+/** The audit log: who changed what, and from where. The address contains the filters. */
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useCallback } from "react";
 import { data } from "../../api/client";

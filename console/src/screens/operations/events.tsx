@@ -1,4 +1,4 @@
-/** What the provider reported: what failed by its cause, applied again after a dry run, and every event. */
+/** The events of the provider: failures by cause, a button to apply them again, and all events. */
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";

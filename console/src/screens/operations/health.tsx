@@ -1,4 +1,4 @@
-/** The service from inside, and from three sides whether the provider's events arrive. */
+/** The health of the service, and three checks that show whether events of the provider arrive. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { listChecks, orderCheck, ready, type WebhookHealthSide } from "../../api/generated";
@@ -48,7 +48,7 @@ export function Health() {
   );
 }
 
-/** Also used as a step of connecting the provider. */
+/** Show three checks of whether events of the provider arrive. */
 export function Arrival() {
   const cache = useQueryClient();
   const checks = useQuery({ queryKey: ["health-checks"], queryFn: () => data(listChecks({ query: { limit: 20 }, throwOnError: true })), refetchInterval: 15_000 });

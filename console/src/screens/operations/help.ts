@@ -1,4 +1,4 @@
-/** What to do about each kind of alert. The runbook in `docs/how-to/runbook.md` has more about each. */
+/** What to do about each kind of alert. The runbook in `docs/how-to/runbook.md` explains more. */
 import type { AlertKind, AlertRead } from "../../api/generated";
 import { t } from "../../i18n";
 
@@ -51,7 +51,7 @@ type Place = { to: "/campaigns/$id" | "/inbox/$id" | "/contacts/$id"; id: string
 
 const UUID = /^[0-9a-f-]{36}$/;
 
-/** The screen where it can be corrected; null if it is not in the console. */
+/** Return the screen on which the cause can be corrected; null if there is none. */
 export function placeOf({ kind, subject, context }: AlertRead): Place | null {
   if ((kind === "campaign_blocked" || kind === "campaign_paused" || kind === "sends_unclear" || kind === "send_parked") && UUID.test(subject)) return { to: "/campaigns/$id", id: subject };
   if (kind === "line_blocked" || kind === "opt_out_on_unknown_line" || kind === "provider_asked_to_wait") return { to: "/settings", part: "lines" };

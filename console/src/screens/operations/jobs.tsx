@@ -1,4 +1,4 @@
-/** The workers, and each job with its last and its next run. */
+/** The workers, and the scheduled jobs with their last and their next run. */
 import { useQuery } from "@tanstack/react-query";
 import { data } from "../../api/client";
 import { listScheduledJobs, listWorkers } from "../../api/generated";

@@ -1,4 +1,4 @@
-/** Comparisons with the provider: what was missing here, and what differed. */
+/** Comparisons with the provider: which data were missing here, and which data differed. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** What the parts of operations and settings share: the states of a query, colours, raw details. */
+/** Parts that the operations and settings screens share: query states, colours and raw details. */
 import type { ReactNode } from "react";
 import { t } from "../../i18n";
 import { Failed, Loading, type Tone } from "../../ui/parts";
@@ -15,7 +15,7 @@ export function Shown({ query, children }: { query: { isPending: boolean; isLoad
   return children;
 }
 
-/** A raw document of the API, to find a cause. */
+/** Show a JSON document of the API, which can help to find a cause. */
 export function Raw({ label, value }: { label?: string; value: unknown }) {
   if (value === null || value === undefined || (typeof value === "object" && Object.keys(value).length === 0)) return null;
   return (
@@ -26,7 +26,7 @@ export function Raw({ label, value }: { label?: string; value: unknown }) {
   );
 }
 
-/** A command to run on the server; a click selects it. */
+/** Show a command to run on the server. A click selects the command. */
 export function Command({ children }: { children: string }) {
   return <code className="command">{children}</code>;
 }

@@ -1,4 +1,4 @@
-/** The company: its name, its approval rule, its registration with the carriers, and their budgets. */
+/** Settings of the company: name, approval rule, carrier registration and carrier budgets. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { data } from "../../api/client";
@@ -34,7 +34,7 @@ export function useSave() {
   });
 }
 
-/** A label for what the environment of the service sets. */
+/** Show a label beside a setting whose value comes from the environment of the service. */
 export function Locked({ isShown }: { isShown: boolean }) {
   return isShown ? <Badge tone="info">{t("set by the environment")}</Badge> : null;
 }
@@ -85,7 +85,7 @@ function Identity({ settings }: { settings: SettingsRead }) {
 const CARRIERS = ["t_mobile", "att", "verizon", "us_cellular"] as const;
 const CARRIER_NAMES = { t_mobile: "T-Mobile", att: "AT&T", verizon: "Verizon", us_cellular: "UScellular" };
 
-/** What other vendors send, as "Mailer 500, Forms 20". */
+/** Read the daily segments of other vendors from a text such as "Mailer 500, Forms 20". */
 const vendorsOf = (text: string) =>
   text.split(",").map((one) => one.trim()).filter(Boolean).map((one) => {
     const [, name, segments] = /^(.*?)\s+(\d+)$/.exec(one) ?? [];

@@ -1,4 +1,4 @@
-/** When the office is open, its holidays, and what people get while it is closed. */
+/** The office hours, the holidays, and the message that people get while the office is closed. */
 import { useState } from "react";
 import type { Holiday, OfficeSpan, SettingsRead, Weekday } from "../../api/generated";
 import { fieldError, sentenceOf } from "../../api/problem";

@@ -1,4 +1,4 @@
-/** API keys: create one with the scopes that it needs, see it once, rotate it, revoke it. */
+/** API keys: create a key with scopes, rotate it, revoke it. A key is shown only once. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** The company's numbers: how many messages each may send today, its time zone, and why it is blocked. */
+/** The lines: how many messages each line may send today, its time zone, and why it is blocked. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";
@@ -82,7 +82,7 @@ function LineDialog({ line, onClose }: { line: LineRead; onClose: () => void }) 
     const wasRamp = line.ramp_plan ?? [];
     save.mutate({
       name: String(form.get("name")), daily_limit: Number(form.get("daily_limit")), timezone: String(form.get("timezone")), resend_unclear: form.get("resend_unclear") === "on",
-      // Setting a ramp restarts it, so the ramp is sent only if it has changed.
+      // Setting a ramp (limits of the first days) restarts it. So send it only if it has changed.
       ...(ramp.join() === wasRamp.join() ? {} : { ramp_plan: ramp.length > 0 ? ramp : null }),
     });
   };

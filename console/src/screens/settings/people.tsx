@@ -15,7 +15,7 @@ import { stateName } from "../../ui/states";
 import { Shown, TONE } from "../operations/shown";
 import { Secret } from "./secret";
 
-// A record, so that the compiler notices a new role that is not in the list.
+// This is a record, so that the compiler reports a new role that is missing here.
 const ROLES = Object.keys({ owner: 0, manager: 0, agent: 0, marketer: 0, viewer: 0 } satisfies Record<UserRole, 0>) as UserRole[];
 
 type Act = { user: UserRead; role?: UserRole; status?: "active" | "disabled"; isOut?: boolean; isAgain?: boolean; isReset?: boolean };

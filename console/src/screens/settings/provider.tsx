@@ -1,4 +1,4 @@
-/** Connect a real account of the provider, step by step; what only the server can do is a command to run. */
+/** The steps that connect a real provider account. Some steps are commands for the server. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent, type ReactNode } from "react";
 import { data } from "../../api/client";

@@ -1,4 +1,4 @@
-/** A secret that is shown once, with a button that copies it. */
+/** The dialog that shows a secret once, with a button that copies it. */
 import { t } from "../../i18n";
 import { Dialog } from "../../ui/dialog";
 import { Button } from "../../ui/parts";

@@ -1,4 +1,4 @@
-/** Where events are sent: the endpoints of other systems, their secrets and their deliveries. */
+/** The webhook endpoints to which events are sent, with their secrets and their deliveries. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";
@@ -21,7 +21,7 @@ import { Raw, Shown, TONE } from "../operations/shown";
 import "../operations/operations.css";
 import { Secret } from "./secret";
 
-// A record, so that the compiler notices a new type that is not in the list.
+// This is a record, so that the compiler reports a new type that is missing here.
 const TYPES = Object.keys({
   "message.received": 0, "message.status": 0, "call.status": 0, "campaign.status": 0, "import.progress": 0, "contact.created": 0, opt_out: 0, opt_in: 0, alert: 0, "task.changed": 0, "conversation.changed": 0, "appointment.changed": 0,
 } satisfies Record<WebhookEventType, 0>) as WebhookEventType[];

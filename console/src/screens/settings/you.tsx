@@ -1,4 +1,4 @@
-/** The user's own preferences: time zone, language, theme, notices; and the password. */
+/** The user's own settings: name, time zone, language, theme, notices and password. */
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { changePassword, updateUser, type NoticeKind, type NoticePreferences, type PreferencesRead, type PreferencesUpdate, type Weekday } from "../../api/generated";

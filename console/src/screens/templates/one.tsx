@@ -1,4 +1,4 @@
-/** One template: its words, its approval, its results, and how its versions differ. */
+/** The screen of one template: its text, its approval, its results, and how its versions differ. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
@@ -82,7 +82,7 @@ function Words({ template }: { template: TemplateRead }) {
   );
 }
 
-/** The next step of the approval: submit, wait, approve or reject. */
+/** Show the next step of the approval: submit the version, wait, or approve or reject it. */
 function Decision({ template }: { template: TemplateRead }) {
   const keep = useKeep();
   const [note, setNote] = useState("");

@@ -1,4 +1,4 @@
-/** Today's appointments, campaigns that run, what the lines may still send, and alerts. */
+/** Parts of the Today screen: appointments, running campaigns, lines and alerts. */
 import { Link } from "@tanstack/react-router";
 import { acknowledgeAlert, pauseCampaign, resumeCampaign, unblockLine, updateAppointment, type AppointmentStatus, type CampaignStatus, type TodayRead } from "../../api/generated";
 import { count, phone } from "../../format";

@@ -1,4 +1,4 @@
-/** Approved quotes without an appointment, and unpaid invoices. */
+/** Parts of the Today screen: approved quotes without an appointment, and unpaid invoices. */
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -67,7 +67,7 @@ export function Money() {
   );
 }
 
-/** Open the conversation with a person; the person's page if there is none. */
+/** Show a button that opens the conversation with a person, or the contact if there is none. */
 function WriteTo({ contact, name }: { contact: string; name: string }) {
   const navigate = useNavigate();
   const open = useMutation({

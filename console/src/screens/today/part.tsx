@@ -1,4 +1,4 @@
-/** The parts of the first screen: one read for all of them, and changes that are shown at once. */
+/** Shared code of the Today screen: one read for all parts, and changes that are shown at once. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { data } from "../../api/client";
@@ -8,7 +8,7 @@ import { currentZone } from "../../format";
 import { Failed, Loading } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 
-/** All parts in one call; a part without its scope is null. */
+/** Read all parts in one call. A part is null if the user does not have its scope. */
 export const useToday = () =>
   useQuery({
     queryKey: ["today"],
@@ -45,9 +45,9 @@ export function Part({ title, figure, query, empty, isEmpty, more, children }: P
 }
 
 type Act = {
-  /** The call. */
+  /** Call the API. */
   run: () => Promise<unknown>;
-  /** The screen after the call, shown at once; undone if the service refuses the call. */
+  /** Return the data after the call. They are shown at once, and undone if the call fails. */
   shown?: (today: TodayRead) => TodayRead;
   done?: string;
   undo?: () => Promise<unknown>;

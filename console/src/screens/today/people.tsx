@@ -1,4 +1,4 @@
-/** People who wait for an answer, and tasks that are due. */
+/** Parts of the Today screen: people who wait for an answer, and tasks that are due. */
 import { Link } from "@tanstack/react-router";
 import { updateTask, type TodayRead } from "../../api/generated";
 import { changeConversation } from "../../api/inbox";
