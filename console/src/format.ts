@@ -67,6 +67,7 @@ const STYLES = {
   time: ZONED,
   dateAndTime: { ...DATED, ...ZONED },
   dateOfYearAndTime: { ...DATED, year: "numeric", ...ZONED },
+  year: { year: "numeric" },
 } satisfies Record<string, Intl.DateTimeFormatOptions>;
 const DAY_MS = 86_400_000;
 
@@ -81,7 +82,8 @@ export function when(text: string, timeZone = currentZone()): string {
   // A day with a clock change has 25 hours. So a time more than 25 hours away is not today.
   const isNear = Math.abs(at.getTime() - is) < DAY_MS + 3_600_000;
   if (isNear && formatted(at, "number", timeZone) === formatted(is, "number", timeZone)) return formatted(at, "time", timeZone);
-  return formatted(at, at.getFullYear() === new Date(is).getFullYear() ? "dateAndTime" : "dateOfYearAndTime", timeZone);
+  const isThisYear = formatted(at, "year", timeZone) === formatted(is, "year", timeZone);
+  return formatted(at, isThisYear ? "dateAndTime" : "dateOfYearAndTime", timeZone);
 }
 
 /**

@@ -57,6 +57,20 @@ async def test_segment_is_built_explained_renamed_and_deleted(
     assert service.api("GET", "/segments")["data"] == []
 
 
+async def test_negated_groups_are_explained_by_their_meaning(
+    visit: Visit, service: Service
+) -> None:
+    person(service, "617-555-0133", first_name="Eve", address={"city": "Natick"})
+    rules = [{"field": "city", "op": "eq", "value": city} for city in ("Weston", "Salem")]
+    for join, heading in (("all", "Not all of these"), ("any", "None of these")):
+        wanted = {"all": [{"field": "city", "op": "ne", "value": "Lynn"}, {"not": {join: rules}}]}
+        made = service.api("POST", "/segments", json={"name": join, "filter": wanted})
+        async with visit(f"/segments?id={made['id']}") as page:
+            await page.get_by_role("button", name="Why Eve is in it").click()
+            await expect(page.get_by_role("dialog")).to_contain_text(heading)
+        service.api("DELETE", f"/segments/{made['id']}")
+
+
 async def test_faulty_rule_is_marked_with_the_sentence_of_the_api(visit: Visit) -> None:
     async with visit("/segments?id=new", refused=(422,)) as page:
         await choose(page, "Field", "phone")

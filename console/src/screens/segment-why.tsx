@@ -65,16 +65,18 @@ function Verdict({ segment, known, contact }: { segment: SegmentDetail; known: K
         <Link to="/contacts/$id" params={{ id: contact }} className="link">{t("Open the contact")}</Link>
       </p>
       <ol className="verdicts">
-        {found.data.nodes.map((node) => <NodeLine key={node.pointer} node={node} known={known} />)}
+        {found.data.nodes.map((node, at, all) => <NodeLine key={node.pointer} node={node} next={all[at + 1]} known={known} />)}
       </ol>
     </>
   );
 }
 
-function NodeLine({ node, known }: { node: SegmentNodeVerdict; known: Known }) {
+/** One node of the segment's tree. `next` is the first node inside this node, if it is a group. */
+function NodeLine({ node, next, known }: { node: SegmentNodeVerdict; next?: SegmentNodeVerdict; known: Known }) {
   const depth = node.pointer.split("/").filter((one) => ["all", "any", "not"].includes(one)).length;
   const isRule = node.node === "rule";
-  const names: Record<string, string> = { all: t("All of these"), any: t("Any of these"), not: t("None of these") };
+  const not = next?.node === "all" ? t("Not all of these") : t("None of these");
+  const names: Record<string, string> = { all: t("All of these"), any: t("Any of these"), not };
   return (
     <li style={{ marginInlineStart: `${Math.min(depth, 6) * 18}px` }} className={node.holds ? "verdict-yes" : "verdict-no"}>
       <Icon name={node.holds ? "check" : "close"} size={13} />
