@@ -30,8 +30,7 @@ from benchmarks.sender import open_deps
 from benchmarks.stage import Child, Stage, say, stage
 from crm_api.domain.imports.contacts import commit, undo_request
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, ContactImport
 from crm_api.domain.imports.contacts.schemas import ImportOptions
 from crm_api.domain.imports.contacts.source import examine_file, sha256_of
 from crm_api.domain.imports.files import runs

@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from benchmarks import million_statements, population
 from benchmarks.bulk import bare_tables
 from benchmarks.stage import say
-from crm_api.domain.identity.users.credentials import ACCESS_PREFIX, hash_token
+from crm_api.domain.identity.users.credentials import ACCESS_PREFIX
 from crm_api.domain.office.inbox import tallies
 from crm_api.platform import clock
+from crm_api.platform.encryption import hash_token
 from crm_api.platform.ids import new_id
 
 TABLES = ("conversation", "activity", "conversation_read")

@@ -160,7 +160,7 @@ async def _add_contact(database_url: str) -> UUID:
             body = ContactCreate.model_validate(
                 {"phone": PHONE, "first_name": "Ada", "tags": ["porch"], "email": "ada@example.com"}
             )
-            made = await contact_changes.create_contact_by_hand(
+            made = await contact_changes.create_contact(
                 uow, body, now=clock.now(), secret=SECRET_KEY.encode()
             )
     return made.contact.id

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any
 
 import psutil
@@ -209,15 +208,10 @@ class MeteredUnitOfWork(UnitOfWork):
 
     meter: Meter
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         """End the transaction and record how long this takes."""
         begun = time.perf_counter()
-        await super().__aexit__(exc_type, exc, traceback)
+        await super().__aexit__(exc_type)
         self.meter.in_database += time.perf_counter() - begun
 
 

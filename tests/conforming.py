@@ -16,7 +16,7 @@ from jsonschema_rs import Draft202012, Draft202012Validator, Registry
 
 from crm_api.app import build_app
 from crm_api.platform.settings import Settings
-from crm_api.routers.http.document_walk import operations
+from crm_api.routers.http.openapi.naming import operations
 
 _NO_OPERATION = {"not_found", "method_not_allowed", "internal_error"}
 """Problem codes that are not checked: unknown path, unsupported method, injected fault."""

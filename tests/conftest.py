@@ -35,7 +35,7 @@ from crm_api.platform.migration_runner import upgrade
 from crm_api.platform.settings import Settings
 from crm_api.routers.http.deps import AppState
 from crm_api.routers.inbound.event_intake import EventIntake
-from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
+from crm_api.routers.inbound.receiver_watch import RefusalAlerts
 
 NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
 """The present in most tests: a Wednesday, 10:00 in New York."""

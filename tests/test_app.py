@@ -9,8 +9,7 @@ from crm_api.platform.hot_reads import HotReads
 from crm_api.platform.settings import Settings
 from crm_api.routers.http.rate_limits import RequestRate
 from crm_api.routers.inbound.event_intake import EventIntake
-from crm_api.routers.inbound.receiver_watch import ReceiverWatch
-from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
+from crm_api.routers.inbound.receiver_watch import ReceiverWatch, RefusalAlerts
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
 from crm_api.routers.outbound.event_hub import EventHub
 from crm_api.workers.queue import ArqJobQueue

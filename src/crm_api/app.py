@@ -57,8 +57,7 @@ from crm_api.routers.imports import do_not_contact, imports
 from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
 from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
-from crm_api.routers.inbound.receiver_watch import ReceiverWatch
-from crm_api.routers.inbound.refusal_alerts import RefusalAlerts
+from crm_api.routers.inbound.receiver_watch import ReceiverWatch, RefusalAlerts
 from crm_api.routers.insight import attribution, costs, engagement, funnel, holdouts, insight, today
 from crm_api.routers.messaging import (
     company_settings,

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from crm_api.cli.users import cli
 from crm_api.dev.embedded_servers import ServerUrls
-from crm_api.domain.identity.users.credentials import hash_token
+from crm_api.platform.encryption import hash_token
 
 EMAIL = "olga@example.com"
 

@@ -10,6 +10,7 @@ from tests.migrations.hot import PLACE, Hot, hot_read, use_case
 from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.identity.users import mailed_links, service, sessions
 from crm_api.domain.identity.users.models import TicketPurpose
+from crm_api.domain.kit.paging import Cursors
 
 
 def hashed(name: str) -> bytes:
@@ -25,7 +26,9 @@ ACCOUNTS = [
     Hot(
         "users, newest first",
         {"idx_app_user_created"},
-        lambda s: s.execute(service.users_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda uow: service.list_users(uow, cursor=Cursors("users").write(*PLACE), limit=50)
+        ),
     ),
     Hot(
         "the user of an access token",

@@ -27,7 +27,7 @@ from crm_api.domain.campaigns.campaign_list import (
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.drafts.occurrences import due_series_statement
 from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
-from crm_api.domain.campaigns.figures.template_stats import TEMPLATE_COUNTS
+from crm_api.domain.campaigns.figures.campaign_stats import TEMPLATE_COUNTS
 from crm_api.domain.campaigns.forecast import line_load
 from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
 from crm_api.domain.campaigns.planning import plan as planning
@@ -90,7 +90,11 @@ CAMPAIGNS = [
     Hot(
         "message templates, newest first",
         {"idx_message_template_created"},
-        lambda s: s.execute(templates.templates_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda u: templates.list_templates(
+                u, cursor=Cursors("templates").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "campaigns that may send now",
@@ -432,7 +436,11 @@ OPERATIONS = [
     Hot(
         "keys, newest first",
         {"idx_api_key_created"},
-        lambda s: s.execute(access.api_keys_statement(status=None, after=PLACE, limit=51, now=NOW)),
+        use_case(
+            lambda uow: access.list_api_keys(
+                uow, status=None, now=NOW, cursor=Cursors("api_keys").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "the key that a rotation created",

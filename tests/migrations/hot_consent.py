@@ -4,11 +4,12 @@ from hashlib import sha256
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of
-from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql, use_case
 
 from crm_api.domain.consent import example_evaluation, reply_examples, reply_readings
 from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS, survey_numbers
 from crm_api.domain.imports.files import runs
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.consent_decisions import flags, suppression
 from crm_api.domain.people.erasure import erase, progress, records, removal
 
@@ -89,7 +90,9 @@ ERASURES = [
     Hot(
         "erasures, newest first",
         {"idx_erasure_created"},
-        lambda s: records.fetch_erasures(s, after=PLACE, limit=51),
+        use_case(
+            lambda u: records.list_erasures(u, cursor=Cursors("erasures").write(*PLACE), limit=50)
+        ),
     ),
     Hot(
         "the erasure that is due",
@@ -139,7 +142,14 @@ UPLOADS = [
     Hot(
         "do-not-contact lists, newest first",
         {"idx_do_not_contact_upload_created"},
-        lambda s: runs.fetch_page(s, DO_NOT_CONTACT_UPLOADS, after=PLACE, limit=51),
+        use_case(
+            lambda u: runs.list_imports(
+                u,
+                DO_NOT_CONTACT_UPLOADS,
+                cursor=Cursors(DO_NOT_CONTACT_UPLOADS.list_name).write(*PLACE),
+                limit=50,
+            )
+        ),
     ),
     Hot(
         "the do-not-contact list that waits longest",

@@ -2,13 +2,14 @@
 
 from tests.conftest import NOW
 from tests.migrations.filling import FINISHED, made_id, phone_of
-from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, use_case
 
 from crm_api.domain.consent import queries as consent
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import ContactFilter
-from crm_api.domain.people.deduplication import candidates, group, recipient_moves, records, undo
+from crm_api.domain.people.deduplication import candidates, group, recipient_moves, undo
 from crm_api.domain.people.tags import tag_changes
 
 MERGING = [
@@ -22,8 +23,7 @@ MERGING = [
         {"idx_contact_tags|pk_contact"},
         lambda s: search.fetch_matching_ids(
             s,
-            wanted=ContactFilter(tag="tag17"),
-            patterns=[],
+            ContactFilter(tag="tag17"),
             after=CONTACT,
             created_until=NOW,
             limit=2000,
@@ -38,12 +38,19 @@ MERGING = [
     Hot(
         "merges, newest first",
         {"idx_contact_merge_merged"},
-        lambda s: records.fetch_merges(s, contact_id=None, after=PLACE, limit=51),
+        use_case(
+            lambda u: undo.list_merges(
+                u,
+                contact_id=None,
+                cursor=Cursors("merges", contact_id=None).write(*PLACE),
+                limit=50,
+            )
+        ),
     ),
     Hot(
         "merges of a contact",
         {"idx_contact_merge_primary", "idx_contact_merge_duplicates"},
-        lambda s: records.fetch_merges(s, contact_id=CONTACT, after=None, limit=51),
+        use_case(lambda u: undo.list_merges(u, contact_id=CONTACT, cursor=None, limit=50)),
     ),
     Hot(
         "merges into a contact",

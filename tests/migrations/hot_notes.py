@@ -4,13 +4,15 @@ from datetime import timedelta
 
 from sqlalchemy import select
 from tests.migrations.filling import NOON, made_id
-from tests.migrations.hot import CONTACT, PLACE, Hot, sql
+from tests.migrations.hot import CONTACT, PLACE, Hot, sql, use_case
 
-from crm_api.domain.identity.preferences.service import saved_views_statement
-from crm_api.domain.messaging.conversations.notes import notes_statement
+from crm_api.domain.identity.preferences.service import list_saved_views
+from crm_api.domain.kit.paging import Cursors, newest_first
+from crm_api.domain.messaging.conversations.notes import list_notes
 from crm_api.domain.outbound.notices import collecting, mailing, pushing
-from crm_api.domain.outbound.web_push.service import PushSubscription, subscriptions_statement
+from crm_api.domain.outbound.web_push.service import PushSubscription, list_subscriptions
 from crm_api.domain.people import notes
+from crm_api.domain.people.models.contacts import ContactNote
 from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.tasks.service import (
     TaskFilter,
@@ -23,7 +25,15 @@ NOTES = [
     Hot(
         "notes on a person, newest first",
         {"idx_contact_note_contact"},
-        lambda s: notes.fetch_notes(s, contact_id=CONTACT, is_pinned=None, after=PLACE, limit=51),
+        lambda s: s.execute(
+            newest_first(
+                notes.notes_statement(contact_id=CONTACT, is_pinned=None),
+                ContactNote.created_at,
+                ContactNote.id,
+                after=PLACE,
+                limit=51,
+            )
+        ),
         is_generic=True,
     ),
 ]
@@ -44,15 +54,28 @@ OF_USERS = [
     Hot(
         "notes of a conversation",
         {"idx_conversation_note_conversation"},
-        lambda s: s.execute(
-            notes_statement(conversation_id=made_id("talk", 7), after=PLACE, limit=51)
+        use_case(
+            lambda uow: list_notes(
+                uow,
+                conversation_id=made_id("talk", 7),
+                cursor=Cursors("conversation notes", conversation_id=made_id("talk", 7)).write(
+                    *PLACE
+                ),
+                limit=50,
+            )
         ),
     ),
     Hot(
         "saved views of a user",
         {"uq_saved_view_user_id_list_name"},
-        lambda s: s.execute(
-            saved_views_statement(user_id=made_id("user", 7), viewed=None, after=PLACE, limit=51)
+        use_case(
+            lambda uow: list_saved_views(
+                uow,
+                user_id=made_id("user", 7),
+                viewed=None,
+                cursor=Cursors("saved views", user_id=made_id("user", 7)).write(*PLACE),
+                limit=50,
+            )
         ),
     ),
 ]
@@ -121,7 +144,14 @@ NOTICES = [
     Hot(
         "devices of a user, newest first",
         {"idx_push_subscription_user"},
-        lambda s: s.execute(subscriptions_statement(user_id=USER, after=PLACE, limit=51)),
+        use_case(
+            lambda uow: list_subscriptions(
+                uow,
+                user_id=USER,
+                cursor=Cursors("push subscriptions", user_id=USER).write(*PLACE),
+                limit=50,
+            )
+        ),
     ),
     Hot(
         "a device that subscribes again",

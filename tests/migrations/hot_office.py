@@ -6,16 +6,17 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.migrations.filling import NOON, made_id
-from tests.migrations.hot import PLACE, Hot, sql
+from tests.migrations.hot import PLACE, Hot, sql, use_case
 from tests.migrations.support import Call
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.models.timeline import Direction
 from crm_api.domain.office.message_search.conversations import named_conversations
 from crm_api.domain.office.message_search.selection import MessageFilter, MessageSelection
 from crm_api.domain.office.message_search.terms import TermPeople, find_people, parse_terms
 from crm_api.domain.office.saved_replies import applying
-from crm_api.domain.office.saved_replies.service import saved_replies_statement
+from crm_api.domain.office.saved_replies.service import list_saved_replies
 from crm_api.platform.ids import smallest_id_at
 
 SOME = TermPeople(ids=(made_id("contact", 7),), is_complete=True)
@@ -109,6 +110,10 @@ OFFICE = [
     Hot(
         "saved replies",
         {"idx_saved_reply_created"},
-        lambda s: s.execute(saved_replies_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda uow: list_saved_replies(
+                uow, cursor=Cursors("saved replies").write(*PLACE), limit=50
+            )
+        ),
     ),
 ]

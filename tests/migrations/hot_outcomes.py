@@ -5,19 +5,20 @@ from typing import Any
 
 from sqlalchemy import text
 from tests.migrations.filling import NOON, made_id, phone_of
-from tests.migrations.hot import CONTACT, PLACE, Hot, sql
+from tests.migrations.hot import CONTACT, PLACE, Hot, sql, use_case
 
 from crm_api.domain.insight.attribution import runs, touches
-from crm_api.domain.insight.costs import costs_statement
+from crm_api.domain.insight.costs import list_costs
 from crm_api.domain.insight.funnel.funnel import count_funnel
 from crm_api.domain.insight.funnel.people import PeopleFilter
-from crm_api.domain.insight.holdouts.service import holdouts_statement
+from crm_api.domain.insight.holdouts.service import list_holdouts
 from crm_api.domain.insight.measures import copy_records, update_sums
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figure_request import END, FigureRequest
 from crm_api.domain.insight.measures.figures import compute_figures
 from crm_api.domain.insight.measures.records import RecordRequest, list_records
 from crm_api.domain.insight.measures.registry import MEASURES
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.people.erasure.removal import ERASE_OUTCOMES
 from crm_api.domain.sales.outcomes.queries import ONE_OUTCOME, OutcomeFilter, outcomes_statement
 
@@ -183,12 +184,16 @@ OUTCOMES = [
     Hot(
         "holdouts, the newest first",
         {"idx_holdout_created"},
-        lambda s: s.execute(holdouts_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda uow: list_holdouts(
+                uow, now=NOON, cursor=Cursors("holdouts").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "costs, the latest first",
         {"idx_cost_entry_incurred"},
-        lambda s: s.execute(costs_statement(after=PLACE, limit=51)),
+        use_case(lambda uow: list_costs(uow, cursor=Cursors("costs").write(*PLACE), limit=50)),
     ),
     Hot(
         "the last computation of credits",

@@ -13,12 +13,12 @@ from tests.migrations.support import Call
 from crm_api.domain.consent import linking
 from crm_api.domain.consent import queries as consent
 from crm_api.domain.consent.legal_rules.changes import find_places
-from crm_api.domain.imports.contacts import commit, merge_plan, staging, target_list, undo
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import OnDuplicate
+from crm_api.domain.imports.contacts import commit, merge_plan, staging, undo
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, OnDuplicate
 from crm_api.domain.imports.contacts.rows import PersonRow, as_record
 from crm_api.domain.imports.files import runs
 from crm_api.domain.kit import idempotency
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.consent_decisions import flags
 from crm_api.domain.people.batch import opt_outs as batch_opt_outs
 from crm_api.domain.people.batch import service as batch
@@ -26,7 +26,6 @@ from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import recipients, search, timeline
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
-from crm_api.domain.people.contacts.search_patterns import search_patterns
 from crm_api.domain.people.lists import service as lists
 
 
@@ -35,15 +34,9 @@ def listed(sort: ContactSort = ContactSort.NEWEST, **wanted: Any) -> Call:
     order = search.ORDERS[sort]
 
     async def run(session: AsyncSession) -> None:
-        await search.fetch_contacts(
-            session,
-            wanted=ContactFilter(**wanted),
-            patterns=search_patterns(str(wanted.get("q", ""))),
-            order=order,
-            after=("rossi17 ada", PLACE[1]) if order.is_text else PLACE,
-            limit=51,
-            now=NOW,
-        )
+        begun = search.Search.of(ContactFilter(**wanted), order, now=NOW)
+        after = ("rossi17 ada", PLACE[1]) if order.is_text else PLACE
+        await search.fetch_contacts(session, begun.continued(after), limit=51)
 
     return run
 
@@ -169,7 +162,7 @@ CONTACTS = [
     Hot(
         "an opt-out flag is added to a number",
         {"uq_contact_flag_phone_flag_type"},
-        lambda s: flags.set_flag(s, phone=PHONE, flag="opted_out", reason="x", now=NOW),
+        lambda s: flags.set_flags(s, [flags.NewFlag(PHONE, "opted_out", "x")], now=NOW),
     ),
     Hot(
         "contacts of a batch",
@@ -263,7 +256,14 @@ IMPORTS = [
     Hot(
         "imports, newest first",
         {"idx_contact_import_created"},
-        lambda s: runs.fetch_page(s, CONTACT_IMPORTS, after=PLACE, limit=51),
+        use_case(
+            lambda u: runs.list_imports(
+                u,
+                CONTACT_IMPORTS,
+                cursor=Cursors(CONTACT_IMPORTS.list_name).write(*PLACE),
+                limit=50,
+            )
+        ),
     ),
     Hot(
         "the import that waits longest",
@@ -280,7 +280,7 @@ IMPORTS = [
     Hot(
         "the list of a name",
         {"uq_contact_list_name"},
-        lambda s: target_list.find_or_create_list(s, name="List 7", now=NOW),
+        lambda s: lists.find_or_create_list(s, name="List 7", now=NOW),
     ),
     Hot(
         "lists, newest first, with their counts",

@@ -4,6 +4,7 @@ from tests.conftest import NOW
 from tests.migrations.filling import LIST, made_id
 from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql, use_case
 
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.messaging.provider_stops import failure_learning, service
 from crm_api.domain.people.models.phone_validation import PhoneValidation
 from crm_api.domain.people.phone_validation import progress, validation_run
@@ -13,7 +14,11 @@ PHONES = [
     Hot(
         "validations of numbers, newest first",
         {"idx_phone_validation_created"},
-        lambda s: validations.fetch_runs(s, after=PLACE, limit=51),
+        use_case(
+            lambda u: validations.list_runs(
+                u, cursor=Cursors("phone_validations").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "the next validation of numbers",

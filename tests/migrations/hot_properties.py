@@ -2,8 +2,9 @@
 
 from tests.conftest import NOW
 from tests.migrations.filling import made_id, phone_of
-from tests.migrations.hot import CONTACT, PLACE, Hot
+from tests.migrations.hot import CONTACT, PLACE, Hot, use_case
 
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.people.models.properties import PropertyRole
 from crm_api.domain.people.properties import import_properties, property_contacts, service
 
@@ -29,7 +30,11 @@ PROPERTIES = [
     Hot(
         "properties, newest first",
         {"idx_property_created"},
-        lambda s: service.fetch_properties(s, after=PLACE, limit=51),
+        use_case(
+            lambda u: service.list_properties(
+                u, q="", cursor=Cursors("properties", q="").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "properties of a contact",

@@ -4,13 +4,15 @@ from datetime import timedelta
 
 from sqlalchemy import delete, select
 from tests.migrations.filling import NOON, made_id
-from tests.migrations.hot import CONTACT, PLACE, Hot
+from tests.migrations.hot import CONTACT, PLACE, Hot, use_case
+from tests.migrations.support import Call
 
+from crm_api.domain.kit.paging import Cursors, Place, newest_first
 from crm_api.domain.monitoring.watchdog.sales import WAITING_QUOTES
 from crm_api.domain.sales.appointments.booking import WITHDRAW_REMINDERS, overlap_statement
 from crm_api.domain.sales.appointments.free_times import BUSY_TIMES
 from crm_api.domain.sales.appointments.listing import AppointmentFilter, appointments_statement
-from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, bills_statement
+from crm_api.domain.sales.billing.bills import INVOICES, QUOTES, Bill, BillKind, bills_statement
 from crm_api.domain.sales.billing.models import InvoiceStatus
 from crm_api.domain.sales.billing.schemas import BillFilter
 from crm_api.domain.sales.billing.waiting_money import FIRST_INVOICES, FIRST_QUOTES, SUMS
@@ -20,9 +22,9 @@ from crm_api.domain.sales.calendar_accounts.models import (
     CalendarEvent,
 )
 from crm_api.domain.sales.calendar_accounts.pull import known_event_statement
-from crm_api.domain.sales.calendar_accounts.service import accounts_statement
-from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, feeds_statement
-from crm_api.domain.sales.reminders.rules import rules_statement
+from crm_api.domain.sales.calendar_accounts.service import list_accounts
+from crm_api.domain.sales.calendars.feeds import FIND_FEED, feed_statement, list_feeds
+from crm_api.domain.sales.reminders.rules import list_rules
 from crm_api.domain.sales.reminders.sending import DUE_REMINDERS, WITHDRAW_LATE
 
 DAY = timedelta(days=1)
@@ -32,6 +34,12 @@ YEAR = {"before": NOON, "since": NOON - 365 * DAY}
 def _appointments(name: str, index: str, wanted: AppointmentFilter) -> Hot:
     statement = appointments_statement(wanted, after=PLACE, limit=51)
     return Hot(name, {index}, lambda s: s.execute(statement))
+
+
+def _bills(kind: BillKind[Bill], wanted: BillFilter, *, after: Place | None) -> Call:
+    statement, table = bills_statement(kind, wanted), kind.table
+    page = newest_first(statement, table.created_at, table.id, after=after, limit=51)
+    return lambda s: s.execute(page)
 
 
 OVERLAP = overlap_statement(
@@ -73,7 +81,9 @@ APPOINTMENTS = [
     Hot(
         "calendar feeds",
         {"idx_calendar_feed_created"},
-        lambda s: s.execute(feeds_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda uow: list_feeds(uow, cursor=Cursors("calendar_feeds").write(*PLACE), limit=50)
+        ),
     ),
     Hot(
         "calendar of a token",
@@ -85,21 +95,17 @@ BILLS = [
     Hot(
         "quotes",
         {"idx_quote_created"},
-        lambda s: s.execute(bills_statement(QUOTES, BillFilter(), after=PLACE, limit=51)),
+        _bills(QUOTES, BillFilter(), after=PLACE),
     ),
     Hot(
         "quotes for a contact",
         {"idx_quote_contact"},
-        lambda s: s.execute(
-            bills_statement(QUOTES, BillFilter(contact_id=CONTACT), after=PLACE, limit=51)
-        ),
+        _bills(QUOTES, BillFilter(contact_id=CONTACT), after=PLACE),
     ),
     Hot(
         "quote with a number",
         {"uq_quote_number"},
-        lambda s: s.execute(
-            bills_statement(QUOTES, BillFilter(number="Q-7"), after=None, limit=51)
-        ),
+        _bills(QUOTES, BillFilter(number="Q-7"), after=None),
     ),
     Hot(
         "approved quotes without an appointment",
@@ -127,35 +133,31 @@ BILLS = [
     Hot(
         "invoices",
         {"idx_invoice_created"},
-        lambda s: s.execute(bills_statement(INVOICES, BillFilter(), after=PLACE, limit=51)),
+        _bills(INVOICES, BillFilter(), after=PLACE),
     ),
     Hot(
         "invoices for a contact",
         {"idx_invoice_contact"},
-        lambda s: s.execute(
-            bills_statement(INVOICES, BillFilter(contact_id=CONTACT), after=PLACE, limit=51)
-        ),
+        _bills(INVOICES, BillFilter(contact_id=CONTACT), after=PLACE),
     ),
     Hot(
         "open invoices",
         {"idx_invoice_open"},
-        lambda s: s.execute(
-            bills_statement(INVOICES, BillFilter(status=InvoiceStatus.OPEN), after=PLACE, limit=51)
-        ),
+        _bills(INVOICES, BillFilter(status=InvoiceStatus.OPEN), after=PLACE),
     ),
     Hot(
         "invoice with a number",
         {"uq_invoice_number"},
-        lambda s: s.execute(
-            bills_statement(INVOICES, BillFilter(number="I-7"), after=None, limit=51)
-        ),
+        _bills(INVOICES, BillFilter(number="I-7"), after=None),
     ),
 ]
 REMINDERS = [
     Hot(
         "reminder rules",
         {"idx_reminder_rule_created"},
-        lambda s: s.execute(rules_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda uow: list_rules(uow, cursor=Cursors("reminder_rules").write(*PLACE), limit=50)
+        ),
     ),
     Hot(
         "due reminders",
@@ -179,7 +181,11 @@ CALENDARS = [
     Hot(
         "calendar accounts",
         {"idx_calendar_account_created"},
-        lambda s: s.execute(accounts_statement(after=PLACE, limit=51)),
+        use_case(
+            lambda uow: list_accounts(
+                uow, cursor=Cursors("calendar_accounts").write(*PLACE), limit=50
+            )
+        ),
     ),
     Hot(
         "account of a calendar",

@@ -6,11 +6,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.migrations.filling import LIST, WAITING, made_id
-from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql
+from tests.migrations.hot import CONTACT, PHONE, PLACE, Hot, sql, use_case
 from tests.migrations.support import Call
 
 from crm_api.domain.campaigns.audience import storage
 from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.people.segments import compiler, people, service
 from crm_api.domain.people.segments.compiler import compile_filter
 from crm_api.domain.people.segments.parser import read_filter
@@ -76,7 +77,9 @@ SEGMENTS = [
     Hot(
         "segments, newest first",
         {"idx_segment_created"},
-        lambda s: service.fetch_segments(s, after=PLACE, limit=51),
+        use_case(
+            lambda u: service.list_segments(u, cursor=Cursors("segments").write(*PLACE), limit=50)
+        ),
     ),
     Hot(
         "a segment by its name",

@@ -6,10 +6,10 @@ from tests.conftest import NOW
 from tests.migrations.filling import LINE, NOON, RUNNING, made_id, phone_of
 from tests.migrations.hot import CONTACT, PHONE, Hot, sql
 
+from crm_api.domain.messaging.conversations import service as conversations
 from crm_api.domain.messaging.conversations import user_messages
 from crm_api.domain.messaging.sends import (
     attempt_insertion,
-    attempts,
     carrier_budgets,
     claim,
     derive,
@@ -294,7 +294,7 @@ SENDS = [
     Hot(
         "the attempts of a page of messages",
         {"idx_send_attempt_phone"},
-        sql(attempts.SHOWN_ATTEMPTS, phones=[PHONE], activity_ids=[ATTEMPT]),
+        sql(conversations.SHOWN_ATTEMPTS, phones=[PHONE], activity_ids=[ATTEMPT]),
         is_generic=True,
     ),
     Hot(

@@ -6,7 +6,7 @@ from tests.conftest import NOW
 from tests.migrations.filling import NOON, RUNNING
 from tests.migrations.hot import Hot, sql
 
-from crm_api.domain.campaigns.explain import standstill
+from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.monitoring.watchdog import sends, system
 
 WATCHDOG = [
@@ -14,7 +14,7 @@ WATCHDOG = [
         "a campaign that sends no messages",
         {"idx_campaign_membership_status"},
         sql(
-            standstill.STANDSTILLS,
+            explaining.STANDSTILLS,
             campaign_ids=[RUNNING, RUNNING],
             zone_keys=["MA/zone1", "MA/zone2"],
             before=NOON,

@@ -41,10 +41,10 @@ async def held(
 
     async with committed_uow() as uow:
         await start_sandbox_clock(uow.session, NOW + DAY, wall=NOW)
-    task = await ClockFollower(settings.require_database_url(), hold=hold).start()
+    follower = ClockFollower(settings.require_database_url(), hold=hold)
+    await follower.start()
     yield holds
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await follower.close()
 
 
 async def _wait_until_followed(new_uow: NewUow, version: int) -> None:

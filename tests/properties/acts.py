@@ -45,7 +45,9 @@ class Acts(CampaignActs):
             }
         )
         async with self._service.new_uow() as uow:
-            made = await contact_changes.create_contact(uow, body, now=self._model.clock())
+            made = await contact_changes.create_contact(
+                uow, body, now=self._model.clock(), secret=self._service.secret
+            )
         self._model.people.append(Person(kind, [phone], made.contact.id))
 
     async def write(self, person: Person, words: str, *, is_delayed: bool = False) -> None:

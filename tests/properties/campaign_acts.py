@@ -19,7 +19,6 @@ from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.errors import InvalidTransitionError, NotInReviewError
 from crm_api.domain.campaigns.recipients import review as reviewing
-from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.schemas import CampaignCreate
 from crm_api.domain.kit.errors import InvalidError
 from crm_api.domain.messaging.company.service import Business
@@ -166,7 +165,7 @@ class CampaignActs:
                 for message in self._provider.messages
             )
             async with self._service.new_uow() as uow:
-                await recipients.settle_recipient(
+                await reviewing.settle_recipient(
                     uow,
                     campaign_id=row.campaign_id,
                     contact_id=row.contact_id,

@@ -11,9 +11,10 @@ from tests.properties.people import Person
 from tests.properties.provider import Provider
 from tests.properties.service import Service
 
-from crm_api.domain.campaigns.explain.explanation import Explanation
+from crm_api.domain.campaigns.explain.explanation import ExplanationRead
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats as campaign_stats
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 
 FINAL = frozenset({"sent", "delivered", "failed", "skipped", "cancelled"})
 UNCLEAR = frozenset({"calling", "unknown", "parked"})
@@ -74,9 +75,9 @@ class Checks:
                     uow,
                     campaign_id=campaign.id,
                     step=step,
-                    rules=self._service.rules,
-                    times=self._service.times,
-                    texts_per_second=8,
+                    limits=SendLimits(
+                        rules=self._service.rules, times=self._service.times, texts_per_second=8
+                    ),
                     now=self._model.clock(),
                 )
             rows = await self._service.rows(
@@ -95,7 +96,7 @@ class Checks:
             counted = Counter(row.variant for row in rows)
             assert recipients == [counted[position] for position in range(len(recipients))]
 
-    async def explain(self, campaign: Campaign, person: Person, *, step: int) -> Explanation:
+    async def explain(self, campaign: Campaign, person: Person, *, step: int) -> ExplanationRead:
         """Return the service's explanation of why a person does not get a message now."""
         async with self._service.new_uow() as uow:
             return await explain_recipient(
@@ -121,7 +122,7 @@ class Checks:
 
     async def reasons(
         self, *, most: int | None = None
-    ) -> list[tuple[Campaign, Person, int, Explanation]]:
+    ) -> list[tuple[Campaign, Person, int, ExplanationRead]]:
         """Explain at most ``most`` waiting recipients, and record the explanations as promises.
 
         A promise is that no message is sent before the explained instant.
@@ -144,7 +145,7 @@ class Checks:
         return found
 
     def _compare_with_model(
-        self, campaign: Campaign, person: Person, explanation: Explanation
+        self, campaign: Campaign, person: Person, explanation: ExplanationRead
     ) -> None:
         now, zone = self._model.clock(), self._model.line.plan.timezone
         # No call begins if it could last until the hours or the day have ended.

@@ -9,7 +9,7 @@ from tests.conftest import NOW
 from tests.factories import make_contact, number
 
 from crm_api.domain.people.custom_fields import stored_values
-from crm_api.domain.people.models.custom_fields import CustomField
+from crm_api.domain.people.models.contacts import CustomField
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.workers.people import apply_custom_fields
 

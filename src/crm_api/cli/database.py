@@ -4,11 +4,11 @@ import asyncio
 
 import typer
 
-from crm_api.cli.options import DataDir, load_settings
+from crm_api.cli.options import DataDir, start_command
 from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.monitoring import key_rotation
 from crm_api.domain.monitoring.key_rotation import SealedRows, with_secret
-from crm_api.platform import logs, migration_runner
+from crm_api.platform import migration_runner
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.database_roles import Roles
 from crm_api.platform.encryption import Secret
@@ -30,8 +30,7 @@ def roles(data_dir: DataDir = None) -> None:
     Run this command with the login of the owner of the tables. Later, `crm-api migrate` grants the
     rights on new tables.
     """
-    settings = load_settings(data_dir=data_dir)
-    logs.configure(settings.log_format, "WARNING", process="database")
+    settings = start_command("database", data_dir=data_dir)
     made = asyncio.run(_make(settings))
     typer.echo(
         f"The role for the service is {made.service}. The role for reports is {made.reports}; it "
@@ -51,8 +50,7 @@ def reseal(data_dir: DataDir = None) -> None:
 
     You can interrupt this command and run it again.
     """
-    settings = load_settings(data_dir=data_dir)
-    logs.configure(settings.log_format, "WARNING", process="database")
+    settings = start_command("database", data_dir=data_dir)
     left = asyncio.run(_reseal(settings))
     unreadable = sum(one.unreadable for one in left)
     others = sum(one.others for one in left)

@@ -25,7 +25,7 @@ from crm_api.domain.monitoring.key_rotation import SealedRows, with_secret
 from crm_api.domain.monitoring.scheduled_jobs import heartbeats
 from crm_api.domain.monitoring.scheduled_jobs.schemas import WorkerState
 from crm_api.platform import clock, database_roles, schema_revisions
-from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.database import open_engine, open_uow, session_factory
 from crm_api.platform.encryption import Secret
 from crm_api.platform.postgres import connect, is_pooled, renames_statements, require_direct
 from crm_api.platform.processes import StartError
@@ -241,10 +241,7 @@ async def check_workers(settings: Settings) -> list[Check]:
         schedule.require_schedule(build_worker(settings, cast("Deps", None)), settings)
     except StartError as error:
         return [Check("worker", State.BROKEN, str(error))]
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        UnitOfWork(session_factory(engine), NO_QUEUE) as uow,
-    ):
+    async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
         workers = await heartbeats.list_workers(uow, now=clock.now())
     alive = sum(one.state is WorkerState.ALIVE for one in workers)
     return [judge_workers(alive, is_consumed=await _is_consumed(settings.require_redis_url()))]

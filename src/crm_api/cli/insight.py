@@ -9,12 +9,11 @@ from zoneinfo import ZoneInfo
 import typer
 import typer.core
 
-from crm_api.cli.options import DataDir, load_settings
+from crm_api.cli.options import DataDir, start_command
 from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.insight.attribution import runs
-from crm_api.domain.insight.attribution.errors import RulesNotFoundError
 from crm_api.domain.insight.attribution.models import AttributionRun
-from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.rules import RulesNotFoundError, find_rules
 from crm_api.domain.insight.attribution.verify import Verification, verify_run
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figure_request import FigureRequest
@@ -22,8 +21,7 @@ from crm_api.domain.insight.measures.figures import Figure, Figures, compute_fig
 from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.kit.zones import is_time_zone
-from crm_api.platform import logs
-from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform.database import open_uow
 from crm_api.platform.settings import Settings
 
 
@@ -74,7 +72,7 @@ def show(
     if not is_time_zone(zone):
         raise typer.BadParameter("give an IANA time zone, such as America/New_York")
     request = FigureRequest(measure=MEASURES[context.obj], by=by, bucket=bucket, zone=zone)
-    found = asyncio.run(_figures(_settings(data_dir), request))
+    found = asyncio.run(_figures(start_command("insight", data_dir=data_dir), request))
     typer.echo(request.measure.definition)
     for line in draw_figures(found, zone=zone):
         typer.echo(line)
@@ -83,7 +81,7 @@ def show(
 @cli.command()
 def compute(version: Version = None, data_dir: DataDir = None) -> None:
     """Credit all outcomes to messages again, and store the credits with hashes for `verify`."""
-    run = asyncio.run(_compute(_settings(data_dir), version))
+    run = asyncio.run(_compute(start_command("insight", data_dir=data_dir), version))
     typer.echo(
         f"{run.outcomes} outcomes were credited by version {run.rules_version} of the rules.\n"
         f"inputs {run.inputs_hash.hex()}\nresult {run.result_hash.hex()}"
@@ -93,7 +91,7 @@ def compute(version: Version = None, data_dir: DataDir = None) -> None:
 @cli.command()
 def verify(version: Version = None, data_dir: DataDir = None) -> None:
     """Verify the stored credits: compute them again, and check that the result is the same."""
-    found = asyncio.run(_verify(_settings(data_dir), version))
+    found = asyncio.run(_verify(start_command("insight", data_dir=data_dir), version))
     if found is None:
         typer.echo("No run is stored yet. Run `crm-api insight compute`.", err=True)
         raise typer.Exit(1)
@@ -169,50 +167,38 @@ def _bar(size: float, largest: float) -> str:
     return "█" * full + (_BLOCKS[rest] if rest else "")
 
 
-def _settings(data_dir: DataDir) -> Settings:
-    settings = load_settings(data_dir=data_dir)
-    logs.configure(settings.log_format, "WARNING", process="insight")
-    return settings
-
-
 def _show_progress(outcomes: int) -> None:
     typer.echo(f"{outcomes:,} outcomes", err=True)
 
 
 async def _figures(settings: Settings, request: FigureRequest) -> Figures:
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        uow = UnitOfWork(session_factory(engine), NO_QUEUE)
-        async with uow:
-            try:
-                now = await uow.database_now()
-                rules = await find_rules(uow, version=None)
-                request = replace(request, rules_version=rules.version)
-                request.check()
-                if request.needs_credits:
-                    await runs.fill_credits(uow, rules, now=now)
-                return await compute_figures(uow.session, request, now=now, seconds=LONGEST_SECONDS)
-            except CrmError as error:
-                raise typer.BadParameter(error.detail) from error
+    async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
+        try:
+            now = await uow.database_now()
+            rules = await find_rules(uow, version=None)
+            request = replace(request, rules_version=rules.version)
+            request.check()
+            if request.needs_credits:
+                await runs.fill_credits(uow, rules, now=now)
+            return await compute_figures(uow.session, request, now=now, seconds=LONGEST_SECONDS)
+        except CrmError as error:
+            raise typer.BadParameter(error.detail) from error
 
 
 async def _compute(settings: Settings, version: int | None) -> AttributionRun:
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        uow = UnitOfWork(session_factory(engine), NO_QUEUE)
-        async with uow:
-            try:
-                now = await uow.database_now()
-                return await runs.run_attribution(
-                    uow, version=version, now=now, progress=_show_progress
-                )
-            except RulesNotFoundError as error:
-                raise typer.BadParameter(error.detail) from error
+    async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
+        try:
+            now = await uow.database_now()
+            return await runs.run_attribution(
+                uow, version=version, now=now, progress=_show_progress
+            )
+        except RulesNotFoundError as error:
+            raise typer.BadParameter(error.detail) from error
 
 
 async def _verify(settings: Settings, version: int | None) -> Verification | None:
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        uow = UnitOfWork(session_factory(engine), NO_QUEUE)
-        async with uow:
-            try:
-                return await verify_run(uow, version=version, progress=_show_progress)
-            except RulesNotFoundError as error:
-                raise typer.BadParameter(error.detail) from error
+    async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
+        try:
+            return await verify_run(uow, version=version, progress=_show_progress)
+        except RulesNotFoundError as error:
+            raise typer.BadParameter(error.detail) from error

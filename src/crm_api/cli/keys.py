@@ -9,14 +9,14 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from crm_api.cli.options import load_settings
+from crm_api.cli.options import start_command
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus
 from crm_api.domain.identity.api_keys.schemas import LONGEST_OVERLAP_SECONDS, ApiKeyCreate
 from crm_api.domain.identity.api_keys.service import COMMAND_LINE
 from crm_api.domain.kit.schemas import format_instant
-from crm_api.platform import clock, logs
-from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork, open_uow
 from crm_api.platform.settings import Settings
 from crm_api.workers.queue import open_queue
 
@@ -129,8 +129,7 @@ def _format_or_never(instant: datetime | None) -> str:
 
 
 def _run(work: Callable[[UnitOfWork], Awaitable[Found]]) -> Found:
-    settings = load_settings()
-    logs.configure(settings.log_format, "WARNING", process="keys")
+    settings = start_command("keys")
     return asyncio.run(_in_transaction(settings, work))
 
 
@@ -139,7 +138,6 @@ async def _in_transaction(
 ) -> Found:
     async with (
         open_queue(settings.require_redis_url()) as queue,
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        UnitOfWork(session_factory(engine), queue) as uow,
+        open_uow(settings.require_database_url(), queue) as uow,
     ):
         return await work(uow)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from crm_api.cli.options import load_settings
-from crm_api.platform import logs, migration_runner, schema_revisions
+from crm_api.cli.options import start_command
+from crm_api.platform import migration_runner, schema_revisions
 from crm_api.platform.database import open_engine
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
@@ -24,8 +24,7 @@ def migrate(
     ] = None,
 ) -> None:
     """Upgrade the database schema to this release."""
-    settings = load_settings()
-    logs.configure(settings.log_format, "WARNING", process="migrate")
+    settings = start_command("migrate")
     typer.echo(asyncio.run(_migrate(settings, down_to)))
 
 

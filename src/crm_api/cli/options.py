@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from crm_api.platform import logs
 from crm_api.platform.data_dir import running_settings
 from crm_api.platform.settings import Settings, read_env_file
 
@@ -45,6 +46,24 @@ def load_settings(*, data_dir: Path | None = None) -> Settings:
     settings = Settings.from_env(found)
     if settings.database_url is None or settings.redis_url is None:
         settings = Settings.from_env(running_settings(settings.data_dir) | found)
+    return settings
+
+
+def start_command(
+    process: str, *, log_level: str | None = "WARNING", data_dir: Path | None = None
+) -> Settings:
+    """Read the settings of a command, and configure its log.
+
+    Args:
+        process: The name of the process in the log lines.
+        log_level: The lowest level of the log lines; None for the level in the settings.
+        data_dir: The data directory; None for the directory in the settings.
+
+    Raises:
+        SettingsError: A setting is wrong. The message is one sentence with the name of the setting.
+    """
+    settings = load_settings(data_dir=data_dir)
+    logs.configure(settings.log_format, log_level or settings.log_level, process=process)
     return settings
 
 

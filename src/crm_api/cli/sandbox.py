@@ -5,12 +5,12 @@ from typing import Annotated
 import structlog
 import typer
 
-from crm_api.cli.options import load_settings
+from crm_api.cli.options import start_command
 from crm_api.cli.server import Server
 from crm_api.dev.sandbox.app import create_sandbox, server_config
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.dev.supervisor import require_free_port
-from crm_api.platform import logs, tracing
+from crm_api.platform import tracing
 from crm_api.platform.setting_fields import SANDBOX_PORT_OFFSET
 from crm_api.platform.settings import Settings
 
@@ -27,8 +27,7 @@ def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the sandbox. It simulates OpenPhone and people who reply; it sends no real messages."""
-    settings = load_settings()
-    logs.configure(settings.log_format, settings.log_level, process="sandbox")
+    settings = start_command("sandbox", log_level=None)
     port = port if port is not None else settings.port + SANDBOX_PORT_OFFSET
     require_free_port(host, port, takes="the sandbox needs this port; set CRM_PORT to another port")
     settings.data_dir.mkdir(parents=True, exist_ok=True)

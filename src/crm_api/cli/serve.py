@@ -11,14 +11,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from crm_api.app import create_app
-from crm_api.cli.options import load_settings
+from crm_api.cli.options import start_command
 from crm_api.cli.server import OneWriteProtocol, Server
 from crm_api.dev.supervisor import require_free_port
 from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.inbound.webhook_setup.keyring import require_signing_key
 from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
-from crm_api.platform import lifetimes, logs, tracing
+from crm_api.platform import lifetimes, tracing
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.routers.http.middleware import OUT_OF_TIME
@@ -97,8 +97,7 @@ class ApiServer(Server):
 @cli.command()
 def serve() -> None:
     """Run one process of the API. Several processes can share one database and one Redis."""
-    settings = load_settings()
-    logs.configure(settings.log_format, settings.log_level, process="serve")
+    settings = start_command("serve", log_level=None)
     load_rules(settings.rules_name)  # check the file before any connection is opened
     require_free_port(
         settings.host,

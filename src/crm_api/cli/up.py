@@ -265,26 +265,27 @@ async def _supervise(
 
 
 def _is_ready(settings: Settings) -> bool:
-    host = _EVERYWHERE.get(settings.host, settings.host)
-    connection = HTTPConnection(host, settings.port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200  # noqa: PLR2004 - OK
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+    return _get(settings, "/readyz")[0] == 200  # noqa: PLR2004 - OK
 
 
 def _lacks_owner(settings: Settings) -> bool:
     """Return whether the running API reports that it still has no user."""
+    try:
+        return bool(json.loads(_get(settings, "/v1/auth/first-owner")[1]).get("needed"))
+    except ValueError:
+        return False
+
+
+def _get(settings: Settings, path: str) -> tuple[int, bytes]:
+    """Return the status and the body of a response of the API; the status 0 if there is none."""
     host = _EVERYWHERE.get(settings.host, settings.host)
     connection = HTTPConnection(host, settings.port, timeout=5)
     try:
-        connection.request("GET", "/v1/auth/first-owner")
-        return bool(json.load(connection.getresponse()).get("needed"))
-    except (OSError, HTTPException, ValueError):
-        return False
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, HTTPException):
+        return 0, b""
     finally:
         connection.close()
 

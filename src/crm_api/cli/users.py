@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from crm_api.cli.options import load_settings
+from crm_api.cli.options import start_command
 from crm_api.domain.identity.users import password_changes, sessions
 from crm_api.domain.identity.users import service as accounts
 from crm_api.domain.identity.users.errors import UserNotFoundError
 from crm_api.domain.identity.users.models import UserRole
 from crm_api.domain.identity.users.schemas import UserInvite
-from crm_api.platform import clock, logs
-from crm_api.platform.database import UnitOfWork, open_engine, session_factory
+from crm_api.platform import clock
+from crm_api.platform.database import open_uow
 from crm_api.platform.settings import Settings
 from crm_api.workers.queue import open_queue
 
@@ -32,8 +32,7 @@ def invite(
     role: Annotated[UserRole, typer.Option(help="Role of the user.")] = UserRole.OWNER,
 ) -> None:
     """Add a user and print an invitation token. The user needs the token to set a password."""
-    settings = load_settings()
-    logs.configure(settings.log_format, "WARNING", process="users")
+    settings = start_command("users")
     try:
         body = UserInvite(email=email, name=name, role=role)
     except ValidationError as error:
@@ -53,8 +52,7 @@ def reset_password(
     email: Annotated[str, typer.Option(help="E-mail address of the user.")],
 ) -> None:
     """Print a link with which an active user chooses a new password within an hour."""
-    settings = load_settings()
-    logs.configure(settings.log_format, "WARNING", process="users")
+    settings = start_command("users")
     try:
         token = asyncio.run(_make_reset_link(settings, email))
     except UserNotFoundError as error:
@@ -69,8 +67,7 @@ def reset_password(
 async def _make_reset_link(settings: Settings, email: str) -> str:
     async with (
         open_queue(settings.require_redis_url()) as queue,
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        UnitOfWork(session_factory(engine), queue) as uow,
+        open_uow(settings.require_database_url(), queue) as uow,
     ):
         user = await sessions.find_user_by_email(uow.session, email=email)
         if user is None:
@@ -84,8 +81,7 @@ async def _make_reset_link(settings: Settings, email: str) -> str:
 async def _invite(settings: Settings, body: UserInvite) -> str:
     async with (
         open_queue(settings.require_redis_url()) as queue,
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        UnitOfWork(session_factory(engine), queue) as uow,
+        open_uow(settings.require_database_url(), queue) as uow,
     ):
         _, token = await accounts.invite_user(uow, body, actor="command line", now=clock.now())
     return token

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crm_api.cli.options import DataDir, load_settings
+from crm_api.cli.options import DataDir, start_command
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, Fault, OurWebhook, Registration
 from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
@@ -19,7 +19,7 @@ from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
 from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.provider.openphone.client import open_provider
 from crm_api.domain.provider.openphone.signature import SignatureScheme
-from crm_api.platform import clock, logs
+from crm_api.platform import clock
 from crm_api.platform.data_dir import claim, new_secret, secret_file
 from crm_api.platform.database import UnitOfWork, open_engine, session_factory
 from crm_api.platform.migration_runner import upgrade
@@ -87,8 +87,7 @@ def try_webhook(
 
 
 def _run(act: Callable[[Registrar], Awaitable[list[str]]], data_dir: DataDir) -> None:
-    settings = load_settings(data_dir=data_dir)
-    logs.configure(settings.log_format, "WARNING", process="webhooks")
+    settings = start_command("webhooks", data_dir=data_dir)
     with _with_database(settings) as ready:
         for sentence in asyncio.run(_act(act, ready)):
             typer.echo(sentence)

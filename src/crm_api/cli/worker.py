@@ -4,11 +4,11 @@ import asyncio
 
 import typer
 
-from crm_api.cli.options import load_settings
+from crm_api.cli.options import start_command
 from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
-from crm_api.platform import logs, tracing
+from crm_api.platform import tracing
 from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.workers import worker as background
 
@@ -18,8 +18,7 @@ cli = typer.Typer(add_completion=False)
 @cli.command()
 def worker() -> None:
     """Run one process for background jobs. Several processes can share one database and Redis."""
-    settings = load_settings()
-    logs.configure(settings.log_format, settings.log_level, process="worker")
+    settings = start_command("worker", log_level=None)
     load_rules(settings.rules_name)  # check the file before any connection is opened
     asyncio.run(require_matching_schema(settings))
     settings = asyncio.run(with_secret(settings))

@@ -81,8 +81,7 @@ class EmbeddedServers:
             RuntimeError: ``start`` was not called yet.
         """
         if self._sockets is None:
-            msg = "Call start() first; it creates the folder of the sockets."
-            raise RuntimeError(msg)
+            raise RuntimeError("Call start() first; it creates the folder of the sockets.")
         return self._sockets / "worker.sock"
 
     def start(self) -> ServerUrls:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 from urllib.parse import quote
 
 from crm_api.platform.data_dir import Claim, disk_full, explained
@@ -35,25 +35,7 @@ _PRELOADED = re.compile("LD_PRELOAD|FAKETIME.*")
 processes need it: with different clocks, leases would expire at random."""
 
 
-class Server(Protocol):
-    """The interface through which the supervisor starts and stops an embedded server."""
-
-    name: str
-
-    def spawn(self) -> None:
-        """Start the process, without waiting until it answers."""
-
-    def is_alive(self) -> bool:
-        """Return True if the process is running."""
-
-    def wait_ready(self, *, seconds: float = 120) -> None:
-        """Wait until the server answers, but at most the given seconds."""
-
-    def stop(self) -> None:
-        """Stop the server, and kill it if it does not stop in time."""
-
-
-class _Process(ABC):
+class Server(ABC):
     """A server that runs as a child process and writes a log file."""
 
     name = ""
@@ -66,7 +48,12 @@ class _Process(ABC):
         self._log = held.path / f"{self.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
+    def spawn(self) -> None:
+        """Start the process, without waiting until it answers."""
+
     def is_alive(self) -> bool:
+        """Return True if the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, *, seconds: float = 120) -> None:
@@ -126,7 +113,7 @@ class _Process(ABC):
         return _explain(self.name, lines, self._held.path) + f" (more in {self._log})"
 
 
-class Postgres(_Process):
+class Postgres(Server):
     """PostgreSQL, with the database ``crm``, on a Unix socket in a private folder."""
 
     name = "postgres"
@@ -251,7 +238,7 @@ class Postgres(_Process):
         return False
 
 
-class Redis(_Process):
+class Redis(Server):
     """Valkey (or Redis) on a Unix socket in a private folder, with an append-only file."""
 
     name = "redis"

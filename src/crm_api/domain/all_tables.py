@@ -38,13 +38,11 @@ from crm_api.domain.outbound.webhook_deliveries import models as webhook_deliver
 from crm_api.domain.outbound.webhook_endpoints import models as webhook_endpoints
 from crm_api.domain.people.models import (
     contacts,
-    custom_fields,
     deduplication,
     erasure,
     lists,
     phone_validation,
     properties,
-    tags,
     tasks,
 )
 from crm_api.domain.sales.appointments import models as appointments
@@ -70,7 +68,6 @@ MODULES = (
     contacts,
     conversations,
     costs,
-    custom_fields,
     deduplication,
     do_not_contact,
     erasure,
@@ -95,7 +92,6 @@ MODULES = (
     scheduled_jobs,
     sends,
     timeline,
-    tags,
     tasks,
     user_notices,
     templates,

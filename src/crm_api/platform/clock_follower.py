@@ -19,6 +19,7 @@ import structlog
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.database_time import CHANGED_CHANNEL, start_sandbox_clock
+from crm_api.platform.lifetimes import BackgroundTask
 from crm_api.platform.postgres import Connection, connect, require_direct
 from crm_api.platform.settings import Settings
 
@@ -53,17 +54,21 @@ class ClockFollower:
         self._url = database_url
         self._hold = hold or _hold_nothing
         self._has_looked = asyncio.Event()
+        self._task = BackgroundTask("clock follower")
 
-    async def start(self) -> "asyncio.Task[None]":
-        """Start the task that follows the sandbox's clock, and return the task.
+    async def start(self) -> None:
+        """Start the task that follows the sandbox's clock.
 
         Wait until the task has read the clock from the database, but at most ``CONNECT_SECONDS``.
         """
-        task = asyncio.create_task(self._follow(), name="clock follower")
+        self._task.start(self._follow())
         with suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._has_looked.wait()
-        return task
+
+    async def close(self) -> None:
+        """Stop the task."""
+        await self._task.close()
 
     async def _follow(self) -> None:
         while True:
@@ -132,9 +137,9 @@ async def follow_clock(
                 uow.session, settings.sandbox_clock, wall=clock.wall_now()
             ):
                 log.info("sandbox clock set", now=str(settings.sandbox_clock))
-    task = await ClockFollower(await require_direct(settings), hold=hold).start()
+    follower = ClockFollower(await require_direct(settings), hold=hold)
+    await follower.start()
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await follower.close()

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
 from uuid import UUID
 
@@ -106,8 +105,7 @@ class UnitOfWork:
             RuntimeError: This property was read outside the ``async with`` block.
         """
         if self._session is None:
-            msg = "The unit of work is not open; use `async with uow:`."
-            raise RuntimeError(msg)
+            raise RuntimeError("The unit of work is not open; use `async with uow:`.")
         return self._session
 
     async def database_now(self) -> datetime:
@@ -145,12 +143,7 @@ class UnitOfWork:
         self.is_audited = False
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         """Commit and then request the jobs; after an exception, roll back and request no jobs."""
         session, self._session = self.session, None
         try:
@@ -237,15 +230,10 @@ class HeldUnitOfWork(UnitOfWork):
             raise
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         """Keep the transaction open after the block; after an exception, roll it back."""
         if exc_type is not None:
-            await super().__aexit__(exc_type, exc, traceback)
+            await super().__aexit__(exc_type)
 
     async def commit_each(self) -> None:
         """Do nothing: all statements of this unit of work must be committed together."""
@@ -256,7 +244,7 @@ class HeldUnitOfWork(UnitOfWork):
         If no transaction is open, do nothing.
         """
         if self._session is not None:
-            await super().__aexit__(None, None, None)
+            await super().__aexit__(None)
 
     async def abandon(self) -> None:
         """Roll back the transaction, and discard the jobs that were requested in it.
@@ -264,7 +252,7 @@ class HeldUnitOfWork(UnitOfWork):
         If no transaction is open, do nothing.
         """
         if self._session is not None:
-            await super().__aexit__(GeneratorExit, None, None)
+            await super().__aexit__(GeneratorExit)
 
 
 UnitOfWorkFactory = Callable[[], UnitOfWork]
@@ -357,3 +345,13 @@ async def open_engine(database_url: str, **options: Any) -> AsyncIterator[AsyncE
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def open_uow(database_url: str, queue: JobQueue) -> AsyncIterator[UnitOfWork]:
+    """Yield an open unit of work with its own connection; the end of the block commits it."""
+    async with (
+        open_engine(database_url, pool_size=1) as engine,
+        UnitOfWork(session_factory(engine), queue) as uow,
+    ):
+        yield uow

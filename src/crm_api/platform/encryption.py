@@ -3,6 +3,7 @@
 The encryption key is derived from the service's secret key (``CRM_SECRET_KEY``).
 """
 
+import hashlib
 import os
 from functools import lru_cache
 from typing import Self
@@ -15,6 +16,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 NONCE_BYTES = 12
 _FORMAT = b"\x01"
 """First byte of every encrypted value. It names the cipher, so that other ciphers can be added."""
+
+
+def hash_token(token: str) -> bytes:
+    """Return the SHA-256 hash that is stored for a token. A random token needs no slow hash."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 class UnsealError(Exception):

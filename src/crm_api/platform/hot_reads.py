@@ -17,6 +17,7 @@ import structlog
 from asyncpg.prepared_stmt import PreparedStatement
 
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.lifetimes import BackgroundTask
 from crm_api.platform.postgres import Connection, connect
 
 log = structlog.get_logger()
@@ -48,19 +49,16 @@ class HotReads:
         self._prepared: dict[str, Statement] = {}
         self._waiting: dict[str, Asked] = {}
         self._has_waiting = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("hot reads")
         self._away_until = 0.0
 
     async def start(self) -> None:
         """Start the background task that runs look-ups; it connects at the first look-up."""
-        self._task = asyncio.create_task(self._answer_on(), name="hot reads")
+        self._task.start(self._answer_on())
 
     async def close(self) -> None:
         """Stop the background task; waiting look-ups then use the connection pool."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._task.close()
         for asked in self._waiting.values():
             _give_up(asked)
         await self._drop()
@@ -74,7 +72,7 @@ class HotReads:
                 the statement runs once for all of them.
             key: The key to look up.
         """
-        if self._task is not None and time.monotonic() >= self._away_until:
+        if self._task.is_started and time.monotonic() >= self._away_until:
             future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(sql, {}).setdefault(key, []).append(future)
             self._has_waiting.set()

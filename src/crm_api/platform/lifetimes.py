@@ -1,10 +1,11 @@
 """Open the parts of a process (pools, listeners, tasks) at its start, and close them at its end."""
 
+import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from inspect import isawaitable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -21,6 +22,32 @@ class Service(Protocol):
 
     async def close(self) -> None:
         """Stop the tasks that ``start`` began. It is called even if ``start`` failed."""
+
+
+class BackgroundTask:
+    """An asyncio task that runs until it is closed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """True from the start of the task until ``close()`` is called."""
+        return self._task is not None
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start the task, which runs ``work``."""
+        self._task = asyncio.create_task(work, name=self._name)
+
+    async def close(self) -> bool:
+        """Cancel the task and wait for its end; return False if the task was not started."""
+        task, self._task = self._task, None
+        if task is None:
+            return False
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return True
 
 
 class Lifetime(AsyncExitStack):

@@ -24,6 +24,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from crm_api.platform import instruments
+from crm_api.platform.lifetimes import BackgroundTask
 
 log = structlog.get_logger()
 
@@ -179,12 +180,12 @@ async def measure_loop_lag() -> AsyncIterator[None]:
             await asyncio.sleep(LOOK_SECONDS)
             instruments.LOOP_LAG.observe(max(0.0, loop.time() - due))
 
-    task = asyncio.create_task(look(), name="event loop lag")
+    task = BackgroundTask("event loop lag")
+    task.start(look())
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await task.close()
 
 
 def _to_json(families: Iterable[Metric]) -> bytes:

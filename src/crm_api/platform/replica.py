@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from crm_api.platform.database import SessionFactory, UnitOfWork, create_engine, session_factory
 from crm_api.platform.jobs import JobQueue
+from crm_api.platform.lifetimes import BackgroundTask
 from crm_api.platform.postgres import REQUEST_SECONDS
 from crm_api.platform.settings import Settings
 
@@ -66,20 +67,17 @@ class Replica:
         self._monotonic = monotonic
         self._most_behind = most_behind.total_seconds()
         self._written: deque[tuple[float, int]] = deque(maxlen=_NOTED)
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("replica")
         self.keeps_up = False
 
     async def start(self) -> None:
         """Measure the lag now, and start a task that measures it every second."""
         await self.look()
-        self._task = asyncio.create_task(self._watch(), name="replica")
+        self._task.start(self._watch())
 
     async def close(self) -> None:
         """Stop the measurements and close the connections to the replica."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._task.close()
         await self._engine.dispose()
 
     def new_uow(self) -> UnitOfWork:

@@ -28,62 +28,57 @@ class Settings(SettingFields):
     @model_validator(mode="after")
     def _times_fit(self) -> Self:
         if not self.provider_on_loopback and self.grace_seconds < 120:  # noqa: PLR2004
-            msg = (
+            raise ValueError(
                 "CRM_SETTLE_GRACE_SECONDS must be at least 120, unless the provider is on loopback"
             )
-            raise ValueError(msg)
         if not SHORTEST_LEASE_SECONDS <= self.send_lease_seconds <= LONGEST_LEASE_SECONDS:
-            msg = (
+            raise ValueError(
                 f"CRM_SEND_LEASE_SECONDS must be {SHORTEST_LEASE_SECONDS} to "
                 f"{LONGEST_LEASE_SECONDS}; a shorter lease could end during a request to the "
                 "provider, and with a longer lease the messages of a dead worker would wait longer"
             )
-            raise ValueError(msg)
         if self.compliance_rules == "none" and not self._reaches_no_person:
-            msg = (
+            raise ValueError(
                 "CRM_COMPLIANCE_RULES=none is accepted only if the provider is the sandbox or runs "
                 "on this machine (loopback)"
             )
-            raise ValueError(msg)
         rules = self.compliance_rules
         if rules not in (None, "none", "us") and not Path(str(rules)).is_file():
-            msg = "CRM_COMPLIANCE_RULES must be us, none, or the path of an existing file of rules"
-            raise ValueError(msg)
+            raise ValueError(
+                "CRM_COMPLIANCE_RULES must be us, none, or the path of an existing file of rules"
+            )
         if (self.smtp_url is None) != (not self.alert_emails):
-            msg = (
+            raise ValueError(
                 "CRM_SMTP_URL and CRM_ALERT_EMAILS must be set together, because alert mail needs "
                 "both"
             )
-            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _direct_url_fits(self) -> Self:
         if self.database_direct_url is not None and self.database_url is None:
-            msg = "CRM_DATABASE_DIRECT_URL is set without CRM_DATABASE_URL; set both"
-            raise ValueError(msg)
+            raise ValueError("CRM_DATABASE_DIRECT_URL is set without CRM_DATABASE_URL; set both")
         return self
 
     @model_validator(mode="after")
     def _clock_is_the_sandboxs(self) -> Self:
         if self.sandbox_clock is not None and not self.uses_sandbox:
-            msg = (
+            raise ValueError(
                 "CRM_SANDBOX_CLOCK works only with the sandbox; unset it, because an API key is set"
             )
-            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
     def _lookup_fits(self) -> Self:
         if (self.phone_lookup_url is None) != (self.phone_lookup_api_key is None):
-            msg = "CRM_PHONE_LOOKUP_URL and CRM_PHONE_LOOKUP_API_KEY must be set together"
-            raise ValueError(msg)
+            raise ValueError(
+                "CRM_PHONE_LOOKUP_URL and CRM_PHONE_LOOKUP_API_KEY must be set together"
+            )
         url = self.phone_lookup_url
         if url is not None and not url.startswith("https://") and not is_on_loopback(url):
-            msg = (
+            raise ValueError(
                 "CRM_PHONE_LOOKUP_URL must be https://…, because each request contains the API key"
             )
-            raise ValueError(msg)
         return self
 
     @classmethod

@@ -18,7 +18,7 @@ from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.messaging.consent_decisions.flags import find_contacts_on_hold
 from crm_api.domain.messaging.sends import parked_alerts
 from crm_api.domain.messaging.sends.parked_alerts import PARKED_ALERT
-from crm_api.domain.monitoring.alert_reporter import AlertReporter
+from crm_api.domain.monitoring import alert_reporter
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
@@ -49,7 +49,9 @@ async def report_alerts(deps: Deps, *, now: Now) -> None:
         await resolve_recovered_alerts(uow, now=now())
         await _resolve_decided(uow, now=now())
     if deps.mailer is not None:
-        count = await AlertReporter(deps.new_uow, deps.mailer, deps.settings).report(now=now)
+        count = await alert_reporter.report_alerts(
+            deps.new_uow, deps.mailer, deps.settings, now=now
+        )
         if count:
             log.info("alerts mailed", count=count)
 

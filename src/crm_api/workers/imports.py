@@ -18,8 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.imports.contacts import fetch, undo, write
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts.chunk_reader import open_chunk_reader
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, ImportContent
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, ContactImport, ImportContent
 from crm_api.domain.imports.contacts.source import CHUNK_ROWS as CONTACT_ROWS
 from crm_api.domain.imports.contacts.source import ContactChunk, sha256_of
 from crm_api.domain.imports.do_not_contact import service as do_not_contact
@@ -33,7 +32,6 @@ from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
-from crm_api.domain.sales.outcome_imports import write as outcome_undo
 from crm_api.domain.sales.outcome_imports import write as outcome_write
 from crm_api.domain.sales.outcome_imports.source import CHUNK_ROWS as OUTCOME_ROWS
 from crm_api.domain.sales.outcome_imports.source import OutcomeChunk, OutcomeSourceFile
@@ -250,8 +248,7 @@ async def run_imports(ctx: dict[str, Any]) -> None:
         async with deps.new_uow() as uow:
             undone = await undo.claim_undo(uow.session, now=await uow.database_now())
         if undone is not None:
-            undo_one = undo_outcomes if undone.kind == ImportContent.OUTCOMES else undo_import
-            await undo_one(deps.new_uow, undone.id, is_over=is_over)
+            await undo_import(deps.new_uow, undone, is_over=is_over)
             continue
         async with deps.new_uow() as uow:
             row = await runs.claim_import(
@@ -310,36 +307,22 @@ async def _fetch(
 
 
 async def undo_import(
-    new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]
+    new_uow: UnitOfWorkFactory, row: ContactImport, *, is_over: Callable[[], bool]
 ) -> None:
     """Undo an import chunk by chunk, until all is undone or ``is_over`` returns True."""
+    is_outcomes = row.kind == ImportContent.OUTCOMES
+    undo_chunk = outcome_write.undo_chunk if is_outcomes else undo.undo_chunk
     while True:
         async with new_uow() as uow:
-            is_open = await undo.undo_chunk(uow, import_id=import_id, now=await uow.database_now())
+            is_open = await undo_chunk(uow, import_id=row.id, now=await uow.database_now())
         if not is_open:
             # The statistics are not refreshed here: the automatic ANALYZE does it later.
-            if _count_changes(await _read_import(new_uow, import_id)):
+            if not is_outcomes and _count_changes(await _read_import(new_uow, row.id)):
                 await _try_to(write.clean_search, new_uow)
             return
         if is_over():
             async with new_uow() as uow:
-                await undo.release_undo(uow, import_id=import_id, now=await uow.database_now())
-            return
-
-
-async def undo_outcomes(
-    new_uow: UnitOfWorkFactory, import_id: UUID, *, is_over: Callable[[], bool]
-) -> None:
-    """Undo an import of outcomes by chunks, until all is undone or ``is_over`` returns True."""
-    while True:
-        async with new_uow() as uow:
-            now = await uow.database_now()
-            is_open = await outcome_undo.undo_chunk(uow, import_id=import_id, now=now)
-        if not is_open:
-            return
-        if is_over():
-            async with new_uow() as uow:
-                await undo.release_undo(uow, import_id=import_id, now=await uow.database_now())
+                await undo.release_undo(uow, import_id=row.id, now=await uow.database_now())
             return
 
 

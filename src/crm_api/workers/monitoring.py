@@ -33,7 +33,7 @@ from crm_api.domain.monitoring.retention.archive import (
 from crm_api.domain.monitoring.scheduled_jobs import daily_runs
 from crm_api.domain.monitoring.scheduled_jobs.daily_runs import DailyRun
 from crm_api.domain.monitoring.system_metrics import figures as metrics
-from crm_api.domain.monitoring.watchdog import disks, sales, sends, system
+from crm_api.domain.monitoring.watchdog import sales, sends, system
 from crm_api.domain.outbound.live_events import event_log as events
 from crm_api.domain.outbound.webhook_deliveries import service as webhook_deliveries
 from crm_api.domain.people.contacts.state_normalization import normalise_states
@@ -302,7 +302,7 @@ async def check_everything(deps: Deps, *, now: Callable[[], datetime]) -> None:
         deps: The dependencies of the worker.
         now: Returns the current time.
     """
-    measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(deps.settings))
+    measured = await asyncio.to_thread(system.measure_disks, system.folders_of(deps.settings))
     async with deps.new_uow() as uow:
         await system.check_disks(uow, measured, now=now())
     async with deps.new_uow() as uow:

@@ -86,7 +86,10 @@ async def test_each_webhook_api_lists_only_its_own_webhooks() -> None:
         await hooks.delete(dated.webhook_id, is_dated=True)
         left = await hooks.list_dated(), await hooks.list_legacy()
 
-    assert [[hook.label for hook in some] for some in listed] == [["new"], ["old"]]
+    assert [[hook.webhook_id for hook in some] for some in listed] == [
+        [dated.webhook_id],
+        [legacy.webhook_id],
+    ]
     assert listed[1][0].key == legacy.key
     assert left == ([], [])
 
@@ -134,10 +137,9 @@ async def test_delivery_log_has_the_outcomes() -> None:
 
     assert failed.delivery_id == lost.headers["webhook-id"]
     assert failed.event_id == lost.event["id"]
-    assert failed.resource_id == lost.event["data"]["resource"]["id"]
-    assert success.event_type == "message.received"
+    assert success.event_id != failed.event_id
     assert detail is not None
-    assert [attempt.response_status for attempt in detail.attempts] == [500] * 8
+    assert detail.response_statuses == (500,) * 8
     assert detail.event_id == failed.event_id
 
 
@@ -149,7 +151,7 @@ async def test_delivery_without_an_answer_has_no_response_status() -> None:
         detail = await sandbox.client().hooks.delivery("WHsandbox", entry.delivery_id)
 
     assert detail is not None
-    assert [attempt.response_status for attempt in detail.attempts] == [200, None]
+    assert detail.response_statuses == (200, None)
 
 
 async def test_failed_delivery_is_sent_again_on_request() -> None:

@@ -24,7 +24,7 @@ from crm_api.domain.campaigns.errors import (
     RecipientNotFoundError,
 )
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
-from crm_api.domain.campaigns.recipients import service as recipients
+from crm_api.domain.campaigns.recipients import review
 from crm_api.domain.campaigns.service import allowed_actions
 from crm_api.domain.consent.legal_rules.rules import RuleBook, load_rules
 from crm_api.domain.consent.models import ContactFlag
@@ -464,7 +464,7 @@ async def test_user_settles_a_parked_attempt(
     await session.commit()
 
     async with new_uow() as uow:
-        settled = await recipients.settle_recipient(
+        settled = await review.settle_recipient(
             uow,
             campaign_id=campaign.id,
             contact_id=member.contact_id,
@@ -483,12 +483,12 @@ async def test_only_a_parked_attempt_can_be_settled(session: AsyncSession, new_u
 
     with pytest.raises(NotParkedError):
         async with new_uow() as uow:
-            await recipients.settle_recipient(
+            await review.settle_recipient(
                 uow, campaign_id=campaign.id, contact_id=member.contact_id, **values
             )
     with pytest.raises(RecipientNotFoundError):
         async with new_uow() as uow:
-            await recipients.settle_recipient(
+            await review.settle_recipient(
                 uow, campaign_id=campaign.id, contact_id=UUID(int=0), **values
             )
 

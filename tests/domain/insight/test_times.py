@@ -19,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.insight.history import History
 
-from crm_api.domain.insight.funnel.cohorts import count_cohorts
-from crm_api.domain.insight.funnel.funnel import count_funnel
+from crm_api.domain.insight.funnel.funnel import count_cohorts, count_funnel
 from crm_api.domain.insight.funnel.people import PeopleFilter, Stage
 from crm_api.domain.insight.measures.dimensions import Bucket, Dimension
 from crm_api.domain.insight.measures.figure_request import BEGINNING, FigureRequest

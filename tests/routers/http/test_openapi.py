@@ -7,10 +7,10 @@ import pytest
 from fastapi import FastAPI
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.routers.http.document_walk import nodes
 from crm_api.routers.http.openapi.descriptions import SHARED
 from crm_api.routers.http.openapi.document import TAGS
 from crm_api.routers.http.openapi.headers import complete_headers, used_headers
+from crm_api.routers.http.openapi.naming import nodes
 
 
 @pytest.fixture

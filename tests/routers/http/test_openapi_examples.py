@@ -18,8 +18,8 @@ from crm_api.domain.messaging.consent_decisions.proof import CSV_COLUMNS
 from crm_api.domain.messaging.conversations import exporting
 from crm_api.domain.people.contacts import export as contacts_exporting
 from crm_api.domain.sales.outcomes import export as outcome_export
-from crm_api.routers.http.document_walk import operations
 from crm_api.routers.http.openapi.examples import NOTHING_KNOWN
+from crm_api.routers.http.openapi.naming import operations
 
 BYTES = {"*/*"}
 """Media types of pictures and recordings, which have no example."""

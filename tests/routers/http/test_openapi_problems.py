@@ -13,9 +13,9 @@ import crm_api
 from crm_api.domain.inbound.webhook_events.envelope import MalformedEventError
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.people.contacts.errors import ContactExistsError
-from crm_api.routers.http.document_walk import operations
 from crm_api.routers.http.openapi.document import enrich
 from crm_api.routers.http.openapi.failures import ProblemKind, catalogue, groups_only
+from crm_api.routers.http.openapi.naming import operations
 from crm_api.routers.http.route_notes import fails_with, shows
 
 CODES_OF_WORKERS_AND_COMMANDS = {

@@ -15,7 +15,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.errors import FileTooLargeError
 from crm_api.platform import clock

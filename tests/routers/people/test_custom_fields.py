@@ -12,7 +12,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.people.custom_fields import service
-from crm_api.domain.people.models.custom_fields import CustomField
+from crm_api.domain.people.models.contacts import CustomField
 from crm_api.platform.jobs import JobName
 
 PATH = "/v1/custom-fields"

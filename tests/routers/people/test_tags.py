@@ -12,8 +12,7 @@ from tests.conftest import NOW
 from tests.factories import make_contact, make_list, number
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.people.models.contacts import Contact
-from crm_api.domain.people.models.tags import TagCount
+from crm_api.domain.people.models.contacts import Contact, TagCount
 from crm_api.domain.people.tags import tag_changes, tag_counts
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id

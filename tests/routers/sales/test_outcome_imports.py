@@ -12,7 +12,7 @@ from tests.routers.imports.test_import_steps import Importer
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS
 from crm_api.domain.imports.files import runs
 from crm_api.domain.sales.outcome_imports import source
 from crm_api.platform import clock

@@ -19,8 +19,11 @@ from crm_api.domain.consent.models import ConsentEntry, ConsentWording, ContactF
 from crm_api.domain.consent.queries import CANONICAL_WORDING
 from crm_api.domain.imports.contacts import service as contact_imports
 from crm_api.domain.imports.contacts import undo_request, write
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, ContactImportError
+from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
+    ContactImport,
+    ContactImportError,
+)
 from crm_api.domain.imports.contacts.schemas import ImportOptions
 from crm_api.domain.imports.contacts.source import (
     ContactChunk,

@@ -32,7 +32,7 @@ from crm_api.domain.provider.openphone.errors import SignatureError
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.settings import Settings
 from crm_api.routers.inbound.event_intake import EventIntake
-from crm_api.routers.inbound.refusal_alerts import REFUSED
+from crm_api.routers.inbound.receiver_watch import REFUSED
 from crm_api.workers.deps import Deps
 from crm_api.workers.inbound import run_health_checks
 

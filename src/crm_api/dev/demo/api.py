@@ -1,7 +1,6 @@
 """HTTP clients that the demo uses: one for the API, one for the controls of the sandbox."""
 
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -28,12 +27,7 @@ class Api:
         """Return this client; the end of the block closes its connection."""
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connection."""
         self._http.close()
 

@@ -8,7 +8,7 @@ least once.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.alerts.models import News
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_rows
 
 # - An alert that was resolved before its first report is not reported.
 # - An alert that was reported as open is also reported as resolved.
@@ -137,8 +137,9 @@ CLAIM = text(f"""
         SELECT id, :channel, CAST(:until AS timestamptz) FROM due
         ON CONFLICT (alert_id, channel) DO UPDATE SET claimed_until = excluded.claimed_until
     )
-    SELECT a.id, a.kind, a.subject, a.detail, a.context, a.count AS happened,
-           a.first_seen_at, a.last_seen_at, a.opened_at, a.resolved_at, d.news, d.told_count
+    SELECT a.id AS alert_id, d.news, a.kind, a.subject, a.detail, a.context, a.count,
+           a.count - d.told_count AS new, a.first_seen_at, a.last_seen_at, a.opened_at,
+           a.resolved_at
     FROM due d JOIN alert a ON a.id = d.id
     ORDER BY a.opened_at, a.id
 """)
@@ -169,23 +170,7 @@ async def claim_news(
             "now": now,
         },
     )
-    news = [
-        AlertNews(
-            alert_id=row.id,
-            news=News(row.news),
-            kind=row.kind,
-            subject=row.subject,
-            detail=row.detail,
-            context=row.context,
-            count=row.happened,
-            new=row.happened - row.told_count,
-            first_seen_at=row.first_seen_at,
-            last_seen_at=row.last_seen_at,
-            opened_at=row.opened_at,
-            resolved_at=row.resolved_at,
-        )
-        for row in rows
-    ]
+    news = [replace(one, news=News(one.news)) for one in typed_rows(AlertNews, rows)]
     return ClaimedNews(channel=channel, claimed_at=now, until=until, news=news)
 
 

@@ -13,14 +13,13 @@ one circuit, stored in one row that all processes share. A circuit has three sta
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Self
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.backoff import Backoff
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_row
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_ERROR = 300
@@ -103,14 +102,6 @@ class CircuitState:
         """True if the circuit is open: no requests may be sent to the outside system."""
         return self.opened_at is not None
 
-    @classmethod
-    def of(cls, row: Row[tuple[object, ...]] | None) -> Self:
-        """Build the state of a circuit breaker from its database row.
-
-        If no row is stored (None), the circuit breaker is closed, so requests are allowed.
-        """
-        return cls() if row is None else cls(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name begins so
-
 
 def after_failures(
     state: CircuitState, circuit: Circuit, *, count: int, now: datetime
@@ -164,7 +155,7 @@ READ = text("""
 async def read_circuit(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
     """Read the current state of a circuit breaker; it is closed if no state is stored."""
     found = await uow.session.execute(READ, {"name": circuit.name})
-    return CircuitState.of(found.one_or_none())
+    return typed_row(CircuitState, found.one_or_none()) or CircuitState()
 
 
 async def record_failures(
@@ -282,16 +273,13 @@ async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: da
 
 ADD = text("INSERT INTO circuit (name) VALUES (:name) ON CONFLICT (name) DO NOTHING")
 
-LOCK = text("""
-    SELECT failures, failing_since, last_failed_at, opened_at, trial_at, opens
-    FROM circuit WHERE name = :name FOR UPDATE
-""")
+LOCK = text(f"{READ.text} FOR UPDATE")
 
 
 async def _lock(uow: UnitOfWork, circuit: Circuit) -> CircuitState:
     await uow.session.execute(ADD, {"name": circuit.name})
     found = await uow.session.execute(LOCK, {"name": circuit.name})
-    return CircuitState.of(found.one())
+    return typed_row(CircuitState, found.one())
 
 
 WRITE = text("""
@@ -310,12 +298,7 @@ async def _write(
         WRITE,
         {
             "name": circuit.name,
-            "failures": state.failures,
-            "failing_since": state.failing_since,
-            "last_failed_at": state.last_failed_at,
-            "opened_at": state.opened_at,
-            "trial_at": state.trial_at,
-            "opens": state.opens,
+            **vars(state),
             "error": None if error is None else error[:LONGEST_ERROR],
         },
     )

@@ -1,6 +1,5 @@
 """Send mail through an SMTP server. A password is sent only over an encrypted connection."""
 
-import ipaddress
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from crm_api.domain.kit.errors import Example, TransientError
+from crm_api.platform.setting_fields import is_on_loopback
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
@@ -66,7 +66,7 @@ def parse_server(url: str) -> MailServer:
         )
     has_password = parts.password is not None
     use_tls = parts.scheme == "smtps"
-    needs_tls = has_password and not _is_loopback(parts.hostname)
+    needs_tls = has_password and not is_on_loopback(url)
     return MailServer(
         host=parts.hostname,
         port=parts.port or PORTS[parts.scheme],
@@ -75,15 +75,6 @@ def parse_server(url: str) -> MailServer:
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password is not None else None,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Mailer:

@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, bindparam, select, text, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.models import Alert, AlertStatus
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
@@ -219,9 +219,7 @@ async def list_alerts(
         query = query.where(*_OF_STATUS[status])
     if kind is not None:
         query = query.where(Alert.kind == kind)
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(Alert.last_seen_at, Alert.id) < after)
-    query = query.order_by(Alert.last_seen_at.desc(), Alert.id.desc()).limit(limit + 1)
-    rows = (await uow.session.scalars(query)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.last_seen_at, row.id))
+    at, row_id = Alert.last_seen_at, Alert.id
+    return await read_newest(
+        uow.session, query, at, row_id, cursors=cursors, cursor=cursor, limit=limit
+    )

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, PlainSerializer
 
+from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.campaign_list import ListedCampaign
+from crm_api.domain.campaigns.figures.live_counts import CampaignCounters
 from crm_api.domain.campaigns.models import (
-    Campaign,
     CampaignKind,
-    CampaignVariant,
     PacingMode,
     PreviouslyContacted,
 )
@@ -308,24 +308,19 @@ class CampaignRead(ReadModel):
     updated_at: Instant
 
     @classmethod
-    def of(
-        cls, campaign: Campaign, variants: list[CampaignVariant], *, line_timezone: str
-    ) -> "CampaignRead":
+    def of(cls, detail: CampaignDetail) -> "CampaignRead":
         """Build the response model from a stored campaign.
 
-        Args:
-            campaign: The stored campaign.
-            variants: Its variants, by position.
-            line_timezone: The time zone of the line. The response shows it if the campaign has
-                no time zone.
+        If the campaign has no time zone, the response shows the time zone of its line.
         """
+        campaign = detail.campaign
         return cls.model_validate(
             {
                 **{name: getattr(campaign, name) for name in _FLAT_FIELDS},
                 "archived": campaign.archived_at is not None,
                 "recurrence": campaign.recurrence
                 and {**campaign.recurrence, "next_occurrence_at": campaign.next_occurrence_at},
-                "variants": variants,
+                "variants": detail.variants,
                 "schedule": {
                     "start_at": campaign.start_at,
                     "end_at": campaign.end_at,
@@ -333,7 +328,7 @@ class CampaignRead(ReadModel):
                     "window": WindowRead.model_construct(
                         start=campaign.window_start, end=campaign.window_end
                     ),
-                    "timezone": campaign.timezone or line_timezone,
+                    "timezone": campaign.timezone or detail.line.timezone,
                     "start_grace_hours": campaign.start_grace_hours,
                 },
                 "pacing": {
@@ -379,6 +374,20 @@ class CampaignCounts(ReadModel):
     replied: int
     opted_out: int
 
+    @classmethod
+    def of(cls, counters: CampaignCounters) -> Self:
+        """Build the response model from the counts of a campaign."""
+        statuses = counters.by_status
+        return cls(
+            recipients=counters.recipients_total,
+            pending=statuses.pending,
+            sent=statuses.sent + statuses.delivered,
+            delivered=statuses.delivered,
+            failed=statuses.failed,
+            replied=counters.replied,
+            opted_out=counters.opted_out,
+        )
+
 
 class CampaignItem(CampaignRead):
     """A campaign in the list of campaigns, with the counts of its recipients.
@@ -396,9 +405,8 @@ class CampaignItem(CampaignRead):
     @classmethod
     def of_listed(cls, listed: ListedCampaign) -> Self:
         """Build the response model from a listed campaign and the counts of its recipients."""
-        detail = listed.detail
-        read = CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
+        read = CampaignRead.of(listed.detail)
         return cls(
             **{name: getattr(read, name) for name in CampaignRead.model_fields},
-            counts=CampaignCounts.model_validate(listed.counts),
+            counts=CampaignCounts.of(listed.counts),
         )

@@ -11,15 +11,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Select, func, or_, select
 
 from crm_api.domain.campaigns.errors import InvalidCampaignError
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.campaigns.forecast.service import plan_days
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.recurrence import occurrences
-from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.examples import CAMPAIGN, example, example_id
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.messaging.models.lines import Line
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 
@@ -180,9 +179,7 @@ async def read_calendar(
     uow: UnitOfWork,
     period: Period,
     *,
-    rules: RuleBook,
-    times: SendTimes,
-    texts_per_second: float,
+    limits: SendLimits,
     now: datetime,
 ) -> CampaignCalendar:
     """Return the campaigns, occurrences of repeated campaigns, and planned messages of a period.
@@ -198,9 +195,7 @@ async def read_calendar(
         uow,
         active[:MOST_PLANNED],
         period,
-        rules=rules,
-        times=times,
-        texts_per_second=texts_per_second,
+        limits=limits,
         now=now,
     )
     return CampaignCalendar(
@@ -338,9 +333,7 @@ async def _plan(
     campaigns: Sequence[Campaign],
     period: Period,
     *,
-    rules: RuleBook,
-    times: SendTimes,
-    texts_per_second: float,
+    limits: SendLimits,
     now: datetime,
 ) -> list[CalendarDay]:
     """Return the planned messages of ``campaigns`` in the period, by day and line."""
@@ -357,9 +350,7 @@ async def _plan(
             uow,
             campaign,
             line,
-            rules=rules,
-            times=times,
-            texts_per_second=texts_per_second,
+            limits=limits,
             now=now,
         ):
             if first <= day <= last:

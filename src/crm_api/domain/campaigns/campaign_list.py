@@ -10,11 +10,12 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, func, select, text, tuple_
 
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail, load_details
+from crm_api.domain.campaigns.figures.live_counts import CampaignCounters, count_campaigns
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.kit.vocabulary import one_of
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import UnitOfWork
 
 
 class CampaignSort(StrEnum):
@@ -45,33 +46,12 @@ class CampaignFilter:
     created_before: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RecipientSums:
-    """How many recipients of a campaign wait for the first message, got it, replied, and so on.
-
-    Attributes:
-        recipients: All recipients.
-        pending: Recipients whose message waits to be sent.
-        sent: Recipients whose message the provider accepted, delivered messages included.
-        failed: Recipients whose message was not sent or not delivered.
-        replied: Recipients who replied, opt-outs included.
-    """
-
-    recipients: int = 0
-    pending: int = 0
-    sent: int = 0
-    delivered: int = 0
-    failed: int = 0
-    replied: int = 0
-    opted_out: int = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class ListedCampaign:
     """A campaign in the list of campaigns, with the counts of its recipients."""
 
     detail: CampaignDetail
-    counts: RecipientSums
+    counts: CampaignCounters
 
 
 async def list_campaigns(
@@ -135,12 +115,11 @@ def current_campaigns_statement(most: int) -> Select[Campaign]:
 
 
 async def _with_counts(uow: UnitOfWork, campaigns: Sequence[Campaign]) -> list[ListedCampaign]:
+    if not campaigns:
+        return []
     details = await load_details(uow, campaigns)
-    counts = await _count_recipients(uow, [row.id for row in campaigns])
-    return [
-        ListedCampaign(detail=one, counts=counts.get(one.campaign.id, RecipientSums()))
-        for one in details
-    ]
+    counts = await count_campaigns(uow, campaign_ids=[row.id for row in campaigns])
+    return [ListedCampaign(detail=one, counts=counts[one.campaign.id]) for one in details]
 
 
 def campaigns_statement(
@@ -183,52 +162,3 @@ def _conditions(wanted: CampaignFilter) -> list[ColumnElement[bool]]:
     if wanted.created_before is not None:
         conditions.append(Campaign.created_at < wanted.created_before)
     return conditions
-
-
-@dataclass(frozen=True, slots=True)
-class _CampaignSums:
-    campaign_id: UUID
-    recipients: int
-    pending: int
-    sent: int
-    delivered: int
-    failed: int
-    replied: int
-    opted_out: int
-
-
-RECIPIENT_SUMS = text("""
-    SELECT t.campaign_id, CAST(sum(t.people) AS bigint) AS recipients,
-           CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'pending'), 0) AS bigint)
-               AS pending,
-           CAST(coalesce(sum(t.people) FILTER (WHERE t.status IN ('sent', 'delivered')), 0)
-               AS bigint) AS sent,
-           CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'delivered'), 0) AS bigint)
-               AS delivered,
-           CAST(coalesce(sum(t.people) FILTER (WHERE t.status = 'failed'), 0) AS bigint) AS failed,
-           CAST(sum(t.replied) AS bigint) AS replied,
-           CAST(sum(t.opted_out) AS bigint) AS opted_out
-    FROM campaign_tally t
-    WHERE t.campaign_id = ANY(CAST(:campaign_ids AS uuid[])) AND t.step = 0
-    GROUP BY t.campaign_id
-""")
-
-
-async def _count_recipients(
-    uow: UnitOfWork, campaign_ids: Sequence[UUID]
-) -> dict[UUID, RecipientSums]:
-    if not campaign_ids:
-        return {}
-    found = await uow.session.execute(RECIPIENT_SUMS, {"campaign_ids": list(campaign_ids)})
-    return {
-        row.campaign_id: RecipientSums(
-            recipients=row.recipients,
-            pending=row.pending,
-            sent=row.sent,
-            delivered=row.delivered,
-            failed=row.failed,
-            replied=row.replied,
-            opted_out=row.opted_out,
-        )
-        for row in typed_rows(_CampaignSums, found)
-    }

@@ -48,7 +48,7 @@ Footer = Annotated[
 ]
 Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]
 """A share of all messages, above 0 and at most 1; JSON has it as a string such as "0.05"."""
-EVERY_DAY: list[Day] = list(DAYS)  # type: ignore[arg-type]  # DAYS has these values as plain str
+EVERY_DAY: list[Day] = list(DAYS)
 
 
 class MessageBody(RequestModel):

@@ -145,18 +145,11 @@ class ConsentEntryRead(ReadModel):
             entry: The entry.
             wording: The texts of the entry; None if an erasure has deleted them.
         """
-        return cls(
+        return cls.built_from(
+            entry,
             id=str(entry.id),
-            action=entry.action,
-            source=entry.source,
-            actor=entry.actor,
-            contact_id=entry.contact_id,
-            activity_id=entry.activity_id,
             reason=wording.reason if wording else None,
             note=wording.note if wording else None,
             text_shown=wording.text_shown if wording else None,
             evidence=wording.evidence if wording else {},
-            claimed_at=entry.claimed_at,
-            occurred_at=entry.occurred_at,
-            created_at=entry.created_at,
         )

@@ -11,10 +11,8 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
-    Select,
     delete,
     select,
-    tuple_,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -23,7 +21,7 @@ from crm_api.domain.campaigns.campaign_detail import require_campaign
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.examples import LIST, NOW, example
 from crm_api.domain.kit.fields import OptionalLine200, RequestInstant
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary, one_of
 from crm_api.domain.people.lists.errors import ListNotFoundError
@@ -31,7 +29,7 @@ from crm_api.domain.people.models.lists import ContactList
 from crm_api.domain.sales.outcomes.errors import OtherCurrencyError
 from crm_api.domain.sales.outcomes.models import CURRENCY
 from crm_api.domain.sales.outcomes.schemas import MOST_CENTS, CurrencyCode
-from crm_api.platform.database import Base, UnitOfWork
+from crm_api.platform.database import Base, UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 
@@ -179,18 +177,16 @@ async def list_costs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("costs")
-    statement = costs_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = list(await uow.session.scalars(statement))
-    return cursors.page(rows, limit=limit, position=lambda one: (one.incurred_at, one.id))
-
-
-def costs_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[CostEntry]:
-    """Return the statement that reads one page of costs."""
-    statement = select(CostEntry)
-    if after is not None:
-        statement = statement.where(tuple_(CostEntry.incurred_at, CostEntry.id) < after)
-    return statement.order_by(CostEntry.incurred_at.desc(), CostEntry.id.desc()).limit(limit)
+    rows, cursors = select(CostEntry), Cursors("costs")
+    return await read_newest(
+        uow.session,
+        rows,
+        CostEntry.incurred_at,
+        CostEntry.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def read_cost(uow: UnitOfWork, *, cost_id: UUID) -> CostEntry:
@@ -199,10 +195,7 @@ async def read_cost(uow: UnitOfWork, *, cost_id: UUID) -> CostEntry:
     Raises:
         CostNotFoundError: No cost has this id.
     """
-    found = await uow.session.get(CostEntry, cost_id)
-    if found is None:
-        raise CostNotFoundError
-    return found
+    return await get_or_raise(uow.session, CostEntry, cost_id, CostNotFoundError)
 
 
 async def delete_cost(uow: UnitOfWork, *, cost_id: UUID) -> None:

@@ -1,6 +1,6 @@
 """Compute how engaged a contact is: a score from 0 to 100, with the reasons for the score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -63,26 +63,30 @@ class EngagementFacts:
     appointments: int
     bought: int
     ignored: int
-    is_opted_out: bool
+    is_opted_out: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngagementReason:
-    """The points that one factor gives to a contact's engagement score, with an explanation.
+class EngagementReasonRead(ReadModel):
+    """One reason for the score: a factor, its points, and a sentence that explains the points.
 
     Attributes:
-        factor: What the points are for, such as ``replies``.
-        points: The points. They are negative if they make the score lower.
-        because: A sentence that explains the points.
-        count: The number on which the sentence is based. For ``recent``, it is the number of days
-            since the last reply or call. For the other factors, it is a number of replies, messages
-            and so on. None for ``opted_out``.
+        factor: What the points are for, such as `replies`.
+        points: The points that the factor adds to the score; negative if they lower the score.
+        because: The reason for the points, in a sentence.
+        count: The number on which `because` is based. For `recent`, it is the number of days since
+            the last reply or call. For the other factors, it is a number of replies, messages and
+            so on. Null for `opted_out`. With this number, a client can write the sentence in
+            another language.
     """
 
-    factor: EngagementFactor
+    model_config = example(
+        factor="replies", points=10, because="The person replied 2 times.", count=2
+    )
+
+    factor: Annotated[str, Vocabulary(EngagementFactor)]
     points: int
     because: str
-    count: int | None = None
+    count: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +95,7 @@ class Engagement:
 
     score: int
     grade: str
-    reasons: list[EngagementReason]
+    reasons: list[EngagementReasonRead]
 
 
 def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
@@ -103,10 +107,11 @@ def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
     score = max(0, min(HIGHEST, sum(one.points for one in reasons)))
     if facts.is_opted_out:
         reasons.append(
-            EngagementReason(
+            EngagementReasonRead(
                 factor=EngagementFactor.OPTED_OUT,
                 points=-score,
                 because="The person opted out and gets no messages.",
+                count=None,
             )
         )
         score = 0
@@ -114,7 +119,7 @@ def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
     return Engagement(score=score, grade=grade, reasons=reasons)
 
 
-def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]:
+def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReasonRead]:
     found = []
     if facts.last_heard_at is not None:
         age = max(now - facts.last_heard_at, timedelta(0))
@@ -136,7 +141,7 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReason]
     because = f"Campaign messages without a reply: {facts.ignored}."
     found.append((EngagementFactor.IGNORED, ignored, because, facts.ignored))
     return [
-        EngagementReason(factor=factor, points=points, because=because, count=count)
+        EngagementReasonRead(factor=factor, points=points, because=because, count=count)
         for factor, points, because, count in found
     ]
 
@@ -172,15 +177,6 @@ FACTS = text("""
 """)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    last_heard_at: datetime | None
-    replies: int
-    appointments: int
-    bought: int
-    ignored: int
-
-
 async def read_engagement(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> Engagement:
     """Return how engaged a contact is: a score from 0 to 100, with its reasons.
 
@@ -189,41 +185,8 @@ async def read_engagement(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -
     """
     found = await get_contact(uow, contact_id=contact_id, now=now)
     rows = await uow.session.execute(FACTS, {"contact_id": found.contact.id})
-    facts = typed_row(_Facts, rows.one())
-    return score_engagement(
-        EngagementFacts(
-            last_heard_at=facts.last_heard_at,
-            replies=facts.replies,
-            appointments=facts.appointments,
-            bought=facts.bought,
-            ignored=facts.ignored,
-            is_opted_out=OPTED_OUT in found.flags,
-        ),
-        now=now,
-    )
-
-
-class EngagementReasonRead(ReadModel):
-    """One reason for the score: a factor, its points, and a sentence that explains the points.
-
-    Attributes:
-        factor: What the points are for, such as `replies`.
-        points: The points that the factor adds to the score; negative if they lower the score.
-        because: The reason for the points, in a sentence.
-        count: The number on which `because` is based. For `recent`, it is the number of days since
-            the last reply or call. For the other factors, it is a number of replies, messages and
-            so on. Null for `opted_out`. With this number, a client can write the sentence in
-            another language.
-    """
-
-    model_config = example(
-        factor="replies", points=10, because="The person replied 2 times.", count=2
-    )
-
-    factor: Annotated[str, Vocabulary(EngagementFactor)]
-    points: int
-    because: str
-    count: int | None
+    facts = typed_row(EngagementFacts, rows.one())
+    return score_engagement(replace(facts, is_opted_out=OPTED_OUT in found.flags), now=now)
 
 
 class EngagementRead(ReadModel):

@@ -142,17 +142,12 @@ class AuditEntryRead(ReadModel):
     def of(cls, entry: AuditEntry) -> Self:
         """Build the response from a stored entry."""
         act = entry.operation or entry.action
-        return cls(
+        return cls.built_from(
+            entry,
             id=str(entry.id),
-            created_at=entry.created_at,
-            actor=entry.actor,
-            actor_id=entry.actor_id,
             action=act,
             decision=entry.action if entry.action != act else None,
             subject=entry.subject or None,
-            detail=entry.detail,
-            request_id=entry.request_id,
-            address=entry.address,
         )
 
 

@@ -8,7 +8,8 @@ notices that the file is incomplete.
 import csv
 import io
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.kit.schemas import format_instant
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 5_000
@@ -53,9 +55,7 @@ async def write_csv(
     new_uow: UnitOfWorkFactory, *, header: Sequence[str], next_page: NextPage[Place]
 ) -> AsyncIterator[bytes]:
     """Yield a CSV file in parts: the header line, then one part per page."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(csv_safe, header))
-    yield line.getvalue().encode()
+    yield csv_lines([map(csv_safe, header)])
     place: Place | None = None
     while True:
         async with new_uow() as uow:
@@ -64,6 +64,22 @@ async def write_csv(
             yield rows
         if place is None:
             return
+
+
+def csv_lines(rows: Iterable[Iterable[str]]) -> bytes:
+    """Return rows of texts as CSV lines."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(rows)
+    return written.getvalue().encode()
+
+
+def cell_text(value: object) -> str:
+    """Return the text of a value in a CSV file; None is an empty text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return format_instant(value) if isinstance(value, datetime) else csv_safe(str(value))
 
 
 async def end_of_page(

@@ -35,3 +35,16 @@ def format_rate(part: int, whole: int) -> str | None:
     if whole <= 0:
         return None
     return str((Decimal(part) / Decimal(whole)).quantize(Decimal("0.0001")))
+
+
+def rate_texts(part: int, whole: int) -> dict[str, str | None]:
+    """Return the texts of a rate (``rate``) and of its 95 % interval (``low`` and ``high``).
+
+    The texts have four decimals. They are None if ``whole`` is 0 or less.
+    """
+    low, high = wilson_interval(part, whole) or (None, None)
+    return {
+        "rate": format_rate(part, whole),
+        "low": None if low is None else f"{low:.4f}",
+        "high": None if high is None else f"{high:.4f}",
+    }

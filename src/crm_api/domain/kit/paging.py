@@ -72,10 +72,19 @@ class Cursors:
         if found is None:
             return None
         key, row_id = found
-        try:
-            return datetime.fromisoformat(key).astimezone(UTC), row_id
-        except (ValueError, OverflowError) as error:
-            raise _unreadable() from error
+        return _parse_instant(key), row_id
+
+    def read_marked(self, cursor: str | None) -> tuple[str, Place] | None:
+        """Return the mark and the place in a cursor that ``write_marked`` made; None without one.
+
+        Raises:
+            InvalidCursorError: The cursor does not belong to this list.
+        """
+        found = self.read_text(cursor)
+        if found is None:
+            return None
+        key, row_id = found
+        return key[:1], (_parse_instant(key[1:]), row_id)
 
     def read_text(self, cursor: str | None) -> tuple[str, UUID] | None:
         """Return the text and the id in a cursor, for a list that is ordered by a text.
@@ -93,9 +102,9 @@ class Cursors:
             digest, key, hex_id = json.loads(raw)
             row_id = UUID(hex=hex_id)
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise _unreadable() from error
+            raise InvalidCursorError from error
         if not (isinstance(digest, str) and isinstance(key, str)) or "\x00" in key:
-            raise _unreadable()
+            raise InvalidCursorError
         if digest != self._digest:
             raise InvalidCursorError(
                 "This cursor belongs to another list, filter or order. Send the same parameters as "
@@ -108,6 +117,16 @@ class Cursors:
         first = key.isoformat() if isinstance(key, datetime) else key
         raw = json.dumps([self._digest, first, row_id.hex], ensure_ascii=False)
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+    def write_marked(self, mark: str, place: Place) -> str:
+        """Make the cursor of a list that has several parts.
+
+        Args:
+            mark: One character that identifies the part in which the page ended.
+            place: The instant and the id of the last row of the page.
+        """
+        at, row_id = place
+        return self.write(f"{mark}{at.isoformat()}", row_id)
 
     def page(
         self,
@@ -164,7 +183,7 @@ def newest_first(
     row_id: InstrumentedAttribute[UUID],
     *,
     after: Place | None,
-    limit: int,
+    limit: int | None,
 ) -> Select[Row]:
     """Return the statement with the order of a list: the row with the latest instant comes first.
 
@@ -173,7 +192,7 @@ def newest_first(
         at: The column by which the list is ordered.
         row_id: The column with the ids of the rows. It orders rows with the same instant.
         after: Only rows after this place; None for the first page.
-        limit: The largest number of rows.
+        limit: The largest number of rows; None for no limit.
     """
     if after is not None:
         statement = statement.where(tuple_(at, row_id) < after)
@@ -230,5 +249,8 @@ def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
     return wanted
 
 
-def _unreadable() -> InvalidCursorError:
-    return InvalidCursorError()
+def _parse_instant(key: str) -> datetime:
+    try:
+        return datetime.fromisoformat(key).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidCursorError from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -77,6 +77,12 @@ class ReadModel(DocumentedModel):
         # Responses include defaults, so that clients need not check whether a member is present.
         json_schema_serialization_defaults_required=True,
     )
+
+    @classmethod
+    def built_from(cls, source: object, **own: object) -> Self:
+        """Build the response from the attributes of an object, except the fields in ``own``."""
+        names = cls.model_fields.keys() - own.keys()
+        return cls.model_validate({name: getattr(source, name) for name in names} | own)
 
 
 class PageRead(DocumentedModel, Generic[Item]):

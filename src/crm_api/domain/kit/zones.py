@@ -122,8 +122,7 @@ def parse_zone_key(key: str) -> ZoneKey:
     """
     states, slash, zones = key.partition("/")
     if not (states and slash and zones):
-        msg = f"not a zone key: {key!r}"
-        raise ValueError(msg)
+        raise ValueError(f"not a zone key: {key!r}")
     return ZoneKey(
         states=() if states == _UNKNOWN else tuple(states.split(",")),
         zones=tuple(zones.split(",")),

@@ -17,10 +17,8 @@ from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.platform import clock
 from crm_api.platform.database import (
     Base,
-    UnitOfWork,
     UnitOfWorkFactory,
-    open_engine,
-    session_factory,
+    open_uow,
     typed_rows,
 )
 from crm_api.platform.encryption import Secret, UnsealError, is_under, seal, unseal
@@ -92,18 +90,14 @@ async def with_secret(
 
 async def _open_settings(settings: Settings, *, adopts: bool) -> Settings:
     keys = settings.secret_keys()
-    async with open_engine(settings.require_database_url(), pool_size=1) as engine:
-        uow = UnitOfWork(session_factory(engine), NO_QUEUE)
-        async with uow:
-            try:
-                secret = await open_root_secret(
-                    uow.session, keys=keys, now=clock.now(), adopts=adopts
-                )
-            except UnsealError as error:
-                raise SettingsError(
-                    "CRM_SECRET_KEY is not the secret key of this database: start once with only "
-                    "the old key; docs/explanation/security.md says how to replace it afterwards"
-                ) from error
+    async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
+        try:
+            secret = await open_root_secret(uow.session, keys=keys, now=clock.now(), adopts=adopts)
+        except UnsealError as error:
+            raise SettingsError(
+                "CRM_SECRET_KEY is not the secret key of this database: start once with only "
+                "the old key; docs/explanation/security.md says how to replace it afterwards"
+            ) from error
     return settings.knowing(secret)
 
 

@@ -1,18 +1,17 @@
 """Add, list, change and delete the notes of users about contacts."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import StrictBool
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.errors import NotFoundError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Text
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.contacts import ContactNote
@@ -87,19 +86,6 @@ class NoteRead(ReadModel):
     created_at: Instant
     updated_at: Instant
 
-    @classmethod
-    def of(cls, note: ContactNote) -> Self:
-        """Build the response from a stored note."""
-        return cls(
-            id=note.id,
-            contact_id=note.contact_id,
-            author=note.author,
-            body=note.body,
-            pinned=note.is_pinned,
-            created_at=note.created_at,
-            updated_at=note.updated_at,
-        )
-
 
 async def add_note(
     uow: UnitOfWork, body: NoteCreate, *, contact_id: UUID, author: str, now: datetime
@@ -138,42 +124,30 @@ async def list_notes(
         ContactNotFoundError: The contact does not exist or was deleted.
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("notes", contact_id=contact_id, is_pinned=is_pinned)
-    rows = await fetch_notes(
+    person_id = await _person(uow, contact_id, now=now)
+    return await read_newest(
         uow.session,
-        contact_id=await _person(uow, contact_id, now=now),
-        is_pinned=is_pinned,
-        after=cursors.read(cursor),
-        limit=limit + 1,
+        notes_statement(contact_id=person_id, is_pinned=is_pinned),
+        ContactNote.created_at,
+        ContactNote.id,
+        cursors=Cursors("notes", contact_id=contact_id, is_pinned=is_pinned),
+        cursor=cursor,
+        limit=limit,
     )
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
-async def fetch_notes(
-    session: AsyncSession,
-    *,
-    contact_id: UUID,
-    is_pinned: bool | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-) -> list[ContactNote]:
-    """Fetch notes about a contact, newest first.
+def notes_statement(*, contact_id: UUID, is_pinned: bool | None) -> Select[ContactNote]:
+    """Return the statement that reads the notes about a contact.
 
     Args:
-        session: An open session.
         contact_id: The contact.
         is_pinned: True: only notes that are marked as important; False: only the other notes;
             None: all notes.
-        after: The instant and id of the last note of the previous page.
-        limit: The largest number of notes.
     """
     statement = select(ContactNote).where(ContactNote.contact_id == contact_id)
     if is_pinned is not None:
         statement = statement.where(ContactNote.is_pinned == is_pinned)
-    if after is not None:
-        statement = statement.where(tuple_(ContactNote.created_at, ContactNote.id) < after)
-    ordered = statement.order_by(ContactNote.created_at.desc(), ContactNote.id.desc())
-    return list(await session.scalars(ordered.limit(limit)))
+    return statement
 
 
 async def update_note(

@@ -36,4 +36,4 @@ async def approve_campaign(
             note=None if body is None else body.note,
             now=await uow.database_now(),
         )
-    return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
+    return CampaignRead.of(detail)

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Query
 
 from crm_api.domain.campaigns.calendar import CampaignCalendar, Period, read_calendar
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import clock
 from crm_api.routers.http.deps import Caller, ListUow, State, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, require_start
@@ -56,8 +56,6 @@ async def get_calendar(
         return await read_calendar(
             uow,
             period,
-            rules=state.rules,
-            times=SendTimes.from_settings(state.settings),
-            texts_per_second=state.settings.openphone_rate_per_second,
+            limits=SendLimits.from_settings(state.settings, rules=state.rules),
             now=clock.now(),
         )

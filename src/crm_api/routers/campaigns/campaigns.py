@@ -11,12 +11,12 @@ from fastapi import Query
 from crm_api.domain.campaigns import campaign_detail, campaign_list
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.answers import CampaignItem, CampaignRead
-from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.campaign_list import CampaignFilter, CampaignSort
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
 from crm_api.domain.campaigns.figures.schemas import CampaignStats
 from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.preview import service as previews
 from crm_api.domain.campaigns.preview import test_send
@@ -32,7 +32,6 @@ from crm_api.domain.kit.examples import NOW, example_id
 from crm_api.domain.kit.fields import Line200
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations.schemas import MessageRead
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform import clock
 from crm_api.routers.http.deps import (
@@ -56,10 +55,6 @@ Writer = Annotated[Caller, require(Scope.CAMPAIGNS_WRITE)]
 Sender = Annotated[Caller, require(Scope.CAMPAIGNS_SEND)]
 
 
-def _to_read(detail: CampaignDetail) -> CampaignRead:
-    return CampaignRead.of(detail.campaign, detail.variants, line_timezone=detail.line.timezone)
-
-
 DRAFT = {"status": "draft", "recipients_total": None, "recipients_written": 0, "started_at": None}
 """The fields in which the example of a draft differs from the example of a running campaign."""
 
@@ -75,7 +70,7 @@ async def create_campaign(body: CampaignCreate, uow: Uow, caller: Writer) -> Cam
         detail = await drafts.create_campaign(
             uow, body, author_id=caller.id, now=await uow.database_now()
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.get("")
@@ -147,7 +142,7 @@ async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> Campaig
     """
     async with uow:
         detail = await campaign_detail.read_campaign(uow, campaign_id=campaign_id)
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.patch(
@@ -170,7 +165,7 @@ async def update_campaign(
             author_id=caller.id,
             now=await uow.database_now(),
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.delete("/{campaign_id}", status_code=204, openapi_extra=fails_with("campaign_not_editable"))
@@ -205,7 +200,7 @@ async def start_campaign(
             rules=state.rules,
             now=await uow.database_now(),
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.post(
@@ -217,7 +212,7 @@ async def pause_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campai
         detail = await campaigns.pause_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.post(
@@ -233,7 +228,7 @@ async def resume_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
         detail = await campaigns.resume_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.post(
@@ -246,7 +241,7 @@ async def cancel_campaign(campaign_id: UUID, uow: Uow, _caller: Sender) -> Campa
         detail = await campaigns.cancel_campaign(
             uow, campaign_id=campaign_id, now=await uow.database_now()
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.post(
@@ -270,7 +265,7 @@ async def clone_campaign(
             author_id=caller.id,
             now=await uow.database_now(),
         )
-    return _to_read(detail)
+    return CampaignRead.of(detail)
 
 
 @router.post("/{campaign_id}/preview", openapi_extra=fails_with("invalid_campaign"))
@@ -352,9 +347,7 @@ async def read_stats(
             uow,
             campaign_id=campaign_id,
             step=step,
-            rules=state.rules,
-            times=SendTimes.from_settings(state.settings),
-            texts_per_second=state.settings.openphone_rate_per_second,
+            limits=SendLimits.from_settings(state.settings, rules=state.rules),
             now=clock.now(),
         )
 
@@ -371,8 +364,6 @@ async def forecast_campaign(
         return await forecasting.forecast(
             uow,
             campaign_id=campaign_id,
-            rules=state.rules,
-            times=SendTimes.from_settings(state.settings),
-            texts_per_second=state.settings.openphone_rate_per_second,
+            limits=SendLimits.from_settings(state.settings, rules=state.rules),
             now=clock.now(),
         )

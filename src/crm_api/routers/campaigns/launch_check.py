@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.campaigns.launch_check import service as launch_checks
 from crm_api.domain.campaigns.launch_check.schemas import LaunchCheck
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.routers.http.deps import Caller, State, Uow, business_of, require
 from crm_api.routers.http.resource_router import ResourceRouter
 
@@ -32,8 +32,6 @@ async def check_launch(campaign_id: UUID, uow: Uow, state: State, _caller: Reade
             campaign_id=campaign_id,
             business=await business_of(uow, state),
             needs_identification=state.settings.rules_name != "none",
-            rules=state.rules,
-            times=SendTimes.from_settings(state.settings),
-            texts_per_second=state.settings.openphone_rate_per_second,
+            limits=SendLimits.from_settings(state.settings, rules=state.rules),
             now=await uow.database_now(),
         )

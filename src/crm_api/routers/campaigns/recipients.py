@@ -13,12 +13,10 @@ from fastapi import Depends, Query, Response
 from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.campaigns.explain.explanation import ExplanationRead
 from crm_api.domain.campaigns.recipients import listing, review
-from crm_api.domain.campaigns.recipients import service as recipients
 from crm_api.domain.campaigns.recipients.export import export_recipients
 from crm_api.domain.campaigns.recipients.listing import RecipientFilter
-from crm_api.domain.campaigns.recipients.review import ReviewRead, ReviewRequest
+from crm_api.domain.campaigns.recipients.review import ReviewRead, ReviewRequest, SettleRequest
 from crm_api.domain.campaigns.recipients.schemas import RecipientRead
-from crm_api.domain.campaigns.recipients.service import SettleRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.examples import CONTACT, example_id
@@ -208,7 +206,7 @@ async def explain_recipient(
 ) -> ExplanationRead:
     """Explain whether this recipient would get a message now, and which rules prevent a message."""
     async with uow:
-        found = await explaining.explain_recipient(
+        return await explaining.explain_recipient(
             uow,
             campaign_id=campaign_id,
             contact_id=contact_id,
@@ -219,7 +217,6 @@ async def explain_recipient(
             now=clock.now(),
             secret=state.secret,
         )
-    return ExplanationRead.of(found)
 
 
 @router.post(
@@ -238,7 +235,7 @@ async def settle_recipient(
     - `resend`: the message was not sent, and must be sent again.
     """
     async with uow:
-        settled = await recipients.settle_recipient(
+        settled = await review.settle_recipient(
             uow,
             campaign_id=campaign_id,
             contact_id=contact_id,

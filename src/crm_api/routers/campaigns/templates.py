@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from crm_api.domain.campaigns.figures import template_stats
+from crm_api.domain.campaigns.figures import campaign_stats
 from crm_api.domain.campaigns.figures.schemas import TemplateStats
 from crm_api.domain.campaigns.templates import approval
 from crm_api.domain.campaigns.templates import service as templates
@@ -66,7 +66,7 @@ async def read_template_stats(template_id: UUID, uow: ListUow, _caller: Reader) 
     All figures are defined as in the statistics of a campaign.
     """
     async with uow:
-        return await template_stats.read_template_stats(uow, template_id=template_id)
+        return await campaign_stats.read_template_stats(uow, template_id=template_id)
 
 
 @router.patch("/{template_id}", openapi_extra=fails_with("invalid_template", "template_exists"))

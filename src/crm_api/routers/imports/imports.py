@@ -11,8 +11,12 @@ from fastapi.responses import StreamingResponse
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.imports.contacts import commit, undo_request
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, ImportContent, ImportSourceKind
+from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
+    ContactImport,
+    ImportContent,
+    ImportSourceKind,
+)
 from crm_api.domain.imports.contacts.schemas import (
     ImportCorrection,
     ImportDetail,

@@ -15,14 +15,13 @@ from crm_api.domain.identity.api_keys.models import Scope as AccessScope
 from crm_api.domain.inbound.webhook_events import stored_events
 from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
 from crm_api.domain.inbound.webhook_events.schemas import (
-    ErrorClassRead,
     Received,
     ReplayRead,
     ReplayRequest,
     SelectionReplayRead,
     WebhookEventRead,
 )
-from crm_api.domain.inbound.webhook_events.stored_events import EventSelection
+from crm_api.domain.inbound.webhook_events.stored_events import ErrorClassRead, EventSelection
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.examples import REPLY
 from crm_api.domain.kit.fields import Line200
@@ -151,7 +150,7 @@ async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[E
     part = Cursors("webhook_event_errors").part(
         found, cursor=page.cursor, limit=page.limit, name=lambda error: error.error_code
     )
-    return PageRead.of(part, ErrorClassRead.model_validate)
+    return PageRead(data=part.data, next_cursor=part.next_cursor)
 
 
 @router.post("/replay", status_code=HTTPStatus.ACCEPTED, response_model_exclude_unset=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.insight.engagement import EngagementRead, EngagementReasonRead, read_engagement
+from crm_api.domain.insight.engagement import EngagementRead, read_engagement
 from crm_api.routers.http.deps import Caller, ListUow, require
 from crm_api.routers.http.resource_router import ResourceRouter
 
@@ -22,6 +22,6 @@ async def get_engagement(contact_id: UUID, uow: ListUow, _caller: Reader) -> Eng
         contact_id=contact_id,
         score=found.score,
         grade=found.grade,
-        reasons=[EngagementReasonRead.model_validate(one) for one in found.reasons],
+        reasons=found.reasons,
         as_of=now,
     )

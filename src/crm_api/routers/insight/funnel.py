@@ -7,8 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Query
 
 from crm_api.domain.identity.api_keys.models import Scope
-from crm_api.domain.insight.funnel.cohorts import count_cohorts
-from crm_api.domain.insight.funnel.funnel import count_funnel
+from crm_api.domain.insight.funnel.funnel import count_cohorts, count_funnel
 from crm_api.domain.insight.funnel.people import PeopleFilter, Stage
 from crm_api.domain.insight.funnel.schemas import CohortsRead, FunnelRead
 from crm_api.domain.insight.measures.dimensions import Bucket

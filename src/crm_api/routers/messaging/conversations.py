@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Response
 
-from crm_api.domain.campaigns.recipients.service import SettleRequest
+from crm_api.domain.campaigns.recipients.review import SettleRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example_id
 from crm_api.domain.kit.schemas import PageRead

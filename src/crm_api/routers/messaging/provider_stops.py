@@ -11,7 +11,7 @@ from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
 from crm_api.domain.messaging.provider_stops import service as stops
-from crm_api.domain.messaging.provider_stops.schemas import ProviderStopRead, ProviderStopResolve
+from crm_api.domain.messaging.provider_stops.service import ProviderStopRead, ProviderStopResolve
 from crm_api.routers.http.deps import Caller, Paging, Uow, require
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import shows
@@ -49,7 +49,7 @@ async def list_provider_stops(
         found = await stops.list_provider_stops(
             uow, status=status, phone=phone, cursor=page.cursor, limit=page.limit
         )
-    return PageRead.of(found, ProviderStopRead.model_validate)
+    return PageRead(data=found.data, next_cursor=found.next_cursor)
 
 
 @router.post(
@@ -68,11 +68,10 @@ async def resolve_provider_stop(
     again, a new entry is created and the number is opted out again.
     """
     async with uow:
-        row = await stops.resolve_provider_stop(
+        return await stops.resolve_provider_stop(
             uow,
             stop_id=stop_id,
             note=body.note if body else None,
             actor=caller.name,
             now=await uow.database_now(),
         )
-    return ProviderStopRead.model_validate(row)

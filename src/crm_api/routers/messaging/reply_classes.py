@@ -6,8 +6,10 @@ from uuid import UUID
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import REPLY, example_id
-from crm_api.domain.messaging.conversations.reply_class_decisions import decide_reply_class
-from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClassWrite
+from crm_api.domain.messaging.conversations.reply_class_decisions import (
+    ReplyClassWrite,
+    decide_reply_class,
+)
 from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.schemas import names_files

@@ -5,10 +5,11 @@ import asyncio
 import structlog
 
 from crm_api.domain.alerts.mail import Mailer
-from crm_api.domain.monitoring.alert_reporter import AlertReporter
-from crm_api.domain.monitoring.watchdog import disks, system
+from crm_api.domain.monitoring.alert_reporter import report_alerts
+from crm_api.domain.monitoring.watchdog import system
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.lifetimes import BackgroundTask
 from crm_api.platform.settings import Settings
 
 log = structlog.get_logger()
@@ -33,35 +34,32 @@ class WatchdogTask:
     ) -> None:
         self._new_uow = new_uow
         self._settings = settings
-        self._reporter = None if mailer is None else AlertReporter(new_uow, mailer, settings)
+        self._mailer = mailer
         self._look_seconds = look_seconds
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("lookout")
 
     async def start(self) -> None:
         """Start the background task."""
-        self._task = asyncio.create_task(self._look_on(), name="lookout")
+        self._task.start(self._look_on())
 
     async def close(self) -> None:
         """Stop the background task."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._task.close()
 
     async def look(self) -> None:
         """Check the disks, the clock and the workers once.
 
         If no worker runs, also send the mails about alerts.
         """
-        measured = await asyncio.to_thread(disks.measure_disks, disks.folders_of(self._settings))
+        measured = await asyncio.to_thread(system.measure_disks, system.folders_of(self._settings))
         async with self._new_uow() as uow:
             await system.check_disks(uow, measured, now=clock.now())
         async with self._new_uow() as uow:
             await system.check_clock(uow, wall=clock.wall_now(), now=clock.now())
         async with self._new_uow() as uow:
             is_worker_alive = await system.check_workers(uow, now=clock.now())
-        if not is_worker_alive and self._reporter is not None:
-            await self._reporter.report(now=clock.now)
+        if not is_worker_alive and self._mailer is not None:
+            await report_alerts(self._new_uow, self._mailer, self._settings, now=clock.now)
 
     async def _look_on(self) -> None:
         while True:

@@ -158,8 +158,7 @@ class EventHub:
             RuntimeError: The hub has no listener, so the position is unknown.
         """
         if self._position is None:
-            msg = "The hub has no listener."
-            raise RuntimeError(msg)
+            raise RuntimeError("The hub has no listener.")
         return self._position
 
     async def start(self) -> None:

@@ -138,7 +138,7 @@ async def create_contact(
 ) -> ContactRead:
     """Create a contact. A deleted contact with this number is restored with the new fields."""
     async with uow:
-        contact = await contact_changes.create_contact_by_hand(
+        contact = await contact_changes.create_contact(
             uow, body, now=await uow.database_now(), secret=state.secret
         )
     return ContactRead.of(contact)

@@ -51,9 +51,9 @@ async def create_custom_field(
     async with uow:
         if dry_run:
             response.status_code = 200
-            return CustomFieldFitRead.model_validate(await custom_fields.try_create(uow, body))
+            return await custom_fields.try_create(uow, body)
         made = await custom_fields.create_field(uow, body, now=clock.now())
-    return CustomFieldRead.of(made)
+    return CustomFieldRead.model_validate(made)
 
 
 @router.get("")
@@ -71,7 +71,7 @@ async def list_custom_fields(
         found = await custom_fields.list_fields(
             uow, archived=archived, cursor=page.cursor, limit=page.limit
         )
-    return PageRead.of(found, CustomFieldRead.of)
+    return PageRead.of(found, CustomFieldRead.model_validate)
 
 
 @router.get("/{field_id}")
@@ -79,7 +79,7 @@ async def get_custom_field(field_id: UUID, uow: Uow, _caller: Reader) -> CustomF
     """Show a custom field, even if it is archived."""
     async with uow:
         found = await custom_fields.get_field(uow, field_id=field_id)
-    return CustomFieldRead.of(found)
+    return CustomFieldRead.model_validate(found)
 
 
 @router.patch(
@@ -96,11 +96,9 @@ async def update_custom_field(
     """
     async with uow:
         if dry_run:
-            return CustomFieldFitRead.model_validate(
-                await custom_fields.try_update(uow, body, field_id=field_id)
-            )
+            return await custom_fields.try_update(uow, body, field_id=field_id)
         found = await custom_fields.update_field(uow, body, field_id=field_id, now=clock.now())
-    return CustomFieldRead.of(found)
+    return CustomFieldRead.model_validate(found)
 
 
 @router.delete("/{field_id}", status_code=204)

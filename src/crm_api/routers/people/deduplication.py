@@ -8,7 +8,7 @@ from fastapi import Query
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.deduplication import candidates, records, undo
+from crm_api.domain.people.deduplication import candidates, undo
 from crm_api.domain.people.deduplication import merge as merging
 from crm_api.domain.people.deduplication.schemas import (
     CandidateRead,
@@ -119,18 +119,18 @@ async def list_merges(
 ) -> PageRead[MergeRead]:
     """List merges of contacts, newest first."""
     async with uow:
-        found = await records.list_merges(
+        found = await undo.list_merges(
             uow, contact_id=contact_id, cursor=page.cursor, limit=page.limit
         )
-    return PageRead.of(found, MergeRead.of)
+    return PageRead.of(found, MergeRead.model_validate)
 
 
 @router.get("/v1/contact-merges/{merge_id}")
 async def get_merge(merge_id: UUID, uow: Uow, _caller: Reader) -> MergeRead:
     """Show a merge of contacts."""
     async with uow:
-        found = await records.get_merge(uow, merge_id=merge_id)
-    return MergeRead.of(found)
+        found = await undo.get_merge(uow, merge_id=merge_id)
+    return MergeRead.model_validate(found)
 
 
 @router.post(
@@ -146,4 +146,4 @@ async def undo_merge(merge_id: UUID, uow: Uow, caller: Writer) -> MergeRead:
         merge = await undo.undo_merge(
             uow, merge_id=merge_id, actor=caller.name, now=await uow.database_now()
         )
-    return MergeRead.of(merge)
+    return MergeRead.model_validate(merge)

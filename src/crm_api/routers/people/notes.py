@@ -25,7 +25,7 @@ async def add_note(contact_id: UUID, body: NoteCreate, uow: Uow, caller: Writer)
         note = await notes.add_note(
             uow, body, contact_id=contact_id, author=caller.name, now=clock.now()
         )
-    return NoteRead.of(note)
+    return NoteRead.model_validate(note)
 
 
 @router.get("")
@@ -53,7 +53,7 @@ async def list_notes(
             limit=page.limit,
             now=clock.now(),
         )
-    return PageRead.of(found, NoteRead.of)
+    return PageRead.of(found, NoteRead.model_validate)
 
 
 @router.patch("/{note_id}")
@@ -65,7 +65,7 @@ async def update_note(
         note = await notes.update_note(
             uow, body, contact_id=contact_id, note_id=note_id, now=clock.now()
         )
-    return NoteRead.of(note)
+    return NoteRead.model_validate(note)
 
 
 @router.delete("/{note_id}", status_code=204)

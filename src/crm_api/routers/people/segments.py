@@ -15,7 +15,6 @@ from crm_api.domain.people.segments.schemas import (
     SegmentCreate,
     SegmentDetail,
     SegmentExplanation,
-    SegmentFieldRead,
     SegmentFieldsRead,
     SegmentPreview,
     SegmentPreviewRead,
@@ -39,7 +38,7 @@ async def create_segment(body: SegmentCreate, uow: Uow, _caller: Writer) -> Segm
     """Create a segment: rules that select contacts each time the segment is used."""
     async with uow:
         made = await segments.create_segment(uow, body, now=clock.now())
-    return SegmentRead.of(made)
+    return SegmentRead.model_validate(made)
 
 
 @router.get("")
@@ -47,7 +46,7 @@ async def list_segments(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Seg
     """List segments, newest first. A segment is a set of rules that select contacts."""
     async with uow:
         found = await segments.list_segments(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, SegmentRead.of)
+    return PageRead.of(found, SegmentRead.model_validate)
 
 
 @router.get("/fields")
@@ -55,19 +54,16 @@ async def list_segment_fields(uow: Uow, _caller: Reader) -> SegmentFieldsRead:
     """List the fields that a rule may use, and the operators that each field allows."""
     async with uow:
         found = await segments.list_fields(uow)
-    return SegmentFieldsRead(data=[SegmentFieldRead.model_validate(one) for one in found])
+    return SegmentFieldsRead(data=found)
 
 
 @router.post("/preview", openapi_extra=fails_with("invalid_filter"))
 async def preview_segment(body: SegmentPreview, uow: Uow, _caller: Reader) -> SegmentPreviewRead:
     """Try rules without storing them: count the contacts that match, and show some of them."""
     async with uow:
-        found = await people.preview_segment(
+        return await people.preview_segment(
             uow, body.filter, limit=body.limit, with_count=body.count, now=clock.now()
         )
-    return SegmentPreviewRead(
-        count=found.count, sample=[ContactRead.of(one) for one in found.sample]
-    )
 
 
 @router.get("/{segment_id}")
@@ -88,7 +84,7 @@ async def update_segment(
     """Change a segment. A campaign keeps the recipients that the old rules selected."""
     async with uow:
         found = await segments.update_segment(uow, body, segment_id=segment_id, now=clock.now())
-    return SegmentRead.of(found)
+    return SegmentRead.model_validate(found)
 
 
 @router.delete("/{segment_id}", status_code=204, openapi_extra=fails_with("segment_in_use"))
@@ -140,7 +136,6 @@ async def explain_segment(
 ) -> SegmentExplanation:
     """Explain why a contact is or is not in a segment: each rule with the contact's value."""
     async with uow:
-        found = await people.explain_segment(
+        return await people.explain_segment(
             uow, segment_id=segment_id, contact_id=contact_id, now=clock.now()
         )
-    return SegmentExplanation.of(found.verdicts, segment_id=segment_id, contact_id=found.contact_id)

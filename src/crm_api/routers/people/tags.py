@@ -7,7 +7,7 @@ from fastapi import Path, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
+from crm_api.domain.people.models.contacts import TagChange, TagChangeStatus
 from crm_api.domain.people.tags import tag_changes, tag_counts
 from crm_api.domain.people.tags.schemas import (
     TagChangeRead,
@@ -87,11 +87,11 @@ async def get_tag_change(change_id: UUID, uow: Uow, _caller: Reader) -> TagChang
     """Show the progress of a tag change."""
     async with uow:
         change = await tag_changes.get_tag_change(uow, change_id=change_id)
-    return TagChangeRead.of(change)
+    return TagChangeRead.model_validate(change)
 
 
 def _answer(change: TagChange, response: Response) -> TagChangeRead:
     """Return the change; the response has status 202 if the change is still running."""
     if change.status == TagChangeStatus.RUNNING:
         response.status_code = 202
-    return TagChangeRead.of(change)
+    return TagChangeRead.model_validate(change)

@@ -10,7 +10,7 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
-from crm_api.domain.campaigns.explain.explanation import Explanation
+from crm_api.domain.campaigns.explain.explanation import ExplanationRead
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.campaigns.planning import plan as planning
@@ -49,7 +49,7 @@ class ClaimableRecipient:
         await self.session.commit()
         return self
 
-    async def explain(self, *, now: datetime = NOW, rules: str = "none") -> Explanation:
+    async def explain(self, *, now: datetime = NOW, rules: str = "none") -> ExplanationRead:
         async with self._new_uow() as uow:
             return await explain_recipient(
                 uow,

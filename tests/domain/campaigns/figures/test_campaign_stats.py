@@ -16,6 +16,7 @@ from crm_api.domain.campaigns.errors import CampaignNotFoundError
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
 from crm_api.domain.campaigns.figures.schemas import CampaignStats
 from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_rules
 from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -40,9 +41,9 @@ async def read_stats(
             uow,
             campaign_id=rows.campaign.id,
             step=step,
-            rules=rules,
-            times=SendTimes.from_settings(settings),
-            texts_per_second=8,
+            limits=SendLimits(
+                rules=rules, times=SendTimes.from_settings(settings), texts_per_second=8
+            ),
             now=now,
         )
 
@@ -282,9 +283,9 @@ async def test_estimate_equals_the_forecast(
         forecast = await forecasting.forecast(
             uow,
             campaign_id=rows.campaign.id,
-            rules=NO_RULES,
-            times=SendTimes.from_settings(settings),
-            texts_per_second=8,
+            limits=SendLimits(
+                rules=NO_RULES, times=SendTimes.from_settings(settings), texts_per_second=8
+            ),
             now=NOW,
         )
 
@@ -306,9 +307,9 @@ async def test_unknown_campaign_is_not_found(new_uow: NewUow, settings: Settings
             await read_campaign_stats(
                 uow,
                 campaign_id=UUID(int=0),
-                rules=NO_RULES,
-                times=SendTimes.from_settings(settings),
-                texts_per_second=8,
+                limits=SendLimits(
+                    rules=NO_RULES, times=SendTimes.from_settings(settings), texts_per_second=8
+                ),
                 now=NOW,
             )
 

@@ -13,6 +13,7 @@ from tests.domain.messaging.sends.ledger import TIMES
 from tests.factories import make_campaign, make_line
 
 from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
@@ -35,9 +36,7 @@ async def forecast(
         return await forecasting.forecast(
             uow,
             campaign_id=campaign.id,
-            rules=rules,
-            times=TIMES,
-            texts_per_second=8,
+            limits=SendLimits(rules=rules, times=TIMES, texts_per_second=8),
             now=now,
         )
 

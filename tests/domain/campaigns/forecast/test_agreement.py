@@ -18,7 +18,7 @@ from tests.domain.campaigns.forecast.situations import NewUow, forecast, make_ru
 from tests.domain.messaging.sends.ledger import BUSINESS, TIMES
 from tests.factories import make_campaign, make_contact, make_member, number
 
-from crm_api.domain.campaigns.explain.explanation import Explanation
+from crm_api.domain.campaigns.explain.explanation import ExplanationRead
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.models import Campaign
@@ -103,7 +103,7 @@ class TwoCampaigns:
         )
         await self.session.commit()
 
-    async def explain_all(self, rules: RuleBook) -> list[Explanation]:
+    async def explain_all(self, rules: RuleBook) -> list[ExplanationRead]:
         found = []
         for contact in self.people:
             async with self.new_uow() as uow:

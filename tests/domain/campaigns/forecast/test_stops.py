@@ -21,6 +21,7 @@ from tests.factories import make_campaign, make_contact, make_line, make_list, n
 from crm_api.domain.campaigns.errors import CampaignNotFoundError
 from crm_api.domain.campaigns.forecast import recipients
 from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 
 
@@ -204,8 +205,6 @@ async def test_unknown_campaign_has_no_forecast(new_uow: NewUow) -> None:
             await forecasting.forecast(
                 uow,
                 campaign_id=UUID(int=0),
-                rules=NO_RULES,
-                times=TIMES,
-                texts_per_second=8,
+                limits=SendLimits(rules=NO_RULES, times=TIMES, texts_per_second=8),
                 now=NOW,
             )

@@ -72,7 +72,6 @@ def test_columns_without_meaningful_names_are_recognised_by_values() -> None:
     )
 
     assert found.format_name == "scraped"
-    assert found.confidence == "low"
     assert found.mapping == {
         "mb-2": "first_name",
         "lastname": "last_name",

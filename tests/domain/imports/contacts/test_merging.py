@@ -13,8 +13,7 @@ from tests.domain.imports.contacts.one_by_one import CONTENT, merge
 from tests.workers.imports.test_imports import NewUow
 
 from crm_api.domain.imports.contacts import undo, undo_request, write
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, ContactImport, OnDuplicate
 from crm_api.domain.imports.contacts.rows import COLUMNS, PersonRow, as_record
 from crm_api.domain.imports.contacts.source import ContactChunk
 from crm_api.domain.imports.files import runs

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, ContactImport
 from crm_api.domain.imports.files import runs
 
 

@@ -85,7 +85,6 @@ def message_of(position: int, **changes: Any) -> MessageFacts:
         "error_code": None,
         "created_at": LONG_AGO + timedelta(minutes=position),
         "updated_at": LONG_AGO + timedelta(minutes=position, seconds=5),
-        "contact_ids": (),
     }
     return MessageFacts(**(values | changes))
 
@@ -106,7 +105,6 @@ async def _store_one_by_one(new_uow: NewUow, messages: list[MessageFacts]) -> No
         event = ProviderEvent(
             event_id=None,
             type="message.listed",
-            api_version=None,
             created_at=facts.updated_at,
             kind=EventKind.MESSAGE,
             message=facts,

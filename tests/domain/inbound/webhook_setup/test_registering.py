@@ -16,12 +16,12 @@ from tests.domain.inbound.webhook_setup.support import (
 from tests.factories import make_line
 
 from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, WELCOME, Fault
-from crm_api.domain.inbound.webhook_setup.errors import (
+from crm_api.domain.inbound.webhook_setup.keys import OVERLAP
+from crm_api.domain.inbound.webhook_setup.webhook_address import (
     AddressNotPublicError,
     KeyNotShownError,
     WebhookMissingError,
 )
-from crm_api.domain.inbound.webhook_setup.keys import OVERLAP
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.hooks import LEGACY_FAMILIES
 from crm_api.domain.provider.openphone.signature import SignatureScheme

@@ -11,9 +11,12 @@ from sqlalchemy import text
 from tests.domain.inbound.webhook_setup.support import URL, RegistrarHarness, registrar_harness
 
 from crm_api.dev.sandbox.config import SandboxConfig
-from crm_api.domain.inbound.webhook_setup.errors import SampleNotReceivedError, WebhookMissingError
 from crm_api.domain.inbound.webhook_setup.keyring import GAP_SECONDS
 from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
+from crm_api.domain.inbound.webhook_setup.webhook_address import (
+    SampleNotReceivedError,
+    WebhookMissingError,
+)
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 

@@ -31,7 +31,6 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook, load_ru
 from crm_api.domain.consent.models import ContactFlag, ErasedNumber, hash_phone
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.messaging.company.office_hours import AwaySettings
-from crm_api.domain.messaging.consent_decisions.flags import find_blocked_senders
 from crm_api.domain.messaging.conversations.away_replies import (
     ANSWERED_WITHIN,
     ATTENDED_FOR,
@@ -234,7 +233,6 @@ async def test_blocked_sender_gets_no_away_reply_but_may_opt_out(
     await receive(session, new_uow, "Cheap gutters today only")
     assert await automatic_messages(session) == []
     assert len(await rows(session, "SELECT 1 FROM activity WHERE direction = 'incoming'")) == 1
-    assert await find_blocked_senders(session, [PERSON, OWN_NUMBER], now=NOW) == {PERSON}
 
     await receive(session, new_uow, "STOP", at=EVENING + timedelta(minutes=1))
     assert await flags(session) == ["blocked_sender", "opted_out"]
@@ -249,7 +247,6 @@ async def test_sender_is_blocked_until_the_flag_expires(
     await receive(session, new_uow)
 
     assert await away_replies(session) == [REPLY]
-    assert await find_blocked_senders(session, [PERSON], now=EVENING) == set()
 
 
 @pytest.mark.usefixtures("line_with_away_reply")

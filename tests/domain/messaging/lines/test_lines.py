@@ -71,8 +71,6 @@ def own_number(
         phone_number_id=phone_number_id,
         number=line_number,
         name=name,
-        user_ids=(),
-        may_text_us=True,
     )
 
 

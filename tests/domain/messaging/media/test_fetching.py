@@ -35,7 +35,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.messaging.media import fetching
 from crm_api.domain.messaging.media import service as media
 from crm_api.domain.messaging.media.errors import FetchError
-from crm_api.domain.messaging.media.fetching import ClaimedFetch, FetchResult
+from crm_api.domain.messaging.media.fetching import ClaimedFetch
 from crm_api.domain.messaging.models.media import FetchStatus
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWorkFactory
@@ -380,9 +380,7 @@ async def fail(new_uow: UnitOfWorkFactory, claimed: ClaimedFetch) -> None:
     """Record that a worker's attempt to fetch the file failed."""
     async with new_uow() as uow:
         error = FetchError("http_500", "The host answers 500.")
-        await fetching.record_fetch(
-            uow, claimed, FetchResult(error=error), now=NOW, jitter=half_jitter
-        )
+        await fetching.record_fetch(uow, claimed, error, now=NOW, jitter=half_jitter)
 
 
 async def test_failure_recorded_after_the_lease_changes_nothing(

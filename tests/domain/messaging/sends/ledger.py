@@ -291,5 +291,4 @@ def message_facts(
         error_code=error_code,
         created_at=at,
         updated_at=updated_at,
-        contact_ids=(),
     )

@@ -12,7 +12,7 @@ from tests.domain.messaging.sends.ledger import BUSINESS, TIMES, Ledger, after
 from tests.factories import make_line, number
 from tests.locks import blocked
 
-from crm_api.domain.campaigns.explain.explanation import Explanation
+from crm_api.domain.campaigns.explain.explanation import ExplanationRead
 from crm_api.domain.campaigns.explain.service import explain_recipient
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.company.carriers import carrier_day
@@ -78,7 +78,7 @@ async def claim_all(ledger: Ledger) -> int:
     return claimed
 
 
-async def explain(ledger: Ledger, position: int, **values: Any) -> Explanation:
+async def explain(ledger: Ledger, position: int, **values: Any) -> ExplanationRead:
     async with ledger.new_uow() as uow:
         contact_id = await uow.session.scalar(
             text("SELECT id FROM contact WHERE phone = :phone"), {"phone": number(position)}

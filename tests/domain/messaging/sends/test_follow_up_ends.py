@@ -18,7 +18,7 @@ from tests.locks import blocked
 
 from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.messaging.sends.replies import end_follow_ups
+from crm_api.domain.messaging.sends.replies import end_all_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWorkFactory
@@ -145,7 +145,7 @@ ENDINGS = [EndedBy.REPLY, EndedBy.CALL]
 
 async def _end(ledger: Ledger, why: EndedBy) -> None:
     async with ledger.new_uow() as uow:
-        await end_follow_ups(uow, phone=number(0), why=why, at=after(2), times=TIMES, now=after(2))
+        await end_all_follow_ups(uow, {number(0): after(2)}, why=why, times=TIMES, now=after(2))
 
 
 @pytest.mark.parametrize("why", ENDINGS)
@@ -175,7 +175,7 @@ async def test_record_during_a_reply_creates_no_next_step(
     (claimed,) = await ledger.begin_calls()
 
     async with committed_uow() as uow:
-        await end_follow_ups(uow, phone=number(0), why=why, at=after(1), times=TIMES, now=after(1))
+        await end_all_follow_ups(uow, {number(0): after(1)}, why=why, times=TIMES, now=after(1))
         waiting = await blocked(committed_db, ledger.accept(claimed, now=after(2)))
     await waiting
 

@@ -14,7 +14,7 @@ from tests.locks import blocked
 from crm_api.domain.campaigns import service as campaigns
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.messaging.sends.replies import end_follow_ups
+from crm_api.domain.messaging.sends.replies import end_all_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.schemas import ContactUpdate
@@ -49,7 +49,7 @@ async def steps(ledger: Ledger) -> list[tuple[int, str, str | None]]:
 async def store_answer(ledger: Ledger, why: EndedBy, *, at: Any = LATER) -> None:
     async with ledger.new_uow() as uow:
         await note_reply(uow, phone=number(0), line_id=ledger.line.id, at=at, times=TIMES, now=at)
-        await end_follow_ups(uow, phone=number(0), why=why, at=at, times=TIMES, now=at)
+        await end_all_follow_ups(uow, {number(0): at}, why=why, times=TIMES, now=at)
 
 
 async def test_next_step_is_due_its_hours_after_the_previous_message(
@@ -132,9 +132,7 @@ async def test_reply_from_a_new_number_skips_waiting_follow_ups(new_uow: UnitOfW
     await change_number(ledger)
 
     async with new_uow() as uow:
-        await end_follow_ups(
-            uow, phone=number(1), why=EndedBy.REPLY, at=LATER, times=TIMES, now=LATER
-        )
+        await end_all_follow_ups(uow, {number(1): LATER}, why=EndedBy.REPLY, times=TIMES, now=LATER)
 
     assert await steps(ledger) == [(0, "sent", None), (1, "skipped", "replied")]
 
@@ -291,9 +289,7 @@ async def test_claim_during_the_reply_stops_at_the_gate(
         return await ledger.claim(now=LATER)
 
     async with committed_uow() as uow:
-        await end_follow_ups(
-            uow, phone=number(0), why=EndedBy.CALL, at=LATER, times=TIMES, now=LATER
-        )
+        await end_all_follow_ups(uow, {number(0): LATER}, why=EndedBy.CALL, times=TIMES, now=LATER)
         waiting = await blocked(committed_db, claim_follow_up())
     claimed = await waiting
 

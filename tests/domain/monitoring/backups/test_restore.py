@@ -264,7 +264,7 @@ def rewrite_backup(
         archive.writing(new, [harness.identity.to_public()]) as writer,
     ):
         for name, content in members:
-            writer.add(name, change(name, content.read()))
+            archive.add_member(writer, name, change(name, content.read()))
     return target
 
 
@@ -333,7 +333,7 @@ async def test_complete_database_is_never_cleared(
 async def test_file_that_is_not_a_backup_is_refused(harness: BackupHarness) -> None:
     path = harness.folder / "other"
     with path.open("wb") as file, archive.writing(file, [harness.identity.to_public()]) as members:
-        members.add("readme.txt", b"hello")
+        archive.add_member(members, "readme.txt", b"hello")
 
     with pytest.raises(BackupError, match="not a backup of crm-api"):
         await harness.restore(path)

@@ -6,8 +6,8 @@ import pytest
 from tests.conftest import NOW
 from tests.domain.monitoring.watchdog.support import NewUow, open_alerts
 
-from crm_api.domain.monitoring.watchdog import disks, system
-from crm_api.domain.monitoring.watchdog.disks import GIB, Disk
+from crm_api.domain.monitoring.watchdog import system
+from crm_api.domain.monitoring.watchdog.system import GIB, Disk
 from crm_api.platform.settings import Settings
 
 
@@ -53,8 +53,8 @@ async def test_low_disk_is_an_alert_until_there_is_room(new_uow: NewUow) -> None
 def test_each_file_system_is_measured_once_even_before_its_folder_exists(
     settings: Settings,
 ) -> None:
-    existing, missing = disks.folders_of(settings)
-    (found,) = disks.measure_disks([existing, missing])
+    existing, missing = system.folders_of(settings)
+    (found,) = system.measure_disks([existing, missing])
 
     assert (existing, missing) == (settings.data_dir, settings.data_dir / "media")
     assert 0 < found.free < found.total

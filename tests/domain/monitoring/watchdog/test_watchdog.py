@@ -17,7 +17,7 @@ from tests.workers.mailbox import OWNER, Mailbox, mail_server
 from crm_api.domain.alerts.mail import open_mailer
 from crm_api.domain.monitoring.scheduled_jobs import heartbeats, schedule
 from crm_api.domain.monitoring.scheduled_jobs.heartbeats import WorkerProcess
-from crm_api.domain.monitoring.watchdog import disks, system
+from crm_api.domain.monitoring.watchdog import system
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.platform import clock
 from crm_api.platform.settings import Settings
@@ -219,6 +219,6 @@ async def test_worker_finds_nothing_in_an_empty_installation(
 
     await run_watchdog({"deps": make_deps(settings, new_uow, queue, provider)})
 
-    measured = disks.measure_disks(disks.folders_of(settings))
+    measured = system.measure_disks(system.folders_of(settings))
     low_here = {"disk_low"} if any(disk.is_low for disk in measured) else set()
     assert (await open_alerts(new_uow)).keys() == low_here

@@ -50,7 +50,7 @@ async def add_contact(new_uow: UnitOfWorkFactory, **values: Any) -> FlaggedConta
     now = values.pop("now", NOW)
     async with new_uow() as uow:
         return await contact_changes.create_contact(
-            uow, ContactCreate(**{"phone": PHONE, **values}), now=now
+            uow, ContactCreate(**{"phone": PHONE, **values}), now=now, secret=SECRET
         )
 
 

@@ -13,8 +13,7 @@ from tests.factories import make_contact, make_list
 
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
-from crm_api.domain.people.contacts.search import ORDERS, fetch_contacts
-from crm_api.domain.people.contacts.search_patterns import search_patterns
+from crm_api.domain.people.contacts.search import ORDERS, Search, fetch_contacts
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.ids import new_id
 
@@ -83,16 +82,8 @@ async def read_pages(
     found: list[int] = []
     after: tuple[datetime | str, UUID] | None = None
     while True:
-        rows = await fetch_contacts(
-            session,
-            wanted=ContactFilter(**wanted),
-            patterns=search_patterns(str(wanted.get("q", ""))),
-            order=order,
-            after=after,
-            limit=limit,
-            now=NOW,
-            window=window,
-        )
+        search = Search.of(ContactFilter(**wanted), order, now=NOW).continued(after)
+        rows = await fetch_contacts(session, search, limit=limit, window=window)
         found += [int(row.contact.phone[-1]) for row in rows]
         if len(rows) < limit:
             return found
@@ -196,30 +187,15 @@ async def test_order_by_name_ignores_case_and_accents(session: AsyncSession) -> 
 async def test_page_is_stable_while_contacts_are_added_and_deleted(
     session: AsyncSession, people: list[Contact]
 ) -> None:
-    first = await fetch_contacts(
-        session,
-        wanted=ContactFilter(),
-        patterns=[],
-        order=ORDERS[ContactSort.NAME],
-        after=None,
-        limit=3,
-        now=NOW,
-    )
+    search = Search.of(ContactFilter(), ORDERS[ContactSort.NAME], now=NOW)
+    first = await fetch_contacts(session, search, limit=3)
     last = first[-1].contact
     await make_contact(session, phone="+16175550188", first_name="Aa", last_name="Aa")
     await session.execute(
         text("UPDATE contact SET deleted_at = :now WHERE id = :id"), {"now": NOW, "id": last.id}
     )
 
-    rest = await fetch_contacts(
-        session,
-        wanted=ContactFilter(),
-        patterns=[],
-        order=ORDERS[ContactSort.NAME],
-        after=(last.sort_name, last.id),
-        limit=50,
-        now=NOW,
-    )
+    rest = await fetch_contacts(session, search.continued((last.sort_name, last.id)), limit=50)
 
     assert {one.contact.id for one in first + rest} == {one.id for one in people}
     assert len(first + rest) == len(people)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crm_api.domain.people.custom_fields.definitions import Definition, Definitions
 from crm_api.domain.people.custom_fields.values import MAX_TEXT, MisfitError, normalise
-from crm_api.domain.people.models.custom_fields import FieldType
+from crm_api.domain.people.models.contacts import FieldType
 
 ROOFS = ("Slate", "Shingle", "Tar & gravel")
 

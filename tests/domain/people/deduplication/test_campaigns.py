@@ -19,7 +19,7 @@ from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.sends import attempt_insertion
 from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
-from crm_api.domain.messaging.sends.replies import end_follow_ups
+from crm_api.domain.messaging.sends.replies import end_all_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
@@ -237,11 +237,10 @@ async def test_a_reply_from_either_number_ends_the_follow_ups(
     await merge(new_uow, 1, 0)
 
     async with new_uow() as uow:
-        await end_follow_ups(
+        await end_all_follow_ups(
             uow,
-            phone=number(replies_from),
+            {number(replies_from): after(60)},
             why=EndedBy.REPLY,
-            at=after(60),
             times=TIMES,
             now=after(60),
         )

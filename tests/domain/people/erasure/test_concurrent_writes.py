@@ -86,11 +86,9 @@ class Person:
             error_code=None,
             created_at=NOW,
             updated_at=None,
-            contact_ids=(),
         )
         event = ProviderEvent(
             event_id="EV7",
-            api_version="2026-03-30",
             kind=EventKind.MESSAGE,
             type="message.received",
             created_at=NOW,

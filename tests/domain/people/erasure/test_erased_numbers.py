@@ -163,7 +163,6 @@ def make_message(phone: str, at: datetime, **changes: Any) -> ProviderEvent:
         "error_code": None,
         "created_at": at,
         "updated_at": None,
-        "contact_ids": (),
     }
     facts = MessageFacts(**values | changes)
     kind = "received" if facts.direction == "incoming" else "delivered"
@@ -180,7 +179,6 @@ def make_event(
     return ProviderEvent(
         event_id=f"EV{name}{at}",
         type=name,
-        api_version="v4",
         created_at=at,
         kind=EventKind.MESSAGE if message else EventKind.CALL,
         message=message,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crm_api.domain.people.phone_validation.validator import OfflineValidator
+from crm_api.domain.people.phone_validation.validator import read_line_type
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from crm_api.domain.people.phone_validation.validator import OfflineValidator
         ("no number", "unknown"),
     ],
 )
-async def test_line_type_is_read_from_the_number_range(phone: str, line_type: str) -> None:
-    answer = await OfflineValidator().look_up(phone)
+def test_line_type_is_read_from_the_number_range(phone: str, line_type: str) -> None:
+    answer = read_line_type(phone)
 
     assert (answer.line_type, answer.carrier) == (line_type, None)

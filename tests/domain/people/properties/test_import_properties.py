@@ -10,8 +10,8 @@ from tests.factories import make_contact, number
 
 from crm_api.domain.people.models.properties import PropertyRole
 from crm_api.domain.people.properties import import_properties, service
+from crm_api.domain.people.properties.imported_property import ImportedProperty
 from crm_api.domain.people.properties.schemas import (
-    ImportedProperty,
     PropertyAddress,
     PropertyCreate,
     PropertyUpdate,
@@ -25,7 +25,7 @@ LATER = NOW + timedelta(hours=1)
 
 def make_row(
     street: str = "12 Main St",
-    people: list[tuple[str, PropertyRole]] | None = None,
+    people: list[tuple[str, str]] | None = None,
     *,
     postal_code: str | None = "02169",
     **values: Any,

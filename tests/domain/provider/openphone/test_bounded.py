@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from crm_api.domain.provider.openphone.bounded import AnswerTooLongError, read_bounded
+from crm_api.domain.provider.openphone.reading import AnswerTooLongError, read_bounded
 
 MOST = 1_000
 

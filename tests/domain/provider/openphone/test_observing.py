@@ -67,10 +67,10 @@ async def test_successful_call_is_logged_at_level_debug(log_lines: Lines) -> Non
 async def test_refusal_is_logged_as_a_warning_without_the_id_of_its_path(log_lines: Lines) -> None:
     async with provider(httpx.Response(404, json={"message": f"{PERSON} is not here"})) as client:
         with pytest.raises(OpenPhoneRefusedError):
-            await client.get_message("ACabc123")
+            await client.hooks.delivery("WHabc123", "msg_1")
 
     logged = [(line["log_level"], line["path"], line["status"]) for line in log_lines]
-    assert logged == [("warning", "/v1/messages/{id}", 404)]
+    assert logged == [("warning", "/webhooks/{id}/events/{id}", 404)]
     assert PERSON not in str(log_lines)
 
 

@@ -7,7 +7,6 @@ import pytest
 from tests.domain.provider.openphone.samples import check_query
 from tests.measuring import measured
 
-from crm_api.domain.provider.openphone.bounded import MOST_BYTES
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
 from crm_api.domain.provider.openphone.errors import (
     OpenPhoneBusyError,
@@ -15,7 +14,7 @@ from crm_api.domain.provider.openphone.errors import (
     OpenPhoneRefusedError,
     UnreadableEventError,
 )
-from crm_api.domain.provider.openphone.reading import MAX_PAGES
+from crm_api.domain.provider.openphone.reading import MAX_PAGES, MOST_BYTES
 
 PERSON = "+16175550123"
 AFTER = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
@@ -124,19 +123,21 @@ async def test_page_without_data_is_an_error() -> None:
 
 async def test_workspace_list_sends_its_version_and_filters() -> None:
     provider = Provider(_page("AC1", following="c1"), _page("AC2", following=None))
+    lists = provider.client().lists
 
-    found = provider.client().list_workspace_messages(
-        phone_number_id="PN1", to=PERSON, direction="outgoing", created_after=AFTER
-    )
+    pages = [
+        await lists.workspace_messages(after=AFTER, before=None, token=token)
+        for token in (None, "c1")
+    ]
 
-    assert [message.provider_message_id async for message in found] == ["AC1", "AC2"]
+    assert [(page.items[0]["id"], page.next_token) for page in pages] == [
+        ("AC1", "c1"),
+        ("AC2", None),
+    ]
     first, second = provider.requests
     assert first.url.path == "/messages"
     assert first.headers["quo-api-version"] == "2026-03-30"
     assert dict(first.url.params) == {
-        "phoneNumberId": "PN1",
-        "to": PERSON,
-        "direction": "outgoing",
         "createdAt[gt]": "2026-11-25T15:00:00.000Z",
         "limit": "50",
     }
@@ -220,16 +221,17 @@ async def test_read_fails_at_once_if_the_requested_wait_is_long() -> None:
 )
 async def test_refused_read_is_not_repeated(body: dict[str, Any]) -> None:
     provider = Provider(httpx.Response(404, json=body))
-    before = _calls("4xx", "GET /v1/messages/{id}")
+    operation = "GET /webhooks/{id}/events/{id}"
+    before = _calls("4xx", operation)
 
     with pytest.raises(OpenPhoneRefusedError) as caught:
-        await provider.client().get_message("AC/../1")
+        await provider.client().hooks.delivery("WH/../1", "msg_1")
 
     assert (caught.value.status, caught.value.provider_code) == (404, "0200404")
     assert "Not found" in caught.value.detail
     assert len(provider.requests) == 1
-    assert provider.requests[0].url.raw_path == b"/v1/messages/AC%2F..%2F1"
-    assert _calls("4xx", "GET /v1/messages/{id}") == before + 1
+    assert provider.requests[0].url.raw_path == b"/webhooks/WH%2F..%2F1/events/msg_1"
+    assert _calls("4xx", operation) == before + 1
 
 
 async def test_unreadable_item_is_an_error_and_not_left_out() -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
-from crm_api.domain.provider.openphone.bounded import MOST_BYTES_OF_SEND
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
-from crm_api.domain.provider.openphone.sending import GateClock
+from crm_api.domain.provider.openphone.sending import MOST_BYTES_OF_SEND, GateClock
 
 BODY = b'{"data":{"id":"AC1"}}'
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)

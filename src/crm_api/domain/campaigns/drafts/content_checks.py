@@ -6,8 +6,9 @@ The line, lists, segments, campaigns and contacts that the draft names must exis
 from collections.abc import Container, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, exists, select
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from crm_api.domain.campaigns.audience.schemas import Audience, Exclusion
 from crm_api.domain.campaigns.drafts import content
@@ -108,18 +109,13 @@ async def check_content(
         InvalidCampaignError: There is at least one fault. The error lists all of them.
     """
     problems = [*content.find_faults(columns, variants), *found]
-    if not await _line_exists(uow.session, columns["line_id"]):
+    if not await _known_ids(uow, Line.id, [columns["line_id"]]):
         detail = "This line does not exist. GET /v1/lines lists all lines."
         problems.append(FieldProblem(pointer="/line_id", code="unknown_line", detail=detail))
     if audience is not None:
         problems += await find_unknown_sources(uow, columns["audience"])
         problems += await _unknown_contacts(uow, audience)
     content.refuse_faults(problems)
-
-
-async def _line_exists(session: AsyncSession, line_id: UUID) -> bool:
-    """Return whether there is a line with this id."""
-    return bool(await session.scalar(select(exists().where(Line.id == line_id))))
 
 
 async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[FieldProblem]:
@@ -134,7 +130,6 @@ async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[Field
         **_numbered("/audience/exclude/list_ids", excluded.get("list_ids")),
     }
     campaigns = _numbered("/audience/exclude/campaign_ids", excluded.get("campaign_ids"))
-    session = uow.session
     problems = await segments.faults_of(
         uow,
         {
@@ -143,24 +138,19 @@ async def find_unknown_sources(uow: UnitOfWork, audience: Columns) -> list[Field
         },
     )
     if lists:
-        known = await _find_known_lists(session, set(lists.values()))
+        known = await _known_ids(uow, ContactList.id, lists.values())
         problems += _unknown(lists, known, noun="list")
     if campaigns:
-        known = await _find_known_campaigns(session, set(campaigns.values()))
+        known = await _known_ids(uow, Campaign.id, campaigns.values())
         problems += _unknown(campaigns, known, noun="campaign")
     return problems
 
 
-async def _find_known_lists(session: AsyncSession, list_ids: Iterable[UUID]) -> set[UUID]:
-    """Return which of these ids belong to a list."""
-    statement = select(ContactList.id).where(ContactList.id.in_(list(list_ids)))
-    return set((await session.scalars(statement)).all())
-
-
-async def _find_known_campaigns(session: AsyncSession, campaign_ids: Iterable[UUID]) -> set[UUID]:
-    """Return which of these ids belong to a campaign."""
-    statement = select(Campaign.id).where(Campaign.id.in_(list(campaign_ids)))
-    return set((await session.scalars(statement)).all())
+async def _known_ids(
+    uow: UnitOfWork, column: InstrumentedAttribute[UUID], ids: Iterable[UUID]
+) -> set[UUID]:
+    """Return which of these ids are in the column ``column``."""
+    return set(await uow.session.scalars(select(column).where(column.in_(set(ids)))))
 
 
 async def _unknown_contacts(uow: UnitOfWork, audience: Audience) -> list[FieldProblem]:

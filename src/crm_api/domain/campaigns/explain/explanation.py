@@ -1,64 +1,14 @@
 """The result of ``explain``: whether one recipient would get a message now."""
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import Field
 
 from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind
-from crm_api.domain.consent.reply_readings import ReplyReading
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, StopRule
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """A rule that prevents a message.
-
-    Attributes:
-        rule: A value of ``StopRule``.
-        detail: What the rule found, and what can be done.
-        until: The time at which the rule stops applying; None if that time is not known.
-    """
-
-    rule: str
-    detail: str
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """Whether a recipient would get a message now.
-
-    Attributes:
-        step: 0 for the first message, 1 for the first follow-up, and so on.
-        status: The status of the recipient at this step.
-        variant: The name of the variant that was assigned to the recipient for the first message.
-        variant_reason: Why the recipient gets this variant, as a sentence.
-        stops: All rules that prevent the message, most important first; empty if the message would
-            be sent.
-        next_allowed_at: The first time at which no rule prevents the message. This is now if
-            ``stops`` is empty. None if the time is not known, for example because a person must act
-            first.
-        reading: The classification of the reply that caused an opt-out or a hold; None if there is
-            no such reply.
-    """
-
-    step: int
-    status: str
-    variant: str | None
-    variant_reason: str
-    stops: list[Stop]
-    next_allowed_at: datetime | None
-    reading: ReplyReading | None
-
-    @property
-    def would_send_now(self) -> bool:
-        """True if no rule prevents the message."""
-        return not self.stops
 
 
 class SendStopRead(ReadModel):
@@ -183,21 +133,3 @@ class ExplanationRead(ReadModel):
             "classified; null if there is no such reply."
         ),
     ]
-
-    @classmethod
-    def of(cls, explanation: Explanation) -> Self:
-        """Build the response model of the API from an explanation."""
-        reading = explanation.reading
-        first = explanation.stops[0] if explanation.stops else None
-        return cls(
-            step=explanation.step,
-            status=explanation.status,
-            variant=explanation.variant,
-            variant_reason=explanation.variant_reason,
-            would_send_now=explanation.would_send_now,
-            rule=first.rule if first else None,
-            detail=first.detail if first else None,
-            next_allowed_at=explanation.next_allowed_at,
-            stops=[SendStopRead.model_validate(stop) for stop in explanation.stops],
-            reading=reading and ReplyReadingRead.model_validate(reading),
-        )

@@ -1,14 +1,23 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
+The module also finds running campaigns that send nothing although no rule prevents their messages.
+
 The explanation checks the same rules that a worker checks before it sends a message. Both use the
 same SQL fragments, the same allowed hours, and the same code to write the message.
 """
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import text
+
 from crm_api.domain.campaigns.errors import RecipientNotFoundError
-from crm_api.domain.campaigns.explain.explanation import Explanation, Stop
+from crm_api.domain.campaigns.explain.explanation import (
+    ExplanationRead,
+    ReplyReadingRead,
+    SendStopRead,
+)
 from crm_api.domain.campaigns.explain.recipient_facts import (
     RecipientFacts,
     find_zone_key,
@@ -16,6 +25,7 @@ from crm_api.domain.campaigns.explain.recipient_facts import (
 )
 from crm_api.domain.campaigns.explain.stop_rules import STOP_RULES, RecipientCase
 from crm_api.domain.campaigns.models import CampaignKind
+from crm_api.domain.campaigns.planning import plan as planning
 from crm_api.domain.campaigns.schedule import RecipientHours
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.consent.reply_readings import find_reading
@@ -24,7 +34,7 @@ from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.sends import carrier_budgets, usage
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_rows
 
 _BY_REPLY = frozenset({NumberRule.OPTED_OUT, NumberRule.OPT_OUT_HOLD})
 
@@ -40,7 +50,7 @@ async def explain_recipient(
     times: SendTimes,
     now: datetime,
     secret: bytes | None = None,
-) -> Explanation:
+) -> ExplanationRead:
     """Return whether a recipient would get a message now, and all rules that prevent it.
 
     Args:
@@ -97,19 +107,23 @@ async def explain_recipient(
     ends_at = None if facts.end_at is None else facts.end_at - times.call
     if stops and allowed_at is not None and ends_at is not None and allowed_at >= ends_at:
         detail = "The campaign ends before all other rules allow the message."
-        stops.append(Stop(rule="campaign_ends", detail=detail))
+        stops.append(SendStopRead(rule="campaign_ends", detail=detail, until=None))
         allowed_at = None
     reading = None
     if secret is not None and not _BY_REPLY.isdisjoint(facts.number_rules):
         reading = await find_reading(uow.session, phone=facts.phone, secret=secret)
-    return Explanation(
+    first = stops[0] if stops else None
+    return ExplanationRead(
         step=facts.step,
         status=facts.status,
         variant=facts.variant_name,
         variant_reason=_variant_reason(facts),
-        stops=stops,
+        would_send_now=not stops,
+        rule=first and first.rule,
+        detail=first and first.detail,
         next_allowed_at=allowed_at,
-        reading=reading,
+        stops=stops,
+        reading=reading and ReplyReadingRead.model_validate(reading),
     )
 
 
@@ -127,7 +141,7 @@ def _variant_reason(facts: RecipientFacts) -> str:
     return "Variants are assigned by contact id, in proportion to their shares."
 
 
-def _next_allowed(case: RecipientCase, stops: list[Stop]) -> datetime | None:
+def _next_allowed(case: RecipientCase, stops: list[SendStopRead]) -> datetime | None:
     if not stops:
         return case.now
     ends = [stop.until for stop in stops]
@@ -135,3 +149,99 @@ def _next_allowed(case: RecipientCase, stops: list[Stop]) -> datetime | None:
         return None
     latest = max(end for end in ends if end is not None)
     return case.hours.opening(latest)
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """A running campaign that sends nothing, and the recipient who has waited longest."""
+
+    campaign_id: UUID
+    name: str
+    contact_id: UUID
+    due_at: datetime
+
+
+# For each campaign, the recipient in an open zone key who has been due longest. The claim selects
+# this recipient first. If a rule prevents the message, the claim moves the due time into the
+# future. So a recipient who stays due for long shows that the claim does not work.
+STANDSTILLS = text("""
+    SELECT DISTINCT ON (c.id) c.id AS campaign_id, c.name, due.contact_id, due.due_at
+    FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))
+        AS x (campaign_id, zone_key)
+    JOIN campaign c ON c.id = x.campaign_id
+    CROSS JOIN LATERAL (
+        SELECT m.contact_id, m.due_at FROM campaign_membership m
+        WHERE m.campaign_id = x.campaign_id AND m.zone_key = x.zone_key
+          AND m.status = 'pending' AND m.due_at < :before
+        ORDER BY m.due_at, m.id LIMIT 1
+    ) AS due
+    WHERE NOT EXISTS (
+        SELECT 1 FROM send_attempt a
+        WHERE a.line_id = c.line_id AND a.accepted_at > :before AND a.campaign_id = c.id)
+      AND NOT EXISTS (
+        SELECT 1 FROM send_attempt a
+        WHERE a.line_id = c.line_id AND a.campaign_id = c.id AND a.is_open
+          AND a.status IN ('claimed', 'calling'))
+    ORDER BY c.id, due.due_at
+""")
+
+
+async def find_standstills(
+    uow: UnitOfWork,
+    *,
+    after: timedelta,
+    rules: RuleBook,
+    business: Business,
+    times: SendTimes,
+    now: datetime,
+) -> list[Standstill]:
+    """Return the campaigns that should send messages, but have sent none for the time ``after``.
+
+    A campaign is returned if all of these conditions are true:
+
+    - The message to a recipient has been due for longer than ``after``.
+    - Between ``now - after`` and ``now``, the provider accepted no message of the campaign.
+    - No message of the campaign is being sent now.
+    - No rule prevents this overdue message now. ``plan_sends`` and ``explain_recipient`` check the
+      rules: hours, limits, pacing, a blocked line, and rules about the person.
+    """
+    plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
+    pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]
+    if not pairs:
+        return []
+    values = {
+        "campaign_ids": [campaign_id for campaign_id, _ in pairs],
+        "zone_keys": [key for _, key in pairs],
+        "before": now - after,
+    }
+    candidates = typed_rows(Standstill, await uow.session.execute(STANDSTILLS, values))
+    return [
+        one
+        for one in candidates
+        if await _would_send_now(uow, one, rules=rules, business=business, times=times, now=now)
+    ]
+
+
+async def _would_send_now(
+    uow: UnitOfWork,
+    candidate: Standstill,
+    *,
+    rules: RuleBook,
+    business: Business,
+    times: SendTimes,
+    now: datetime,
+) -> bool:
+    try:
+        explanation = await explain_recipient(
+            uow,
+            campaign_id=candidate.campaign_id,
+            contact_id=candidate.contact_id,
+            step=None,
+            rules=rules,
+            business=business,
+            times=times,
+            now=now,
+        )
+    except RecipientNotFoundError:
+        return False
+    return explanation.would_send_now

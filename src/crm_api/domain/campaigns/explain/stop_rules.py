@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from crm_api.domain.campaigns.explain.explanation import Stop
+from crm_api.domain.campaigns.explain.explanation import SendStopRead
 from crm_api.domain.campaigns.explain.recipient_facts import RecipientFacts
 from crm_api.domain.campaigns.models import PreviouslyContacted
 from crm_api.domain.campaigns.planning.plan import read_pace, read_pacing
@@ -58,7 +58,7 @@ _OF_NUMBER = {
 }
 
 
-def _recipient(case: RecipientCase) -> Iterator[Stop]:
+def _recipient(case: RecipientCase) -> Iterator[SendStopRead]:
     facts = case.facts
     if facts.status == MembershipStatus.PENDING:
         return
@@ -67,76 +67,87 @@ def _recipient(case: RecipientCase) -> Iterator[Stop]:
         return
     why = facts.skip_reason or facts.error_code
     if why == "landline":
-        yield Stop(
+        yield SendStopRead(
             rule=why,
             detail="The number is a landline, and the campaign skips landlines, because they do "
             "not receive text messages.",
+            until=None,
         )
         return
     if why == "holdout":
-        yield Stop(
+        yield SendStopRead(
             rule=why,
             detail="The person is in a holdout, a group without messages that shows the effect of "
             "the messages. GET /v1/holdouts lists the holdouts.",
+            until=None,
         )
         return
     because = f" ({why})" if why else ""
     rule = facts.skip_reason or facts.status
-    yield Stop(rule=rule, detail=f"The status of the recipient is {facts.status}{because}.")
+    yield SendStopRead(
+        rule=rule, detail=f"The status of the recipient is {facts.status}{because}.", until=None
+    )
 
 
-def _unclear(case: RecipientCase) -> Stop:
+def _unclear(case: RecipientCase) -> SendStopRead:
     """Return why it is unclear whether the last message was sent, and whether a person must act."""
     facts = case.facts
     since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
     if facts.unclear_status == AttemptStatus.PARKED:
         why = WHY_PARKED.get(facts.unclear_code or "", UNKNOWN_REASON)
-        return Stop(
+        return SendStopRead(
             rule="parked",
             detail=f"Since {since} it is unclear whether the message was sent: {why}. Check the "
             "conversation in OpenPhone, then "
             "POST /v1/campaigns/{id}/recipients/{contact_id}/settle.",
+            until=None,
         )
-    return Stop(
+    return SendStopRead(
         rule="unknown",
         detail=f"Since {since} it is unclear whether the message was sent, because the request to "
         "OpenPhone had no clear result. The service looks for the message at OpenPhone every "
         "minute. You do not need to act.",
+        until=None,
     )
 
 
-def _campaign(case: RecipientCase) -> Iterator[Stop]:
+def _campaign(case: RecipientCase) -> Iterator[SendStopRead]:
     facts = case.facts
     if facts.campaign_status == CampaignStatus.RUNNING:
         if facts.end_at is not None and facts.end_at <= case.now + case.call:
-            yield Stop(rule="campaign_ended", detail="The `end_at` of the campaign has passed.")
+            yield SendStopRead(
+                rule="campaign_ended", detail="The `end_at` of the campaign has passed.", until=None
+            )
         return
     if facts.campaign_status == CampaignStatus.SCHEDULED and facts.start_at is not None:
         detail = "The `start_at` of the campaign is in the future."
-        yield Stop(rule="not_started", detail=detail, until=facts.start_at)
+        yield SendStopRead(rule="not_started", detail=detail, until=facts.start_at)
         return
     if facts.campaign_status == CampaignStatus.PAUSED and facts.paused_reason:
         sentence = (facts.paused_evidence or {}).get("sentence", f"{facts.paused_reason}.")
-        yield Stop(rule=facts.paused_reason, detail=f"The campaign paused itself. {sentence}")
+        yield SendStopRead(
+            rule=facts.paused_reason, detail=f"The campaign paused itself. {sentence}", until=None
+        )
         return
     because = f": {facts.blocked_reason}" if facts.blocked_reason else ""
-    yield Stop(
+    yield SendStopRead(
         rule=f"campaign_{facts.campaign_status}",
         detail=f"The status of the campaign is {facts.campaign_status}{because}.",
+        until=None,
     )
 
 
-def _line(case: RecipientCase) -> Iterator[Stop]:
+def _line(case: RecipientCase) -> Iterator[SendStopRead]:
     facts = case.facts
     if facts.line_status != "active":
-        yield Stop(
+        yield SendStopRead(
             rule="line_blocked",
             detail=f"The line {facts.number} is blocked: {facts.line_blocked_reason}. Fix "
             "the cause, then POST /v1/lines/{id}/unblock.",
             until=facts.line_probe_at,
         )
     elif facts.is_trial_busy:
-        yield Stop(
+        yield SendStopRead(
             rule="line_on_trial",
             detail=f"The line {facts.number} was blocked and is now tested with one message at a "
             "time. Another message is being sent.",
@@ -144,10 +155,10 @@ def _line(case: RecipientCase) -> Iterator[Stop]:
         )
 
 
-def _provider(case: RecipientCase) -> Iterator[Stop]:
+def _provider(case: RecipientCase) -> Iterator[SendStopRead]:
     until = case.facts.provider_held_until
     if until is not None:
-        yield Stop(
+        yield SendStopRead(
             rule="provider_asked_to_wait",
             detail="OpenPhone asked for a pause (Retry-After). Nothing is sent before the pause "
             "ends. POST /v1/lines/{id}/unblock ends the pause immediately.",
@@ -155,21 +166,21 @@ def _provider(case: RecipientCase) -> Iterator[Stop]:
         )
 
 
-def _consent(case: RecipientCase) -> Iterator[Stop]:
+def _consent(case: RecipientCase) -> Iterator[SendStopRead]:
     for rule in case.facts.number_rules:
-        yield Stop(rule=rule, detail=_OF_NUMBER[NumberRule(rule)])
+        yield SendStopRead(rule=rule, detail=_OF_NUMBER[NumberRule(rule)], until=None)
     if case.facts.status == MembershipStatus.PENDING and case.facts.ended_by is not None:
         detail = "The person replied or called, so no follow-up is sent."
-        yield Stop(rule=case.facts.ended_by, detail=detail)
+        yield SendStopRead(rule=case.facts.ended_by, detail=detail, until=None)
 
 
-def _number(case: RecipientCase) -> Iterator[Stop]:
+def _number(case: RecipientCase) -> Iterator[SendStopRead]:
     facts, now = case.facts, case.now
     if facts.is_busy:
         detail = "Another message to the number is being sent."
-        yield Stop(rule="number_busy", detail=detail, until=now)
+        yield SendStopRead(rule="number_busy", detail=detail, until=now)
     if facts.is_kept:
-        yield Stop(
+        yield SendStopRead(
             rule="number_kept",
             detail="It is unclear whether an earlier message to the number was sent. This must be "
             "settled first.",
@@ -180,26 +191,27 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
             PreviouslyContacted.SKIP: "skips such people",
             PreviouslyContacted.REVIEW: "puts such people in review",
         }[PreviouslyContacted(facts.previously_contacted)]
-        yield Stop(
+        yield SendStopRead(
             rule="previously_contacted",
             detail=f"The person got a message before, and the campaign {action}.",
+            until=None,
         )
     days = facts.min_days_between
     if facts.was_texted_lately and facts.last_texted_at is not None and days is not None:
-        yield Stop(
+        yield SendStopRead(
             rule="min_days_between",
             detail=f"Another campaign sent to the number less than {days} days ago.",
             until=facts.last_texted_at + timedelta(days=days),
         )
     if facts.was_texted_often:
-        yield Stop(
+        yield SendStopRead(
             rule="legal_frequency",
             detail="The number has already got as many messages as the law of its state allows.",
             until=facts.often_until,
         )
     cap = facts.frequency_cap
     if facts.is_capped and cap is not None:
-        yield Stop(
+        yield SendStopRead(
             rule="frequency_cap",
             detail=f"The number has already got {cap['texts']} campaign messages in "
             f"{cap['days']} days. The `frequency_cap` of this campaign allows no more.",
@@ -207,41 +219,41 @@ def _number(case: RecipientCase) -> Iterator[Stop]:
         )
 
 
-def _hours(case: RecipientCase) -> Iterator[Stop]:
+def _hours(case: RecipientCase) -> Iterator[SendStopRead]:
     until = case.hours.opening(case.now)
     if not case.hours.are_own_open(case.now):
         detail = "The present time is outside the campaign's days and hours."
-        yield Stop(rule="outside_schedule", detail=detail, until=until)
+        yield SendStopRead(rule="outside_schedule", detail=detail, until=until)
     if not case.hours.are_legal_open(case.now):
-        yield Stop(
+        yield SendStopRead(
             rule="outside_legal_hours",
             detail="The present time is outside the legal hours in the recipient's time zone.",
             until=until,
         )
 
 
-def _caps(case: RecipientCase) -> Iterator[Stop]:
+def _caps(case: RecipientCase) -> Iterator[SendStopRead]:
     facts = case.facts
     zone = ZoneInfo(facts.line_timezone)
     today = case.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     tomorrow = (today + timedelta(days=1)).astimezone(case.now.tzinfo)
     if case.line_used >= facts.line_limit:
         ramps = facts.line_limit < facts.line_daily_limit
-        yield Stop(
+        yield SendStopRead(
             rule="line_ramp" if ramps else "line_daily_limit",
             detail=f"The line has reached its limit of {facts.line_limit} messages for today"
             + (", set by its ramp plan." if ramps else "."),
             until=tomorrow,
         )
     if case.campaign_used >= facts.daily_limit:
-        yield Stop(
+        yield SendStopRead(
             rule="campaign_daily_limit",
             detail=f"The campaign has reached its limit of {facts.daily_limit} messages for today.",
             until=tomorrow,
         )
 
 
-def _carriers(case: RecipientCase) -> Iterator[Stop]:
+def _carriers(case: RecipientCase) -> Iterator[SendStopRead]:
     if case.carriers is None:
         return
     try:
@@ -257,7 +269,7 @@ def _carriers(case: RecipientCase) -> Iterator[Stop]:
         if case.carrier == UNKNOWN
         else f"The number's carrier is {holding}."
     )
-    yield Stop(
+    yield SendStopRead(
         rule="carrier_budget",
         detail=f"{whose} The company's budget for {holding} is {daily} segments a day. Today "
         f"{max(0, case.carriers.left[holding])} are left, but this message has {wanted}. "
@@ -267,11 +279,11 @@ def _carriers(case: RecipientCase) -> Iterator[Stop]:
     )
 
 
-def _pace(case: RecipientCase) -> Iterator[Stop]:
+def _pace(case: RecipientCase) -> Iterator[SendStopRead]:
     facts = case.facts
     until = pacing.waits_until(read_pacing(facts, sharers=1), read_pace(facts), case.now)
     if until is not None:
-        yield Stop(
+        yield SendStopRead(
             rule="pacing",
             detail="The campaign spreads its messages over time (pacing mode "
             f"{facts.pacing_mode}), so its next message is sent later.",
@@ -279,26 +291,26 @@ def _pace(case: RecipientCase) -> Iterator[Stop]:
         )
 
 
-def _due(case: RecipientCase) -> Iterator[Stop]:
+def _due(case: RecipientCase) -> Iterator[SendStopRead]:
     facts = case.facts
     if facts.status != MembershipStatus.PENDING or facts.due_at <= case.now:
         return
     if facts.step > 0 and facts.attempts == 0:
         detail = "This follow-up is due later. It is not sent if the person replies or calls first."
-        yield Stop(rule="follow_up_waits", detail=detail, until=facts.due_at)
+        yield SendStopRead(rule="follow_up_waits", detail=detail, until=facts.due_at)
         return
-    yield Stop(
+    yield SendStopRead(
         rule="waiting",
         detail="The message was postponed, for example after a failed attempt. It is due later.",
         until=facts.due_at,
     )
 
 
-def _rendering(case: RecipientCase) -> Iterator[Stop]:
+def _rendering(case: RecipientCase) -> Iterator[SendStopRead]:
     try:
         _render(case)
     except InvalidError as error:
-        yield Stop(rule=error.code, detail=error.detail)
+        yield SendStopRead(rule=error.code, detail=error.detail, until=None)
 
 
 def _render(case: RecipientCase) -> str:
@@ -317,7 +329,7 @@ def _render(case: RecipientCase) -> str:
     return compose(facts, facts)
 
 
-STOP_RULES: tuple[Callable[[RecipientCase], Iterator[Stop]], ...] = (
+STOP_RULES: tuple[Callable[[RecipientCase], Iterator[SendStopRead]], ...] = (
     _recipient,
     _campaign,
     _line,

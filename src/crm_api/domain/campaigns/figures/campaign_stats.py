@@ -1,7 +1,11 @@
-"""Compute the statistics of one step of a campaign: of its first message or of a follow-up."""
+"""Compute the statistics of one step of a campaign, and of a template over all its campaigns.
+
+The first step of a campaign is its first message. Each further step is a follow-up.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -18,14 +22,16 @@ from crm_api.domain.campaigns.figures.schemas import (
     CampaignStats,
     MessageOutcomes,
     StatusCounts,
+    TemplateStats,
+    TemplateVersionStats,
     VariantStats,
 )
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.campaigns.forecast.service import estimate_finish
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
-from crm_api.domain.consent.legal_rules.rules import RuleBook
+from crm_api.domain.campaigns.templates.service import read_template
 from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.messaging.sends import usage
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
 
@@ -55,9 +61,7 @@ async def read_campaign_stats(
     *,
     campaign_id: UUID,
     step: int = 0,
-    rules: RuleBook,
-    times: SendTimes,
-    texts_per_second: float,
+    limits: SendLimits,
     now: datetime,
 ) -> CampaignStats:
     """Return the statistics of a campaign for one step.
@@ -66,10 +70,9 @@ async def read_campaign_stats(
         uow: The unit of work.
         campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        rules: The legal rules, for the estimate of the finish.
-        times: The time limits of sending. Only ``grace`` is used. A message with an unclear
-            result also counts for today if it was sent at most ``grace`` before today began.
-        texts_per_second: The provider's rate limit, for the estimate of the finish.
+        limits: The limits of sending that are the same for all campaigns. A message with an unclear
+            result also counts for today if it was sent at most ``limits.times.grace`` before today
+            began.
         now: The present instant.
 
     Raises:
@@ -80,7 +83,7 @@ async def read_campaign_stats(
     rows = await _count_recipients(uow, campaign, step=step)
     first = await _count_recipients(uow, campaign, step=0) if step else rows
     sent_today, line_used = await usage.count_campaign_sent_today(
-        uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
+        uow.session, campaign_id=campaign_id, line_id=line.id, times=limits.times, now=now
     )
     by_status = _by_status(rows)
     replied = sum(row.replied for row in rows)
@@ -99,9 +102,8 @@ async def read_campaign_stats(
             uow,
             campaign,
             line,
-            rules=rules,
+            limits=limits,
             used=(sent_today, line_used),
-            texts_per_second=texts_per_second,
             now=now,
         ),
     )
@@ -164,4 +166,77 @@ def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
         opt_out_interval=read_interval(opted_out, sent),
         delivery_rate=format_rate(delivered, sent + failed),
         delivery_interval=read_interval(delivered, sent + failed),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _UseCount:
+    """The counts of recipients with the same template version, campaign, status and variant."""
+
+    version: int | None
+    campaign_id: UUID
+    status: str
+    variant: int
+    people: int
+    replied: int
+    opted_out: int
+
+    @property
+    def count(self) -> RecipientCount:
+        return RecipientCount(
+            status=self.status,
+            variant=self.variant,
+            people=self.people,
+            replied=self.replied,
+            opted_out=self.opted_out,
+        )
+
+
+# A template is the body of a variant (step 0) or of a follow-up (step 1 and later, all variants).
+TEMPLATE_COUNTS = text("""
+    WITH used AS (
+        SELECT v.campaign_id, 0 AS step, v.position AS variant, v.template_version AS version
+        FROM campaign_variant v WHERE v.template_id = CAST(:template_id AS uuid)
+        UNION ALL
+        SELECT c.id, f.place, NULL, CAST(f.value ->> 'template_version' AS integer)
+        FROM campaign c
+        CROSS JOIN LATERAL jsonb_array_elements(c.follow_ups) WITH ORDINALITY AS f (value, place)
+        WHERE c.follow_ups @> jsonb_build_array(
+                  jsonb_build_object('template_id', CAST(:key AS text)))
+          AND f.value ->> 'template_id' = CAST(:key AS text)
+    )
+    SELECT u.version, u.campaign_id, t.status, t.variant,
+           CAST(sum(t.people) AS bigint) AS people, CAST(sum(t.replied) AS bigint) AS replied,
+           CAST(sum(t.opted_out) AS bigint) AS opted_out
+    FROM used u
+    JOIN campaign_tally t ON t.campaign_id = u.campaign_id AND t.step = u.step
+        AND (u.variant IS NULL OR t.variant = u.variant)
+    GROUP BY u.version, u.campaign_id, t.status, t.variant
+""")
+
+
+async def read_template_stats(uow: UnitOfWork, *, template_id: UUID) -> TemplateStats:
+    """Return the statistics of a template: for all campaigns that used it, and for each version.
+
+    Raises:
+        TemplateNotFoundError: The template does not exist.
+    """
+    await read_template(uow, template_id=template_id)
+    values = {"template_id": template_id, "key": str(template_id)}
+    rows = typed_rows(_UseCount, await uow.session.execute(TEMPLATE_COUNTS, values))
+    by_version: dict[int | None, list[_UseCount]] = {}
+    for row in sorted(rows, key=lambda row: row.version or 0):
+        by_version.setdefault(row.version, []).append(row)
+    return TemplateStats(
+        template_id=template_id,
+        campaigns=len({row.campaign_id for row in rows}),
+        **sum_outcomes([row.count for row in rows]).model_dump(),
+        versions=[
+            TemplateVersionStats(
+                version=version,
+                campaigns=len({row.campaign_id for row in own}),
+                **sum_outcomes([row.count for row in own]).model_dump(),
+            )
+            for version, own in by_version.items()
+        ],
     )

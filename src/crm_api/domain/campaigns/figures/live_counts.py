@@ -54,17 +54,18 @@ async def count_campaigns(
     If a campaign has no recipients, all its counts are 0.
     """
     values = {"campaign_ids": list(campaign_ids)}
-    rows = typed_rows(_StatusSum, await uow.session.execute(COUNTERS, values))
-    counted = {}
-    for campaign_id in campaign_ids:
-        own = [row for row in rows if row.campaign_id == campaign_id]
-        counted[campaign_id] = CampaignCounters(
+    sums: dict[UUID, list[_StatusSum]] = {campaign_id: [] for campaign_id in campaign_ids}
+    for row in typed_rows(_StatusSum, await uow.session.execute(COUNTERS, values)):
+        sums[row.campaign_id].append(row)
+    return {
+        campaign_id: CampaignCounters(
             recipients_total=sum(row.people for row in own),
             by_status=StatusCounts(**{row.status: row.people for row in own}),
             replied=sum(row.replied for row in own),
             opted_out=sum(row.opted_out for row in own),
         )
-    return counted
+        for campaign_id, own in sums.items()
+    }
 
 
 # The lock lets only one worker merge at a time. Without the lock, a second worker would wait for

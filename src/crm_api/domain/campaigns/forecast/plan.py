@@ -3,12 +3,42 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from typing import Self
 
 from crm_api.domain.campaigns.forecast.hours import Hours
+from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.windows import DAYS
+from crm_api.domain.messaging.sends.times import SendTimes
+from crm_api.platform.settings import Settings
 
 UNLIMITED = 1_000_000_000
 """A number of messages that no campaign reaches in a day; as a limit, it means "no limit"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendLimits:
+    """The limits of sending that are the same for all campaigns.
+
+    Attributes:
+        rules: The legal rules.
+        times: The time limits of sending. Only ``grace`` is used: how long the provider may take to
+            accept a message. A message that was sent at most ``grace`` before midnight and has an
+            unclear result counts for the daily limits of both days.
+        texts_per_second: The provider's rate limit.
+    """
+
+    rules: RuleBook
+    times: SendTimes
+    texts_per_second: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, rules: RuleBook) -> Self:
+        """Return the limits that the settings define, with these legal rules."""
+        return cls(
+            rules=rules,
+            times=SendTimes.from_settings(settings),
+            texts_per_second=settings.openphone_rate_per_second,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

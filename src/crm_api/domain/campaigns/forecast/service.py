@@ -23,7 +23,7 @@ from crm_api.domain.campaigns.forecast.line_load import (
     read_carrier_limits,
     read_line_load,
 )
-from crm_api.domain.campaigns.forecast.plan import Outcome, Pacing, Plan
+from crm_api.domain.campaigns.forecast.plan import Outcome, Pacing, Plan, SendLimits
 from crm_api.domain.campaigns.forecast.recipients import People, read_people
 from crm_api.domain.campaigns.forecast.schemas import (
     AssumptionsRead,
@@ -40,13 +40,11 @@ from crm_api.domain.campaigns.forecast.sentences import (
 from crm_api.domain.campaigns.forecast.simulation import simulate
 from crm_api.domain.campaigns.models import Campaign, PacingMode
 from crm_api.domain.campaigns.schedule import first_opening, resolve_zones
-from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.intervals import format_rate
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.kit.windows import Window
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.sends import usage
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform.database import UnitOfWork
 
@@ -95,9 +93,7 @@ async def forecast(
     uow: UnitOfWork,
     *,
     campaign_id: UUID,
-    rules: RuleBook,
-    times: SendTimes,
-    texts_per_second: float,
+    limits: SendLimits,
     now: datetime,
 ) -> ForecastRead:
     """Forecast when a campaign will have sent its last message.
@@ -111,11 +107,7 @@ async def forecast(
     Args:
         uow: The unit of work.
         campaign_id: A campaign in any status.
-        rules: The legal rules.
-        times: The time limits of sending. Only ``grace`` is used: how long the provider may take to
-            accept a message. A message that was sent at most ``grace`` before midnight and has an
-            unclear result counts for the daily limits of both days.
-        texts_per_second: The provider's rate limit.
+        limits: The limits of sending that are the same for all campaigns.
         now: The present instant.
 
     Raises:
@@ -124,11 +116,9 @@ async def forecast(
     campaign = await require_campaign(uow.session, campaign_id=campaign_id)
     line = await read_line(uow.session, line_id=campaign.line_id)
     used = await usage.count_campaign_sent_today(
-        uow.session, campaign_id=campaign_id, line_id=line.id, times=times, now=now
+        uow.session, campaign_id=campaign_id, line_id=line.id, times=limits.times, now=now
     )
-    situation = await _read(
-        uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
-    )
+    situation = await _read(uow, campaign, line, limits=limits, used=used, now=now)
     # This computes for up to some tenths of a second, so it runs in a thread.
     prediction = await asyncio.to_thread(predict, situation.plan, situation.odds, now=now)
     return _answer(situation, prediction)
@@ -139,9 +129,8 @@ async def estimate_finish(
     campaign: Campaign,
     line: Line,
     *,
-    rules: RuleBook,
+    limits: SendLimits,
     used: tuple[int, int],
-    texts_per_second: float,
     now: datetime,
 ) -> datetime | None:
     """Estimate when a campaign will have sent its last message.
@@ -152,10 +141,9 @@ async def estimate_finish(
         uow: The unit of work.
         campaign: A campaign in any status.
         line: The line of the campaign.
-        rules: The legal rules.
+        limits: The limits of sending that are the same for all campaigns.
         used: Two numbers of today's messages: those that count for the daily limit of the campaign,
             and those that count for the daily limit of the line.
-        texts_per_second: The provider's rate limit.
         now: The present instant.
 
     Returns:
@@ -170,9 +158,7 @@ async def estimate_finish(
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:
         return None
-    situation = await _read(
-        uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
-    )
+    situation = await _read(uow, campaign, line, limits=limits, used=used, now=now)
     if not situation.waiting:
         return None
     plan = plan_with_means(situation.plan, situation.odds)
@@ -184,9 +170,7 @@ async def plan_days(
     campaign: Campaign,
     line: Line,
     *,
-    rules: RuleBook,
-    times: SendTimes,
-    texts_per_second: float,
+    limits: SendLimits,
     now: datetime,
 ) -> Sequence[tuple[date, int]]:
     """Return how many messages a campaign will probably send on each of the next 60 days.
@@ -198,11 +182,9 @@ async def plan_days(
     if _halt(campaign, line, now=now) is not None:
         return ()
     used = await usage.count_campaign_sent_today(
-        uow.session, campaign_id=campaign.id, line_id=line.id, times=times, now=now
+        uow.session, campaign_id=campaign.id, line_id=line.id, times=limits.times, now=now
     )
-    situation = await _read(
-        uow, campaign, line, rules=rules, used=used, texts_per_second=texts_per_second, now=now
-    )
+    situation = await _read(uow, campaign, line, limits=limits, used=used, now=now)
     plan = plan_with_means(situation.plan, situation.odds)
     return (await asyncio.to_thread(simulate, plan)).per_day
 
@@ -212,13 +194,12 @@ async def _read(
     campaign: Campaign,
     line: Line,
     *,
-    rules: RuleBook,
+    limits: SendLimits,
     used: tuple[int, int],
-    texts_per_second: float,
     now: datetime,
 ) -> _Situation:
     """Read everything that affects when the messages are sent, as if the campaign were running."""
-    people = await read_people(uow.session, campaign, rules=rules, now=now)
+    people = await read_people(uow.session, campaign, rules=limits.rules, now=now)
     load = await read_line_load(uow.session, campaign, line, now=now)
     campaign_used, line_used = used
     plan = Plan(
@@ -228,7 +209,7 @@ async def _read(
             window=Window.of(campaign.days, campaign.window_start, campaign.window_end),
             timezone=campaign.timezone,
             line_timezone=line.timezone,
-            rules=rules,
+            rules=limits.rules,
         ),
         zone_keys=people.zone_keys,
         waiting=people.waiting,
@@ -241,7 +222,7 @@ async def _read(
         ramp_plan=line.ramp_plan or (),
         ramp_started_on=line.ramp_started_on,
         rivals=load.rivals,
-        per_second=texts_per_second,
+        per_second=limits.texts_per_second,
         carriers=await read_carrier_limits(uow, campaign, now=now),
     )
     zone = ZoneInfo(line.timezone)

@@ -14,6 +14,7 @@ from crm_api.domain.campaigns.campaign_detail import CampaignDetail, read_campai
 from crm_api.domain.campaigns.drafts import identification, start_checks
 from crm_api.domain.campaigns.errors import InvalidTransitionError
 from crm_api.domain.campaigns.forecast import service as forecasting
+from crm_api.domain.campaigns.forecast.plan import SendLimits
 from crm_api.domain.campaigns.forecast.schemas import ForecastRead
 from crm_api.domain.campaigns.launch_check.schemas import (
     LaunchCheck,
@@ -38,7 +39,6 @@ from crm_api.domain.kit.message_segments import Encoding
 from crm_api.domain.kit.vocabulary import meanings
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.models.lines import LineStatus
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus, SkipReason, StopRule
 from crm_api.platform.database import UnitOfWork
 
@@ -143,9 +143,7 @@ async def check_launch(
     campaign_id: UUID,
     business: Business,
     needs_identification: bool,
-    rules: RuleBook,
-    times: SendTimes,
-    texts_per_second: float,
+    limits: SendLimits,
     now: datetime,
 ) -> LaunchCheck:
     """Return what would happen if a campaign were started now. The campaign may have any status.
@@ -157,9 +155,7 @@ async def check_launch(
         campaign_id: The campaign.
         business: The business details that a message may name.
         needs_identification: Whether the first message must name the sender and say how to opt out.
-        rules: The legal rules.
-        times: The time limits of sending, for the forecast.
-        texts_per_second: The provider's rate limit, for the forecast.
+        limits: The limits of sending that are the same for all campaigns.
         now: The instant of the assumed start.
 
     Raises:
@@ -167,7 +163,7 @@ async def check_launch(
     """
     detail = await read_campaign(uow, campaign_id=campaign_id)
     sender = business if needs_identification else None
-    errors = await _find_errors(uow, detail, sender=sender, rules=rules, now=now)
+    errors = await _find_errors(uow, detail, sender=sender, rules=limits.rules, now=now)
     subject = PreviewSubject.of(detail)
     sums = subject.sums(business=business, sample_size=SAMPLES)
     verdicts = await render_audience(uow, subject, sums, now=now)
@@ -175,9 +171,7 @@ async def check_launch(
     forecast = await forecasting.forecast(
         uow,
         campaign_id=campaign_id,
-        rules=rules,
-        times=times,
-        texts_per_second=texts_per_second,
+        limits=limits,
         now=now,
     )
     is_estimated = sums.verdicts.total() < recipients.total
@@ -203,7 +197,9 @@ async def check_launch(
             *_message_warnings(detail, sums, business),
             *_forecast_warnings(detail, forecast, is_estimated=is_estimated),
         ],
-        rules=list_rules(detail, has_legal_rules=bool(rules.rules), binding=forecast.binding_rule),
+        rules=list_rules(
+            detail, has_legal_rules=bool(limits.rules.rules), binding=forecast.binding_rule
+        ),
     )
 
 

@@ -263,8 +263,7 @@ def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
     if campaign.pacing_mode == PacingMode.BURST:
         size, minutes = campaign.batch_size, campaign.batch_interval_minutes
         if size is None or minutes is None:  # pragma: no cover - checked when it is saved
-            msg = "A campaign in the mode burst has no batch size or no batch interval."
-            raise ValueError(msg)
+            raise ValueError("A campaign in the mode burst has no batch size or no batch interval.")
         return Burst(size=size, interval=timedelta(minutes=minutes))
     return Even(jitter=random.uniform(*JITTER), sharers=sharers)  # noqa: S311 - no secret
 

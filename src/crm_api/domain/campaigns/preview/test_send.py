@@ -31,7 +31,7 @@ from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.queue import queue_message
-from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_test_hours
+from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_reply_hours
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
@@ -127,7 +127,9 @@ async def _check_law(
         OutsideWindowError: The legal hours of the number do not allow a message now.
         TestsTooOftenError: The number has reached the legal limit of messages.
     """
-    hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
+    hours = await read_reply_hours(
+        uow, line_id=line.id, phone=phone, rules=rules, now=now, is_test=True
+    )
     if not hours.is_open:
         raise OutsideWindowError(
             "The present time is outside the legal hours of the test number.",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -22,7 +22,7 @@ from crm_api.domain.campaigns.templates.versions import (
     load_template,
     load_templates,
 )
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
@@ -62,18 +62,6 @@ async def read_template(uow: UnitOfWork, *, template_id: UUID) -> TemplateDetail
     return await load_template(uow, found)
 
 
-def templates_statement(
-    *, after: tuple[datetime, UUID] | None, limit: int
-) -> Select[MessageTemplate]:
-    """Return the statement that reads one page of templates, newest first."""
-    statement = select(MessageTemplate)
-    if after is not None:
-        statement = statement.where(tuple_(MessageTemplate.created_at, MessageTemplate.id) < after)
-    return statement.order_by(MessageTemplate.created_at.desc(), MessageTemplate.id.desc()).limit(
-        limit
-    )
-
-
 async def list_templates(
     uow: UnitOfWork, *, cursor: str | None, limit: int
 ) -> Page[TemplateDetail]:
@@ -82,10 +70,15 @@ async def list_templates(
     Raises:
         InvalidCursorError: The cursor is from another listing.
     """
-    cursors = Cursors("templates")
-    statement = templates_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = (await uow.session.scalars(statement)).all()
-    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    page = await read_newest(
+        uow.session,
+        select(MessageTemplate),
+        MessageTemplate.created_at,
+        MessageTemplate.id,
+        cursors=Cursors("templates"),
+        cursor=cursor,
+        limit=limit,
+    )
     return Page(await load_templates(uow, page.data), page.next_cursor)
 
 

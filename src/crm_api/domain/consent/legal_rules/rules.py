@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from crm_api.domain.consent.legal_rules.schemas import (
-    EVERY_DAY,
     ComplianceRule,
     ComplianceRuleKind,
     RuleFile,
@@ -30,7 +29,7 @@ from crm_api.platform.settings import SettingsError
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """The end of the allowed hours if there are no rules."""
-_ALL_DAY = Window.of(EVERY_DAY, time(0), time.max)
+_ALL_DAY = Window.of(DAYS, time(0), time.max)
 _CACHE_SIZE = 16_384
 """The maximum number of entries of each cache. A few hundred zone keys with two or three days each
 are in use at the same time."""

@@ -18,11 +18,7 @@ from crm_api.domain.kit import regions
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import ClockTime
 from crm_api.domain.kit.schemas import DocumentedModel
-from crm_api.domain.kit.windows import DAYS
-
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-EVERY_DAY: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
+from crm_api.domain.kit.windows import DAYS, Day
 
 IsoDate = Annotated[date, Field(strict=True)]
 """A date as ``YYYY-MM-DD``. A number, which pydantic would accept as a date, is refused."""
@@ -65,7 +61,7 @@ def _known_state(code: str) -> str:
 
 
 def _in_order(days: tuple[Day, ...]) -> tuple[Day, ...]:
-    return tuple(day for day in EVERY_DAY if day in days)
+    return tuple(day for day in DAYS if day in days)
 
 
 def _fault(message: str) -> PydanticCustomError:
@@ -108,7 +104,7 @@ class ComplianceRule(DocumentedModel):
 
     state: Annotated[str, AfterValidator(_known_state)] | None
     kind: ComplianceRuleKind
-    weekdays: Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(_in_order)] = EVERY_DAY
+    weekdays: Annotated[tuple[Day, ...], Field(min_length=1), AfterValidator(_in_order)] = DAYS
     start: ClockTime | None = None
     end: ClockTime | None = None
     max_texts: Annotated[int, Field(ge=1, strict=True)] | None = None
@@ -137,7 +133,7 @@ class ComplianceRule(DocumentedModel):
             raise _fault("end must be later than start")
         if self.effective_until and self.effective_until < (self.effective_from or date.min):
             raise _fault("effective_until must not be before effective_from")
-        if self.weekdays != EVERY_DAY and self.kind not in {
+        if self.weekdays != DAYS and self.kind not in {
             ComplianceRuleKind.WINDOW,
             ComplianceRuleKind.NO_DAY,
         }:

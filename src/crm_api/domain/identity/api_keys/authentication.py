@@ -5,7 +5,6 @@ the random part in base 62. A scanner for leaked secrets can find keys with ``KE
 the checksum, the scanner distinguishes a key from a similar text without a request to this service.
 """
 
-import hashlib
 import re
 import secrets
 import string
@@ -20,6 +19,7 @@ from crm_api.domain.identity.api_keys.errors import (
     InvalidCredentialsError,
 )
 from crm_api.domain.kit.schemas import format_instant
+from crm_api.platform.encryption import hash_token
 from crm_api.platform.hot_reads import HotReads
 
 PREFIX = "crm_"
@@ -50,11 +50,6 @@ def is_miscopied(text: str) -> bool:
         return False
     found = KEY_PATTERN.fullmatch(text)
     return found is None or key_checksum(found[1]) != found[2]
-
-
-def hash_key(key: str) -> bytes:
-    """Return the SHA-256 hash that is stored for a key. A random key needs no slow hash."""
-    return hashlib.sha256(key.encode()).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +92,7 @@ async def authenticate_api_key(reads: HotReads, *, text: str, now: datetime) -> 
         ApiKeyRevokedError: The key was revoked.
         ApiKeyExpiredError: The key has expired.
     """
-    row = await reads.one(FIND_API_KEYS, hash_key(text))
+    row = await reads.one(FIND_API_KEYS, hash_token(text))
     if row is None:
         raise InvalidCredentialsError(
             "This API key does not exist. Its checksum is wrong, so it was probably not copied "

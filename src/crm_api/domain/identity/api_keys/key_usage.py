@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import text
 
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.lifetimes import BackgroundTask
 
 log = structlog.get_logger()
 
@@ -29,18 +30,15 @@ class KeyUsage:
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:
         self._new_uow = new_uow
         self._seen: dict[UUID, datetime] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask("API key usage")
 
     async def start(self) -> None:
         """Start the background task that stores once a minute when API keys were last used."""
-        self._task = asyncio.create_task(self._write_on(), name="API key usage")
+        self._task.start(self._write_on())
 
     async def close(self) -> None:
         """Stop the background task, and store the uses that are not stored yet."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if await self._task.close():
             await self.flush()
 
     def note(self, key_id: UUID, now: datetime) -> None:

@@ -111,9 +111,7 @@ class ApiKeyRead(ReadModel):
     @classmethod
     def of(cls, key: ApiKey, *, now: datetime) -> Self:
         """Build the API model from a stored key, with its status at the time ``now``."""
-        names = cls.model_fields.keys() - {"status"}
-        values = {name: getattr(key, name) for name in names}
-        return cls(status=key.status(now), **values)
+        return cls.built_from(key, status=key.status(now))
 
 
 class ApiKeyCreated(ApiKeyRead):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from crm_api.domain.identity.api_keys.authentication import SHOWN_CHARACTERS, generate_key, hash_key
+from crm_api.domain.identity.api_keys.authentication import SHOWN_CHARACTERS, generate_key
 from crm_api.domain.identity.api_keys.errors import (
     ApiKeyNotFoundError,
     ApiKeyRotatedError,
@@ -19,9 +19,10 @@ from crm_api.domain.identity.api_keys.errors import (
 from crm_api.domain.identity.api_keys.models import ApiKey, KeyStatus, Scope
 from crm_api.domain.identity.api_keys.schemas import ApiKeyUpdate
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.kit.schemas import format_instant
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
+from crm_api.platform.encryption import hash_token
 from crm_api.platform.ids import new_id
 
 
@@ -114,7 +115,7 @@ async def _store(
     values |= {
         "id": new_id(),
         "name": name,
-        "key_hash": hash_key(text),
+        "key_hash": hash_token(text),
         "prefix": text[:SHOWN_CHARACTERS],
         "scopes": [str(scope) for scope in scopes],
         "created_at": now,
@@ -129,40 +130,7 @@ async def read_api_key(uow: UnitOfWork, *, key_id: UUID) -> ApiKey:
     Raises:
         ApiKeyNotFoundError: There is no key with this id.
     """
-    key = await uow.session.get(ApiKey, key_id)
-    if key is None:
-        raise ApiKeyNotFoundError
-    return key
-
-
-def api_keys_statement(
-    *,
-    status: KeyStatus | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-    now: datetime,
-) -> Select[ApiKey]:
-    """Build the statement that lists API keys, newest first.
-
-    Args:
-        status: Only keys with this status; None for all keys that are not revoked.
-        after: The creation time and the id of the last key of the previous page; None for the
-            first page.
-        limit: The largest number of keys.
-        now: The time at which the status is computed.
-    """
-    statement = select(ApiKey)
-    if status is KeyStatus.REVOKED:
-        statement = statement.where(ApiKey.revoked_at.is_not(None))
-    else:
-        statement = statement.where(ApiKey.revoked_at.is_(None))
-    if status is KeyStatus.ACTIVE:
-        statement = statement.where(func.coalesce(ApiKey.expires_at > now, True))
-    elif status is KeyStatus.EXPIRED:
-        statement = statement.where(ApiKey.expires_at <= now)
-    if after is not None:
-        statement = statement.where(tuple_(ApiKey.created_at, ApiKey.id) < after)
-    return statement.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit)
+    return await get_or_raise(uow.session, ApiKey, key_id, ApiKeyNotFoundError)
 
 
 async def list_api_keys(
@@ -173,12 +141,25 @@ async def list_api_keys(
     Raises:
         InvalidCursorError: The cursor is from another list, or was made with another ``status``.
     """
+    statement = select(ApiKey)
+    if status is KeyStatus.REVOKED:
+        statement = statement.where(ApiKey.revoked_at.is_not(None))
+    else:
+        statement = statement.where(ApiKey.revoked_at.is_(None))
+    if status is KeyStatus.ACTIVE:
+        statement = statement.where(func.coalesce(ApiKey.expires_at > now, True))
+    elif status is KeyStatus.EXPIRED:
+        statement = statement.where(ApiKey.expires_at <= now)
     cursors = Cursors("api_keys", status=status)
-    statement = api_keys_statement(
-        status=status, after=cursors.read(cursor), limit=limit + 1, now=now
+    return await read_newest(
+        uow.session,
+        statement,
+        ApiKey.created_at,
+        ApiKey.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
     )
-    rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def update_api_key(

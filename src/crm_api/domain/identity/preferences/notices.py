@@ -2,7 +2,7 @@
 
 from datetime import datetime, time
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, model_validator
@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import ClockTime
 from crm_api.domain.kit.schemas import RequestModel
-from crm_api.domain.kit.windows import DAYS
+from crm_api.domain.kit.windows import DAYS, Day
 
 SHORTEST_DELAY, LONGEST_DELAY, USUAL_DELAY = 1, 240, 5
 
@@ -72,7 +72,6 @@ class QuietHours(RequestModel):
         return clock >= self.start or clock < self.end
 
 
-QuietDay = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Kinds = Annotated[list[NoticeKind], Field(max_length=len(NoticeKind))]
 
 
@@ -102,7 +101,7 @@ class NoticePreferences(RequestModel):
         USUAL_DELAY
     )
     quiet_hours: QuietHours | None = None
-    quiet_days: Annotated[list[QuietDay], Field(max_length=len(DAYS))] = Field(default_factory=list)
+    quiet_days: Annotated[list[Day], Field(max_length=len(DAYS))] = Field(default_factory=list)
     show_text: Annotated[bool, Field(strict=True)] = False
 
     def kinds(self, channel: NoticeChannel) -> frozenset[NoticeKind]:

@@ -89,13 +89,7 @@ class PreferencesRead(ReadModel):
                 notices=NoticePreferences(),
                 updated_at=None,
             )
-        return cls(
-            timezone=stored.timezone,
-            language=stored.language,
-            theme=stored.theme,
-            notices=read_notice_preferences(stored.notices),
-            updated_at=stored.updated_at,
-        )
+        return cls.built_from(stored, notices=read_notice_preferences(stored.notices))
 
 
 class SavedViewCreate(RequestModel):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -22,7 +22,7 @@ from crm_api.domain.identity.preferences.schemas import (
 )
 from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
 from crm_api.domain.kit.examples import example_id
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
@@ -128,22 +128,6 @@ async def read_saved_view(uow: UnitOfWork, *, view_id: UUID, user_id: UUID) -> S
     return found
 
 
-def saved_views_statement(
-    *,
-    user_id: UUID,
-    viewed: ViewedList | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-) -> Select[SavedView]:
-    """Return the statement that reads one page of a user's views, newest first."""
-    statement = select(SavedView).where(SavedView.user_id == user_id)
-    if viewed is not None:
-        statement = statement.where(SavedView.list == viewed)
-    if after is not None:
-        statement = statement.where(tuple_(SavedView.created_at, SavedView.id) < after)
-    return statement.order_by(SavedView.created_at.desc(), SavedView.id.desc()).limit(limit)
-
-
 async def list_saved_views(
     uow: UnitOfWork, *, user_id: UUID, viewed: ViewedList | None, cursor: str | None, limit: int
 ) -> Page[SavedView]:
@@ -160,12 +144,19 @@ async def list_saved_views(
         InvalidCursorError: The cursor is not from a list of this user's saved views, or was made
             with another value of ``viewed``.
     """
+    statement = select(SavedView).where(SavedView.user_id == user_id)
+    if viewed is not None:
+        statement = statement.where(SavedView.list == viewed)
     cursors = Cursors("saved views", user_id=user_id, viewed=viewed)
-    statement = saved_views_statement(
-        user_id=user_id, viewed=viewed, after=cursors.read(cursor), limit=limit + 1
+    return await read_newest(
+        uow.session,
+        statement,
+        SavedView.created_at,
+        SavedView.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
     )
-    rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def update_saved_view(

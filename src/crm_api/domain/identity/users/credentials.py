@@ -4,7 +4,6 @@ A token is shown once and stored as a hash. Each kind of token has its own prefi
 """
 
 import asyncio
-import hashlib
 import os
 import secrets
 from collections.abc import Callable
@@ -125,8 +124,3 @@ TICKET_PREFIX = "crmt_"
 def new_token(prefix: str) -> str:
     """Return a new token: the prefix and 256 random bits in base 64."""
     return prefix + secrets.token_urlsafe(32)
-
-
-def hash_token(token: str) -> bytes:
-    """Return the SHA-256 hash that is stored for a token. A random token needs no slow hash."""
-    return hashlib.sha256(token.encode()).digest()

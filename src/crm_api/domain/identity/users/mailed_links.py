@@ -11,10 +11,11 @@ from uuid import UUID
 from sqlalchemy import Select, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert
 
-from crm_api.domain.identity.users.credentials import TICKET_PREFIX, hash_token, new_token
+from crm_api.domain.identity.users.credentials import TICKET_PREFIX, new_token
 from crm_api.domain.identity.users.errors import TicketOverError
 from crm_api.domain.identity.users.models import TicketPurpose, User, UserTicket
 from crm_api.platform.database import UnitOfWork
+from crm_api.platform.encryption import hash_token
 
 INVITATION_FOR = timedelta(days=7)
 RESET_FOR = timedelta(hours=1)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select, text, tuple_, update
+from sqlalchemy import exists, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.identity.users import sessions
@@ -25,7 +25,7 @@ from crm_api.domain.identity.users.mailed_links import INVITATION_FOR, create_ti
 from crm_api.domain.identity.users.models import TicketPurpose, User, UserRole, UserStatus
 from crm_api.domain.identity.users.schemas import UserInvite, UserUpdate
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
@@ -155,35 +155,16 @@ async def read_user(uow: UnitOfWork, *, user_id: UUID) -> User:
     return await get_or_raise(uow.session, User, user_id, UserNotFoundError)
 
 
-def users_statement(
-    *, after: tuple[datetime, UUID] | None, limit: int, status: UserStatus | None = None
-) -> Select[User]:
-    """Build the statement that lists users, newest first.
-
-    Args:
-        after: The creation time and the id of the last user of the previous page; None for the
-            first page.
-        limit: The largest number of users.
-        status: Only users with this status; None for all users.
-    """
-    statement = select(User)
-    if status is not None:
-        statement = statement.where(User.status == status)
-    if after is not None:
-        statement = statement.where(tuple_(User.created_at, User.id) < after)
-    return statement.order_by(User.created_at.desc(), User.id.desc()).limit(limit)
-
-
 async def list_users(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[User]:
     """List users, newest first.
 
     Raises:
         InvalidCursorError: The cursor does not come from this list.
     """
-    cursors = Cursors("users")
-    statement = users_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    users, cursors = select(User), Cursors("users")
+    return await read_newest(
+        uow.session, users, User.created_at, User.id, cursors=cursors, cursor=cursor, limit=limit
+    )
 
 
 async def list_colleagues(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[User]:
@@ -192,11 +173,10 @@ async def list_colleagues(uow: UnitOfWork, *, cursor: str | None, limit: int) ->
     Raises:
         InvalidCursorError: The cursor does not come from this list.
     """
-    cursors = Cursors("colleagues")
-    after = cursors.read(cursor)
-    statement = users_statement(after=after, limit=limit + 1, status=UserStatus.ACTIVE)
-    rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    users, cursors = select(User).where(User.status == UserStatus.ACTIVE), Cursors("colleagues")
+    return await read_newest(
+        uow.session, users, User.created_at, User.id, cursors=cursors, cursor=cursor, limit=limit
+    )
 
 
 async def update_user(

@@ -20,7 +20,6 @@ from crm_api.domain.identity.users import mailed_links, sign_in_limits
 from crm_api.domain.identity.users.credentials import (
     ACCESS_PREFIX,
     REFRESH_PREFIX,
-    hash_token,
     new_token,
 )
 from crm_api.domain.identity.users.errors import SessionOverError, WrongCredentialsError
@@ -33,6 +32,7 @@ from crm_api.domain.identity.users.models import (
 )
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork, affected
+from crm_api.platform.encryption import hash_token
 from crm_api.platform.hot_reads import HotReads
 from crm_api.platform.ids import new_id
 

@@ -15,10 +15,11 @@ import orjson
 
 from crm_api.domain.imports.contacts.opt_outs import OptOutRow
 from crm_api.domain.imports.contacts.reader_process import LENGTH_BYTES, Order
-from crm_api.domain.imports.contacts.rows import PropertyRow, RowProblem
+from crm_api.domain.imports.contacts.rows import RowProblem
 from crm_api.domain.imports.contacts.source import CHUNK_ROWS, ContactChunk
 from crm_api.domain.imports.files.chunk_reader import ChunkReader, ThreadChunkReader
 from crm_api.domain.imports.files.errors import file_error
+from crm_api.domain.people.properties.imported_property import ImportedProperty
 
 THREAD_BYTES = 256 * 1024
 """Files up to this size are read in a thread, because starting a process would take longer."""
@@ -78,7 +79,7 @@ class _ProcessChunkReader:
         if "end" in found:
             return None
         problems = [RowProblem(**problem) for problem in found.pop("problems")]
-        properties = [PropertyRow(**one) for one in found.pop("properties")]
+        properties = [ImportedProperty(**one) for one in found.pop("properties")]
         opt_outs = [OptOutRow(**opt_out) for opt_out in found.pop("opt_outs")]
         chunk = ContactChunk(**found, problems=problems, properties=properties, opt_outs=opt_outs)
         self.position = chunk.end

@@ -7,15 +7,14 @@ from uuid import UUID
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.imports.contacts import target_list
 from crm_api.domain.imports.contacts.errors import (
     DryRunCommittedError,
     DryRunNotReadyError,
     NotADryRunError,
 )
 from crm_api.domain.imports.contacts.formats import Detected
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
     ContactImport,
     ContactImportChunk,
     ContactImportError,
@@ -25,10 +24,11 @@ from crm_api.domain.imports.contacts.schemas import (
     ImportCorrection,
     check_list,
     check_outcome_options,
-    unknown_list,
 )
+from crm_api.domain.imports.contacts.service import lock_target_list
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.models import OPEN, ImportStatus
+from crm_api.domain.people.lists import service as lists
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
@@ -92,12 +92,9 @@ async def commit_dry_run(
             )
         return committed
     list_id = dry_run.list_id
-    if list_id is not None and not await target_list.lock_list(uow.session, list_id=list_id):
-        raise unknown_list()
+    await lock_target_list(uow, list_id)
     if dry_run.list_name is not None:
-        list_id = await target_list.find_or_create_list(
-            uow.session, name=dry_run.list_name, now=now
-        )
+        list_id = await lists.find_or_create_list(uow.session, name=dry_run.list_name, now=now)
     values = {
         **{name: getattr(dry_run, name) for name in _COPIED},
         "id": new_id(),
@@ -159,10 +156,7 @@ async def correct_dry_run(
     row = await get_correctable_dry_run(uow, import_id=import_id)
     if row.kind == ImportContent.OUTCOMES:
         check_outcome_options(body)
-    if body.list_id is not None and not await target_list.lock_list(
-        uow.session, list_id=body.list_id
-    ):
-        raise unknown_list()
+    await lock_target_list(uow, body.list_id)
     if body.list_id is not None or body.list_name is not None:
         row.list_id, row.list_name = body.list_id, body.list_name
     if body.on_duplicate is not None:
@@ -185,7 +179,7 @@ async def _dry_run(uow: UnitOfWork, *, import_id: UUID) -> ContactImport:
     """Lock and return a dry run. Because of the lock, only one request at a time can commit it."""
     row = await runs.lock_import(uow.session, CONTACT_IMPORTS, import_id=import_id)
     if row is None:
-        raise CONTACT_IMPORTS.not_found()
+        raise CONTACT_IMPORTS.not_found
     if not row.dry_run:
         raise NotADryRunError
     return row

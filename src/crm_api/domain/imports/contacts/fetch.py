@@ -17,8 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from crm_api.domain.imports.contacts import service as contact_imports
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, ImportSourceKind
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, ContactImport, ImportSourceKind
 from crm_api.domain.imports.contacts.source import examine_file, sha256_of
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.errors import EmptyFileError, UploadChangedError, UploadGoneError

@@ -31,7 +31,7 @@ from crm_api.domain.imports.contacts.errors import InvalidMappingError
 from crm_api.domain.imports.contacts.opt_outs import CONSENT, CONSENT_FIELDS, consent_field
 from crm_api.domain.imports.files.errors import NoPhoneColumnError
 from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
-from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.errors import FieldProblem, pointer_to
 
 SECOND = "second."
 """Prefix of fields that belong to the second person of a row, such as ``second.phone``."""
@@ -61,15 +61,12 @@ class Detected:
 
     Attributes:
         mapping: The field of each column; None leaves the column out.
-        confidence: ``high`` if the kind of the file is known; ``medium`` if the fields were found
-            only by names; ``low`` if a field was found by values.
         columns: The field that was found for each column, with its confidence.
         notes: Sentences for the user, for example about a column recognised by its values.
     """
 
     format_name: str
     mapping: dict[str, str | None]
-    confidence: str
     columns: list[ColumnGuess] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -119,7 +116,6 @@ def detect_format(
             + ". Name the phone column in `mapping` of an import, for example "
             '{"Contact": "phone"}, or in `column` of a do-not-contact upload.'
         )
-    named = "low" if notes else "high" if format_name != "generic" else "medium"
     notes += [
         f"A yes in the column “{name}” sets {target.removeprefix(SECOND)}, which stops messages. "
         "If the column means something else, map it to an attribute or to null."
@@ -130,7 +126,6 @@ def detect_format(
     return Detected(
         format_name=format_name,
         mapping=ordered,
-        confidence=named,
         columns=[
             rate_column(
                 name,
@@ -155,7 +150,7 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> N
     problems = []
     taken: dict[str, str] = {}
     for column, target in mapping.items():
-        pointer = f"/mapping/{column.replace('~', '~0').replace('/', '~1')}"
+        pointer = pointer_to(["mapping", column])
         if column not in header:
             detail = "The file has no column with this name. Its columns are: "
             detail += ", ".join(header[:20])

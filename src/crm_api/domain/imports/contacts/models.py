@@ -1,4 +1,4 @@
-"""The tables of contact imports, their chunks, and the values that were not imported."""
+"""The tables of contact imports, and how these imports differ from imports of other kinds."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -9,9 +9,14 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, 
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from crm_api.domain.imports.contacts.errors import ImportFinishedError, ImportNotFoundError
 from crm_api.domain.imports.files.models import FileImport, FileImportError, ImportStatus
+from crm_api.domain.imports.files.runs import ImportKind
+from crm_api.domain.kit import event_log as event_recording
+from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.vocabulary import one_of
-from crm_api.platform.database import Base
+from crm_api.platform.database import Base, UnitOfWork
+from crm_api.platform.jobs import JobName
 
 
 class ImportSourceKind(StrEnum):
@@ -181,3 +186,28 @@ class ContactImportError(FileImportError):
 
     import_id: Mapped[UUID] = mapped_column(ForeignKey("contact_import.id", ondelete="CASCADE"))
     code: Mapped[str]
+
+
+_EMITTED = (
+    *("status", "dry_run", "rows_total", "rows_processed"),
+    *("created", "updated", "unchanged", "duplicates_in_file", "invalid"),
+)
+
+
+async def emit_progress(uow: UnitOfWork, row: ContactImport) -> None:
+    """Record an event with the progress of an import, or with the progress of undoing it."""
+    data = {name: getattr(row, name) for name in _EMITTED}
+    await event_recording.record_event(
+        uow, type=EventType.IMPORT_PROGRESS, subject_id=row.id, data={**data, "undo": row.undo}
+    )
+
+
+CONTACT_IMPORTS = ImportKind(
+    table=ContactImport,
+    error_table=ContactImportError,
+    job=JobName.RUN_IMPORTS,
+    list_name="imports",
+    not_found=ImportNotFoundError,
+    has_ended=ImportFinishedError,
+    emit_progress=emit_progress,
+)

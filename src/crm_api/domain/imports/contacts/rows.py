@@ -17,6 +17,7 @@ import orjson
 from crm_api.domain.imports.contacts import values
 from crm_api.domain.imports.contacts.opt_outs import OptOutRow
 from crm_api.domain.kit.contact_columns import ADDRESS_COLUMNS, PLAIN_COLUMNS
+from crm_api.domain.people.properties.imported_property import ImportedProperty
 from crm_api.platform.ids import new_id_text
 
 COLUMNS = (*PLAIN_COLUMNS, *ADDRESS_COLUMNS)
@@ -150,24 +151,7 @@ _YEAR_NAMES = ("year_built", "yr_built", "yrbuilt", "property_year_built")
 _YEAR = re.compile(r"(\d{4})(?:\.0)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PropertyRow:
-    """The property (house) that a row describes, and its people.
-
-    Attributes:
-        people: The phone number and the role of each person, in the order of the row.
-    """
-
-    street: str
-    city: str | None
-    state: str | None
-    postal_code: str | None
-    year_built: int | None
-    property_type: str | None
-    people: list[tuple[str, str]]
-
-
-def property_of(people: Sequence[PersonRow]) -> PropertyRow | None:
+def property_of(people: Sequence[PersonRow]) -> ImportedProperty | None:
     """Return the property (house) that a row describes; None if the row has no usable street.
 
     ``people`` are the people that were read from the row. The attributes of the first person
@@ -179,7 +163,7 @@ def property_of(people: Sequence[PersonRow]) -> PropertyRow | None:
     street = attributes.get("property_address", "")
     if not street or len(street) > _MAX:
         return None
-    return PropertyRow(
+    return ImportedProperty(
         street=values.squeeze(street),
         city=_short(attributes.get("property_city")),
         state=_short(values.state_name(attributes.get("property_state", ""))),

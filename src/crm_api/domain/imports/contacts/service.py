@@ -8,10 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from crm_api.domain.imports.contacts import target_list
 from crm_api.domain.imports.contacts.formats import Detected
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
 from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
     ContactImport,
     ImportContent,
     ImportSourceKind,
@@ -21,6 +20,7 @@ from crm_api.domain.imports.contacts.undo_request import KEPT_FOR
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.imports.files.runs import LEASE
+from crm_api.domain.people.lists import service as lists
 from crm_api.platform.database import UnitOfWork, affected
 from crm_api.platform.ids import new_id
 
@@ -151,11 +151,22 @@ def as_columns(detected: Detected) -> dict[str, object]:
 async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) -> UUID | None:
     """Return the id of the import's list; create the list if needed, but not for a dry run."""
     list_id = options.list_id
-    if list_id is not None and not await target_list.lock_list(uow.session, list_id=list_id):
-        raise unknown_list()
+    await lock_target_list(uow, list_id)
     if options.list_name is not None and not options.dry_run:
-        return await target_list.find_or_create_list(uow.session, name=options.list_name, now=now)
+        return await lists.find_or_create_list(uow.session, name=options.list_name, now=now)
     return list_id
+
+
+async def lock_target_list(uow: UnitOfWork, list_id: UUID | None) -> None:
+    """Prevent the deletion of an import's list until the transaction ends.
+
+    Do nothing if ``list_id`` is None.
+
+    Raises:
+        ImportOptionError: No list has this id.
+    """
+    if list_id is not None and not await lists.lock_list(uow.session, list_id=list_id):
+        raise unknown_list()
 
 
 async def needs_rows(uow: UnitOfWork, *, import_id: UUID) -> bool:

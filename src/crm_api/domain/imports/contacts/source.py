@@ -13,7 +13,6 @@ from crm_api.domain.imports.contacts.formats import Detected, detect_format
 from crm_api.domain.imports.contacts.opt_outs import OptOutRow
 from crm_api.domain.imports.contacts.people import RowReader
 from crm_api.domain.imports.contacts.rows import (
-    PropertyRow,
     Record,
     RowProblem,
     as_record,
@@ -22,6 +21,7 @@ from crm_api.domain.imports.contacts.rows import (
 from crm_api.domain.imports.files.errors import UploadGoneError
 from crm_api.domain.imports.files.number_lines import NumberLines
 from crm_api.domain.imports.files.reader import inspect_file, read_rows
+from crm_api.domain.people.properties.imported_property import ImportedProperty
 
 CHUNK_ROWS = 5_000
 """Maximum number of rows in one transaction. With more rows, locks would last too long."""
@@ -57,7 +57,7 @@ class ContactChunk:
     problems: list[RowProblem]
     duplicates: int
     invalid: int
-    properties: list[PropertyRow] = field(default_factory=list)
+    properties: list[ImportedProperty] = field(default_factory=list)
     opt_outs: list[OptOutRow] = field(default_factory=list)
     repeats: list[tuple[int, int]] = field(default_factory=list)
 
@@ -171,7 +171,7 @@ class ImportSource:
     def _chunk(self, limit: int) -> ContactChunk:
         records: list[Record] = []
         problems: list[RowProblem] = []
-        properties: list[PropertyRow] = []
+        properties: list[ImportedProperty] = []
         opt_outs: list[OptOutRow] = []
         repeats: list[tuple[int, int]] = []
         rows = duplicates = invalid = size = 0

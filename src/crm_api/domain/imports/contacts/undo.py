@@ -9,10 +9,15 @@ from uuid import UUID
 from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
-from crm_api.domain.imports.contacts.models import ContactImport, ContactImportChunk, UndoState
+from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
+    ContactImport,
+    ContactImportChunk,
+    UndoState,
+    emit_progress,
+)
 from crm_api.domain.imports.contacts.rows import COLUMNS
-from crm_api.domain.imports.contacts.undo_request import COUNTS, USED
+from crm_api.domain.imports.contacts.undo_request import COUNTS, made_and_used
 from crm_api.domain.imports.contacts.write import flag_reason
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.runs import LEASE
@@ -294,14 +299,7 @@ class CreatedContact:
 
 
 _NEW = text(f"""
-    WITH made AS MATERIALIZED (
-        SELECT c.id, c.phone, k.applied_at, c.updated_at <> k.applied_at AS is_edited
-        FROM contact_import_chunk k
-        CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
-        JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
-        WHERE k.import_id = :import_id AND k.start = :start
-    ), used AS MATERIALIZED ({USED}
-    )
+    WITH {made_and_used("k.start = :start")}
     SELECT m.id, m.phone, m.is_edited, m.id IN (SELECT u.id FROM used u) AS is_used FROM made m
 """)
 

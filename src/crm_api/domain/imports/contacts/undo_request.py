@@ -6,14 +6,20 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.imports.contacts.errors import ImportNotFoundError, NotUndoableError
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS
-from crm_api.domain.imports.contacts.models import ContactImport, UndoState
+from crm_api.domain.imports.contacts.models import CONTACT_IMPORTS, ContactImport, UndoState
 from crm_api.domain.imports.contacts.write import flag_reason
 from crm_api.domain.imports.files import runs
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
-USED = """
+_MADE_AND_USED = """
+    made AS MATERIALIZED (
+        SELECT c.id, c.phone, k.applied_at, c.updated_at <> k.applied_at AS is_edited
+        FROM contact_import_chunk k
+        CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
+        JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
+        WHERE k.import_id = :import_id AND {chunks}
+    ), used AS MATERIALIZED (
         SELECT m.id FROM made m
         JOIN activity a ON a.contact_id = m.id AND a.created_at >= m.applied_at
         UNION ALL SELECT m.id FROM made m
@@ -31,11 +37,22 @@ USED = """
         JOIN quote q ON q.contact_id = m.id AND q.created_at >= m.applied_at
         UNION ALL SELECT m.id FROM made m
         JOIN invoice i ON i.contact_id = m.id AND i.created_at >= m.applied_at
-        UNION ALL SELECT m.id FROM made m JOIN outcome_subject o ON o.contact_id = m.id"""
-"""Query for the contacts of the CTE ``made`` that were used after their chunk was stored.
+        UNION ALL SELECT m.id FROM made m JOIN outcome_subject o ON o.contact_id = m.id
+    )"""
 
-It may return an id several times. ``made`` has the columns ``id``, ``phone`` and ``applied_at``.
-"""
+
+def made_and_used(chunks: str) -> str:
+    """Return SQL for two CTEs: the contacts that an import created, and those that were used later.
+
+    The CTE ``made`` has the columns ``id``, ``phone``, ``applied_at`` and ``is_edited``. The CTE
+    ``used`` has the ids of contacts of ``made`` that were used after their chunk was stored. It may
+    have an id several times.
+
+    Args:
+        chunks: The SQL condition that selects chunks ``k`` of the import.
+    """
+    return _MADE_AND_USED.format(chunks=chunks)
+
 
 KEPT_FOR = timedelta(days=30)
 """How long an import can be undone, or a dry run can be committed, after it has ended.
@@ -79,14 +96,7 @@ async def request_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> Co
 
 
 _COUNT = text(f"""
-    WITH made AS MATERIALIZED (
-        SELECT c.id, c.phone, k.applied_at, c.updated_at <> k.applied_at AS is_edited
-        FROM contact_import_chunk k
-        CROSS JOIN LATERAL unnest(k.created_ids) AS made (id)
-        JOIN contact c ON c.id = made.id AND c.deleted_at IS NULL
-        WHERE k.import_id = :import_id AND k.undone_at IS NULL
-    ), used AS MATERIALIZED ({USED}
-    ), judged AS MATERIALIZED (
+    WITH {made_and_used("k.undone_at IS NULL")}, judged AS MATERIALIZED (
         SELECT m.id, m.is_edited, m.id IN (SELECT u.id FROM used u) AS is_used FROM made m
     ), changed AS (
         SELECT count(*) AS named,

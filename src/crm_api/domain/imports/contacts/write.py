@@ -17,10 +17,14 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import ConsentAction
-from crm_api.domain.imports.contacts import merge_plan, staging, target_list
+from crm_api.domain.imports.contacts import merge_plan, staging
 from crm_api.domain.imports.contacts.formats import ATTRIBUTES, SECOND
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
-from crm_api.domain.imports.contacts.models import ContactImport, OnDuplicate
+from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
+    ContactImport,
+    OnDuplicate,
+    emit_progress,
+)
 from crm_api.domain.imports.contacts.opt_outs import CONSENT
 from crm_api.domain.imports.contacts.rows import COLUMNS, MAX_SHOWN, PERSON, Record, RowProblem
 from crm_api.domain.imports.contacts.source import MAX_REPEATS, ContactChunk
@@ -34,8 +38,8 @@ from crm_api.domain.messaging.consent_decisions.suppression import suppress_eras
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.domain.people.lists import service as lists
 from crm_api.domain.people.properties import import_properties
-from crm_api.domain.people.properties.schemas import ImportedProperty
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork
 
@@ -115,9 +119,7 @@ async def apply_chunk(
     )
     if held is None:
         return False
-    if held.list_id is not None and not await target_list.lock_list(
-        uow.session, list_id=held.list_id
-    ):
+    if held.list_id is not None and not await lists.lock_list(uow.session, list_id=held.list_id):
         await runs.end_import(
             uow,
             CONTACT_IMPORTS,
@@ -137,8 +139,7 @@ async def apply_chunk(
     elif chunk.opt_outs:
         await _stop_messages(uow, held, chunk, now=now, secret=secret)
     if chunk.properties and not held.dry_run:
-        properties = [ImportedProperty.with_roles(**asdict(one)) for one in chunk.properties]
-        await import_properties.store_properties(uow, properties, import_id=held.id, now=now)
+        await import_properties.store_properties(uow, chunk.properties, import_id=held.id, now=now)
     if problems:
         errors = [asdict(problem) for problem in problems]
         await runs.add_errors(uow.session, CONTACT_IMPORTS, import_id=held.id, errors=errors)

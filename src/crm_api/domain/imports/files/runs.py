@@ -9,15 +9,15 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 import orjson
-from sqlalchemy import TextClause, func, or_, select, text, tuple_, update
+from sqlalchemy import TextClause, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.imports.files.models import OPEN, FileImport, FileImportError, ImportStatus
 from crm_api.domain.kit.csv_export import csv_safe
 from crm_api.domain.kit.errors import ConflictError, NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork, affected
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
+from crm_api.platform.database import UnitOfWork, affected, get_or_raise
 from crm_api.platform.jobs import Job, JobName
 
 LEASE = timedelta(seconds=60)
@@ -41,7 +41,7 @@ class ImportKind(Generic[ImportRow]):
         job: The job that runs imports of this kind.
         list_name: A name for the API's list of imports of this kind. Page cursors contain this
             name, so that a cursor from another list of the API is refused.
-        not_found: Builds the error for an unknown id.
+        not_found: The error for an unknown id.
         has_ended: Builds the error for a request to cancel an import that has already ended. The
             argument is the status of the import.
         emit_progress: Stores an event about the progress of an import, in the transaction that
@@ -52,7 +52,7 @@ class ImportKind(Generic[ImportRow]):
     error_table: type[FileImportError]
     job: JobName
     list_name: str
-    not_found: Callable[[], NotFoundError]
+    not_found: type[NotFoundError]
     has_ended: Callable[[str], ConflictError]
     emit_progress: Callable[[UnitOfWork, ImportRow], Awaitable[None]] = _emit_nothing
 
@@ -77,10 +77,7 @@ async def get_import(uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id:
     Raises:
         NotFoundError: No import has this id. ``kind`` decides which subclass is raised.
     """
-    row = await uow.session.get(kind.table, import_id, populate_existing=True)
-    if row is None:
-        raise kind.not_found()
-    return row
+    return await get_or_raise(uow.session, kind.table, import_id, kind.not_found)
 
 
 async def list_imports(
@@ -91,31 +88,16 @@ async def list_imports(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors(kind.list_name)
-    after = cursors.read(cursor)
-    rows = await fetch_page(uow.session, kind, after=after, limit=limit + 1)
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-
-
-async def fetch_page(
-    session: AsyncSession,
-    kind: ImportKind[ImportRow],
-    *,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
-) -> list[ImportRow]:
-    """Return up to ``limit`` imports, newest first.
-
-    Args:
-        after: The creation time and the id of an import. Only older imports are returned. If
-            ``after`` is None, the result begins with the newest import.
-    """
     table = kind.table
-    statement = select(table)
-    if after is not None:
-        statement = statement.where(tuple_(table.created_at, table.id) < after)
-    ordered = statement.order_by(table.created_at.desc(), table.id.desc())
-    return list(await session.scalars(ordered.limit(limit)))
+    return await read_newest(
+        uow.session,
+        select(table),
+        table.created_at,
+        table.id,
+        cursors=Cursors(kind.list_name),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def claim_import(

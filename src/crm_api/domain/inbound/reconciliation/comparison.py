@@ -172,7 +172,6 @@ def _item_of(item: object, *, was: str | None) -> ListedItem:
     event = ProviderEvent(
         event_id=None,
         type="message.listed",
-        api_version=None,
         created_at=facts.updated_at,
         kind=EventKind.MESSAGE,
         message=facts,

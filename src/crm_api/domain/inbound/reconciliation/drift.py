@@ -5,7 +5,7 @@ The counts and examples are stored as JSON in the run: ``{"created": {"count": 2
 numbers and no message bodies.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -68,15 +68,7 @@ class DriftExample:
 
         Fields that are None are left out.
         """
-        written = {
-            "id": self.id,
-            "kind": self.kind,
-            "direction": self.direction,
-            "at": None if self.at is None else self.at.isoformat(),
-            "was": self.was,
-            "now": self.now,
-            "why": self.why,
-        }
+        written = asdict(self) | {"at": None if self.at is None else self.at.isoformat()}
         return {name: value for name, value in written.items() if value is not None}
 
 

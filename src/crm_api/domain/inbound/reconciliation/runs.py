@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, tuple_, update
+from sqlalchemy import exists, func, select, text, update
 
 from crm_api.domain.inbound.reconciliation import drift as drifts
 from crm_api.domain.inbound.reconciliation.models import (
@@ -16,7 +16,7 @@ from crm_api.domain.inbound.reconciliation.models import (
 )
 from crm_api.domain.inbound.reconciliation.schemas import ReconciliationCreate
 from crm_api.domain.kit.errors import InvalidError, NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.platform.database import UnitOfWork, get_or_raise, typed_row
 from crm_api.platform.jobs import Job, JobName
@@ -289,13 +289,15 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
     Raises:
         InvalidCursorError: The cursor is not from this list.
     """
-    cursors = Cursors("reconciliation_runs")
-    query = select(ReconciliationRun).order_by(*NEWEST_FIRST).limit(limit + 1)
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(ReconciliationRun.created_at, ReconciliationRun.id) < after)
-    rows = (await uow.session.scalars(query)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return await read_newest(
+        uow.session,
+        select(ReconciliationRun),
+        ReconciliationRun.created_at,
+        ReconciliationRun.id,
+        cursors=Cursors("reconciliation_runs"),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

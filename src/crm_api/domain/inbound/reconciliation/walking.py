@@ -103,25 +103,37 @@ async def work_on_next_run(
         run = await run_progress.claim_run(uow, now=parts.now())
     if run is None:
         return None
+    try:
+        return await _work_or_store_failure(parts, run, is_over=is_over)
+    except RunLostError:
+        log.warning("reconciliation run taken over by another worker", run_id=str(run.id))
+        return SliceResult()
+
+
+async def _work_or_store_failure(
+    parts: ReconciliationParts, run: ReconciliationRun, *, is_over: Callable[[], bool]
+) -> SliceResult:
     pace = RequestPace(
         limiter=parts.limiter, new_uow=parts.new_uow, now=parts.now, sleep=parts.sleep
     )
     try:
         return await _work_on(parts, run, pace, is_over=is_over)
     except OpenPhoneDownError as error:
-        return await _hold(parts, run, error)
+        async with parts.new_uow() as uow:
+            held_for = await run_progress.hold_run(uow, run, why=error.detail, now=parts.now())
+        return SliceResult(wait=held_for)
     except (OpenPhoneBusyError, OpenPhoneListError) as error:
         if isinstance(error, OpenPhoneBusyError) and error.retry_after_seconds:
             await pace.pause_calls(error.retry_after_seconds, asked_seconds=error.retry_after_asked)
-        return await _postpone(parts, run, error)
-    except RunLostError:
-        log.warning("reconciliation run taken over by another worker", run_id=str(run.id))
-        return SliceResult()
+        log.warning("reconciliation run postponed", run_id=str(run.id), error=error.code)
+        async with parts.new_uow() as uow:
+            wait = await run_progress.postpone_run(uow, run, error=error.detail, now=parts.now())
+        return SliceResult(wait=wait)
+    except (RunLostError, *DATABASE_UNREACHABLE):
+        # If the database is unavailable, the lease expires, and another worker claims the run.
+        raise
     except CrmError as error:
         await _fail(parts, run, error.detail)
-    except DATABASE_UNREACHABLE:
-        # The database is unavailable. The lease expires, and another worker claims the run.
-        raise
     except Exception:
         log.exception("reconciliation run failed", run_id=str(run.id))
         await _fail(parts, run, OUR_FAULT)
@@ -212,32 +224,6 @@ async def _walk_from(reading: Reading, position: Position) -> bool:
     return True
 
 
-async def _postpone(
-    parts: ReconciliationParts, run: ReconciliationRun, error: CrmError
-) -> SliceResult:
-    log.warning("reconciliation run postponed", run_id=str(run.id), error=error.code)
-    try:
-        async with parts.new_uow() as uow:
-            return SliceResult(
-                wait=await run_progress.postpone_run(uow, run, error=error.detail, now=parts.now())
-            )
-    except RunLostError:
-        return SliceResult()
-
-
-async def _hold(parts: ReconciliationParts, run: ReconciliationRun, error: CrmError) -> SliceResult:
-    try:
-        async with parts.new_uow() as uow:
-            return SliceResult(
-                wait=await run_progress.hold_run(uow, run, why=error.detail, now=parts.now())
-            )
-    except RunLostError:
-        return SliceResult()
-
-
 async def _fail(parts: ReconciliationParts, run: ReconciliationRun, why: str) -> None:
-    try:
-        async with parts.new_uow() as uow:
-            await run_progress.fail_run(uow, run, error=why, now=parts.now())
-    except RunLostError:
-        log.warning("reconciliation run taken over by another worker", run_id=str(run.id))
+    async with parts.new_uow() as uow:
+        await run_progress.fail_run(uow, run, error=why, now=parts.now())

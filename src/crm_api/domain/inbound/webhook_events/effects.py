@@ -196,14 +196,7 @@ async def _apply_texts(
     messages, away = await _read_texts(uow, texts, times=times)
     stored = await store_received_messages(uow, messages, contacts=contacts, now=now)
     replies = [
-        NewReply(
-            facts=one.facts,
-            line=one.line,
-            stored=received,
-            phone=received.phone,
-            reading=one.reading,
-            replied_to=one.replied_to,
-        )
+        NewReply(**vars(one), stored=received, phone=received.phone)
         for one, received in zip(messages, stored, strict=True)
         if received.is_new and received.phone is not None
     ]

@@ -8,7 +8,7 @@ from uuid import UUID
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent.models import ConsentSource
-from crm_api.domain.consent.reply_reader.reader import DecidedBy, Reading, ReplyKind
+from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind
 from crm_api.domain.inbound.webhook_events import lines
 from crm_api.domain.inbound.webhook_events.erased import DECISIONS
 from crm_api.domain.inbound.webhook_events.reception import Reception
@@ -17,14 +17,11 @@ from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.domain.messaging.conversations.away_replies import UnattendedMessage
-from crm_api.domain.messaging.conversations.received_messages import StoredMessage
+from crm_api.domain.messaging.conversations.received_messages import ReceivedMessage, StoredMessage
 from crm_api.domain.messaging.conversations.reply_context import was_sent_lately
-from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Origin
 from crm_api.domain.messaging.sends.queue import NewMessage, find_stopping_rules, queue_messages
-from crm_api.domain.messaging.sends.replies import RepliedTo
-from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork
 
 DOUBTFUL_TEXT = AlertKind.DOUBTFUL_OPT_OUT
@@ -44,20 +41,11 @@ that reply to each other would never stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewReply:
-    """A new message from a phone number, with its meaning, for example an opt-out.
+class NewReply(ReceivedMessage):
+    """A new message from a phone number, with its stored row."""
 
-    Attributes:
-        replied_to: The campaign message to which the person replies; None if the message is not a
-            reply to a campaign message.
-    """
-
-    facts: MessageFacts
-    line: Line
     stored: StoredMessage
     phone: str
-    reading: Reading
-    replied_to: RepliedTo | None
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:

@@ -156,33 +156,3 @@ class SelectionReplayRead(DryRunRead):
     matched: int
     replayed: int
     dry_run: bool = Field(description="True if the events were only counted.")
-
-
-class ErrorClassRead(ReadModel):
-    """A group of events that are not applied yet and have the same error code.
-
-    Attributes:
-        error_code: The error code that all events of the group have.
-        events: The number of events in the group.
-        dead: The number of events in the group that are no longer retried automatically.
-        types: The types of the events in the group.
-        first_seen_at: When the oldest event of the group was received.
-        last_seen_at: When the newest event of the group was received.
-        last_error: The error of the newest event of the group, as a sentence.
-    """
-
-    model_config = example(
-        error_code="line_unknown",
-        events=3,
-        types=["message.received"],
-        last_error="The line PNq7x1Zk3v is unknown. Read the lines from the provider with POST "
-        "/v1/lines/sync, then replay this event.",
-    )
-
-    error_code: str
-    events: int
-    dead: int
-    types: list[str]
-    first_seen_at: Instant
-    last_seen_at: Instant
-    last_error: str | None

@@ -22,7 +22,7 @@ from crm_api.domain.inbound.webhook_events.lines import (
     LineUnknownError,
     apply_decision_on_unknown_line,
 )
-from crm_api.domain.inbound.webhook_events.models import WebhookEventStatus
+from crm_api.domain.inbound.webhook_events.models import WAITING, WebhookEventStatus
 from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent, bound_event
@@ -35,12 +35,9 @@ log = structlog.get_logger()
 
 LINE_ERRORS = (LineUnknownError, IncompleteEventError)
 """Errors of an event that cannot be applied because its line is unknown."""
-WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 SCHEDULE_SECONDS = 60
 """Seconds between two scheduled runs of the job. A retry that is due later than this waits for a
 scheduled run."""
-IGNORED_KINDS = frozenset({EventKind.UNKNOWN, EventKind.CONTACT, EventKind.TASK})
-"""Kinds of events that are stored but never applied; docs/explanation/recovery.md says why."""
 
 
 # On a partition without statistics, as in a new month, the planner expects few waiting events. It
@@ -207,7 +204,8 @@ class _Run:
         outcomes: list[EventOutcome] = []
         readable: list[_Readable] = []
         for one in claimed:
-            if kind_of(one.type) in IGNORED_KINDS:
+            if kind_of(one.type) is EventKind.UNKNOWN:
+                # Such events are never applied. docs/explanation/recovery.md says why.
                 outcomes.append(
                     event_outcomes.applied_outcome(one, WebhookEventStatus.IGNORED, now=self._now)
                 )
@@ -225,7 +223,12 @@ class _Run:
             return []
         error = await self._try(some)
         if error is None:
-            return [self._done(one) for one in some]
+            return [
+                event_outcomes.applied_outcome(
+                    one.claimed, WebhookEventStatus.PROCESSED, now=self._now
+                )
+                for one in some
+            ]
         if len(some) == 1:
             return [await self._failed(some[0].claimed, error)]
         middle = len(some) // 2
@@ -247,11 +250,6 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - one event's error must not stop the others
             return error
         return None
-
-    def _done(self, one: _Readable) -> EventOutcome:
-        is_used = one.event.message is not None or one.event.call is not None
-        status = WebhookEventStatus.PROCESSED if is_used else WebhookEventStatus.IGNORED
-        return event_outcomes.applied_outcome(one.claimed, status, now=self._now)
 
     async def _failed(self, claimed: ClaimedEvent, error: Exception) -> EventOutcome:
         if (

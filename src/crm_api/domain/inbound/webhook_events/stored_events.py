@@ -7,22 +7,9 @@ stored already, and its status is never replaced by an earlier status.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from typing import cast as cast_result
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    Float,
-    cast,
-    func,
-    literal,
-    select,
-    text,
-    tuple_,
-    update,
-)
+from sqlalchemy import ColumnElement, Float, cast, func, literal, select, text, update
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -31,8 +18,10 @@ from crm_api.domain.inbound.webhook_events.event_outcomes import EventOutcome
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventStatus
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
+from crm_api.domain.kit.schemas import Instant, ReadModel
+from crm_api.platform.database import UnitOfWork, affected, get_or_raise
 from crm_api.platform.jobs import Job, JobName
 
 DEAD_EVENT = AlertKind.WEBHOOK_EVENT_DEAD
@@ -49,22 +38,33 @@ class WebhookEventNotFoundError(NotFoundError):
     detail = "No received event has this id. GET /v1/webhook-events lists the stored events."
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorClass:
+class ErrorClassRead(ReadModel):
     """A group of events that are not applied yet and have the same error code.
 
     Attributes:
+        error_code: The error code that all events of the group have.
+        events: The number of events in the group.
+        dead: The number of events in the group that are no longer retried automatically.
+        types: The types of the events in the group.
         first_seen_at: When the oldest event of the group was received.
         last_seen_at: When the newest event of the group was received.
-        last_error: The error of the newest event of the group.
+        last_error: The error of the newest event of the group, as a sentence.
     """
+
+    model_config = example(
+        error_code="line_unknown",
+        events=3,
+        types=["message.received"],
+        last_error="The line PNq7x1Zk3v is unknown. Read the lines from the provider with POST "
+        "/v1/lines/sync, then replay this event.",
+    )
 
     error_code: str
     events: int
     dead: int
     types: list[str]
-    first_seen_at: datetime
-    last_seen_at: datetime
+    first_seen_at: Instant
+    last_seen_at: Instant
     last_error: str | None
 
 
@@ -170,8 +170,7 @@ async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime
         )
         .execution_options(synchronize_session=False)
     )
-    result = cast_result("CursorResult[Any]", await uow.session.execute(statement))
-    return result.rowcount
+    return affected(await uow.session.execute(statement))
 
 
 def _written(selection: EventSelection) -> dict[str, object]:
@@ -202,12 +201,13 @@ READ_ERRORS = text("""
 """)
 
 
-async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClass]:
-    """Return one ``ErrorClass`` for each error code of the events that are not applied.
+async def list_errors(uow: UnitOfWork) -> Sequence[ErrorClassRead]:
+    """Return one group for each error code of the events that are not applied.
 
-    The class that contains the most recently received event comes first.
+    The group that contains the most recently received event comes first.
     """
-    return typed_rows(ErrorClass, await uow.session.execute(READ_ERRORS))
+    rows = await uow.session.execute(READ_ERRORS)
+    return [ErrorClassRead.model_validate(row) for row in rows]
 
 
 RECOVERED = text("""
@@ -263,14 +263,15 @@ async def list_events(
     Raises:
         InvalidCursorError: The cursor is not from this list.
     """
-    cursors = Cursors("webhook_events", wanted=selection)
-    query = select(WebhookEvent).where(*_conditions(selection))
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(WebhookEvent.received_at, WebhookEvent.id) < after)
-    newest_first = (WebhookEvent.received_at.desc(), WebhookEvent.id.desc())
-    rows = (await uow.session.scalars(query.order_by(*newest_first).limit(limit + 1))).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.received_at, row.id))
+    return await read_newest(
+        uow.session,
+        select(WebhookEvent).where(*_conditions(selection)),
+        WebhookEvent.received_at,
+        WebhookEvent.id,
+        cursors=Cursors("webhook_events", wanted=selection),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def get_event(uow: UnitOfWork, event_id: UUID) -> WebhookEvent:
@@ -279,7 +280,4 @@ async def get_event(uow: UnitOfWork, event_id: UUID) -> WebhookEvent:
     Raises:
         WebhookEventNotFoundError: No received event has this id.
     """
-    event = await uow.session.get(WebhookEvent, event_id)
-    if event is None:
-        raise WebhookEventNotFoundError
-    return event
+    return await get_or_raise(uow.session, WebhookEvent, event_id, WebhookEventNotFoundError)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, select, text
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -21,7 +21,7 @@ from crm_api.domain.inbound.webhook_health.models import (
 )
 from crm_api.domain.inbound.webhook_health.schemas import WebhookHealthRead, WebhookHealthSideRead
 from crm_api.domain.kit.errors import NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.platform.database import UnitOfWork, get_or_raise, typed_rows
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
@@ -270,20 +270,15 @@ async def list_checks(
     Raises:
         InvalidCursorError: The cursor is not from this list.
     """
-    cursors = Cursors("webhook_health_checks")
-    query, newest_first = (
+    return await read_newest(
+        uow.session,
         select(WebhookHealthCheck),
-        (
-            WebhookHealthCheck.created_at,
-            WebhookHealthCheck.id,
-        ),
+        WebhookHealthCheck.created_at,
+        WebhookHealthCheck.id,
+        cursors=Cursors("webhook_health_checks"),
+        cursor=cursor,
+        limit=limit,
     )
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(*newest_first) < after)
-    query = query.order_by(*(column.desc() for column in newest_first)).limit(limit + 1)
-    rows = (await uow.session.scalars(query)).all()
-    return cursors.page(rows, limit=limit, position=lambda check: (check.created_at, check.id))
 
 
 async def read_health(uow: UnitOfWork, *, message_is_on: bool) -> WebhookHealthRead:

@@ -22,11 +22,12 @@ from crm_api.domain.inbound.webhook_setup.comparing import (
     Registration,
     wanted_events,
 )
-from crm_api.domain.inbound.webhook_setup.errors import KeyNotShownError, WebhookMissingError
 from crm_api.domain.inbound.webhook_setup.webhook_address import (
     FEWER_EVENTS_MAY_DO,
     LABEL,
+    KeyNotShownError,
     WebhookAddress,
+    WebhookMissingError,
 )
 from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.facts import RegisteredWebhook

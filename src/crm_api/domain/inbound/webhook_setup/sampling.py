@@ -2,14 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
 from crm_api.domain.inbound.webhook_setup.comparing import Fault, OurWebhook
-from crm_api.domain.inbound.webhook_setup.errors import SampleNotReceivedError, WebhookMissingError
 from crm_api.domain.inbound.webhook_setup.registering import Registrar
+from crm_api.domain.inbound.webhook_setup.webhook_address import (
+    SampleNotReceivedError,
+    WebhookMissingError,
+)
 from crm_api.domain.provider.openphone.facts import HookDelivery
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 
@@ -41,16 +44,12 @@ async def receive_sample(
     registrar: Registrar,
     *,
     seconds: float,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> str:
     """Request a sample event and wait until it is stored; return a sentence about the result.
 
     Args:
         registrar: Contains our webhook address, and gives access to the provider and the database.
         seconds: How many seconds to wait.
-        sleep: Waits between two checks; its argument is in seconds.
-        monotonic: Returns the time of a monotonic clock, in seconds.
 
     Raises:
         WebhookMissingError: No enabled webhook of API version 2026-03-30 points to our address;
@@ -63,7 +62,7 @@ async def receive_sample(
     webhook = await _webhook(registrar)
     webhook_id = webhook.webhook.webhook_id
     kind = next((name for name in HARMLESS if name in webhook.webhook.events), HARMLESS[0])
-    began_at, began = registrar.now(), monotonic()
+    began_at, began = registrar.now(), time.monotonic()
     event_id = await registrar.hooks.send_test(webhook_id, kind)
     if event_id is None:
         raise SampleNotReceivedError(
@@ -77,15 +76,15 @@ async def receive_sample(
         # The stored event may be an earlier sample, or this sample. A second sample is new in both
         # cases.
         await registrar.hooks.send_test(webhook_id, kind)
-    while monotonic() - began < seconds:
+    while time.monotonic() - began < seconds:
         async with registrar.new_uow() as uow:
             if await uow.session.scalar(IS_STORED, {"event_id": event_id}):
-                took = monotonic() - began
+                took = time.monotonic() - began
                 return (
                     f"A sample event ({kind}) of webhook {webhook_id} was delivered, verified and "
                     f"stored within {took:.1f} s."
                 )
-        await sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     async for delivery in _unsuccessful(registrar, webhook_id, after=began_at):
         raise SampleNotReceivedError(
             f"The sample event did not arrive within {seconds:g} s: {_why(registrar, delivery)}"
@@ -119,9 +118,9 @@ async def _unsuccessful(
 
 
 def _why(registrar: Registrar, delivery: HookDelivery) -> str:
-    if not delivery.attempts:
+    if not delivery.response_statuses:
         return "the provider has not tried to deliver it yet."
-    status = delivery.attempts[0].response_status
+    status = delivery.response_statuses[0]
     if status is None:
         return (
             f"the provider got no response from {registrar.url}. Check that this address can be "

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from crm_api.domain.inbound.webhook_setup import keys as key_store
 from crm_api.domain.inbound.webhook_setup.comparing import Keys, Registration, compare
-from crm_api.domain.inbound.webhook_setup.errors import AddressNotPublicError, KeyNotShownError
 from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.errors import ConflictError, Example, InvalidError
 from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.facts import RegisteredWebhook
 from crm_api.domain.provider.openphone.hooks import HookApi
@@ -32,6 +32,53 @@ _NOT_OFFERED = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.BAD_REQUEST}
 """HTTP statuses that mean that the provider does not support this kind of webhook, or its API
 version."""
 _LOCAL = {"localhost", "127.0.0.1", "::1", "0.0.0.0"}  # noqa: S104 - recognised, not bound
+
+
+class AddressNotPublicError(InvalidError):
+    """The provider cannot reach the address of this service from the internet."""
+
+    code = "address_not_public"
+    title = "Address not public"
+    example = Example("http://localhost:8000/webhooks/openphone")
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"The provider cannot reach {url}. Set CRM_PUBLIC_URL to the https address at which "
+            "this service can be reached from the internet."
+        )
+
+
+class WebhookMissingError(ConflictError):
+    """The provider has no webhook that points to this service."""
+
+    code = "webhook_missing"
+    title = "Webhook missing"
+    example = Example(
+        "No webhook points to https://crm.example.com/webhooks/openphone. Create one with "
+        "`crm-api webhooks register`."
+    )
+
+
+class KeyNotShownError(ConflictError):
+    """The provider created a webhook or a key, but did not return a usable key."""
+
+    code = "webhook_key_not_shown"
+    title = "Webhook key not shown"
+    example = Example(
+        "The provider did not return the new key of webhook WHk3v9. Run `crm-api webhooks rotate` "
+        "again."
+    )
+
+
+class SampleNotReceivedError(ConflictError):
+    """The provider's sample event did not arrive in time."""
+
+    code = "sample_not_received"
+    title = "Sample event not received"
+    example = Example(
+        "The sample event did not arrive within 30 s. The provider's log gives no reason. Run the "
+        "command again, with a longer --seconds."
+    )
 
 
 LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")

@@ -6,20 +6,19 @@ again, and stores hashes by which they can be verified later.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.insight.attribution.credits import Credit, RuleSet, divide_cents, divide_outcome
-from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
 from crm_api.domain.insight.attribution.models import AttributionRun
-from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.rules import CreditsNotComputedError, find_rules
 from crm_api.domain.insight.attribution.touches import CreditedOutcome, read_outcomes
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
@@ -173,26 +172,10 @@ class CreditHashes:
     result: bytes
 
 
-class StoreCredits(Protocol):
-    """A function that receives computed credits, chunk by chunk.
-
-    A credit is the share of an outcome that one message gets.
-    """
-
-    async def __call__(self, rows: Sequence[CreditRow], /) -> None:
-        """Receive the credits of a chunk."""
-
-
-async def _store_nothing(rows: Sequence[CreditRow], /) -> None:
-    """Ignore the credits, so that they are not stored."""
-
-
+StoreCredits = Callable[[Sequence[CreditRow]], Awaitable[None]]
+"""A function that receives the computed credits of a chunk."""
 Progress = Callable[[int], None]
 """A function that is called after each chunk, with the number of outcomes processed until then."""
-
-
-def show_nothing(_outcomes: int, /) -> None:
-    """Ignore the progress. This is the default for the argument ``progress``."""
 
 
 async def compute_all_credits(
@@ -200,8 +183,8 @@ async def compute_all_credits(
     rules: RuleSet,
     *,
     as_of: datetime,
-    store: StoreCredits = _store_nothing,
-    progress: Progress = show_nothing,
+    store: StoreCredits | None = None,
+    progress: Progress | None = None,
 ) -> CreditHashes:
     """Compute the credits of all outcomes, in chunks to save memory.
 
@@ -209,8 +192,8 @@ async def compute_all_credits(
         session: The session.
         rules: The version of the rules.
         as_of: Outcomes, messages, replies and calls after this instant are left out.
-        store: Called with the credits of each chunk.
-        progress: Called after each chunk.
+        store: Called with the credits of each chunk; None stores nothing.
+        progress: Called after each chunk; None reports nothing.
 
     Returns:
         The number of outcomes, a hash of the inputs, and a hash of the credits.
@@ -224,9 +207,11 @@ async def compute_all_credits(
         for one in outcomes:
             inputs.update(_written(list(_input_of(one))))
         result.update(hash_input(sorted(rows, key=_place)))
-        await store(rows)
+        if store is not None:
+            await store(rows)
         count, after = count + len(ids), ids[-1]
-        progress(count)
+        if progress is not None:
+            progress(count)
     return CreditHashes(outcomes=count, inputs=inputs.digest(), result=result.digest())
 
 
@@ -286,7 +271,7 @@ def _written(parts: object) -> bytes:
 
 
 async def run_attribution(
-    uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress = show_nothing
+    uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress | None = None
 ) -> AttributionRun:
     """Compute all credits by a version of the rules, and replace the stored credits of the version.
 
@@ -302,7 +287,7 @@ async def run_attribution(
 
     run_id = new_id()
 
-    async def store(rows: Sequence[CreditRow], /) -> None:
+    async def store(rows: Sequence[CreditRow]) -> None:
         await insert_credits(session, rows, version=rules.version, run_id=run_id)
 
     hashes = await compute_all_credits(session, rules, as_of=now, store=store, progress=progress)

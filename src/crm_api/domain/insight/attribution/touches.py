@@ -40,15 +40,6 @@ class CreditedOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    id: UUID
-    kind: str
-    amount_cents: int | None
-    occurred_at: datetime
-    person: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Sent:
     outcome_id: UUID
     membership_id: UUID
@@ -149,16 +140,8 @@ async def read_outcomes(
             versions gives credit for deliveries.
     """
     wanted = {"ids": list(ids)}
-    outcomes = {
-        row.id: CreditedOutcome(
-            id=row.id,
-            kind=row.kind,
-            amount_cents=row.amount_cents,
-            occurred_at=row.occurred_at,
-            person=row.person,
-        )
-        for row in typed_rows(_Outcome, await session.execute(OUTCOMES, wanted))
-    }
+    found = typed_rows(CreditedOutcome, await session.execute(OUTCOMES, wanted))
+    outcomes = {one.id: one for one in found}
     is_delivered = any(one.windows[TouchClass.DELIVERED] for one in rules)
     calls = typed_rows(_Call, await session.execute(CALLS, {**wanted, "as_of": as_of}))
     values = {

@@ -19,7 +19,6 @@ from crm_api.domain.insight.attribution.runs import (
     compute_all_credits,
     hash_input,
     last_run,
-    show_nothing,
 )
 from crm_api.platform.database import UnitOfWork, typed_rows
 
@@ -59,7 +58,7 @@ STORED = text("""
 
 
 async def verify_run(
-    uow: UnitOfWork, *, version: int | None, progress: Progress = show_nothing
+    uow: UnitOfWork, *, version: int | None, progress: Progress | None = None
 ) -> Verification | None:
     """Verify the last run of a version of the rules.
 

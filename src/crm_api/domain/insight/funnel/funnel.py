@@ -1,6 +1,7 @@
-"""Count how many people reach each stage within a window after their first message.
+"""Count how many people reach a stage within a window after their first message.
 
-The window has the same length for all people.
+A funnel counts the people who reach each stage. A cohort is all people whose first message was sent
+in the same day, week or month.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from crm_api.domain.insight.funnel.people import (
     outcome_stage_sql,
     time_of,
 )
+from crm_api.domain.insight.measures.dimensions import Bucket
+from crm_api.domain.insight.measures.hour_sums import has_whole_hours
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
 from crm_api.platform.database import typed_rows
 
@@ -85,3 +88,113 @@ async def count_funnel(
         people={stage: counts.get(stage, 0) for stage in Stage},
         unripe=sum(one.unripe for one in found if one.stage == Stage.MESSAGED),
     )
+
+
+MOST_COHORTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CohortCell:
+    """How many people of a cohort reached a stage within ``days`` after their first message.
+
+    A cohort is all people whose first message was sent in the same day, week or month. A stage is,
+    for example, the first reply.
+
+    Attributes:
+        cohort_start: The beginning of the day, week or month of the cohort.
+        days: How many days each person has to reach the stage, beginning with the first message.
+            This time is called the window.
+        people: The number of people in the cohort.
+        reached: The number of these people who reached the stage within the window.
+        is_ripe: Whether the window is over for all people of the cohort.
+    """
+
+    cohort_start: datetime
+    days: int
+    people: int
+    reached: int
+    is_ripe: bool
+
+
+async def count_cohorts(
+    session: AsyncSession,
+    wanted: PeopleFilter,
+    *,
+    stage: Stage,
+    bucket: Bucket,
+    zone: str,
+    step_days: int,
+    steps: int,
+    now: datetime,
+) -> list[CohortCell]:
+    """Return how many people of each cohort reached a stage within each of several windows.
+
+    A cohort is all people whose first message was sent in the same day, week or month. A window is
+    the time that each person has to reach the stage, beginning with the first message. The people
+    are counted for several windows. With ``step_days`` 7 and ``steps`` 3, for example, the windows
+    are 7, 14 and 21 days long.
+
+    The result has one cell for each cohort and window, ordered by cohort, then by window. Only the
+    latest 200 cohorts are counted.
+
+    Args:
+        session: The session.
+        wanted: The people who are counted.
+        stage: The stage that the people must reach.
+        bucket: The period of a cohort: a day, a week or a month.
+        zone: The IANA time zone in which a day, a week or a month begins.
+        step_days: The length of the shortest window, in days.
+        steps: The number of windows.
+        now: The present instant.
+
+    Raises:
+        PeriodError: ``wanted.until`` is not after ``wanted.since``.
+        TooManyRecordsError: Reading the records took longer than the time limit. The transaction
+            cannot be used any more.
+    """
+    wanted.check()
+    at = time_of(stage)
+    tables, reached = first_message_sql(wanted), f"SELECT f.sent_at, {at} AS at FROM first f"
+    if at is None:
+        tables += f", {outcome_stage_sql()}"
+        reached = "SELECT l.sent_at, l.at FROM later l WHERE l.stage = :stage"
+    # People are first counted by hour, so that the time zone is applied once for each hour, and not
+    # once for each person. The column `place` is the number of the first window (1, 2, ...) in
+    # which a person has reached the stage. It is 0 in the rows that count all people of a cohort.
+    hour = "date_bin('1 hour', p.sent_at, '2000-01-01Z')" if has_whole_hours(zone) else "p.sent_at"
+    statement = text(f"""
+        WITH {tables}, hours AS (
+            SELECT {hour} AS at, 0 AS place, count(*) AS people, 0 AS reached,
+                   max(p.sent_at) AS latest
+            FROM first p GROUP BY 1
+            UNION ALL
+            SELECT {hour}, CAST(greatest(1, ceil(extract(epoch FROM p.at - p.sent_at)
+                       / (86400 * CAST(:step_days AS integer)))) AS integer), 0, count(*), NULL
+            FROM ({reached}) p WHERE p.at IS NOT NULL GROUP BY 1, 2
+        ), cohort AS MATERIALIZED (
+            SELECT date_trunc('{bucket.value}', h.at, CAST(:zone AS text)) AS cohort_start, h.place,
+                   sum(h.people) AS people, sum(h.reached) AS reached, max(h.latest) AS latest
+            FROM hours h GROUP BY 1, 2
+        ), latest AS (
+            SELECT DISTINCT c.cohort_start FROM cohort c ORDER BY 1 DESC LIMIT {MOST_COHORTS}
+        )
+        SELECT c.cohort_start, a.days, CAST(sum(c.people) AS bigint) AS people,
+               CAST(coalesce(sum(c.reached) FILTER (WHERE c.place <= a.place), 0) AS bigint)
+                   AS reached,
+               max(c.latest) + make_interval(days => a.days) <= :now AS is_ripe
+        FROM latest l JOIN cohort c ON c.cohort_start = l.cohort_start
+        CROSS JOIN LATERAL (
+            SELECT s.place, s.place * CAST(:step_days AS integer) AS days
+            FROM generate_series(1, CAST(:steps AS integer)) AS s (place)) a
+        GROUP BY c.cohort_start, a.days ORDER BY c.cohort_start, a.days
+    """)
+    values = {
+        **wanted.values(),
+        "zone": zone,
+        "step_days": step_days,
+        "steps": steps,
+        "now": now,
+        **({"stage": stage.value} if at is None else {}),
+    }
+    async with limit_time(session, seconds=LONGEST_SECONDS, is_unordered=True):
+        return typed_rows(CohortCell, await session.execute(statement, values))

@@ -3,11 +3,10 @@
 from itertools import groupby
 from typing import Annotated, Self
 
-from crm_api.domain.insight.funnel.cohorts import CohortCell
-from crm_api.domain.insight.funnel.funnel import Funnel
+from crm_api.domain.insight.funnel.funnel import CohortCell, Funnel
 from crm_api.domain.insight.funnel.people import Stage
 from crm_api.domain.kit.examples import NOW, example
-from crm_api.domain.kit.intervals import format_rate, wilson_interval
+from crm_api.domain.kit.intervals import rate_texts
 from crm_api.domain.kit.schemas import Instant, ReadModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 
@@ -57,18 +56,10 @@ class FunnelRead(ReadModel):
     def of(cls, found: Funnel, *, window_days: int, as_of: Instant) -> Self:
         """Build the response from the counts."""
         whole = found.people[Stage.MESSAGED]
-        stages = []
-        for stage, people in found.people.items():
-            interval = wilson_interval(people, whole)
-            stages.append(
-                FunnelStageRead(
-                    stage=stage,
-                    people=people,
-                    rate=format_rate(people, whole),
-                    low=None if interval is None else f"{interval[0]:.4f}",
-                    high=None if interval is None else f"{interval[1]:.4f}",
-                )
-            )
+        stages = [
+            FunnelStageRead(stage=stage, people=people, **rate_texts(people, whole))
+            for stage, people in found.people.items()
+        ]
         return cls(as_of=as_of, window_days=window_days, unripe=found.unripe, stages=stages)
 
 
@@ -107,14 +98,11 @@ class CohortCellRead(ReadModel):
         week. The count includes those who reached the stage within ``cell.days`` days after that
         message.
         """
-        interval = wilson_interval(cell.reached, cell.people) if cell.is_ripe else None
         return cls(
             days=cell.days,
             reached=cell.reached if cell.is_ripe else None,
-            rate=format_rate(cell.reached, cell.people) if cell.is_ripe else None,
-            low=None if interval is None else f"{interval[0]:.4f}",
-            high=None if interval is None else f"{interval[1]:.4f}",
             ripe=cell.is_ripe,
+            **rate_texts(cell.reached, cell.people if cell.is_ripe else 0),
         )
 
 

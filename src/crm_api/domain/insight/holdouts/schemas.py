@@ -9,7 +9,7 @@ from crm_api.domain.insight.holdouts.service import Comparison, HoldoutResult
 from crm_api.domain.insight.measures.intervals import is_difference_shown, newcombe_interval
 from crm_api.domain.kit.examples import NOW, example
 from crm_api.domain.kit.fields import Name200, RequestDay
-from crm_api.domain.kit.intervals import format_rate, wilson_interval
+from crm_api.domain.kit.intervals import rate_texts
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.models.holdouts import HoldoutScope
@@ -101,14 +101,7 @@ class HoldoutGroupRead(ReadModel):
     @classmethod
     def of(cls, people: int, with_outcome: int) -> Self:
         """Build the response from the counts of a group."""
-        interval = wilson_interval(with_outcome, people)
-        return cls(
-            people=people,
-            with_outcome=with_outcome,
-            rate=format_rate(with_outcome, people),
-            low=None if interval is None else f"{interval[0]:.4f}",
-            high=None if interval is None else f"{interval[1]:.4f}",
-        )
+        return cls(people=people, with_outcome=with_outcome, **rate_texts(with_outcome, people))
 
 
 class HoldoutLiftRead(ReadModel):

@@ -11,18 +11,45 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, select, text, tuple_
+from sqlalchemy import select, text
 
-from crm_api.domain.insight.holdouts.errors import (
-    HoldoutNotFoundError,
-    HoldoutOverlapsError,
-    HoldoutPeriodError,
-)
 from crm_api.domain.insight.holdouts.plan import HoldoutPlan, plan_holdout
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.errors import ConflictError, Example, InvalidError, NotFoundError
+from crm_api.domain.kit.examples import example_id
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.models.holdouts import Holdout, HoldoutScope
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import UnitOfWork, get_or_raise, typed_rows
 from crm_api.platform.ids import new_id
+
+
+class HoldoutNotFoundError(NotFoundError):
+    """No holdout has this id."""
+
+    code = "holdout_not_found"
+    title = "Holdout not found"
+    detail = "There is no holdout with this id. GET /v1/holdouts lists the holdouts."
+
+
+class HoldoutOverlapsError(ConflictError):
+    """The period overlaps the period of another holdout, which has the id ``holdout_id``."""
+
+    code = "holdout_overlaps"
+    title = "Another holdout runs in this period"
+    example = Example(
+        "Another holdout runs in a part of this period. Choose a period after the end of that "
+        "holdout.",
+        holdout_id=example_id("holdout"),
+    )
+
+
+class HoldoutPeriodError(InvalidError):
+    """The end of the holdout is not later than its beginning, or is in the past."""
+
+    code = "holdout_period"
+    title = "Invalid period of a holdout"
+    pointer = "/until"
+    detail = "`until` must be later than `from`, and later than today (UTC)."
+
 
 _KEY_BYTES = 32
 _PACE_DAYS = 30
@@ -163,9 +190,7 @@ async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> H
     Raises:
         HoldoutNotFoundError: No holdout has this id.
     """
-    holdout = await uow.session.get(Holdout, holdout_id)
-    if holdout is None:
-        raise HoldoutNotFoundError
+    holdout = await get_or_raise(uow.session, Holdout, holdout_id, HoldoutNotFoundError)
     [known] = await _known(uow, [holdout], now=now)
     return known
 
@@ -178,22 +203,17 @@ async def list_holdouts(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("holdouts")
-    statement = holdouts_statement(after=cursors.read(cursor), limit=limit + 1)
-    page = cursors.page(
-        list(await uow.session.scalars(statement)),
+    rows, cursors = select(Holdout), Cursors("holdouts")
+    page = await read_newest(
+        uow.session,
+        rows,
+        Holdout.created_at,
+        Holdout.id,
+        cursors=cursors,
+        cursor=cursor,
         limit=limit,
-        position=lambda one: (one.created_at, one.id),
     )
     return Page(await _known(uow, page.data, now=now), page.next_cursor)
-
-
-def holdouts_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[Holdout]:
-    """Return the statement that reads one page of holdouts."""
-    statement = select(Holdout)
-    if after is not None:
-        statement = statement.where(tuple_(Holdout.created_at, Holdout.id) < after)
-    return statement.order_by(Holdout.created_at.desc(), Holdout.id.desc()).limit(limit)
 
 
 async def _known(

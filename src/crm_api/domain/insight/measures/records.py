@@ -1,10 +1,8 @@
 """Read the records that a figure counts, as a list or as a CSV file."""
 
-import csv
-import io
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,9 +14,8 @@ from crm_api.domain.insight.measures.figure_request import FigureRequest, compil
 from crm_api.domain.insight.measures.figures import Number, number_of
 from crm_api.domain.insight.measures.registry import Unit
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
-from crm_api.domain.kit.csv_export import PAGE, csv_safe, write_csv
+from crm_api.domain.kit.csv_export import PAGE, cell_text, csv_lines, write_csv
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.kit.schemas import format_instant
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
 
 Place = tuple[datetime, UUID]
@@ -65,21 +62,6 @@ class Record:
     step: int | None
     outcome_id: UUID | None
     part: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    id: UUID
-    kind: str
-    at: datetime
-    counted: bool
-    amount: Decimal | None
-    key: str | None
-    contact_id: UUID | None
-    campaign_id: UUID | None
-    step: int | None
-    outcome_id: UUID | None
-    part: str
 
 
 async def list_records(
@@ -134,8 +116,8 @@ async def _fetch(
     session: AsyncSession, wanted: RecordRequest, *, after: Place | None, limit: int
 ) -> list[Record]:
     statement, values = records_statement(wanted, after=after, limit=limit)
-    rows = typed_rows(_Row, await session.execute(text(statement), values))
-    return [_record(row, wanted.request) for row in rows]
+    rows = typed_rows(Record, await session.execute(text(statement), values))
+    return [_shown(row, wanted.request) for row in rows]
 
 
 def records_statement(
@@ -170,19 +152,12 @@ def records_statement(
     return statement, values
 
 
-def _record(row: _Row, request: FigureRequest) -> Record:
-    unit = request.measure.unit
-    return Record(
-        id=row.id,
-        kind=row.kind,
-        at=row.at,
-        counted=row.counted if unit is Unit.RATE else None,
-        amount=None if row.amount is None else number_of(row.amount),
-        key=row.key,
-        contact_id=row.contact_id,
-        campaign_id=row.campaign_id,
-        step=row.step,
-        outcome_id=row.outcome_id,
+def _shown(row: Record, request: FigureRequest) -> Record:
+    """Return a row without the values that the figure does not use, and with a rounded amount."""
+    return replace(
+        row,
+        counted=row.counted if request.measure.unit is Unit.RATE else None,
+        amount=None if row.amount is None else number_of(Decimal(row.amount)),
         part=None if request.measure.quotient_of is None else row.part,
     )
 
@@ -203,24 +178,7 @@ def export_records(
         if not shows_people:
             rows = [replace(one, contact_id=None) for one in rows]
         is_last = len(rows) < PAGE
-        return _lines(rows), None if is_last else (rows[-1].at, rows[-1].id)
+        lines = csv_lines([[cell_text(getattr(one, name)) for name in HEADER] for one in rows])
+        return lines, None if is_last else (rows[-1].at, rows[-1].id)
 
     return write_csv(new_uow, header=HEADER, next_page=next_page)
-
-
-def _lines(rows: Sequence[Record]) -> bytes:
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in HEADER])
-    return written.getvalue().encode()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        return format_instant(value.astimezone(UTC))
-    return csv_safe(str(value))

@@ -51,14 +51,7 @@ class MeasureRead(ReadModel):
     @classmethod
     def of(cls, measure: Measure) -> "MeasureRead":
         """Build the response for a measure."""
-        return cls(
-            name=measure.name,
-            definition=measure.definition,
-            numerator=measure.numerator,
-            denominator=measure.denominator,
-            unit=measure.unit,
-            by=[one for one in Dimension if one in measure.by],
-        )
+        return cls.built_from(measure, by=[one for one in Dimension if one in measure.by])
 
 
 class MeasureList(ReadModel):

@@ -4,7 +4,7 @@ No process caches the settings. So a change applies to all processes as soon as 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -14,14 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import ConflictError, Example
-from crm_api.domain.messaging.company.carriers import Budgets, Carrier
-from crm_api.domain.messaging.company.office_hours import Holiday, OfficeHours
-from crm_api.domain.messaging.company.schemas import (
-    Brand,
-    CarrierBudgetRead,
-    SettingsRead,
-    SettingsUpdate,
-)
+from crm_api.domain.messaging.company.carriers import Budgets
+from crm_api.domain.messaging.company.schemas import SettingsRead, SettingsUpdate
 from crm_api.domain.messaging.models.lines import THE_ROW, CompanySettings
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
@@ -92,18 +86,7 @@ class StoredSettings:
     updated_at: datetime | None = None
 
 
-_COLUMNS = (
-    CompanySettings.business_name,
-    CompanySettings.business_contact,
-    CompanySettings.test_numbers,
-    CompanySettings.brand,
-    CompanySettings.carrier_budgets,
-    CompanySettings.office_hours,
-    CompanySettings.holidays,
-    CompanySettings.away_reply,
-    CompanySettings.require_approval,
-    CompanySettings.updated_at,
-)
+_COLUMNS = tuple(getattr(CompanySettings, one.name) for one in fields(StoredSettings))
 
 
 async def _read(session: AsyncSession) -> StoredSettings:
@@ -210,23 +193,13 @@ def _locked(configured: Business) -> dict[str, str]:
 def _shown(stored: StoredSettings, configured: Business) -> SettingsRead:
     locked = _locked(configured)
     available = Budgets.of(stored.carrier_budgets).daily
-    shown = SettingsRead(
-        business_name=stored.business_name,
-        business_contact=stored.business_contact,
-        test_numbers=stored.test_numbers,
-        brand=None if stored.brand is None else Brand.model_validate(stored.brand),
-        carrier_budgets={
-            Carrier(carrier): CarrierBudgetRead(**declared, available_segments=available[carrier])
-            for carrier, declared in sorted(stored.carrier_budgets.items())
-        },
-        office_hours=stored.office_hours and OfficeHours.model_validate(stored.office_hours),
-        holidays=[Holiday.model_validate(one) for one in stored.holidays],
-        away_reply=stored.away_reply,
-        require_approval=stored.require_approval,
-        locked=list(locked),
-        updated_at=stored.updated_at,
+    budgets = {
+        carrier: {**declared, "available_segments": available[carrier]}
+        for carrier, declared in sorted(stored.carrier_budgets.items())
+    }
+    return SettingsRead.model_validate(
+        {**vars(stored), **locked, "carrier_budgets": budgets, "locked": list(locked)}
     )
-    return shown.model_copy(update=locked)
 
 
 def _audited(before: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:

@@ -26,10 +26,11 @@ from crm_api.domain.consent.models import (
     hash_phone,
 )
 from crm_api.domain.messaging.consent_decisions.flags import (
+    NewFlag,
+    end_flags,
     flags_of,
     follow_decision,
-    remove_flags,
-    set_flag,
+    set_flags,
 )
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork
@@ -88,11 +89,12 @@ async def restore_consent_state(
         wanted = state_after(await queries.read_decisions(uow.session, phone_hash=phone_hash))
         if _missing(wanted, ConsentState.of_flags(flags[phone])) is None:
             continue
-        for flag in wanted.flags:
-            await set_flag(uow.session, phone=phone, flag=flag, reason=DECIDED_BEFORE, now=now)
-        gone = sorted(ConsentState.of_flags(flags[phone]).flags - wanted.flags)
+        new_flags = [NewFlag(phone, flag, DECIDED_BEFORE) for flag in wanted.flags]
+        if new_flags:
+            await set_flags(uow.session, new_flags, now=now)
+        gone = [(phone, flag) for flag in ConsentState.of_flags(flags[phone]).flags - wanted.flags]
         if gone:
-            await remove_flags(uow.session, phone=phone, flags=gone)
+            await end_flags(uow.session, gone)
         stopped.append(phone)
     if stopped:
         await sends.withdraw_numbers(uow, phones=stopped, now=now)

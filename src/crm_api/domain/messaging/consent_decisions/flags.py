@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.consent import queries
 from crm_api.domain.consent.consent_state import ConsentState, Decision, apply_decision
 from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ContactFlag, hash_phone
-from crm_api.domain.consent.queries import is_blocked_sender
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
@@ -61,20 +60,6 @@ async def find_suppressed_numbers(
     return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
 
 
-BLOCKED_SENDERS = text(f"""
-    SELECT n.phone FROM unnest(CAST(:phones AS text[])) AS n (phone)
-    WHERE {is_blocked_sender(phone="n.phone")}
-""")
-
-
-async def find_blocked_senders(
-    session: AsyncSession, phones: Sequence[str], *, now: datetime
-) -> set[str]:
-    """Return the numbers in ``phones`` that are blocked senders, whose messages need no answer."""
-    values = {"phones": list(phones), "now": now}
-    return set(await session.scalars(BLOCKED_SENDERS, values))
-
-
 HELD = text("""
     SELECT c.id FROM contact c
     WHERE c.id = ANY(CAST(:contact_ids AS uuid[])) AND EXISTS (
@@ -116,37 +101,17 @@ async def follow_decision(
     before = ConsentState.of_flags((await flags_of(uow.session, [phone], now=now))[phone])
     history = await queries.read_decisions(uow.session, phone_hash=hash_phone(phone, secret))
     after = apply_decision(history, new=new, now=before)
-    for flag in sorted(after.flags):
-        await set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)
-    gone = sorted(before.flags - after.flags)
+    if after.flags:
+        new_flags = [NewFlag(phone, flag, reason) for flag in after.flags]
+        await set_flags(uow.session, new_flags, now=now)
+    gone = [(phone, flag) for flag in before.flags - after.flags]
     if gone:
-        await remove_flags(uow.session, phone=phone, flags=gone)
+        await end_flags(uow.session, gone)
     if after.flags:
         await sends.withdraw_numbers(uow, phones=[phone], now=now)
     else:
         await sends.restore_held_recipients(uow, phones=[phone], now=now)
     return before, after
-
-
-async def set_flag(
-    session: AsyncSession, *, phone: str, flag: str, reason: str | None, now: datetime
-) -> bool:
-    """Set a flag on a number; the flag does not expire.
-
-    Returns:
-        False if the number already had this flag and the flag had no expiry. Then nothing changes.
-    """
-    statement = insert(ContactFlag).values(
-        id=new_id(), phone=phone, flag_type=flag, reason=reason, created_at=now
-    )
-    new = statement.excluded
-    # The row is locked even if nothing changes, so that two decisions run one after the other.
-    statement = statement.on_conflict_do_update(
-        index_elements=["phone", "flag_type"],
-        set_={"reason": new.reason, "expires_at": None, "created_at": new.created_at},
-        where=ContactFlag.expires_at.is_not(None),
-    )
-    return await session.scalar(statement.returning(ContactFlag.id)) is not None
 
 
 class NewFlag(NamedTuple):
@@ -174,7 +139,8 @@ async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datet
 
     If a number already has the flag without an expiry, the stored flag stays unchanged. But if
     the stored flag has an expiry, the new flag replaces it. Rows are locked in the order of the
-    phone numbers, so that two transactions cannot deadlock.
+    phone numbers, so that two transactions cannot deadlock. A row is locked even if it stays
+    unchanged, so that two decisions about a number run one after the other.
 
     Args:
         new: The flags. A pair of number and flag may occur only once.
@@ -229,13 +195,6 @@ async def put_flag(
             index_elements=["phone", "flag_type"],
             set_={"reason": new.reason, "expires_at": new.expires_at, "created_at": begun},
         )
-    )
-
-
-async def remove_flags(session: AsyncSession, *, phone: str, flags: Sequence[str]) -> None:
-    """Remove the flags with these names from a number."""
-    await session.execute(
-        delete(ContactFlag).where(ContactFlag.phone == phone, ContactFlag.flag_type.in_(flags))
     )
 
 

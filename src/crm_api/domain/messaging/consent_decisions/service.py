@@ -199,8 +199,8 @@ async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetim
     Call this function if messages to the number fail. The flag is not a consent decision. So the
     consent history gets no entry, and the contact's other numbers do not change.
     """
-    flag = FlagType.INVALID_NUMBER
-    await flags.set_flag(uow.session, phone=phone, flag=flag, reason=reason, now=now)
+    new = flags.NewFlag(phone, FlagType.INVALID_NUMBER, reason)
+    await flags.set_flags(uow.session, [new], now=now)
     await sends.withdraw_numbers(uow, phones=[phone], now=now)
 
 
@@ -232,7 +232,7 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
     else:
         phones = [phone, *(await _others(uow, act) if flag in SUPPRESSING_FLAGS else ())]
         for one in phones:
-            await flags.remove_flags(uow.session, phone=one, flags=[flag])
+            await flags.end_flags(uow.session, [(one, flag)])
             if flag == FlagType.INVALID_NUMBER:
                 await uow.session.execute(FORGET_LINE_TYPE, {"phone": one})
             if flag == FlagType.DO_NOT_CONTACT:

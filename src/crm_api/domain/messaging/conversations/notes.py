@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.identity.users.models import User, UserStatus
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.conversations.errors import UnknownMentionError
 from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.conversations import ConversationNote
@@ -65,20 +65,6 @@ async def add_note(
     return FoundNote(note=note, names=await _names(uow, mentioned))
 
 
-def notes_statement(
-    *, conversation_id: UUID, after: tuple[datetime, UUID] | None, limit: int
-) -> Select[ConversationNote]:
-    """Return the statement that reads one page of a conversation's notes, newest first."""
-    statement = select(ConversationNote).where(ConversationNote.conversation_id == conversation_id)
-    if after is not None:
-        statement = statement.where(
-            tuple_(ConversationNote.created_at, ConversationNote.id) < after
-        )
-    return statement.order_by(ConversationNote.created_at.desc(), ConversationNote.id.desc()).limit(
-        limit
-    )
-
-
 async def list_notes(
     uow: UnitOfWork, *, conversation_id: UUID, cursor: str | None, limit: int
 ) -> Page[FoundNote]:
@@ -89,14 +75,17 @@ async def list_notes(
         InvalidCursorError: The cursor does not belong to this list.
     """
     await get_conversation(uow, conversation_id=conversation_id)
-    cursors = Cursors("conversation notes", conversation_id=conversation_id)
-    statement = notes_statement(
-        conversation_id=conversation_id, after=cursors.read(cursor), limit=limit + 1
+    page = await read_newest(
+        uow.session,
+        select(ConversationNote).where(ConversationNote.conversation_id == conversation_id),
+        ConversationNote.created_at,
+        ConversationNote.id,
+        cursors=Cursors("conversation notes", conversation_id=conversation_id),
+        cursor=cursor,
+        limit=limit,
     )
-    rows = (await uow.session.scalars(statement)).all()
-    names = await _names(uow, {user_id for row in rows for user_id in row.mentions})
-    found = [FoundNote(note=row, names=names) for row in rows]
-    return cursors.page(found, limit=limit, position=lambda one: (one.note.created_at, one.note.id))
+    names = await _names(uow, {user_id for note in page.data for user_id in note.mentions})
+    return Page([FoundNote(note=note, names=names) for note in page.data], page.next_cursor)
 
 
 async def _names(uow: UnitOfWork, user_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -190,18 +190,27 @@ class ConversationTouch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TouchedConversation:
-    """A conversation that ``touch_conversations`` found or added.
+class LockedConversation:
+    """A conversation that ``lock_or_add_conversations`` locked or added.
 
     Attributes:
         is_new: True if the conversation was added.
-        is_waiting: Whether the person waited for an answer before ``touch_conversations`` ran.
     """
 
     id: UUID
     line_id: UUID
     phone: str
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TouchedConversation(LockedConversation):
+    """A conversation that ``touch_conversations`` found or added.
+
+    Attributes:
+        is_waiting: Whether the person waited for an answer before ``touch_conversations`` ran.
+    """
+
     is_waiting: bool
 
 
@@ -293,20 +302,6 @@ class ConversationAddition:
     openphone_id: str | None
     at: datetime
     needs_answer: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedConversation:
-    """A conversation that ``lock_or_add_conversations`` locked or added.
-
-    Attributes:
-        is_new: True if the conversation was added.
-    """
-
-    id: UUID
-    line_id: UUID
-    phone: str
-    is_new: bool
 
 
 # If another transaction has added a row in the meantime, the row is not in the snapshot of this

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from crm_api.domain.consent.queries import lock_contacts
 from crm_api.domain.consent.reply_reader.reader import Reading
 from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.messaging.conversations.participants import (
@@ -64,13 +65,6 @@ class PastMessage:
         return self.is_incoming and now - self.facts.created_at <= WAITS_FOR
 
 
-# A merge of contacts moves the messages of a number. It waits for this lock, so it does not miss
-# the messages that this transaction stores.
-LOCK_CONTACTS = text("""
-    SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
-""")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNumber:
     """What is known about a phone number before its past messages are stored.
@@ -104,7 +98,9 @@ async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[
 
     Until this transaction ends, no other transaction can merge these contacts.
     """
-    await uow.session.execute(LOCK_CONTACTS, {"phones": phones})
+    # A merge of contacts moves the messages of a number. It waits for this lock, so it does not
+    # miss the messages that this transaction stores.
+    await lock_contacts(uow.session, phones=phones)
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
     return {one.phone: one for one in typed_rows(KnownNumber, found)}
 

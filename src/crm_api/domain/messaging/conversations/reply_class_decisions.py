@@ -1,13 +1,17 @@
 """Store the class that a user chooses for a reply, and change the flags of the number."""
 
 from datetime import datetime
-from typing import Unpack
+from typing import Annotated, Self, Unpack
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import text
 
 from crm_api.domain.consent.models import ConsentSource, FlagType
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass, ReplyClassSource
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.schemas import ReadModel, RequestModel
+from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flag_rows
 from crm_api.domain.messaging.consent_decisions.service import DecisionDetails
@@ -20,6 +24,42 @@ from crm_api.platform.database import UnitOfWork
 WRONG_NUMBER = "a reply came from a wrong number"
 """The reason that is stored with the flag ``invalid_number`` if the reply class ``wrong_number``
 has set the flag. If the flag has another reason, it stays when the reply class changes."""
+
+
+class ReplyClassWrite(RequestModel):
+    """The class that a user chooses for a reply.
+
+    Attributes:
+        class: The kind of the reply. `stop` opts the sender's number out. `wrong_number` sets the
+            flag `invalid_number`.
+    """
+
+    model_config = example(**{"class": "interested"})
+
+    reply_class: Annotated[ReplyClass, Field(alias="class")]
+
+
+class ReplyClassRead(ReadModel):
+    """The kind of a reply, and who chose it.
+
+    Attributes:
+        value: The kind of the reply.
+        by: `model` or `rule` if the reply reader chose the kind when the message arrived; otherwise
+            the id of the user or of the API key that chose it.
+    """
+
+    model_config = example(value="interested", by=ReplyClassSource.MODEL)
+
+    value: Annotated[str, Vocabulary(ReplyClass)]
+    by: str
+
+    @classmethod
+    def of(cls, message: Activity) -> Self | None:
+        """Return the kind of a reply, and who chose it; None if the message has no kind."""
+        if message.reply_class is None or message.reply_class_by is None:
+            return None
+        return cls(value=message.reply_class, by=message.reply_class_by)
+
 
 SET_REPLY_CLASS = text("""
     UPDATE activity a SET reply_class = :reply_class, reply_class_by = :reply_class_by

@@ -11,12 +11,12 @@ from crm_api.domain.kit.fields import PhoneNumber, RequestInstant, Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.messaging.conversations.notes import FoundNote
-from crm_api.domain.messaging.conversations.reply_class_schemas import ReplyClassRead
+from crm_api.domain.messaging.conversations.reply_class_decisions import ReplyClassRead
+from crm_api.domain.messaging.conversations.service import ShownAttempt, TryOutcome
 from crm_api.domain.messaging.media.schemas import show, show_call
 from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.media.uploads import MOST_FILES
 from crm_api.domain.messaging.models.timeline import Activity, Direction, MessageStatus, Origin
-from crm_api.domain.messaging.sends.attempts import ShownAttempt, TryOutcome
 
 LONGEST_TEXT = 1600
 """The provider's limit, in characters. Source: OpenPhone API reference, read 2026-11-24."""
@@ -144,19 +144,12 @@ class ConversationNoteRead(ReadModel):
     @classmethod
     def of(cls, found: FoundNote) -> Self:
         """Build the response from a note and the names of the mentioned users."""
-        note = found.note
-        return cls(
-            id=note.id,
-            conversation_id=note.conversation_id,
-            author=note.author,
-            body=note.body,
-            mentions=[
-                MentionedUser(id=one, name=found.names[one])
-                for one in note.mentions
-                if one in found.names
-            ],
-            created_at=note.created_at,
-        )
+        mentions = [
+            MentionedUser(id=one, name=found.names[one])
+            for one in found.note.mentions
+            if one in found.names
+        ]
+        return cls.model_validate(vars(found.note) | {"mentions": mentions})
 
 
 class MessageAttempt(ReadModel):

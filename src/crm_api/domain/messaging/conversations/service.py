@@ -5,11 +5,13 @@ To settle an unclear message is to decide whether it was sent.
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, literal_column, select, tuple_
+from sqlalchemy import Select, literal_column, select, text
 
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.conversations.errors import (
     CallNotFoundError,
     ConversationNotFoundError,
@@ -17,8 +19,7 @@ from crm_api.domain.messaging.conversations.errors import (
 )
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.timeline import Activity, ActivityKind, Direction, Origin
-from crm_api.domain.messaging.sends import attempts, settle
-from crm_api.domain.messaging.sends.attempts import ShownAttempt
+from crm_api.domain.messaging.sends import settle
 from crm_api.platform.database import UnitOfWork, get_or_raise
 
 
@@ -62,12 +63,15 @@ async def list_calls(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
 async def _newest_page(
     uow: UnitOfWork, query: Select[Activity], cursors: Cursors, *, cursor: str | None, limit: int
 ) -> Page[Activity]:
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(Activity.occurred_at, Activity.id) < after)
-    query = query.order_by(Activity.occurred_at.desc(), Activity.id.desc()).limit(limit + 1)
-    rows = list(await uow.session.scalars(query))
-    return cursors.page(rows, limit=limit, position=lambda row: (row.occurred_at, row.id))
+    return await read_newest(
+        uow.session,
+        query,
+        Activity.occurred_at,
+        Activity.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def get_message(uow: UnitOfWork, message_id: UUID) -> Activity:
@@ -104,23 +108,80 @@ async def settle_message(
     return await get_message(uow, message_id)
 
 
+# An attempt that ended before its request began is left out, because it did not reach the provider.
+SHOWN_ATTEMPTS = text("""
+    SELECT a.activity_id, a.called_at, a.error_code,
+           CASE a.status WHEN 'calling' THEN 'sending' WHEN 'parked' THEN 'unknown'
+               WHEN 'released' THEN 'not_sent' ELSE a.status END AS outcome
+    FROM send_attempt a
+    WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.called_at IS NOT NULL
+      AND a.activity_id = ANY(CAST(:activity_ids AS uuid[]))
+    ORDER BY a.called_at, a.id
+""")
+
+
+class TryOutcome(StrEnum):
+    """The result of one attempt to send a message, as far as it is known.
+
+    Attributes:
+        SENDING: The request to the provider is running.
+        UNKNOWN: No clear response arrived. The service looks the message up at the provider, or a
+            user decides.
+        SENT: The provider accepted the message.
+        DELIVERED: The provider accepted the message and reported it delivered.
+        FAILED: The provider accepted the message and then reported it failed or undelivered.
+        REFUSED: The provider refused the message.
+        NOT_SENT: The message was certainly not sent in this attempt. Possible reasons: the provider
+            was unreachable, the provider asked to wait, it was too late to send the message, or a
+            user decided that the message was not sent.
+        NOT_FOUND: Two look-ups did not find the message at the provider, so it counts as not sent.
+    """
+
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+    NOT_FOUND = "not_found"
+
+
+class ShownAttempt(NamedTuple):
+    """One attempt to send a message, for which a request to the provider was begun.
+
+    Attributes:
+        at: When the request began.
+    """
+
+    at: datetime
+    outcome: TryOutcome
+    error_code: str | None
+
+
 async def attempts_of(
     uow: UnitOfWork, messages: Sequence[Activity]
 ) -> dict[UUID, list[ShownAttempt]]:
-    """Return the attempts to send these messages, by message id.
+    """Return the attempts to send these messages, by message id; the earliest attempt comes first.
 
-    Messages that this service did not send have no attempts.
+    An attempt is included only if its request to the provider has begun. Messages that this service
+    did not send have no attempts.
     """
     ours = [
         one
         for one in messages
         if one.direction == Direction.OUTGOING and one.origin != Origin.PROVIDER and one.phone
     ]
-    return await attempts.read_attempts(
-        uow.session,
-        activity_ids=[one.id for one in ours],
-        phones=sorted({one.phone for one in ours if one.phone}),
-    )
+    if not ours:
+        return {}
+    # The index finds attempts by phone number.
+    phones = sorted({one.phone for one in ours if one.phone})
+    values = {"activity_ids": [one.id for one in ours], "phones": phones}
+    found: dict[UUID, list[ShownAttempt]] = {}
+    for row in await uow.session.execute(SHOWN_ATTEMPTS, values):
+        attempt = ShownAttempt(row.called_at, TryOutcome(row.outcome), row.error_code)
+        found.setdefault(row.activity_id, []).append(attempt)
+    return found
 
 
 async def get_call(uow: UnitOfWork, call_id: UUID) -> Activity:

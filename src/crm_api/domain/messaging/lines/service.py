@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import or_, select, text, tuple_, update
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.audit_log import note_decision
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.lines.errors import (
     LineExistsError,
     LineNotFoundError,
@@ -23,7 +23,7 @@ from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.sends import provider_pauses, usage
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.usage import limit_on
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
@@ -66,10 +66,7 @@ async def get_line(
     Raises:
         LineNotFoundError: No line has this id.
     """
-    found = select(Line).where(Line.id == line_id).execution_options(populate_existing=True)
-    line = await uow.session.scalar(found)
-    if line is None:
-        raise LineNotFoundError
+    line = await get_or_raise(uow.session, Line, line_id, LineNotFoundError)
     return await _counted(uow, line, times=times, now=now)
 
 
@@ -81,14 +78,15 @@ async def list_lines(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("lines")
-    after = cursors.read(cursor)
-    query = select(Line)
-    if after is not None:
-        query = query.where(tuple_(Line.created_at, Line.id) < after)
-    query = query.order_by(Line.created_at.desc(), Line.id.desc()).limit(limit + 1)
-    rows = list(await uow.session.scalars(query))
-    page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    page = await read_newest(
+        uow.session,
+        select(Line),
+        Line.created_at,
+        Line.id,
+        cursors=Cursors("lines"),
+        cursor=cursor,
+        limit=limit,
+    )
     return Page(await count_today(uow, page.data, times=times, now=now), page.next_cursor)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from dataclasses import dataclass
-from types import TracebackType
 from typing import IO, Self
 
 import aiohttp
@@ -115,12 +114,7 @@ class Downloader:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -158,8 +152,7 @@ class Downloader:
 
     async def _follow(self, url: URL, *, limit: int, into: IO[bytes]) -> DownloadedFile:
         if self._session is None:
-            msg = "The downloader is not open; use `async with`."
-            raise RuntimeError(msg)
+            raise RuntimeError("The downloader is not open; use `async with`.")
         for _ in range(MOST_REDIRECTS + 1):
             self._policy.check_url(url)
             headers = self._headers_for(url)

@@ -77,12 +77,8 @@ class StoredFile:
     size_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class FetchResult:
-    """The result of one attempt to download a file: a file in the media store or an error."""
-
-    file: StoredFile | None = None
-    error: FetchError | None = None
+FetchResult = StoredFile | FetchError
+"""The result of one attempt to download a file: a file in the media store or an error."""
 
 
 STORE_ADDRESSES = text("""
@@ -151,25 +147,21 @@ async def fetch_file(
     attempt downloads the file again, but does not store it twice.
     """
     if claimed.attempts > MOST_ATTEMPTS:
-        return FetchResult(
-            error=FetchError(
-                "gave_up", "The worker stopped during every attempt to download the file."
-            )
+        return FetchError(
+            "gave_up", "The worker stopped during every attempt to download the file."
         )
     try:
-        return FetchResult(
-            file=await _download_and_store(claimed, downloader=downloader, store=store)
-        )
+        return await _download_and_store(claimed, downloader=downloader, store=store)
     except FetchError as error:
-        return FetchResult(error=error)
+        return error
     except MediaStoreUnavailableError as error:
-        return FetchResult(error=FetchError(error.code, error.detail))
+        return FetchError(error.code, error.detail)
     except Exception as error:  # an error of one file must not stop the other downloads
         log.exception(
             "media file not downloaded because of an unexpected error", fetch_id=str(claimed.id)
         )
         detail = f"The download failed with an internal error ({type(error).__name__})."
-        return FetchResult(error=FetchError("internal_error", detail))
+        return FetchError("internal_error", detail)
 
 
 async def _download_and_store(
@@ -187,6 +179,17 @@ async def _download_and_store(
     )
 
 
+# The condition does not name the status, so that the planner does not use the partial index of due
+# fetches.
+FINISH = text("""
+    UPDATE media_fetch
+       SET status = :status, next_attempt_at = :next_attempt_at, error_code = :error_code,
+           last_error = :last_error, media_id = :media_id, updated_at = :now
+     WHERE id = :id AND attempts = :attempts AND media_id IS NULL
+    RETURNING id
+""")
+
+
 async def record_fetch(
     uow: UnitOfWork,
     claimed: ClaimedFetch,
@@ -199,41 +202,36 @@ async def record_fetch(
 
     The result is the file, or the error and the time of the next attempt. After a final error
     (``FetchError.is_final``), the download is not tried again. After ``MOST_ATTEMPTS`` failed
-    attempts, it is not tried again either, and an alert is raised.
+    attempts, it is not tried again either, and an alert is raised. If a later attempt has
+    begun, the row of the download does not change.
 
     Args:
         jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by this
             number, so that many failed downloads are not repeated at the same time.
     """
-    if outcome.file is not None:
-        media_id = await save_media(uow.session, outcome.file, now=now)
-        await finish_fetch(
-            uow.session,
-            claimed=claimed,
-            status=FetchStatus.STORED,
-            next_attempt_at=now,
-            error_code=None,
-            last_error=None,
-            media_id=media_id,
-            now=now,
-        )
-        return
-    error = outcome.error or FetchError("internal_error", "The download ended without a result.")
-    status = _status_after(claimed, error)
+    error = outcome if isinstance(outcome, FetchError) else None
+    media_id = None
+    if isinstance(outcome, StoredFile):
+        media_id = await save_media(uow.session, outcome, now=now)
+    status = FetchStatus.STORED if error is None else _status_after(claimed, error)
     wait = timedelta(0)
     if status is FetchStatus.FAILED:
         wait = WAITS.wait(claimed.attempts) * jitter()
-    is_recorded = await finish_fetch(
-        uow.session,
-        claimed=claimed,
-        status=status,
-        next_attempt_at=now + wait,
-        error_code=error.code,
-        last_error=error.detail,
-        media_id=None,
-        now=now,
+    recorded = await uow.session.execute(
+        FINISH,
+        {
+            "id": claimed.id,
+            "attempts": claimed.attempts,
+            "status": status.value,
+            "next_attempt_at": now + wait,
+            "error_code": error and error.code,
+            "last_error": error and error.detail,
+            "media_id": media_id,
+            "now": now,
+        },
     )
-    if is_recorded and status is FetchStatus.DEAD:
+    is_recorded = recorded.first() is not None
+    if error is not None and status is FetchStatus.DEAD and is_recorded:
         await alerts.raise_alert(
             uow,
             kind=DEAD_FETCH,
@@ -278,46 +276,3 @@ async def save_media(session: AsyncSession, file: StoredFile, *, now: datetime) 
         )
     ).scalar_one()
     return found
-
-
-# The condition does not name the status, so that the planner does not use the partial index of due
-# fetches.
-FINISH = text("""
-    UPDATE media_fetch
-       SET status = :status, next_attempt_at = :next_attempt_at, error_code = :error_code,
-           last_error = :last_error, media_id = :media_id, updated_at = :now
-     WHERE id = :id AND attempts = :attempts AND media_id IS NULL
-    RETURNING id
-""")
-
-
-async def finish_fetch(
-    session: AsyncSession,
-    *,
-    claimed: ClaimedFetch,
-    status: FetchStatus,
-    next_attempt_at: datetime,
-    error_code: str | None,
-    last_error: str | None,
-    media_id: UUID | None,
-    now: datetime,
-) -> bool:
-    """Store the result of an attempt to download a file.
-
-    Returns:
-        False if a later attempt for the same file has begun; then nothing is stored.
-    """
-    found = await session.execute(
-        FINISH,
-        {
-            "id": claimed.id,
-            "attempts": claimed.attempts,
-            "status": status.value,
-            "next_attempt_at": next_attempt_at,
-            "error_code": error_code,
-            "last_error": last_error,
-            "media_id": media_id,
-            "now": now,
-        },
-    )
-    return found.first() is not None

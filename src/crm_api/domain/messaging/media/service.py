@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, select, text, tuple_
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.alerts import service as alerts
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.media.errors import (
     MediaAlreadyStoredError,
     MediaFetchNotFoundError,
@@ -26,7 +26,7 @@ from crm_api.domain.messaging.media.errors import (
 )
 from crm_api.domain.messaging.media.fetching import DEAD_FETCH
 from crm_api.domain.messaging.models.media import FetchStatus, Media, MediaFetch
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import UnitOfWork, get_or_raise, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 DEFAULT_SECONDS = 600
@@ -128,10 +128,7 @@ async def get_media(uow: UnitOfWork, media_id: UUID) -> Media:
     Raises:
         MediaNotFoundError: No stored file has this id.
     """
-    found = await uow.session.get(Media, media_id)
-    if found is None:
-        raise MediaNotFoundError
-    return found
+    return await get_or_raise(uow.session, Media, media_id, MediaNotFoundError)
 
 
 async def list_fetches(
@@ -151,18 +148,20 @@ async def list_fetches(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("media_fetches", status=status, activity_id=activity_id)
-    after = cursors.read(cursor)
-    query: Select[tuple[MediaFetch]] = select(MediaFetch)
+    query = select(MediaFetch)
     if status is not None:
         query = query.where(MediaFetch.status == status.value)
     if activity_id is not None:
         query = query.where(MediaFetch.activity_id == activity_id)
-    if after is not None:
-        query = query.where(tuple_(MediaFetch.created_at, MediaFetch.id) < after)
-    query = query.order_by(MediaFetch.created_at.desc(), MediaFetch.id.desc()).limit(limit + 1)
-    rows: list[MediaFetch] = list(await uow.session.scalars(query))
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return await read_newest(
+        uow.session,
+        query,
+        MediaFetch.created_at,
+        MediaFetch.id,
+        cursors=Cursors("media_fetches", status=status, activity_id=activity_id),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 RETRY_FETCH = text("""

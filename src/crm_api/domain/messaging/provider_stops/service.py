@@ -1,16 +1,82 @@
 """List and resolve entries of the provider's stop list, and compare them with our opt-outs."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
 from sqlalchemy import text
 
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.messaging.models.number_failures import ProviderStopStatus
-from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+from crm_api.platform.database import UnitOfWork
+
+NoteText = Annotated[str, Text(shortest=1, longest=1000, has_lines=True)]
+
+
+class ProviderStopResolve(RequestModel):
+    """Why an entry of the provider's stop list is resolved."""
+
+    model_config = example(note="The person texted START.")
+
+    note: NoteText | None = Field(
+        default=None,
+        description="Why the provider sends to the number again, for example because the person "
+        "sent START.",
+    )
+
+
+class ProviderStopRead(ReadModel):
+    """A number to which the provider refuses to send, because the person opted out at the provider.
+
+    The provider's API does not list these numbers. This service creates an entry when the provider
+    refuses a message for that reason.
+    """
+
+    model_config = example(
+        error_code="21610",
+        failures=1,
+        first_failed_at="2026-11-20T15:04:11.000Z",
+        last_failed_at="2026-11-20T15:04:11.000Z",
+    )
+
+    id: Id
+    phone: str = Field(description="The phone number that the provider refuses, in E.164.")
+    contact_id: Id | None = Field(
+        description="The contact with this phone number; null if there is none."
+    )
+    status: ProviderStopStatus = Field(
+        description="`open`: the provider refuses the number, but the number is not opted out in "
+        "this service. `agreed`: the number is opted out in this service too. `recovered`: a later "
+        "message to the number was delivered. `resolved`: a user resolved the entry."
+    )
+    line_id: Id = Field(description="The line of the last message that the provider refused.")
+    message_id: Id = Field(description="The last message that the provider refused.")
+    error_code: str = Field(
+        description="The provider's error code for the last message that it refused."
+    )
+    failures: int = Field(
+        description="How many messages to this phone number the provider refused."
+    )
+    first_failed_at: Instant = Field(
+        description="When the provider refused the first message to this phone number."
+    )
+    last_failed_at: Instant = Field(
+        description="When the provider refused the last message to this phone number."
+    )
+    created_at: Instant = Field(description="When this service created the entry.")
+    resolved_at: Instant | None = Field(
+        description="When a user resolved the entry; null if no user has resolved it."
+    )
+    resolved_by: str | None = Field(
+        description="The name of the user or API key that resolved the entry; null if unresolved."
+    )
+    note: str | None = Field(description="Why the entry was resolved; null if no reason was given.")
 
 
 class ProviderStopNotFoundError(NotFoundError):
@@ -22,35 +88,6 @@ class ProviderStopNotFoundError(NotFoundError):
         "No entry of the provider's stop list has this id. GET /v1/provider-stops lists the "
         "entries."
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedStop:
-    """An entry of the provider's stop list: a phone number that the provider refuses.
-
-    Attributes:
-        error_code: The provider's error code for the last message that it refused.
-        message_id: The last message that the provider refused.
-        failures: The number of messages that the provider refused.
-        contact_id: The contact with the number; None if there is none.
-        status: ``open``, ``agreed`` (the number is opted out in this service too), ``recovered`` (a
-            later message was delivered) or ``resolved`` (a user resolved the entry).
-    """
-
-    id: UUID
-    phone: str
-    line_id: UUID
-    error_code: str
-    message_id: UUID
-    failures: int
-    first_failed_at: datetime
-    last_failed_at: datetime
-    created_at: datetime
-    resolved_at: datetime | None
-    resolved_by: str | None
-    note: str | None
-    contact_id: UUID | None
-    status: str
 
 
 _LISTED = """
@@ -88,7 +125,7 @@ async def list_provider_stops(
     phone: str | None,
     cursor: str | None,
     limit: int,
-) -> Page[ListedStop]:
+) -> Page[ProviderStopRead]:
     """List the entries of the provider's stop list that have this status, newest first.
 
     Raises:
@@ -103,7 +140,8 @@ async def list_provider_stops(
         "after_id": after[1] if after else None,
         "limit": limit + 1,
     }
-    found = typed_rows(ListedStop, await uow.session.execute(LIST_STOPS, values))
+    rows = await uow.session.execute(LIST_STOPS, values)
+    found = [ProviderStopRead.model_validate(row) for row in rows]
     return cursors.page(found, limit=limit, position=lambda stop: (stop.created_at, stop.id))
 
 
@@ -119,7 +157,7 @@ END_STOP = text("""
 
 async def resolve_provider_stop(
     uow: UnitOfWork, *, stop_id: UUID, note: str | None, actor: str, now: datetime
-) -> ListedStop:
+) -> ProviderStopRead:
     """Resolve an entry of the provider's stop list, the list of numbers that the provider refuses.
 
     A user resolves an entry when the provider sends to the number again. If the number is opted out
@@ -132,8 +170,7 @@ async def resolve_provider_stop(
     values = {"id": stop_id, "actor": actor, "note": note, "now": now}
     is_ended = (await uow.session.execute(END_STOP, values)).first() is not None
     found = (await uow.session.execute(FIND_STOP, {"id": stop_id})).one_or_none()
-    stop = typed_row(ListedStop, found)
-    if stop is None:
+    if found is None:
         raise ProviderStopNotFoundError
     if is_ended:
         await note_decision(
@@ -144,4 +181,4 @@ async def resolve_provider_stop(
             detail={},
             now=now,
         )
-    return stop
+    return ProviderStopRead.model_validate(found)

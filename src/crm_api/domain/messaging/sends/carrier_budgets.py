@@ -12,7 +12,6 @@ user raised the budget. Then ``wake_held_recipients`` makes the recipients due.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,7 +19,6 @@ from sqlalchemy import text
 from crm_api.domain.kit.message_segments import segments
 from crm_api.domain.messaging.company.carriers import Budgets, carrier_day, carrier_of
 from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
-from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork
 
 LOOK_AHEAD = 500
@@ -133,43 +131,8 @@ class CarrierRoom:
         return self.ends_at + MARK
 
 
-LOCK_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s FOR NO KEY UPDATE")
-
-
-async def lock_carrier_room(
-    uow: UnitOfWork, *, times: SendTimes, now: datetime
-) -> CarrierRoom | None:
-    """Lock the carrier budgets and return what is left today; None if no budget is declared.
-
-    A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. Carriers count a long message as several segments.
-
-    All callers must lock in this order: the line, then the carrier budgets, then the phone numbers.
-    The used segments are counted after the lock. So the claimed messages of other lines are
-    included (``ARCHITECTURE.md``, "Sending, rule 1").
-    """
-    declared = await uow.session.scalar(LOCK_BUDGETS)
-    if not declared:
-        return None
-    return await _room(uow, declared, grace=times.grace, now=now)
-
-
 READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
-
-
-async def read_carrier_room(
-    uow: UnitOfWork, *, grace: timedelta, now: datetime
-) -> CarrierRoom | None:
-    """Return how many segments each carrier may still get today; None if no budget is declared.
-
-    Carriers count a long message as several segments. The budgets are not locked, so another
-    transaction may use them at the same time.
-    """
-    declared = await uow.session.scalar(READ_BUDGETS)
-    if not declared:
-        return None
-    return await _room(uow, declared, grace=grace, now=now)
-
+LOCK_BUDGETS = text(f"{READ_BUDGETS.text} FOR NO KEY UPDATE")
 
 # Rows that are older than the column `segments` count as one segment per 67 characters.
 _SEGMENTS = "coalesce(a.segments, CAST(ceil(length(a.body) / 67.0) AS integer))"
@@ -201,9 +164,24 @@ SEGMENTS_USED = text(f"""
 """)
 
 
-async def _room(
-    uow: UnitOfWork, declared: dict[str, Any], *, grace: timedelta, now: datetime
-) -> CarrierRoom:
+async def read_carrier_room(
+    uow: UnitOfWork, *, grace: timedelta, now: datetime, is_locked: bool = False
+) -> CarrierRoom | None:
+    """Return how many segments each carrier may still get today; None if no budget is declared.
+
+    A carrier budget is the number of message segments that we may send to a carrier's customers per
+    day. Carriers count a long message as several segments.
+
+    Args:
+        is_locked: True to lock the budgets until the transaction ends. If they are not locked,
+            another transaction may use them at the same time. All callers must lock in this order:
+            the line, then the carrier budgets, then the phone numbers. The used segments are
+            counted after the lock. So the claimed messages of other lines are included
+            (``ARCHITECTURE.md``, "Sending, rule 1").
+    """
+    declared = await uow.session.scalar(LOCK_BUDGETS if is_locked else READ_BUDGETS)
+    if not declared:
+        return None
     begins_at, ends_at = carrier_day(now)
     values = {"begins_at": begins_at, "ends_at": ends_at, "grace": grace.total_seconds()}
     rows = await uow.session.execute(SEGMENTS_USED, values)

@@ -89,7 +89,9 @@ async def claim_recipients(
     # Lock order: line, carrier budgets, numbers.
     carriers = None
     if line.has_carrier_budgets:
-        carriers = await carrier_budgets.lock_carrier_room(uow, times=times, now=now)
+        carriers = await carrier_budgets.read_carrier_room(
+            uow, grace=times.grace, now=now, is_locked=True
+        )
     asked = max(wanted, carrier_budgets.LOOK_AHEAD) if carriers and carriers.is_short else wanted
     due = await lock_candidates(
         session, campaign_id=order.campaign_id, zone_keys=zones, limit=asked, now=now

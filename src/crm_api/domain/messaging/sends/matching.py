@@ -219,7 +219,6 @@ class _StoredMessage:
             error_code=self.error_code,
             created_at=self.occurred_at,
             updated_at=self.updated_at,
-            contact_ids=(),
         )
 
 

@@ -20,7 +20,12 @@ from crm_api.domain.messaging.sends.carrier_budgets import segments_of
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.number_rules import CODE_OF_RULE, may_get_of, stopping_rule_of
 from crm_api.domain.messaging.sends.queue import LATEST_AFTER_SCHEDULE
-from crm_api.domain.messaging.sends.reply_hours import NUMBER_ZONE, hours_of, zone_key_of_number
+from crm_api.domain.messaging.sends.reply_hours import (
+    NUMBER_ZONE,
+    NumberZone,
+    hours_of,
+    zone_key_of_number,
+)
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows
@@ -43,7 +48,7 @@ MediaLink = Callable[[UUID], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedMessage:
+class QueuedMessage(NumberZone):
     """A locked message of the queue, with facts about its line and its number.
 
     Attributes:
@@ -52,10 +57,6 @@ class QueuedMessage:
             a time.
         rule: The rule that stops messages to the number; None if the message may be sent.
         is_own_line: True if the number is one of our lines.
-        zone_key: The states and time zones in which the person may live, as one text; None for a
-            number without a contact.
-        is_answer: True if the person has written to the line before. A user's message may then be
-            sent at any hour.
         scheduled_for: The instant that a user chose for the message, or the next legal instant
             after it; None if the message is to be sent as soon as possible.
         media_ids: The files to send with the message.
@@ -63,7 +64,6 @@ class QueuedMessage:
 
     id: UUID
     line_id: UUID
-    phone: str
     body: str
     origin: str
     phone_number_id: str
@@ -71,8 +71,6 @@ class QueuedMessage:
     rule: str | None
     is_own_line: bool
     carrier_name: str | None
-    zone_key: str | None
-    is_answer: bool
     created_at: datetime
     scheduled_for: datetime | None
     media_ids: list[UUID]

@@ -17,19 +17,6 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.platform.database import UnitOfWork
 
-
-async def end_follow_ups(
-    uow: UnitOfWork, *, phone: str, why: EndedBy, at: datetime, times: SendTimes, now: datetime
-) -> None:
-    """End a person's follow-ups in the campaigns that sent the person a message before ``at``.
-
-    Args:
-        why: Whether the person replied or called.
-        at: When the person replied or called.
-    """
-    await end_all_follow_ups(uow, {phone: at}, why=why, times=times, now=now)
-
-
 # Selects the recipients whose follow-ups may end, by the numbers of the person. A reply from a
 # number that was merged into a contact counts for that contact. `OFFSET 0` forces one index look-up
 # per number; without statistics, the planner would read all recipients.
@@ -116,7 +103,7 @@ async def end_all_follow_ups(
     times: SendTimes,
     now: datetime,
 ) -> None:
-    """End the follow-ups of several people who replied or called; see ``end_follow_ups``.
+    """End follow-ups in the campaigns that sent the people messages before they replied or called.
 
     These steps must have this order:
 
@@ -128,6 +115,7 @@ async def end_all_follow_ups(
 
     Args:
         heard: For each person's phone number, when the person last replied or called.
+        why: Whether the people replied or called.
     """
     if not heard:
         return

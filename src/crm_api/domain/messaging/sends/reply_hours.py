@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import text
@@ -27,30 +26,20 @@ READ_REPLY_ZONE = text(f"""
 """)
 
 
-class NumberZone(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberZone:
     """A phone number with the facts that decide its legal hours.
 
     It is a row of a query that selects the number and the columns of ``NUMBER_ZONE``.
+
+    Attributes:
+        phone: The number in E.164.
+        zone_key: A text with the states and time zones in which the person may live; None if no
+            contact has the number.
+        is_answer: True if our message is an answer: the person has sent a message to the line
+            before.
     """
 
-    @property
-    def phone(self) -> str:
-        """The number in E.164."""
-
-    @property
-    def zone_key(self) -> str | None:
-        """A text with the states and time zones in which the person may live.
-
-        None if no contact has the number.
-        """
-
-    @property
-    def is_answer(self) -> bool:
-        """True if our message is an answer: the person has sent a message to the line before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ReplyZone:
     phone: str
     zone_key: str | None
     is_answer: bool
@@ -74,26 +63,25 @@ class ReplyHours:
 
 
 async def read_reply_hours(
-    uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
+    uow: UnitOfWork,
+    *,
+    line_id: UUID,
+    phone: str,
+    rules: RuleBook,
+    now: datetime,
+    is_test: bool = False,
 ) -> ReplyHours:
-    """Return whether and when the law allows a user's message to a number.
+    """Return whether and when the law allows a message to a number, for messages outside campaigns.
 
-    If the person has ever sent a message to the line, the user's message counts as an answer to the
+    If the person has ever sent a message to the line, a user's message counts as an answer to the
     person and may be sent at any hour.
+
+    Args:
+        is_test: True for a test message or a reminder. It must keep the legal hours, even if the
+            person has written to the line before.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
-    return hours_of(zone, rules=rules, now=now)
-
-
-async def read_test_hours(
-    uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
-) -> ReplyHours:
-    """Return whether and when the law allows a test message or a reminder to a phone number.
-
-    These messages must keep the legal hours, even if the person has written to the line before.
-    """
-    zone = await _read_zone(uow, line_id=line_id, phone=phone)
-    return hours_of(zone, rules=rules, is_test=True, now=now)
+    return hours_of(zone, rules=rules, is_test=is_test, now=now)
 
 
 # Selects when the number may get a test message again, if it has had as many messages as the law
@@ -132,7 +120,7 @@ async def find_test_allowed_at(
 
 async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZone:
     found = await uow.session.execute(READ_REPLY_ZONE, {"line_id": line_id, "phone": phone})
-    return typed_row(_ReplyZone, found.one())
+    return typed_row(NumberZone, found.one())
 
 
 def hours_of(

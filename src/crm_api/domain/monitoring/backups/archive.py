@@ -81,23 +81,19 @@ def digest_of(secret_key: bytes) -> str:
 PART_BYTES = 8 * 1024 * 1024
 
 
-class ArchiveWriter:
-    """Adds members to an archive that is being written."""
-
-    def __init__(self, tar: tarfile.TarFile) -> None:
-        self._tar = tar
-
-    def add(self, name: str, content: bytes) -> None:
-        """Add a file with the mode 0600: after the extraction, only its owner can read it."""
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        member.mode = 0o600
-        self._tar.addfile(member, io.BytesIO(content))
+def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """Add a file with the mode 0600: after the extraction, only its owner can read it."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = 0o600
+    tar.addfile(member, io.BytesIO(content))
 
 
 @contextmanager
-def writing(file: IO[bytes], recipients: list[pyrage.x25519.Recipient]) -> Iterator[ArchiveWriter]:
-    """Open an encrypted archive in a ``with`` block, and yield a writer for its members.
+def writing(
+    file: IO[bytes], recipients: list[pyrage.x25519.Recipient]
+) -> Iterator[tarfile.TarFile]:
+    """Open an encrypted archive in a ``with`` block, to which ``add_member`` adds members.
 
     The file is complete when the block has ended without an error.
 
@@ -115,7 +111,7 @@ def writing(file: IO[bytes], recipients: list[pyrage.x25519.Recipient]) -> Itera
                 os.fdopen(write_end, "wb", buffering=PART_BYTES) as plain,
                 tarfile.open(fileobj=plain, mode="w|", format=tarfile.PAX_FORMAT) as tar,
             ):
-                yield ArchiveWriter(tar)
+                yield tar
         except BrokenPipeError:
             cipher.raise_its_own()
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from tarfile import TarFile
 
 import pyrage
 from sqlalchemy import text
@@ -18,9 +19,9 @@ from crm_api.domain.monitoring.backups import archive, postgres
 from crm_api.domain.monitoring.backups.archive import (
     FORMAT,
     PART_BYTES,
-    ArchiveWriter,
     BackupError,
     Manifest,
+    add_member,
     digest_of,
 )
 from crm_api.platform import schema_revisions
@@ -132,9 +133,11 @@ async def make(
             async with open_snapshot(database_url) as snapshot:
                 manifest = _describe(snapshot, secret_key=secret_key, made_at=made_at)
                 with archive.writing(file, recipients) as members:
-                    members.add("manifest.json", manifest.model_dump_json(indent=2).encode())
+                    add_member(
+                        members, "manifest.json", manifest.model_dump_json(indent=2).encode()
+                    )
                     if settings.secret_key is None:
-                        members.add("secret-key", secret_key)
+                        add_member(members, "secret-key", secret_key)
                     missing = await _add_media(members, settings, snapshot.media, report=report)
                     _add_database(members, database_url, snapshot, report=report)
             file.flush()
@@ -203,7 +206,7 @@ def _describe(snapshot: Snapshot, *, secret_key: bytes, made_at: datetime) -> Ma
 
 
 async def _add_media(
-    members: ArchiveWriter, settings: Settings, media: list[tuple[str, int]], *, report: Report
+    members: TarFile, settings: Settings, media: list[tuple[str, int]], *, report: Report
 ) -> int:
     """Add the media files to the archive; return how many are missing in the media store."""
     store, missing, done = MediaStore.from_settings(settings), 0, 0
@@ -214,7 +217,7 @@ async def _add_media(
         except MediaObjectMissingError:
             missing += 1
             continue
-        members.add(f"media/{sha256}", content)
+        add_member(members, f"media/{sha256}", content)
         if (done + size) // _REPORT_EVERY > done // _REPORT_EVERY:
             report(f"media: {position:,} of {len(media):,} files")
         done += size
@@ -222,12 +225,12 @@ async def _add_media(
 
 
 def _add_database(
-    members: ArchiveWriter, database_url: str, snapshot: Snapshot, *, report: Report
+    members: TarFile, database_url: str, snapshot: Snapshot, *, report: Report
 ) -> None:
     done = 0
     dump = postgres.dump(database_url, snapshot=snapshot.name)
     for position, part in enumerate(_parts(dump)):
-        members.add(f"database/{position:05}", part)
+        add_member(members, f"database/{position:05}", part)
         if (done + len(part)) // _REPORT_EVERY > done // _REPORT_EVERY:
             report(f"database: {(done + len(part)) // 2**20:,} MiB dumped")
         done += len(part)

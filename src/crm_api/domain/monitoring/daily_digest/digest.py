@@ -7,14 +7,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
-from crm_api.domain.insight.attribution.errors import CreditsNotComputedError
-from crm_api.domain.insight.attribution.rules import find_rules
+from crm_api.domain.insight.attribution.rules import CreditsNotComputedError, find_rules
 from crm_api.domain.insight.attribution.runs import fill_credits
 from crm_api.domain.insight.measures.figure_request import FigureRequest
 from crm_api.domain.insight.measures.figures import Figure, compute_figures
 from crm_api.domain.insight.measures.registry import MEASURES
 from crm_api.domain.monitoring.system_metrics.figures import Figures, OpenAlerts, Unclear
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_rows
 
 DAYS = 7
 
@@ -160,7 +159,7 @@ class Digest:
 # Messages between two lines of the company are left out, because they only check webhooks. An
 # opt-out in the period counts for the campaign to which the person replied.
 TEXTS = text("""
-    SELECT x.campaign_id, c.name,
+    SELECT c.name,
            CAST(sum(x.sent) AS bigint) AS sent, CAST(sum(x.delivered) AS bigint) AS delivered,
            CAST(sum(x.failed) AS bigint) AS failed, CAST(sum(x.received) AS bigint) AS received,
            CAST(sum(x.answered) AS bigint) AS answered,
@@ -200,14 +199,17 @@ OPT_OUTS = text("""
 """)
 
 BLOCKED_LINES = text("""
-    SELECT id, number, name, blocked_reason AS reason FROM line
-    WHERE status = 'blocked' ORDER BY blocked_at, id
+    SELECT CAST(l.id AS text) AS id, l.name || ' (' || l.number || ')' AS name, l.status,
+           l.blocked_reason AS reason
+    FROM line l WHERE l.status = 'blocked' ORDER BY l.blocked_at, l.id
 """)
 
 STOPPED_CAMPAIGNS = text("""
-    SELECT id, name, status, coalesce(blocked_reason, paused_reason) AS reason FROM campaign
-    WHERE status = 'blocked' OR (status = 'paused' AND paused_reason IS NOT NULL)
-    ORDER BY created_at DESC, id DESC LIMIT :limit
+    SELECT CAST(c.id AS text) AS id, c.name, c.status,
+           coalesce(c.blocked_reason, c.paused_reason) AS reason
+    FROM campaign c
+    WHERE c.status = 'blocked' OR (c.status = 'paused' AND c.paused_reason IS NOT NULL)
+    ORDER BY c.created_at DESC, c.id DESC LIMIT :limit
 """)
 
 WAITING_PEOPLE = text("""
@@ -247,32 +249,10 @@ async def read_digest(
         since=since,
         until=until,
         zone=zone,
-        texts=[
-            MessageFigures(
-                name=row.name,
-                sent=row.sent,
-                delivered=row.delivered,
-                failed=row.failed,
-                received=row.received,
-                answered=row.answered,
-                opted_out=row.opted_out,
-            )
-            for row in texts
-        ],
+        texts=typed_rows(MessageFigures, texts),
         opt_outs=int((await session.execute(OPT_OUTS, span)).scalar_one()),
-        lines=[
-            StoppedSender(
-                id=str(row.id),
-                name=f"{row.name} ({row.number})",
-                status="blocked",
-                reason=row.reason,
-            )
-            for row in lines
-        ],
-        campaigns=[
-            StoppedSender(id=str(row.id), name=row.name, status=row.status, reason=row.reason)
-            for row in campaigns
-        ],
+        lines=typed_rows(StoppedSender, lines),
+        campaigns=typed_rows(StoppedSender, campaigns),
         held=people.held,
         in_review=people.in_review,
         parked=figures.unclear.get("parked", Unclear()).count,

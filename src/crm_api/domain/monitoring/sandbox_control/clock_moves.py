@@ -22,7 +22,7 @@ from crm_api.domain.monitoring.sandbox_control.errors import (
 from crm_api.domain.monitoring.sandbox_control.schemas import ClockMove, write_duration
 from crm_api.domain.monitoring.scheduled_jobs import heartbeats
 from crm_api.platform.clock_follower import FOLLOWER
-from crm_api.platform.database import Base, UnitOfWork, open_engine, session_factory, typed_row
+from crm_api.platform.database import Base, UnitOfWork, open_uow, typed_row
 from crm_api.platform.database_time import date_events, notify_clock_change
 from crm_api.platform.jobs import Job, JobName
 from crm_api.platform.postgres import DATABASE_UNREACHABLE
@@ -260,10 +260,7 @@ async def refuse_moved_time(settings: Settings) -> None:
     if settings.uses_sandbox:
         return
     try:
-        async with (
-            open_engine(settings.require_database_url(), pool_size=1) as engine,
-            UnitOfWork(session_factory(engine), NO_QUEUE) as uow,
-        ):
+        async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
             found = await read_sandbox_clock(uow)
     except DATABASE_UNREACHABLE as error:
         log.warning(

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from crm_api.domain.alerts import circuits
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.campaigns.explain import standstill
+from crm_api.domain.campaigns.explain import service as explaining
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -48,7 +48,7 @@ async def check_sending(
         if is_down
         else [
             _standstill(one)
-            for one in await standstill.find_standstills(
+            for one in await explaining.find_standstills(
                 uow, after=NOTHING_SENT_AFTER, rules=rules, business=business, times=times, now=now
             )
         ]
@@ -63,7 +63,7 @@ async def check_sending(
     await settle_alerts(uow, AlertKind.NO_REPORTS, await _unreported(uow, now=now), now=now)
 
 
-def _standstill(one: standstill.Standstill) -> Finding:
+def _standstill(one: explaining.Standstill) -> Finding:
     path = f"/v1/campaigns/{one.campaign_id}/recipients/{one.contact_id}/explain"
     return Finding(
         subject=str(one.campaign_id),

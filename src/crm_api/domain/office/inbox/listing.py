@@ -185,42 +185,25 @@ async def read_conversations(
     ``after`` is the position of the last conversation of the previous page; None for the first
     page.
     """
-    reading = _Reading(uow, wanted, caller_id=caller_id, now=now)
+
+    async def page(order: Order, *, begin: Position | None, most: int) -> list[InboxRow]:
+        values = dict(wanted.values)
+        if begin is not None:
+            values |= {"after": begin[0], "after_id": begin[1]}
+        query = page_of(wanted, order, is_first=begin is None, limit=most)
+        return await read_rows(uow, query, values, caller_id=caller_id, now=now)
+
     if sort is InboxSort.NEWEST:
-        return await reading.page(NEWEST_FIRST, after=after, limit=limit)
+        return await page(NEWEST_FIRST, begin=after, most=limit)
     rows = []
     if after is None or after[0] < _MIDDLE:
         if WAITING_FIRST.states_of(wanted):
-            rows = await reading.page(WAITING_FIRST, after=after, limit=limit)
+            rows = await page(WAITING_FIRST, begin=after, most=limit)
         after = None
     if len(rows) < limit and NOT_WAITING.states_of(wanted):
         back = None if after is None else (_mirrored(after[0]), after[1])
-        rows += await reading.page(NOT_WAITING, after=back, limit=limit - len(rows))
+        rows += await page(NOT_WAITING, begin=back, most=limit - len(rows))
     return rows
-
-
-class _Reading:
-    """Reads pages of the conversations that a filter selects, each page in a given order."""
-
-    def __init__(
-        self, uow: UnitOfWork, wanted: InboxFilter, *, caller_id: UUID, now: datetime
-    ) -> None:
-        self._uow = uow
-        self._wanted = wanted
-        self._caller_id = caller_id
-        self._now = now
-
-    async def page(self, order: Order, *, after: Position | None, limit: int) -> list[InboxRow]:
-        values = dict(self._wanted.values)
-        if after is not None:
-            values |= {"after": after[0], "after_id": after[1]}
-        return await read_rows(
-            self._uow,
-            page_of(self._wanted, order, is_first=after is None, limit=limit),
-            values,
-            caller_id=self._caller_id,
-            now=self._now,
-        )
 
 
 def _mirrored(instant: datetime) -> datetime:

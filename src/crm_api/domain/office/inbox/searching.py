@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
+from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.office.inbox.listing import PLACES, Position, read_conversations
 from crm_api.domain.office.inbox.rows import InboxRow
 from crm_api.domain.office.inbox.selection import InboxFilter, InboxSort
@@ -56,7 +56,7 @@ async def search_conversations(
         with_names=with_names,
         sort=sort,
     )
-    part, after = _read_cursor(cursors, cursor)
+    part, after = cursors.read_marked(cursor) or (_EXACT, None)
 
     async def read(
         ids: set[UUID], *, begin: Position | None, most: int
@@ -87,17 +87,4 @@ async def search_conversations(
     if len(rows) <= limit:
         return Page([row for _, row in shown], None)
     mark, last = shown[-1]
-    at, row_id = PLACES[sort](last)
-    return Page([row for _, row in shown], cursors.write(f"{mark}{at.isoformat()}", row_id))
-
-
-def _read_cursor(cursors: Cursors, cursor: str | None) -> tuple[str, Position | None]:
-    found = cursors.read_text(cursor)
-    if found is None:
-        return _EXACT, None
-    key, row_id = found
-    try:
-        at = datetime.fromisoformat(key[1:]).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursorError from error
-    return key[:1], (at, row_id)
+    return Page([row for _, row in shown], cursors.write_marked(mark, PLACES[sort](last)))

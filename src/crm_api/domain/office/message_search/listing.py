@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import Uuid
 
 from crm_api.domain.kit.csv_export import copy_rows, write_csv
-from crm_api.domain.kit.paging import Cursors, InvalidCursorError, Page
+from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.conversations.exporting import COLUMNS, HEADER
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.message_search.selection import MessageFilter, MessageSelection, Position
@@ -83,10 +82,14 @@ async def list_messages(
     """
     terms = parse_terms(wanted.q)
     cursors = Cursors("all messages", wanted=wanted, with_names=with_names)
-    begin = _read_position(cursors, cursor)
+    begun = cursors.read_marked(cursor)
+    begin = begun and MessagePosition(is_similar=begun[0] == _SIMILAR, after=begun[1])
     selection = await select_messages(uow.session, wanted, terms, with_names=with_names)
     found = await find_messages(uow.session, selection, begin=begin, limit=limit)
-    return Page(list(found.rows), None if found.next is None else _write(cursors, found.next))
+    if found.next is None:
+        return Page(list(found.rows), None)
+    mark = _SIMILAR if found.next.is_similar else _EXACT
+    return Page(list(found.rows), cursors.write_marked(mark, found.next.after))
 
 
 async def select_messages(
@@ -209,23 +212,6 @@ async def _with_all_words(
 async def read_messages(session: AsyncSession, statement: Select[Activity]) -> list[Activity]:
     """Run a statement that selects messages, and return these messages."""
     return list(await session.scalars(statement))
-
-
-def _read_position(cursors: Cursors, cursor: str | None) -> MessagePosition | None:
-    found = cursors.read_text(cursor)
-    if found is None:
-        return None
-    key, row_id = found
-    try:
-        at = datetime.fromisoformat(key[1:]).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidCursorError from error
-    return MessagePosition(is_similar=key[:1] == _SIMILAR, after=(at, row_id))
-
-
-def _write(cursors: Cursors, position: MessagePosition) -> str:
-    at, row_id = position.after
-    return cursors.write(f"{_SIMILAR if position.is_similar else _EXACT}{at.isoformat()}", row_id)
 
 
 PAGE = 1_000

@@ -129,14 +129,10 @@ class SavedReplyRead(ReadModel):
     def of(cls, found: SavedReply) -> Self:
         """Build the response from a stored reply."""
         names = SavedReplyEffectsRead.model_fields
-        return cls(
-            id=found.id,
-            name=found.name,
-            body=found.body,
+        return cls.built_from(
+            found,
             variables=list_variables(compile_body(found.body)),
             then=SavedReplyEffectsRead(**{name: found.following.get(name) for name in names}),
-            created_at=found.created_at,
-            updated_at=found.updated_at,
         )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -12,7 +12,7 @@ from crm_api.domain.campaigns.errors import InvalidTemplateError
 from crm_api.domain.campaigns.templates.template_text import find_template_faults
 from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
 from crm_api.domain.kit.examples import example_id
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.office.saved_replies.models import SavedReply
 from crm_api.domain.office.saved_replies.schemas import (
     SavedReplyCreate,
@@ -80,16 +80,6 @@ async def read_saved_reply(uow: UnitOfWork, *, saved_reply_id: UUID) -> SavedRep
     return await get_or_raise(uow.session, SavedReply, saved_reply_id, SavedReplyNotFoundError)
 
 
-def saved_replies_statement(
-    *, after: tuple[datetime, UUID] | None, limit: int
-) -> Select[SavedReply]:
-    """Return the statement that reads one page of saved replies, newest first."""
-    statement = select(SavedReply)
-    if after is not None:
-        statement = statement.where(tuple_(SavedReply.created_at, SavedReply.id) < after)
-    return statement.order_by(SavedReply.created_at.desc(), SavedReply.id.desc()).limit(limit)
-
-
 async def list_saved_replies(
     uow: UnitOfWork, *, cursor: str | None, limit: int
 ) -> Page[SavedReply]:
@@ -98,10 +88,16 @@ async def list_saved_replies(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("saved replies")
-    statement = saved_replies_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    rows, cursors = select(SavedReply), Cursors("saved replies")
+    return await read_newest(
+        uow.session,
+        rows,
+        SavedReply.created_at,
+        SavedReply.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def update_saved_reply(

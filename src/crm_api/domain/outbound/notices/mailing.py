@@ -1,6 +1,7 @@
 """Send a user one mail with all waiting notices."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -34,7 +35,7 @@ class LockedNotice:
     subject_id: UUID
 
 
-def subjects_of(notices: list[LockedNotice]) -> dict[NoticeKind, list[UUID]]:
+def subjects_of(notices: Sequence[LockedNotice]) -> dict[NoticeKind, list[UUID]]:
     """Return the subjects of these notices: the ids of conversations, notes and tasks.
 
     The ids are grouped by the kind of notice. Each id occurs once.

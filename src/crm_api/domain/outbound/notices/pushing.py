@@ -42,20 +42,9 @@ delete subscriptions.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ClaimedNotice:
-    id: UUID
-    kind: str
-    subject_id: UUID
+class _ClaimedNotice(LockedNotice):
     batch: UUID
     attempts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SubscriptionRow:
-    id: UUID
-    endpoint: str
-    p256dh: str
-    auth: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +116,8 @@ async def claim_push(uow: UnitOfWork, watcher: Watcher, *, now: datetime) -> Cla
     )
     if not claimed:
         return None
-    devices = typed_rows(
-        _SubscriptionRow,
-        await uow.session.execute(SUBSCRIPTIONS, {"user_id": watcher.user_id}),
-    )
-    locked = [LockedNotice(id=one.id, kind=one.kind, subject_id=one.subject_id) for one in claimed]
-    items = await read_items(uow, subjects_of(locked), user_id=watcher.user_id, now=now)
+    devices = (await uow.session.execute(SUBSCRIPTIONS, {"user_id": watcher.user_id})).all()
+    items = await read_items(uow, subjects_of(claimed), user_id=watcher.user_id, now=now)
     matter = {item.subject_id for item in items} if devices else set()
     gone = [one.id for one in claimed if one.subject_id not in matter]
     await end_notices(uow, gone, NoticeOutcome.OBSOLETE, now=now)

@@ -98,8 +98,7 @@ def build_push_request(
     from py_vapid import Vapid02, VapidException  # noqa: PLC0415
 
     if len(payload) > MOST_BYTES:
-        msg = f"the payload has {len(payload)} bytes; the most is {MOST_BYTES}"
-        raise ValueError(msg)
+        raise ValueError(f"the payload has {len(payload)} bytes; the most is {MOST_BYTES}")
     try:
         body: bytes = http_ece.encrypt(
             payload,

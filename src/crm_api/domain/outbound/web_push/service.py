@@ -3,13 +3,13 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Select, delete, select, tuple_
+from sqlalchemy import ForeignKey, Index, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.outbound.web_push.schemas import PushSubscriptionCreate
 from crm_api.platform.database import Base, UnitOfWork
 from crm_api.platform.ids import new_id
@@ -120,20 +120,6 @@ async def subscribe(
     return stored
 
 
-def subscriptions_statement(
-    *, user_id: UUID, after: tuple[datetime, UUID] | None, limit: int
-) -> Select[PushSubscription]:
-    """Return the statement that reads one page of a user's subscriptions, newest first."""
-    statement = select(PushSubscription).where(PushSubscription.user_id == user_id)
-    if after is not None:
-        statement = statement.where(
-            tuple_(PushSubscription.created_at, PushSubscription.id) < after
-        )
-    return statement.order_by(PushSubscription.created_at.desc(), PushSubscription.id.desc()).limit(
-        limit
-    )
-
-
 async def list_subscriptions(
     uow: UnitOfWork, *, user_id: UUID, cursor: str | None, limit: int
 ) -> Page[PushSubscription]:
@@ -142,12 +128,15 @@ async def list_subscriptions(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("push subscriptions", user_id=user_id)
-    statement = subscriptions_statement(
-        user_id=user_id, after=cursors.read(cursor), limit=limit + 1
+    return await read_newest(
+        uow.session,
+        select(PushSubscription).where(PushSubscription.user_id == user_id),
+        PushSubscription.created_at,
+        PushSubscription.id,
+        cursors=Cursors("push subscriptions", user_id=user_id),
+        cursor=cursor,
+        limit=limit,
     )
-    rows = (await uow.session.scalars(statement)).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
 
 
 async def unsubscribe(uow: UnitOfWork, *, subscription_id: UUID, user_id: UUID) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.outbound.live_events.message_details import read_message_details
-from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
 from crm_api.domain.outbound.webhook_deliveries.schedule import (
     EndpointAnswer,
     Jitter,
+    NextState,
     next_state_of,
     random_fraction,
 )
@@ -57,20 +57,6 @@ class DeliveryResult:
 
     claimed: ClaimedDelivery
     reply: EndpointAnswer | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryTry:
-    """One attempt to deliver: the reserved delivery, and the result that is to be stored."""
-
-    claimed: ClaimedDelivery
-    status: DeliveryStatus
-    next_attempt_at: datetime
-    duration_ms: int
-    response_status: int | None
-    response_body: str | None
-    error_code: str | None
-    last_error: str | None
 
 
 def body_of(claimed: ClaimedDelivery) -> str:
@@ -174,27 +160,18 @@ async def record_results(
         }
         await uow.session.execute(RELEASE_DELIVERIES, values)
     if tried:
-        written = [_judged(claimed, reply, now=now, jitter=jitter) for claimed, reply in tried]
+        written = [
+            (
+                claimed,
+                reply,
+                next_state_of(reply, failures=claimed.attempts + 1, now=now, jitter=jitter),
+            )
+            for claimed, reply in tried
+        ]
         await _store_tries(uow.session, written, now=now)
         await health.record_answers(
             uow, _answers(tried, now=now), disable_after=disable_after, now=now
         )
-
-
-def _judged(
-    claimed: ClaimedDelivery, reply: EndpointAnswer, *, now: datetime, jitter: Jitter
-) -> DeliveryTry:
-    state = next_state_of(reply, failures=claimed.attempts + 1, now=now, jitter=jitter)
-    return DeliveryTry(
-        claimed=claimed,
-        status=state.status,
-        next_attempt_at=state.next_attempt_at,
-        duration_ms=reply.duration_ms,
-        response_status=reply.status,
-        response_body=reply.body,
-        error_code=reply.error_code,
-        last_error=reply.detail,
-    )
 
 
 def _answers(
@@ -237,21 +214,24 @@ STORE_TRIES = text("""
 
 
 async def _store_tries(
-    session: AsyncSession, tried: Sequence[DeliveryTry], *, now: datetime
+    session: AsyncSession,
+    tried: Sequence[tuple[ClaimedDelivery, EndpointAnswer, NextState]],
+    *,
+    now: datetime,
 ) -> None:
     """Store the results of attempts; skip deliveries that were reserved again meanwhile."""
     await session.execute(
         STORE_TRIES,
         {
-            "ids": [one.claimed.id for one in tried],
-            "claims": [one.claimed.claims for one in tried],
-            "statuses": [one.status.value for one in tried],
-            "next_attempts": [one.next_attempt_at for one in tried],
-            "durations": [one.duration_ms for one in tried],
-            "response_statuses": [one.response_status for one in tried],
-            "response_bodies": [one.response_body for one in tried],
-            "error_codes": [one.error_code for one in tried],
-            "last_errors": [one.last_error for one in tried],
+            "ids": [claimed.id for claimed, _, _ in tried],
+            "claims": [claimed.claims for claimed, _, _ in tried],
+            "statuses": [state.status.value for _, _, state in tried],
+            "next_attempts": [state.next_attempt_at for _, _, state in tried],
+            "durations": [reply.duration_ms for _, reply, _ in tried],
+            "response_statuses": [reply.status for _, reply, _ in tried],
+            "response_bodies": [reply.body for _, reply, _ in tried],
+            "error_codes": [reply.error_code for _, reply, _ in tried],
+            "last_errors": [reply.detail for _, reply, _ in tried],
             "now": now,
         },
     )

@@ -26,7 +26,7 @@ from crm_api.domain.outbound.live_events.event_filter import (
 )
 from crm_api.domain.outbound.live_events.event_log import LoggedEvent, LogPosition
 from crm_api.domain.outbound.live_events.payloads import WebhookEventType
-from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
+from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 LISTENING = text("""
@@ -68,22 +68,6 @@ ADD_DELIVERIES = text("""
                       jsonb_array_elements(:datas))
         WITH ORDINALITY AS e (type, happened_at, data, number) ON e.number = pair.number
 """).bindparams(bindparam("datas", type_=JSONB))
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """The position in the event log up to which deliveries to webhook endpoints were created."""
-
-    transaction_id: int
-    event_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class _EndpointRow:
-    id: UUID
-    event_types: list[str]
-    scopes: list[str]
-    since_transaction: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +125,10 @@ class FannedOutPage:
     """The result of creating deliveries to webhook endpoints for one page of the event log.
 
     Attributes:
-        events: The number of events that were read.
         deliveries: The number of deliveries that were created.
         is_last: True if there are no more events to read now.
     """
 
-    events: int = 0
     deliveries: int = 0
     is_last: bool = True
 
@@ -193,7 +175,7 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
         await _add_deliveries(uow, messages=messages, wanted=wanted, now=now)
     values = {"transaction_id": page.until.transaction_id, "event_id": page.until.id}
     await uow.session.execute(MOVE_CURSOR, values)
-    return FannedOutPage(events=len(page.events), deliveries=len(wanted), is_last=page.is_last)
+    return FannedOutPage(deliveries=len(wanted), is_last=page.is_last)
 
 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
@@ -201,19 +183,18 @@ async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPositi
 
     Return None if another worker has locked the cursor, or no endpoint is active.
     """
-    cursor = typed_row(Cursor, (await uow.session.execute(read_cursor)).one_or_none())
+    cursor = (await uow.session.execute(read_cursor)).one_or_none()
     if cursor is None:
         return None
     listeners = await _read_listeners(uow)
     if not listeners:
         return None
     since = min(one.since_transaction for one in listeners)
-    stored = LogPosition(cursor.transaction_id, cursor.event_id)
-    return max(stored, LogPosition(since, _LAST_ID))
+    return max(LogPosition(*cursor), LogPosition(since, _LAST_ID))
 
 
 async def _read_listeners(uow: UnitOfWork) -> list[ListeningEndpoint]:
-    rows = typed_rows(_EndpointRow, await uow.session.execute(LISTENING))
+    rows = await uow.session.execute(LISTENING)
     return [
         ListeningEndpoint(
             endpoint_id=row.id,

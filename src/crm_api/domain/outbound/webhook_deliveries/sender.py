@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -153,12 +152,7 @@ class WebhookSender:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -201,8 +195,7 @@ class WebhookSender:
         self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
     ) -> EndpointAnswer:
         if self._session is None:
-            msg = "The sender is not open; use `async with`."
-            raise RuntimeError(msg)
+            raise RuntimeError("The sender is not open; use `async with`.")
         url = parse_url(address)
         self._policy.check_url(url)
         data = body.encode() if isinstance(body, str) else body

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, tuple_, update
+from sqlalchemy import func, select, text, update
 
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.outbound.live_events.payloads import TEST_TYPE, WebhookTestFacts
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus, WebhookDelivery
 from crm_api.domain.outbound.webhook_endpoints import activation, health
@@ -98,14 +98,15 @@ async def list_deliveries(
         InvalidCursorError: The cursor is not from this list.
     """
     await endpoints.get_endpoint(uow, selection.endpoint_id)
-    cursors = Cursors("webhook_deliveries", selection=selection)
-    query = select(WebhookDelivery).where(*_conditions(selection))
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(WebhookDelivery.created_at, WebhookDelivery.id) < after)
-    newest_first = (WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc())
-    rows = (await uow.session.scalars(query.order_by(*newest_first).limit(limit + 1))).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return await read_newest(
+        uow.session,
+        select(WebhookDelivery).where(*_conditions(selection)),
+        WebhookDelivery.created_at,
+        WebhookDelivery.id,
+        cursors=Cursors("webhook_deliveries", selection=selection),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def retry_delivery(

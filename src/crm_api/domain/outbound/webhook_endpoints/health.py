@@ -17,17 +17,8 @@ from crm_api.domain.outbound.webhook_endpoints.models import (
 )
 from crm_api.domain.outbound.webhook_endpoints.secrets import signer
 from crm_api.domain.outbound.webhook_endpoints.service import DISABLED_ALERT
-from crm_api.platform.database import UnitOfWork, typed_rows
+from crm_api.platform.database import UnitOfWork
 from crm_api.platform.encryption import UnsealError
-
-
-@dataclass(frozen=True, slots=True)
-class _DueRow:
-    id: UUID
-    url: str
-    failing_since: datetime | None
-    reads_messages: bool
-    secrets: Sequence[bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +75,7 @@ LIST_DUE = text("""
 
 async def list_due_endpoints(uow: UnitOfWork, *, key: bytes, now: datetime) -> list[DueEndpoint]:
     """Return the active endpoints that have due deliveries and no pause, with their signers."""
-    rows = typed_rows(_DueRow, await uow.session.execute(LIST_DUE, {"now": now}))
+    rows = await uow.session.execute(LIST_DUE, {"now": now})
     return [
         DueEndpoint(
             id=row.id,

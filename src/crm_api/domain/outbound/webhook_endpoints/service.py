@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import delete, func, select, update
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
@@ -18,7 +18,7 @@ from crm_api.domain.identity.api_keys.errors import MissingScopeError
 from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.event_log import EventType
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.outbound.live_events.event_filter import EventFilter
 from crm_api.domain.outbound.live_events.payloads import SCOPE_OF, WebhookEventType
 from crm_api.domain.outbound.webhook_endpoints.errors import (
@@ -129,14 +129,15 @@ async def list_endpoints(
     Raises:
         InvalidCursorError: The cursor is not from this list.
     """
-    cursors = Cursors("webhook_endpoints")
-    query = select(WebhookEndpoint).where(_IS_THERE)
-    after = cursors.read(cursor)
-    if after is not None:
-        query = query.where(tuple_(WebhookEndpoint.created_at, WebhookEndpoint.id) < after)
-    newest_first = (WebhookEndpoint.created_at.desc(), WebhookEndpoint.id.desc())
-    rows = (await uow.session.scalars(query.order_by(*newest_first).limit(limit + 1))).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    return await read_newest(
+        uow.session,
+        select(WebhookEndpoint).where(_IS_THERE),
+        WebhookEndpoint.created_at,
+        WebhookEndpoint.id,
+        cursors=Cursors("webhook_endpoints"),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def update_endpoint(

@@ -71,10 +71,6 @@ class LoadedContacts:
             if row is not None:
                 del self.by_phone[row["phone"]]
 
-    def is_clean(self) -> bool:
-        """Return True if all changes in memory were also written to the database."""
-        return not (self.added or self.changed or self.erased or self.moved)
-
     def clean(self) -> None:
         """Mark all changes as written to the database."""
         for part in (self.added, self.changed, self.erased, self.moved):

@@ -34,32 +34,20 @@ from crm_api.platform.ids import new_id
 _ZONE_FIELDS = frozenset({"phone", "timezone", "state", "postal_code", "attributes"})
 
 
-async def create_contact_by_hand(
+async def create_contact(
     uow: UnitOfWork, body: ContactCreate, *, now: datetime, secret: bytes
 ) -> FlaggedContact:
-    """Add a contact for an API request of a user or an integration.
+    """Add a contact. A deleted contact with this phone number is restored under its old id.
 
-    If an erased person had the phone number, ``suppress_erased`` blocks the number: it gets no
-    messages.
+    A restored contact has only the new fields. Flags and consent belong to the number, so they
+    apply to the new contact too. If an erased person had the phone number, ``suppress_erased``
+    blocks the number: it gets no messages.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
         FieldValuesError: Attributes do not fit their custom fields.
     """
     await suppress_erased(uow, phones=[body.phone], now=now, secret=secret)
-    return await create_contact(uow, body, now=now)
-
-
-async def create_contact(uow: UnitOfWork, body: ContactCreate, *, now: datetime) -> FlaggedContact:
-    """Add a contact. A deleted contact with this phone number is restored under its old id.
-
-    A restored contact has only the new fields. Flags and consent belong to the number, so they
-    apply to the new contact too.
-
-    Raises:
-        ContactExistsError: Another contact has this number; ``contact_id`` is its id.
-        FieldValuesError: Attributes do not fit their custom fields.
-    """
     values = body.columns()
     defined = await custom_fields.definitions(uow)
     values["attributes"] = defined.complete(values["attributes"], pointer="/attributes")

@@ -1,5 +1,6 @@
 """Store and list consent decisions about a contact's phone number, and set the number's flags."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -32,11 +33,9 @@ async def opt_out(
         ContactNotFoundError: The contact does not exist or was deleted.
         NotAReplyError: The decision names a message that this person did not send.
     """
-    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
-    await _check_reply(uow, contact, decision)
-    details = _details(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
-    await consent.opt_out(uow, **_with_evidence(details, decision))
-    return await get_contact(uow, contact_id=contact_id, now=now)
+    return await _decide(
+        uow, consent.opt_out, decision, contact_id=contact_id, actor=actor, now=now, secret=secret
+    )
 
 
 async def opt_in(
@@ -54,11 +53,9 @@ async def opt_in(
         ContactNotFoundError: The contact does not exist or was deleted.
         NotAReplyError: The decision names a message that this person did not send.
     """
-    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
-    await _check_reply(uow, contact, decision)
-    details = _details(contact, reason=decision.reason, actor=actor, now=now, secret=secret)
-    await consent.opt_in(uow, **_with_evidence(details, decision))
-    return await get_contact(uow, contact_id=contact_id, now=now)
+    return await _decide(
+        uow, consent.opt_in, decision, contact_id=contact_id, actor=actor, now=now, secret=secret
+    )
 
 
 async def list_flags(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> list[ContactFlag]:
@@ -132,7 +129,17 @@ async def consent_history(
     )
 
 
-async def _check_reply(uow: UnitOfWork, contact: Contact, decision: ConsentDecision) -> None:
+async def _decide(
+    uow: UnitOfWork,
+    decide: Callable[..., Awaitable[object]],
+    decision: ConsentDecision,
+    *,
+    contact_id: UUID,
+    actor: str,
+    now: datetime,
+    secret: bytes,
+) -> FlaggedContact:
+    contact = (await get_contact(uow, contact_id=contact_id, now=now)).contact
     if decision.message_id is not None:
         await require_reply(
             uow.session,
@@ -140,6 +147,17 @@ async def _check_reply(uow: UnitOfWork, contact: Contact, decision: ConsentDecis
             contact_id=contact.id,
             phone=contact.phone,
         )
+    details: consent.DecisionDetails = {
+        **_details(contact, reason=decision.reason, actor=actor, now=now, secret=secret),
+        "source": decision.source,
+        "note": decision.note,
+        "text_shown": decision.text_shown,
+        "evidence": decision.evidence,
+        "activity_id": decision.message_id,
+        "message_id": decision.message_id,
+    }
+    await decide(uow, **details)
+    return await get_contact(uow, contact_id=contact_id, now=now)
 
 
 def _details(
@@ -154,18 +172,3 @@ def _details(
         now=now,
         secret=secret,
     )
-
-
-def _with_evidence(
-    details: consent.DecisionDetails, decision: ConsentDecision
-) -> consent.DecisionDetails:
-    """Return a copy of ``details`` with the source, note and evidence from ``decision``."""
-    return {
-        **details,
-        "source": decision.source,
-        "note": decision.note,
-        "text_shown": decision.text_shown,
-        "evidence": decision.evidence,
-        "activity_id": decision.message_id,
-        "message_id": decision.message_id,
-    }

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     FromClause,
+    Select,
     SQLColumnExpression,
     Uuid,
     false,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import join
 
 from crm_api.domain.consent.models import ContactFlag, FlagType
 from crm_api.domain.kit import csv_export
@@ -37,7 +39,6 @@ from crm_api.domain.kit.csv_export import (
 from crm_api.domain.people.contacts.flagged import is_unexpired
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
 from crm_api.domain.people.contacts.search import ORDERS, Position, Search
-from crm_api.domain.people.contacts.search_patterns import search_patterns
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList, ContactListMember
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
@@ -139,7 +140,7 @@ async def contacts_csv(
     Raises:
         UnsearchableError: ``q`` has no letter and no digit.
     """
-    begun = Search(wanted, search_patterns(wanted.q), ORDERS[sort], None, now)
+    begun = Search.of(wanted, ORDERS[sort], now=now)
     names = await _attribute_names(new_uow, begun)
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
@@ -173,7 +174,7 @@ async def people_csv(
         async with new_uow() as uow:
             found = await next_people(uow, place, csv_export.PAGE)
             ids = [contact_id for _, contact_id in found]
-            names |= await attribute_names_of(uow.session, ids)
+            names |= await attribute_names(uow.session, Contact.id == func.any(_ids(ids)))
         if len(found) < csv_export.PAGE:
             break
         place = found[-1]
@@ -200,7 +201,7 @@ async def _attribute_names(new_uow: UnitOfWorkFactory, begun: Search) -> list[st
         search = begun.continued(after)
         async with new_uow() as uow:
             after = await end_of(uow.session, search)
-            names |= await attribute_names(uow.session, search, end=after)
+            names |= await attribute_names(uow.session, *_of_page(search, after))
         if after is None:
             return sorted(names)[:MOST_ATTRIBUTES]
 
@@ -219,25 +220,23 @@ async def end_of(session: AsyncSession, search: Search) -> Position | None:
     return None if last is None else (last[0], last[1])
 
 
-async def attribute_names(
-    session: AsyncSession, search: Search, *, end: Position | None
-) -> set[str]:
-    """Fetch the names of all attributes that occur on a page of contacts.
-
-    ``end`` is the position of the last contact of the page. If it is None, the page contains all
-    remaining contacts.
-    """
+async def attribute_names(session: AsyncSession, *conditions: ColumnElement[bool]) -> set[str]:
+    """Fetch the names of all attributes of the contacts that meet the conditions."""
     names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
     statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
-    return set(await session.scalars(statement.where(*_of_page(search, end))))
+    return set(await session.scalars(statement.where(*conditions)))
 
 
-async def attribute_names_of(session: AsyncSession, contact_ids: Sequence[UUID]) -> set[str]:
-    """Return the names of all attributes that these contacts have."""
-    names = func.jsonb_object_keys(Contact.attributes).table_valued("name")
-    statement = select(names.c.name).distinct().select_from(Contact).join(names, true())
-    chosen = Contact.id == func.any(_ids(contact_ids))
-    return set(await session.scalars(statement.where(chosen)))
+def _select_rows(
+    source: FromClause | type[Contact], *, attributes: Sequence[str], now: datetime
+) -> Select[Any]:
+    """Return the statement that selects the CSV columns of the contacts in ``source``."""
+    # Join flags and lists instead of using sub-selects, because ``cell`` reads its column several
+    # times.
+    flags, lists = _flags(now), _lists()
+    own = (cell(Contact.attributes[name].astext) for name in attributes)
+    statement = select(*_columns(flags, lists), *own).select_from(source)
+    return statement.join(flags, true()).join(lists, true())
 
 
 async def copy_people(
@@ -253,19 +252,10 @@ async def copy_people(
         .table_valued("id", with_ordinality="place", name="chosen")
         .render_derived()
     )
-    flags, lists = _flags(now), _lists()
-    statement = (
-        select(
-            *_columns(flags, lists), *(cell(Contact.attributes[name].astext) for name in attributes)
-        )
-        .select_from(chosen)
-        .join(Contact, Contact.id == chosen.c.id)
-        .join(flags, true())
-        .join(lists, true())
-        .where(Contact.deleted_at.is_(None))
-        .order_by(chosen.c.place)
-    )
-    return await copy_rows(session, statement)
+    found = join(chosen, Contact, Contact.id == chosen.c.id)
+    statement = _select_rows(found, attributes=attributes, now=now)
+    ordered = statement.where(Contact.deleted_at.is_(None)).order_by(chosen.c.place)
+    return await copy_rows(session, ordered)
 
 
 async def copy_page(
@@ -280,17 +270,5 @@ async def copy_page(
         attributes: The names of the attributes that get a column.
     """
     order = search.order.by(search.order.key(Contact), Contact.id)
-    # Join flags and lists instead of using sub-selects, because ``cell`` reads its column several
-    # times.
-    flags, lists = _flags(search.now), _lists()
-    statement = (
-        select(
-            *_columns(flags, lists), *(cell(Contact.attributes[name].astext) for name in attributes)
-        )
-        .select_from(Contact)
-        .join(flags, true())
-        .join(lists, true())
-        .where(*_of_page(search, end))
-        .order_by(*order)
-    )
-    return await copy_rows(session, statement)
+    statement = _select_rows(Contact, attributes=attributes, now=search.now)
+    return await copy_rows(session, statement.where(*_of_page(search, end)).order_by(*order))

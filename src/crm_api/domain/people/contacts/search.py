@@ -38,7 +38,7 @@ from crm_api.domain.kit.regions import STATE_NAMES
 from crm_api.domain.kit.zones import state_code
 from crm_api.domain.people.contacts.flagged import fetch_flagged, flagged_columns, is_unexpired
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort, FlaggedContact
-from crm_api.domain.people.contacts.search_patterns import fold
+from crm_api.domain.people.contacts.search_patterns import fold, search_patterns
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactListMember
 
@@ -120,28 +120,19 @@ the name. So with this order, ``conditions`` returns all conditions of the filte
 
 
 async def fetch_contacts(
-    session: AsyncSession,
-    *,
-    wanted: ContactFilter,
-    patterns: Sequence[Sequence[str]],
-    order: Order,
-    after: Position | None,
-    limit: int,
-    now: datetime,
-    window: int = WINDOW,
+    session: AsyncSession, search: "Search", *, limit: int, window: int = WINDOW
 ) -> list[FlaggedContact]:
-    """Fetch up to ``limit`` contacts that match a filter, after the position ``after``.
+    """Fetch up to ``limit`` contacts that match a search.
 
     Args:
-        wanted: The filter.
-        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
-            contact must match at least one pattern of every term.
+        session: The session.
+        search: The filter and the order of the contacts, and where the page begins.
+        limit: The largest number of contacts.
         window: The number of contacts that are checked first, in the order of the list. If too few
             of them match the filter, all contacts are searched.
     """
-    search = Search(wanted, patterns, order, after, now)
     # Without conditions, every row in order matches. A phone number matches one row at most.
-    if wanted.phone is not None or not search.conditions(Contact):
+    if search.wanted.phone is not None or not search.conditions(Contact):
         return await fetch_flagged(session, search.all_in_order().limit(limit))
     if not await _are_few(session, search):
         near = await fetch_flagged(session, search.near(window).limit(limit))
@@ -150,29 +141,21 @@ async def fetch_contacts(
     return await fetch_flagged(session, search.far(limit))
 
 
-async def count_matches(
-    session: AsyncSession,
-    *,
-    wanted: ContactFilter,
-    patterns: Sequence[Sequence[str]],
-    now: datetime,
-) -> int:
+async def count_matches(session: AsyncSession, wanted: ContactFilter, *, now: datetime) -> int:
     """Count the contacts that match a filter.
 
-    Args:
-        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
-            contact must match at least one pattern of every term.
+    Raises:
+        UnsearchableError: ``q`` has no letter and no digit.
     """
-    search = Search(wanted, patterns, _BY_NAME, None, now)
+    search = Search.of(wanted, _BY_NAME, now=now)
     statement = select(func.count()).select_from(Contact).where(Contact.deleted_at.is_(None))
     return await session.scalar(statement.where(*search.conditions(Contact))) or 0
 
 
 async def fetch_matching_ids(
     session: AsyncSession,
-    *,
     wanted: ContactFilter,
-    patterns: Sequence[Sequence[str]],
+    *,
     after: UUID | None,
     created_until: datetime,
     limit: int,
@@ -181,15 +164,17 @@ async def fetch_matching_ids(
     """Fetch up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
+        session: The session.
         wanted: The filter.
-        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
-            contact must match at least one pattern of every term.
         after: The last id of the previous page; None for the first page.
         created_until: Contacts that were created later are left out.
         limit: The maximum number of ids.
         now: The present instant.
+
+    Raises:
+        UnsearchableError: ``q`` has no letter and no digit.
     """
-    search = Search(wanted, patterns, _BY_NAME, None, now)
+    search = Search.of(wanted, _BY_NAME, now=now)
     statement = select(Contact.id).where(
         Contact.deleted_at.is_(None),
         Contact.created_at <= created_until,
@@ -214,13 +199,27 @@ async def _are_few(session: AsyncSession, search: "Search") -> bool:
 
 @dataclass(frozen=True)
 class Search:
-    """Builds the statements for a filter, an order, and the position after which a page begins."""
+    """Builds the statements for a filter, an order, and the position after which a page begins.
+
+    Attributes:
+        patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A
+            contact must match at least one pattern of every term.
+    """
 
     wanted: ContactFilter
     patterns: Sequence[Sequence[str]]
     order: Order
     after: Position | None
     now: datetime
+
+    @classmethod
+    def of(cls, wanted: ContactFilter, order: Order, *, now: datetime) -> Self:
+        """Return a search for a filter, whose page is the first page.
+
+        Raises:
+            UnsearchableError: ``q`` has no letter and no digit.
+        """
+        return cls(wanted, search_patterns(wanted.q), order, None, now)
 
     def continued(self, after: Position | None) -> Self:
         """Return a copy of this search whose page begins after the position ``after``."""

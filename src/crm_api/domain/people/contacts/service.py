@@ -1,4 +1,4 @@
-"""Find, lock, count and list contacts with the flags of their phone numbers."""
+"""Find, lock and list contacts with the flags of their phone numbers."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlalchemy import Select, Uuid, any_, bindparam, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, Place
 from crm_api.domain.kit.phone import parse_phone
 from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
@@ -20,13 +20,9 @@ from crm_api.domain.people.contacts.flagged import (
     select_flagged,
 )
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort, FlaggedContact
-from crm_api.domain.people.contacts.search_patterns import search_patterns
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactListMember
 from crm_api.platform.database import UnitOfWork
-
-Position = tuple[datetime, UUID]
-"""The instant and id of the last row of the previous page. The page begins after this row."""
 
 
 async def get_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> FlaggedContact:
@@ -114,45 +110,6 @@ async def fetch_numbers(session: AsyncSession, *, contact_id: UUID) -> list[str]
     return list(await session.scalars(own.union_all(merged)))
 
 
-async def count_contacts(uow: UnitOfWork, wanted: ContactFilter, *, now: datetime) -> int:
-    """Count the contacts that match a filter.
-
-    Raises:
-        UnsearchableError: ``q`` has no letter and no digit.
-    """
-    return await search.count_matches(
-        uow.session, wanted=wanted, patterns=search_patterns(wanted.q), now=now
-    )
-
-
-async def fetch_contact_ids(
-    uow: UnitOfWork,
-    wanted: ContactFilter,
-    *,
-    after: UUID | None,
-    created_until: datetime,
-    limit: int,
-    now: datetime,
-) -> list[UUID]:
-    """Return up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
-
-    Args:
-        created_until: Contacts that were created later are left out.
-
-    Raises:
-        UnsearchableError: ``q`` has no letter and no digit.
-    """
-    return await search.fetch_matching_ids(
-        uow.session,
-        wanted=wanted,
-        patterns=search_patterns(wanted.q),
-        after=after,
-        created_until=created_until,
-        limit=limit,
-        now=now,
-    )
-
-
 async def list_contacts(
     uow: UnitOfWork,
     wanted: ContactFilter,
@@ -170,15 +127,9 @@ async def list_contacts(
     """
     cursors = Cursors("contacts", wanted=wanted, sort=sort)
     order = search.ORDERS[sort]
-    rows = await search.fetch_contacts(
-        uow.session,
-        wanted=wanted,
-        patterns=search_patterns(wanted.q),
-        order=order,
-        after=cursors.read_text(cursor) if order.is_text else cursors.read(cursor),
-        limit=limit + 1,
-        now=now,
-    )
+    begun = search.Search.of(wanted, order, now=now)
+    after = cursors.read_text(cursor) if order.is_text else cursors.read(cursor)
+    rows = await search.fetch_contacts(uow.session, begun.continued(after), limit=limit + 1)
     return cursors.page(
         rows,
         limit=limit,
@@ -206,7 +157,7 @@ async def list_members(
 
 
 async def fetch_list_members(
-    session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int, now: datetime
+    session: AsyncSession, *, list_id: UUID, after: Place | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
     """Fetch up to ``limit`` contacts of a list, and when each contact was added to the list.
 
@@ -226,7 +177,7 @@ async def fetch_list_members(
 
 
 async def fetch_list_member_ids(
-    session: AsyncSession, *, list_id: UUID, after: Position | None, limit: int
+    session: AsyncSession, *, list_id: UUID, after: Place | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
     """Return the ids of contacts on a list, each with the time at which the contact was added.
 
@@ -236,7 +187,7 @@ async def fetch_list_member_ids(
     return [(row.added_at, row.contact_id) for row in rows]
 
 
-def _member_ids(list_id: UUID, *, after: Position | None, limit: int) -> Select[datetime, UUID]:
+def _member_ids(list_id: UUID, *, after: Place | None, limit: int) -> Select[datetime, UUID]:
     member = ContactListMember
     statement = select(member.added_at, member.contact_id).where(member.list_id == list_id)
     if after is not None:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.errors import FieldProblem, pointer_to
 from crm_api.domain.people.custom_fields.errors import FieldValuesError
 from crm_api.domain.people.custom_fields.values import MisfitError, normalise
-from crm_api.domain.people.models.custom_fields import FieldType
+from crm_api.domain.people.models.contacts import FieldType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ class AttributeProblem:
             pointer: The JSON pointer of the object in the request that contains the contact's
                 attributes.
         """
-        name = self.name.replace("~", "~0").replace("/", "~1")
-        return FieldProblem(pointer=f"{pointer}/{name}", code=self.code, detail=self.detail)
+        at = pointer + pointer_to([self.name])
+        return FieldProblem(pointer=at, code=self.code, detail=self.detail)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Request and response models of custom fields."""
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Self
-from uuid import UUID
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -10,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Name200, OptionalLine200
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
-from crm_api.domain.people.models.custom_fields import CustomField, FieldType
+from crm_api.domain.people.models.contacts import FieldType
 
 MAX_CHOICES = 200
 
@@ -97,52 +95,6 @@ class CustomFieldRead(ReadModel):
     archived_at: Instant | None
     created_at: Instant
     updated_at: Instant
-
-    @classmethod
-    def of(cls, found: CustomField) -> Self:
-        """Build the response from a stored custom field."""
-        return cls(
-            id=found.id,
-            name=found.name,
-            label=found.label,
-            type=FieldType(found.type),
-            choices=found.choices,
-            required=found.required,
-            is_applied=found.applied_at is not None,
-            archived_at=found.archived_at,
-            created_at=found.created_at,
-            updated_at=found.updated_at,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Misfit:
-    """A stored value that does not fit the type of a custom field.
-
-    ``contact_id`` is one of the contacts that have this value.
-    """
-
-    contact_id: UUID
-    value: Any
-    detail: str
-
-
-@dataclass(kw_only=True)
-class Fit:
-    """How well the contacts' values of one attribute fit a type.
-
-    Attributes:
-        fitting: The number of contacts whose value fits the type without a change.
-        rewritten: The number of contacts whose value would be converted to the type, such as
-            ``"1,987"`` to ``1987``.
-        misfits: The number of contacts whose value does not fit the type. ``examples`` contains up
-            to 10 such values.
-    """
-
-    fitting: int = 0
-    rewritten: int = 0
-    misfits: int = 0
-    examples: list[Misfit] = field(default_factory=list)
 
 
 class CustomFieldMisfitRead(ReadModel):

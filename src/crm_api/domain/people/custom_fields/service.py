@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.people.custom_fields.definitions import Definition, Definitions
 from crm_api.domain.people.custom_fields.errors import (
     CustomFieldArchivedError,
@@ -19,11 +19,11 @@ from crm_api.domain.people.custom_fields.errors import (
 )
 from crm_api.domain.people.custom_fields.schemas import (
     CustomFieldCreate,
+    CustomFieldFitRead,
     CustomFieldUpdate,
-    Fit,
 )
 from crm_api.domain.people.custom_fields.stored_values import count_fit, refuse_misfits
-from crm_api.domain.people.models.custom_fields import CustomField, FieldType
+from crm_api.domain.people.models.contacts import CustomField, FieldType
 from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
@@ -84,7 +84,7 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
     return made
 
 
-async def try_create(uow: UnitOfWork, body: CustomFieldCreate) -> Fit:
+async def try_create(uow: UnitOfWork, body: CustomFieldCreate) -> CustomFieldFitRead:
     """Do a dry run of ``create_field``: count the contacts whose values fit the new field.
 
     Raises:
@@ -118,14 +118,17 @@ async def list_fields(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("custom_fields", archived=archived)
-    after = cursors.read(cursor)
     statement = select(CustomField).where(~_IS_ACTIVE if archived else _IS_ACTIVE)
-    if after is not None:
-        statement = statement.where(tuple_(CustomField.created_at, CustomField.id) < after)
-    ordered = statement.order_by(CustomField.created_at.desc(), CustomField.id.desc())
-    rows = (await uow.session.scalars(ordered.limit(limit + 1))).all()
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+    cursors = Cursors("custom_fields", archived=archived)
+    return await read_newest(
+        uow.session,
+        statement,
+        CustomField.created_at,
+        CustomField.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def update_field(
@@ -152,7 +155,9 @@ async def update_field(
     return await get_field(uow, field_id=field_id)
 
 
-async def try_update(uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID) -> Fit:
+async def try_update(
+    uow: UnitOfWork, changes: CustomFieldUpdate, *, field_id: UUID
+) -> CustomFieldFitRead:
     """Do a dry run of ``update_field``: count the contacts whose values fit the changed field.
 
     Raises:

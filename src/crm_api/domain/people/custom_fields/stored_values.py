@@ -12,9 +12,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.people.custom_fields.errors import ValuesDoNotFitError
-from crm_api.domain.people.custom_fields.schemas import Fit, Misfit
+from crm_api.domain.people.custom_fields.schemas import CustomFieldFitRead, CustomFieldMisfitRead
 from crm_api.domain.people.custom_fields.values import MisfitError, is_same_json, normalise
-from crm_api.domain.people.models.custom_fields import CustomField, FieldType
+from crm_api.domain.people.models.contacts import CustomField, FieldType
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 CHUNK_CONTACTS = 5_000
@@ -41,7 +41,9 @@ async def refuse_misfits(
         )
 
 
-async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]) -> Fit:
+async def count_fit(
+    uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]
+) -> CustomFieldFitRead:
     """Count the contacts that have an attribute, by how well their value fits a type.
 
     The result has three counts:
@@ -50,7 +52,7 @@ async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Seq
     - ``rewritten``: the value fits after a conversion.
     - ``misfits``: the value does not fit.
     """
-    fit = Fit()
+    fit = CustomFieldFitRead(fitting=0, rewritten=0, misfits=0, examples=[])
     async for rows in _stream_values(uow.session, name=name):
         for row in rows:
             try:
@@ -58,7 +60,7 @@ async def count_fit(uow: UnitOfWork, *, name: str, kind: FieldType, choices: Seq
             except MisfitError as error:
                 fit.misfits += row.contacts
                 if len(fit.examples) < _MOST_EXAMPLES:
-                    misfit = Misfit(
+                    misfit = CustomFieldMisfitRead(
                         contact_id=UUID(row.contact_id), value=row.value, detail=str(error)
                     )
                     fit.examples.append(misfit)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from crm_api.domain.people.models.custom_fields import FieldType
+from crm_api.domain.people.models.contacts import FieldType
 
 MAX_TEXT = 5_000
 MAX_ADDRESS = 2_048

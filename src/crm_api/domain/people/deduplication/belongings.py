@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.people.deduplication.field_merge import DuplicateBefore
 from crm_api.platform.database import typed_rows
 
 
@@ -30,29 +31,24 @@ class Belonging:
     role: str | None
 
 
-_MOVE_CHILDREN = (
-    text("""
-        UPDATE conversation SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
-    text("""
-        UPDATE activity SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
-    text("""
-        UPDATE contact_note SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
-    text("""
-        UPDATE task SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
-    text("""
-        UPDATE appointment SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
-    text("""
-        UPDATE quote SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
-    text("""
-        UPDATE invoice SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))
-    """),
+_KINDS = (
+    ("conversation", "conversation"),
+    ("note", "contact_note"),
+    ("task", "task"),
+    ("appointment", "appointment"),
+    ("quote", "quote"),
+    ("invoice", "invoice"),
 )
+"""The kinds of belongings that belong to one contact only, and their tables."""
+
+_MOVE_CHILDREN = tuple(
+    text(f"UPDATE {table} SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))")
+    for table in ("conversation", "activity", *(table for _, table in _KINDS[1:]))
+)
+_ALSO = {
+    "task": """ OR conversation_id IN (
+            SELECT k.id FROM conversation k WHERE k.contact_id = :to)"""
+}
 _RETURN_CHILDREN = (
     text("""
         UPDATE activity SET contact_id = :to
@@ -66,49 +62,27 @@ _RETURN_CHILDREN = (
         WHERE contact_id = :of
           AND (phone = :phone OR id = ANY(CAST(:conversation_ids AS uuid[])))
     """),
-    text("""
-        UPDATE contact_note SET contact_id = :to
-        WHERE contact_id = :of AND id = ANY(CAST(:note_ids AS uuid[]))
-    """),
-    text("""
-        UPDATE task SET contact_id = :to
-        WHERE contact_id = :of AND (id = ANY(CAST(:task_ids AS uuid[])) OR conversation_id IN (
-            SELECT k.id FROM conversation k WHERE k.contact_id = :to))
-    """),
-    text("""
-        UPDATE appointment SET contact_id = :to
-        WHERE contact_id = :of AND id = ANY(CAST(:appointment_ids AS uuid[]))
-    """),
-    text("""
-        UPDATE quote SET contact_id = :to
-        WHERE contact_id = :of AND id = ANY(CAST(:quote_ids AS uuid[]))
-    """),
-    text("""
-        UPDATE invoice SET contact_id = :to
-        WHERE contact_id = :of AND id = ANY(CAST(:invoice_ids AS uuid[]))
-    """),
+    *(
+        text(f"""
+            UPDATE {table} SET contact_id = :to
+            WHERE contact_id = :of
+              AND (id = ANY(CAST(:{kind}_ids AS uuid[])){_ALSO.get(kind, "")})
+        """)
+        for kind, table in _KINDS[1:]
+    ),
 )
 
 
-_CHILDREN = text("""
-    SELECT 'conversation' AS kind, k.contact_id, k.id, CAST(NULL AS timestamptz) AS added_at,
-           CAST(NULL AS text) AS role
-    FROM conversation k WHERE k.contact_id = ANY(CAST(:ids AS uuid[]))
-    UNION ALL
-    SELECT 'note', n.contact_id, n.id, NULL, NULL
-    FROM contact_note n WHERE n.contact_id = ANY(CAST(:ids AS uuid[]))
-    UNION ALL
-    SELECT 'task', t.contact_id, t.id, NULL, NULL
-    FROM task t WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
-    UNION ALL
-    SELECT 'appointment', a.contact_id, a.id, NULL, NULL
-    FROM appointment a WHERE a.contact_id = ANY(CAST(:ids AS uuid[]))
-    UNION ALL
-    SELECT 'quote', q.contact_id, q.id, NULL, NULL
-    FROM quote q WHERE q.contact_id = ANY(CAST(:ids AS uuid[]))
-    UNION ALL
-    SELECT 'invoice', i.contact_id, i.id, NULL, NULL
-    FROM invoice i WHERE i.contact_id = ANY(CAST(:ids AS uuid[]))
+_CHILDREN = text(
+    " UNION ALL ".join(
+        f"""
+            SELECT '{kind}' AS kind, b.contact_id, b.id, CAST(NULL AS timestamptz) AS added_at,
+                   CAST(NULL AS text) AS role
+            FROM {table} b WHERE b.contact_id = ANY(CAST(:ids AS uuid[]))
+        """
+        for kind, table in _KINDS
+    )
+    + """
     UNION ALL
     SELECT 'list', l.contact_id, l.list_id, l.added_at, NULL
     FROM contact_list_member l WHERE l.contact_id = ANY(CAST(:ids AS uuid[]))
@@ -116,7 +90,8 @@ _CHILDREN = text("""
     SELECT 'property', o.contact_id, o.property_id, o.added_at, o.role
     FROM property_contact o WHERE o.contact_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY 1, 2, 3
-""")
+    """
+)
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
@@ -172,49 +147,21 @@ async def move_children(
     return lists, properties
 
 
-async def return_children(
-    session: AsyncSession,
-    *,
-    of: UUID,
-    to: UUID,
-    phone: str,
-    conversation_ids: Collection[UUID],
-    note_ids: Collection[UUID],
-    task_ids: Collection[UUID],
-    appointment_ids: Collection[UUID],
-    quote_ids: Collection[UUID],
-    invoice_ids: Collection[UUID],
-) -> None:
+async def return_children(session: AsyncSession, duplicate: DuplicateBefore, *, of: UUID) -> None:
     """Move the data of a duplicate back from the primary contact to the duplicate, to undo a merge.
 
     The duplicate also gets all messages and conversations with its phone number, even if they began
-    after the merge.
+    after the merge. Tasks in a conversation move with the conversation.
 
     Args:
+        session: The session.
+        duplicate: The duplicate, and the ids of the data that it had before the merge.
         of: The primary contact.
-        to: The duplicate.
-        phone: The number of the duplicate.
-        conversation_ids: The conversations that the duplicate had before the merge.
-        note_ids: The notes that the duplicate had before the merge.
-        task_ids: The tasks that the duplicate had before the merge. Tasks in a conversation move
-            with the conversation.
-        appointment_ids: The appointments that the duplicate had before the merge.
-        quote_ids: The quotes that the duplicate had before the merge.
-        invoice_ids: The invoices that the duplicate had before the merge.
     """
-    values = {
-        "of": of,
-        "to": to,
-        "phone": phone,
-        "conversation_ids": list(conversation_ids),
-        "note_ids": list(note_ids),
-        "task_ids": list(task_ids),
-        "appointment_ids": list(appointment_ids),
-        "quote_ids": list(quote_ids),
-        "invoice_ids": list(invoice_ids),
-    }
+    values = {"of": of, "to": duplicate.id, "phone": duplicate.phone}
+    ids = {f"{kind}_ids": getattr(duplicate, f"{kind}_ids") for kind, _ in _KINDS}
     for statement in _RETURN_CHILDREN:
-        await session.execute(statement, values)
+        await session.execute(statement, values | ids)
 
 
 _RETURN_LISTS = text("""

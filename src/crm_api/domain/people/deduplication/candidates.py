@@ -218,10 +218,21 @@ async def list_candidates(
 async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datetime) -> None:
     """Record that the contacts of a pair are two persons, so that the pair is not listed again.
 
+    A pair that is already dismissed does not change.
+
     Raises:
         CandidateNotFoundError: No pair has this id, or the pair is no longer a candidate.
     """
-    if await mark_dismissed(uow.session, candidate_id=candidate_id, actor=actor, now=now) is None:
+    pair = MergeCandidate
+    statement = (
+        update(pair)
+        .where(pair.id == candidate_id)
+        .values(
+            dismissed_at=func.coalesce(pair.dismissed_at, now),
+            dismissed_by=func.coalesce(pair.dismissed_by, actor),
+        )
+    )
+    if await uow.session.scalar(statement.returning(pair.id)) is None:
         raise CandidateNotFoundError
 
 
@@ -242,16 +253,21 @@ async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[],
         True if a scan was made.
     """
     session = uow.session
-    if not await try_lock_scan(session):
+    if not await session.scalar(_LOCK):
         return False
-    last = await last_scan(session)
+    last = await session.get(DuplicateScan, _SCAN, populate_existing=True)
     if last is not None:
         rests_until = last.finished_at + REST * (last.finished_at - last.started_at)
-        is_early = now < rests_until
-        if is_early or not await changed_since(session, at=last.started_at - UNSEEN):
+        if now < rests_until:
+            return False
+        # This reads all contacts if no contact has changed.
+        changed = exists().where(Contact.updated_at > last.started_at - UNSEEN)
+        if not await session.scalar(select(changed)):
             return False
     await find_pairs(session, now=now)
-    await store_scan_times(session, started_at=now, finished_at=clock())
+    times = {"started_at": now, "finished_at": clock()}
+    stored = insert(DuplicateScan).values(id=_SCAN, **times)
+    await session.execute(stored.on_conflict_do_update(index_elements=["id"], set_=times))
     return True
 
 
@@ -289,24 +305,6 @@ async def fetch_candidates(
         statement = statement.where(tuple_(pair.score, pair.id) < after)
     statement = statement.order_by(pair.score.desc(), pair.id.desc()).limit(limit)
     return list(await session.scalars(statement))
-
-
-async def mark_dismissed(
-    session: AsyncSession, *, candidate_id: UUID, actor: str, now: datetime
-) -> UUID | None:
-    """Mark a pair as dismissed and return its id; None if no pair has this id.
-
-    A pair that is already dismissed does not change.
-    """
-    statement = (
-        update(MergeCandidate)
-        .where(MergeCandidate.id == candidate_id)
-        .values(
-            dismissed_at=func.coalesce(MergeCandidate.dismissed_at, now),
-            dismissed_by=func.coalesce(MergeCandidate.dismissed_by, actor),
-        )
-    )
-    return await session.scalar(statement.returning(MergeCandidate.id))
 
 
 async def dismiss_pairs(
@@ -348,28 +346,6 @@ async def forget_candidates(session: AsyncSession, *, contact_ids: Collection[UU
     )
 
 
-async def try_lock_scan(session: AsyncSession) -> bool:
-    """Lock the search for duplicates until the transaction ends.
-
-    Returns:
-        False if another worker has locked the search.
-    """
-    return bool(await session.scalar(_LOCK))
-
-
-async def last_scan(session: AsyncSession) -> DuplicateScan | None:
-    """Return when the last search for duplicates began and ended; None before the first search."""
-    return await session.get(DuplicateScan, _SCAN, populate_existing=True)
-
-
-async def changed_since(session: AsyncSession, *, at: datetime) -> bool:
-    """Return whether any contact changed after the instant ``at``.
-
-    This reads all contacts if no contact has changed since then.
-    """
-    return bool(await session.scalar(select(exists().where(Contact.updated_at > at))))
-
-
 async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
     """Find all pairs of contacts that may be the same person, and store them.
 
@@ -381,12 +357,3 @@ async def find_pairs(session: AsyncSession, *, now: datetime) -> None:
     for statement in STORE:
         await session.execute(statement, {"now": now})
     await session.execute(DROP)
-
-
-async def store_scan_times(
-    session: AsyncSession, *, started_at: datetime, finished_at: datetime
-) -> None:
-    """Store when the last scan for duplicates began and ended."""
-    values = {"started_at": started_at, "finished_at": finished_at}
-    statement = insert(DuplicateScan).values(id=_SCAN, **values)
-    await session.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))

@@ -6,11 +6,9 @@ numbers, the campaigns, the recipients.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ConsentSource, FlagType
 from crm_api.domain.kit.audit_log import note_decision
@@ -24,14 +22,16 @@ from crm_api.domain.people.contacts.changes import write_contact
 from crm_api.domain.people.contacts.schemas import FlaggedContact
 from crm_api.domain.people.deduplication import belongings, candidates, recipient_moves
 from crm_api.domain.people.deduplication.errors import MergeWithItselfError
-from crm_api.domain.people.deduplication.field_merge import Values, content_of, merge_fields
-from crm_api.domain.people.deduplication.group import Group, lock_group, point_aliases
-from crm_api.domain.people.deduplication.snapshot import (
+from crm_api.domain.people.deduplication.field_merge import (
     DuplicateBefore,
     ListMembership,
     PropertyPlace,
     Snapshot,
+    Values,
+    content_of,
+    merge_fields,
 )
+from crm_api.domain.people.deduplication.group import Group, lock_group, point_aliases
 from crm_api.domain.people.deduplication.tracks import Member, TrackVerdict, judge_tracks
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
@@ -39,11 +39,6 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 REASON = "merged with a contact that has this flag"
-
-
-async def lock_consent(uow: UnitOfWork, phones: Sequence[str]) -> None:
-    """Lock the consent decisions about these phone numbers until the transaction ends."""
-    await consent.lock_decisions(uow, phones=phones)
 
 
 async def share_consent(
@@ -129,7 +124,7 @@ async def _merge(
     before = content_of(primary)
     after = merge_fields(before, [content_of(one) for one in group.duplicates])
     zone = zone_key_of({**after, "phone": primary.phone})
-    await lock_consent(uow, group.phones)
+    await consent.lock_decisions(uow, phones=group.phones)
     campaign_ids = await recipient_moves.lock_campaigns(uow.session, phones=group.phones)
     await recipient_moves.add_zone(uow.session, campaign_ids=campaign_ids, zone_key=zone)
     await share_consent(
@@ -152,24 +147,15 @@ async def _merge(
         },
         now=now,
     )
-    return await insert_merge(
-        uow.session,
-        values={
-            "id": merge_id,
-            "primary_id": primary.id,
-            "duplicate_ids": [one.id for one in group.duplicates],
-            "snapshot": snapshot.model_dump(mode="json"),
-            "merged_by": actor,
-            "merged_at": now,
-        },
+    statement = insert(ContactMerge).values(
+        id=merge_id,
+        primary_id=primary.id,
+        duplicate_ids=[one.id for one in group.duplicates],
+        snapshot=snapshot.model_dump(mode="json"),
+        merged_by=actor,
+        merged_at=now,
     )
-
-
-async def insert_merge(session: AsyncSession, *, values: dict[str, Any]) -> ContactMerge:
-    """Store a merge, and return it."""
-    return (
-        await session.scalars(insert(ContactMerge).values(values).returning(ContactMerge))
-    ).one()
+    return (await uow.session.scalars(statement.returning(ContactMerge))).one()
 
 
 async def _decide_recipients(
@@ -228,23 +214,13 @@ async def _move(uow: UnitOfWork, group: Group, *, before: Values, after: Values)
 
 
 def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> None:
-    if row.kind == "conversation":
-        duplicate.conversation_ids.append(row.id)
-    elif row.kind == "note":
-        duplicate.note_ids.append(row.id)
-    elif row.kind == "task":
-        duplicate.task_ids.append(row.id)
-    elif row.kind == "appointment":
-        duplicate.appointment_ids.append(row.id)
-    elif row.kind == "quote":
-        duplicate.quote_ids.append(row.id)
-    elif row.kind == "invoice":
-        duplicate.invoice_ids.append(row.id)
-    elif row.kind == "list":
+    if row.kind == "list":
         duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
-    else:
+    elif row.kind == "property":
         place = PropertyPlace(property_id=row.id, role=row.role, added_at=row.added_at)
         duplicate.properties.append(place)
+    else:
+        getattr(duplicate, f"{row.kind}_ids").append(row.id)
 
 
 def _record_moved_recipients(

@@ -81,20 +81,6 @@ class MergeRead(ReadModel):
     undone_at: Instant | None
     can_be_undone: bool
 
-    @classmethod
-    def of(cls, merge: ContactMerge) -> Self:
-        """Build the response from a merge."""
-        return cls(
-            id=merge.id,
-            primary_id=merge.primary_id,
-            duplicate_ids=merge.duplicate_ids,
-            merged_by=merge.merged_by,
-            merged_at=merge.merged_at,
-            undone_by=merge.undone_by,
-            undone_at=merge.undone_at,
-            can_be_undone=merge.snapshot is not None,
-        )
-
 
 class MergeReason(StrEnum):
     """Why two contacts may be one person."""

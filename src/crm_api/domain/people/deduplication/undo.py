@@ -1,4 +1,6 @@
-"""Undo a merge: each contact gets its data back, and values that were edited later stay.
+"""Read merges, and undo a merge: each contact gets its data back.
+
+Values that were edited after the merge stay.
 
 An undo removes no flags from phone numbers, not even the flags that the merge has set. So a number
 that was opted out before the undo is still opted out after it.
@@ -8,10 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import null, select, update
+from sqlalchemy import null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.audit_log import note_decision
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
@@ -19,16 +22,59 @@ from crm_api.domain.people.contacts.changes import write_contact
 from crm_api.domain.people.deduplication import belongings, candidates, recipient_moves
 from crm_api.domain.people.deduplication.errors import (
     MERGED_AGAIN,
+    MergeNotFoundError,
     MergeNotUndoableError,
     MergeUndoneError,
 )
-from crm_api.domain.people.deduplication.field_merge import content_of, undo_fields
+from crm_api.domain.people.deduplication.field_merge import (
+    DuplicateBefore,
+    Snapshot,
+    content_of,
+    undo_fields,
+)
 from crm_api.domain.people.deduplication.group import lock_contacts, point_aliases
-from crm_api.domain.people.deduplication.records import get_merge
-from crm_api.domain.people.deduplication.snapshot import DuplicateBefore, Snapshot
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
+
+
+async def get_merge(uow: UnitOfWork, *, merge_id: UUID) -> ContactMerge:
+    """Return a merge.
+
+    Raises:
+        MergeNotFoundError: No merge has this id.
+    """
+    return await get_or_raise(uow.session, ContactMerge, merge_id, MergeNotFoundError)
+
+
+async def list_merges(
+    uow: UnitOfWork, *, contact_id: UUID | None, cursor: str | None, limit: int
+) -> Page[ContactMerge]:
+    """List merges, newest first.
+
+    With ``contact_id``, list only merges in which this contact is the primary or a duplicate.
+
+    Raises:
+        InvalidCursorError: The cursor does not belong to this list.
+    """
+    statement = select(ContactMerge)
+    if contact_id is not None:
+        statement = statement.where(
+            or_(
+                ContactMerge.primary_id == contact_id,
+                ContactMerge.duplicate_ids.contains([contact_id]),
+            )
+        )
+    cursors = Cursors("merges", contact_id=contact_id)
+    return await read_newest(
+        uow.session,
+        statement,
+        ContactMerge.merged_at,
+        ContactMerge.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
@@ -54,7 +100,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     merge = await get_merge(uow, merge_id=merge_id)
     # Lock the contacts before the row of the merge, because merging takes its locks in this order.
     rows = await lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
-    locked = await lock_merge(uow.session, merge_id=merge_id)
+    locking = select(ContactMerge).where(ContactMerge.id == merge_id).with_for_update()
+    locked = await uow.session.scalar(locking.execution_options(populate_existing=True))
     snapshot = _undoable(locked or merge, {row.id: row for row in rows})
     people = {row.id: row for row in rows}
     primary = people[merge.primary_id]
@@ -82,7 +129,15 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         },
         now=now,
     )
-    return await mark_undone(uow.session, merge_id=merge_id, actor=actor, now=now)
+    # The data for the undo is no longer needed.
+    undone = (
+        update(ContactMerge)
+        .where(ContactMerge.id == merge_id)
+        .values(undone_by=actor, undone_at=now, snapshot=null())
+        .returning(ContactMerge)
+        .execution_options(populate_existing=True)
+    )
+    return (await uow.session.scalars(undone)).one()
 
 
 def _undoable(merge: ContactMerge, people: dict[UUID, Contact]) -> Snapshot:
@@ -130,18 +185,7 @@ async def _restore_duplicate(
     }
     await write_contact(session, contact_id=one.id, values=values)
     await point_aliases(session, ids=one.alias_ids, to=one.id, only_of=primary.id)
-    await belongings.return_children(
-        session,
-        of=primary.id,
-        to=one.id,
-        phone=one.phone,
-        conversation_ids=one.conversation_ids,
-        note_ids=one.note_ids,
-        task_ids=one.task_ids,
-        appointment_ids=one.appointment_ids,
-        quote_ids=one.quote_ids,
-        invoice_ids=one.invoice_ids,
-    )
+    await belongings.return_children(session, one, of=primary.id)
     lists = [(membership.list_id, membership.added_at) for membership in one.lists]
     await belongings.return_lists(session, to=one.id, lists=lists)
     properties = [(place.property_id, place.role, place.added_at) for place in one.properties]
@@ -200,12 +244,6 @@ async def _other_duplicates(
     ]
 
 
-async def lock_merge(session: AsyncSession, *, merge_id: UUID) -> ContactMerge | None:
-    """Return a merge and lock it until the transaction ends; None if no merge has this id."""
-    statement = select(ContactMerge).where(ContactMerge.id == merge_id).with_for_update()
-    return await session.scalar(statement.execution_options(populate_existing=True))
-
-
 async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
     """Fetch a primary contact's merges that can still be undone, the oldest first."""
     statement = (
@@ -214,20 +252,3 @@ async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> l
         .order_by(ContactMerge.merged_at, ContactMerge.id)
     )
     return list(await session.scalars(statement))
-
-
-async def mark_undone(
-    session: AsyncSession, *, merge_id: UUID, actor: str, now: datetime
-) -> ContactMerge:
-    """Mark a merge as undone, and return it.
-
-    The data that the merge had stored for the undo is deleted.
-    """
-    statement = (
-        update(ContactMerge)
-        .where(ContactMerge.id == merge_id)
-        .values(undone_by=actor, undone_at=now, snapshot=null())
-        .returning(ContactMerge)
-        .execution_options(populate_existing=True)
-    )
-    return (await session.scalars(statement)).one()

@@ -1,17 +1,15 @@
 """Read the erasures that were requested."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import select
 
 from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Name200
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
@@ -100,21 +98,12 @@ async def list_erasures(uow: UnitOfWork, *, cursor: str | None, limit: int) -> P
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("erasures")
-    after = cursors.read(cursor)
-    rows = await fetch_erasures(uow.session, after=after, limit=limit + 1)
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-
-
-async def fetch_erasures(
-    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
-) -> list[Erasure]:
-    """Fetch a page of erasures, newest first.
-
-    ``after`` is the position (time and id) of the last erasure of the previous page.
-    """
-    statement = select(Erasure)
-    if after is not None:
-        statement = statement.where(tuple_(Erasure.created_at, Erasure.id) < after)
-    ordered = statement.order_by(Erasure.created_at.desc(), Erasure.id.desc()).limit(limit)
-    return list(await session.scalars(ordered))
+    return await read_newest(
+        uow.session,
+        select(Erasure),
+        Erasure.created_at,
+        Erasure.id,
+        cursors=Cursors("erasures"),
+        cursor=cursor,
+        limit=limit,
+    )

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Select, cast, delete, func, select, text, tuple_, update
+from sqlalchemy import BigInteger, Select, cast, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, Place, newest_first
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import people_csv
 from crm_api.domain.people.contacts.schemas import FlaggedContact
@@ -80,14 +80,13 @@ async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
 
 
 async def fetch_lists(
-    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
+    session: AsyncSession, *, after: Place | None, limit: int
 ) -> list[CountedList]:
     """Fetch lists with their numbers of contacts, newest first."""
-    statement = _COUNTED
-    if after is not None:
-        statement = statement.where(tuple_(ContactList.created_at, ContactList.id) < after)
-    ordered = statement.order_by(ContactList.created_at.desc(), ContactList.id.desc())
-    return await _fetch_counted(session, ordered.limit(limit))
+    ordered = newest_first(
+        _COUNTED, ContactList.created_at, ContactList.id, after=after, limit=limit
+    )
+    return await _fetch_counted(session, ordered)
 
 
 async def rename_list(
@@ -155,6 +154,33 @@ async def members_csv(
     return await people_csv(new_uow, next_people, now=now)
 
 
+async def find_or_create_list(session: AsyncSession, *, name: str, now: datetime) -> UUID:
+    """Return the id of the list with this name; create the list if needed."""
+    made = (
+        insert(ContactList)
+        .values(name=name, created_at=now, updated_at=now)
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(ContactList.id)
+    )
+    made_id = await session.scalar(made)
+    if made_id is not None:
+        return made_id
+    found = await session.scalars(select(ContactList.id).where(ContactList.name == name))
+    return found.one()
+
+
+# Until the transaction ends, the lock prevents the deletion of the list.
+_LOCK_LIST = text("SELECT 1 FROM contact_list WHERE id = :list_id FOR KEY SHARE")
+
+
+async def lock_list(session: AsyncSession, *, list_id: UUID) -> bool:
+    """Prevent the deletion of a list until the transaction ends.
+
+    Return False if no list has this id.
+    """
+    return await session.scalar(_LOCK_LIST, {"list_id": list_id}) is not None
+
+
 async def add_members(
     uow: UnitOfWork, *, list_id: UUID, contact_ids: Sequence[UUID], now: datetime
 ) -> CountedList:
@@ -164,9 +190,7 @@ async def add_members(
         ListNotFoundError: No list has this id.
         UnknownContactsError: Some ids do not belong to a contact; no contact was added.
     """
-    # Until the transaction ends, the lock prevents the deletion of the list.
-    locked = select(ContactList.id).where(ContactList.id == list_id)
-    if await uow.session.scalar(locked.with_for_update(read=True, key_share=True)) is None:
+    if not await lock_list(uow.session, list_id=list_id):
         raise ListNotFoundError
     known = await insert_members(uow.session, list_id=list_id, contact_ids=contact_ids, now=now)
     unknown = [position for position, one in enumerate(contact_ids) if one not in known]

@@ -1,13 +1,26 @@
-"""The tables of contacts and of the notes about them."""
+"""The tables of contacts, and of their notes, custom fields and tags."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Computed, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
+from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
@@ -26,6 +39,11 @@ class ContactNote(Base):
     is_pinned: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the note is marked as important."""
+        return self.is_pinned
 
 
 SEARCH_TEXT = (
@@ -118,3 +136,112 @@ class Contact(Base):
 
     Contacts without a name come after the others, sorted by company and phone number.
     """
+
+
+class FieldType(StrEnum):
+    """The type of the values of a custom field."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    CHOICE = "choice"
+    URL = "url"
+    EMAIL = "email"
+
+
+class CustomField(Base):
+    """The definition of a custom field: an attribute that contacts may have, and its type.
+
+    The values are in ``contact.attributes``. If a definition is archived, its values stay, new
+    values are not checked against it, and a new definition can have the same name.
+    """
+
+    __tablename__ = "custom_field"
+    __table_args__ = (
+        CheckConstraint(one_of("type", FieldType), name="type"),
+        CheckConstraint("(type = 'choice') = (cardinality(choices) > 0)", name="choices"),
+        Index(
+            "uq_custom_field_name",
+            "name",
+            unique=True,
+            postgresql_where=text("archived_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str]
+    """The name of the attribute in ``contact.attributes``."""
+    label: Mapped[str]
+    type: Mapped[str]
+    choices: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
+    required: Mapped[bool] = mapped_column(server_default=text("false"))
+    applied_through: Mapped[UUID | None]
+    """The last contact that the conversion of older values to the type has processed.
+
+    The contacts are processed in the order of their ids.
+    """
+    applied_at: Mapped[datetime | None]
+    """When the older values of all contacts were converted to the type; None until then."""
+    archived_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    @property
+    def is_applied(self) -> bool:
+        """False while a background job still converts stored values to the type."""
+        return self.applied_at is not None
+
+
+class TagChangeStatus(StrEnum):
+    """The status of a tag change."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+
+
+class TagChange(Base):
+    """A request to add and remove tags of many contacts, chunk by chunk.
+
+    The tags in the field ``add`` are added to each contact. The tags in the field ``remove`` are
+    removed from each contact. The contacts are processed in the order of their ids. The field
+    ``position`` is the id of the last processed contact. So each contact is processed at most once,
+    even if the new tags affect which contacts match the field ``filter``.
+    """
+
+    __tablename__ = "tag_change"
+    __table_args__ = (
+        CheckConstraint(one_of("status", TagChangeStatus), name="status"),
+        Index(
+            "idx_tag_change_running",
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    add: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    remove: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    contact_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid()))
+    filter: Mapped[dict[str, Any] | None]
+    status: Mapped[str]
+    position: Mapped[UUID | None]
+    matched: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    changed: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    refused: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """The number of contacts that were not changed, because they would have too many tags."""
+    requested_by: Mapped[str]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class TagCount(Base):
+    """The number of contacts that had a tag when the tags were last counted."""
+
+    __tablename__ = "tag_count"
+
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    contacts: Mapped[int] = mapped_column(BigInteger)
+    counted_at: Mapped[datetime]

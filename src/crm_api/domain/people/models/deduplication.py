@@ -33,6 +33,11 @@ class ContactMerge(Base):
     undone_by: Mapped[str | None]
     undone_at: Mapped[datetime | None]
 
+    @property
+    def can_be_undone(self) -> bool:
+        """True if the merge can still be undone."""
+        return self.snapshot is not None
+
 
 _SCORE = (
     "CAST(round(100 - (100 - coalesce(email, 0)) * (100 - coalesce(address, 0)) "

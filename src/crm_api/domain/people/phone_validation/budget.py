@@ -6,7 +6,6 @@ The count is in the database, so the limit applies to all workers together.
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import text
@@ -65,12 +64,7 @@ class Budget:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._return_lot()
 
     async def take(self) -> date:

@@ -11,7 +11,6 @@ authorization: Bearer <key>
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -98,12 +97,7 @@ class LookupService:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def look_up(self, phone: str) -> LineTypeAnswer:

@@ -12,13 +12,12 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.phone_validation import (
@@ -106,21 +105,15 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("phone_validations")
-    after = cursors.read(cursor)
-    rows = await fetch_runs(uow.session, after=after, limit=limit + 1)
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-
-
-async def fetch_runs(
-    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
-) -> list[PhoneValidation]:
-    """Fetch runs, newest first."""
-    statement = select(PhoneValidation)
-    if after is not None:
-        statement = statement.where(tuple_(PhoneValidation.created_at, PhoneValidation.id) < after)
-    statement = statement.order_by(PhoneValidation.created_at.desc(), PhoneValidation.id.desc())
-    return list(await session.scalars(statement.limit(limit)))
+    return await read_newest(
+        uow.session,
+        select(PhoneValidation),
+        PhoneValidation.created_at,
+        PhoneValidation.id,
+        cursors=Cursors("phone_validations"),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:

@@ -27,7 +27,11 @@ from crm_api.domain.people.phone_validation.errors import (
     ValidationLostError,
 )
 from crm_api.domain.people.phone_validation.progress import Found
-from crm_api.domain.people.phone_validation.validator import OfflineValidator, Validator
+from crm_api.domain.people.phone_validation.validator import (
+    OFFLINE_SOURCE,
+    Validator,
+    read_line_type,
+)
 from crm_api.platform.database import UnitOfWorkFactory, typed_rows
 
 log = structlog.get_logger()
@@ -44,7 +48,6 @@ If a worker is killed, at most this many results are lost.
 """
 CALLS_AT_ONCE = 8
 STUCK = "Several workers ended before they had checked one more page of contacts."
-_OFFLINE = OfflineValidator()
 _BEFORE_ALL = UUID(int=0)
 
 
@@ -158,7 +161,7 @@ async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     if not page:
         return False
     stale = [row.phone for row in page if row.phone is not None and not row.is_fresh]
-    found = await _ask_offline(stale)
+    found = _ask_offline(stale)
     known = {one.phone: one for one in found}
     if parts.service is not None:
         unknown = [phone for phone in stale if phone not in known]
@@ -225,11 +228,10 @@ async def fetch_run_page(
     return typed_rows(RunContact, await session.execute(_PAGE, values))
 
 
-async def _ask_offline(phones: Sequence[str]) -> list[Found]:
+def _ask_offline(phones: Sequence[str]) -> list[Found]:
     """Return the line type of each number whose first digits show it; leave out other numbers."""
     found = [
-        Found(phone=phone, answer=await _OFFLINE.look_up(phone), source=_OFFLINE.source)
-        for phone in phones
+        Found(phone=phone, answer=read_line_type(phone), source=OFFLINE_SOURCE) for phone in phones
     ]
     return [one for one in found if one.answer.line_type is not LineType.UNKNOWN]
 

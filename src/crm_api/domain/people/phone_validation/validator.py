@@ -1,4 +1,4 @@
-"""The interface ``Validator``, which finds line types, and a validator that works offline."""
+"""The interface ``Validator``, which finds line types, and a check that works offline."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,19 +50,19 @@ _LINE_TYPES = {
 _UNKNOWN = LineTypeAnswer(line_type=LineType.UNKNOWN)
 
 
-class OfflineValidator:
-    """Finds toll-free, premium and some VoIP numbers by their first digits, without a request."""
+OFFLINE_SOURCE = "offline"
+"""The name that is stored with each line type that ``read_line_type`` returned."""
 
-    source = "offline"
 
-    async def look_up(self, phone: str) -> LineTypeAnswer:
-        """Return the line type that the first digits of the number show.
+def read_line_type(phone: str) -> LineTypeAnswer:
+    """Return the line type that the first digits of a number show, without a request.
 
-        The line type is ``unknown`` for most US and Canadian phone numbers.
-        """
-        try:
-            number = phonenumbers.parse(phone)
-        except phonenumbers.NumberParseException:
-            return _UNKNOWN
-        known = _LINE_TYPES.get(phonenumbers.number_type(number))
-        return _UNKNOWN if known is None else LineTypeAnswer(line_type=known)
+    The line type is known for toll-free, premium and some VoIP numbers. It is ``unknown`` for most
+    US and Canadian phone numbers.
+    """
+    try:
+        number = phonenumbers.parse(phone)
+    except phonenumbers.NumberParseException:
+        return _UNKNOWN
+    known = _LINE_TYPES.get(phonenumbers.number_type(number))
+    return _UNKNOWN if known is None else LineTypeAnswer(line_type=known)

@@ -12,8 +12,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.people.models.properties import PropertyRole
 from crm_api.domain.people.properties.address_key import address_key
-from crm_api.domain.people.properties.schemas import ImportedProperty
+from crm_api.domain.people.properties.imported_property import ImportedProperty
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
@@ -30,6 +31,7 @@ async def store_properties(
     property exists, only its missing values are filled. If a contact is already attached to the
     property, the contact's role does not change.
     """
+    roles = set(PropertyRole)
     properties: dict[str, dict[str, Any]] = {}
     people: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
@@ -51,7 +53,8 @@ async def store_properties(
         known = properties.setdefault(key, {"id": new_id(), "address_key": key})
         known |= {name: value for name, value in given.items() if known.get(name) is None}
         for phone, role in row.people:
-            person = {"address_key": key, "phone": phone, "role": role.value}
+            known_role = role if role in roles else PropertyRole.OTHER
+            person = {"address_key": key, "phone": phone, "role": known_role}
             people.setdefault((key, phone), person)
     if properties:
         await write_properties(

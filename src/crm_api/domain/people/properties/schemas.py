@@ -34,18 +34,10 @@ class PropertyAddress(RequestModel):
     country: OptionalLine200 = None
 
 
-class PropertyAddressChange(RequestModel):
-    """The fields of an address to change. A field that is left out keeps its value.
-
-    Attributes:
-        country: The country. An address without a country is in the US or Canada.
-    """
+class PropertyAddressChange(PropertyAddress):
+    """The fields of an address to change. A field that is left out keeps its value."""
 
     street: Name200 = ""
-    city: OptionalLine200 = None
-    state: OptionalLine200 = None
-    postal_code: OptionalLine200 = None
-    country: OptionalLine200 = None
 
 
 class PropertyContactAdd(RequestModel):
@@ -200,40 +192,6 @@ class PropertyRead(ReadModel):
             contacts=[PropertyContactRead.model_validate(person) for person in one.people],
             created_at=found.created_at,
             updated_at=found.updated_at,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportedProperty:
-    """The property in one row of an imported file.
-
-    The field ``people`` contains the contacts of the property, each as an E.164 number and a role.
-    """
-
-    street: str
-    city: str | None
-    state: str | None
-    postal_code: str | None
-    year_built: int | None
-    property_type: str | None
-    people: list[tuple[str, PropertyRole]]
-
-    @classmethod
-    def with_roles(cls, *, people: list[tuple[str, str]], **values: Any) -> Self:  # noqa: ANN401 - the other fields
-        """Build a property, such as a house, from one row of a file.
-
-        Args:
-            people: The contacts of the property: pairs of an E.164 number and the name of a role.
-                An unknown name becomes the role ``other``.
-            values: The other fields of the property.
-        """
-        known = set(PropertyRole)
-        return cls(
-            people=[
-                (phone, PropertyRole(role) if role in known else PropertyRole.OTHER)
-                for phone, role in people
-            ],
-            **values,
         )
 
 

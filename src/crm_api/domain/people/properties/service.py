@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, Place, read_newest
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.properties import Property, PropertyContact
 from crm_api.domain.people.properties.address_key import address_key, street_key
@@ -28,7 +28,6 @@ from crm_api.domain.people.properties.property_contacts import attach_contacts, 
 from crm_api.domain.people.properties.schemas import (
     MOST_CONTACTS,
     PeopledProperty,
-    Position,
     PropertyAddress,
     PropertyContactAdd,
     PropertyCreate,
@@ -125,9 +124,15 @@ async def list_properties(
         )
         page = cursors.page(rows, limit=limit, position=lambda row: (row.address_key, row.id))
     else:
-        after = cursors.read(cursor)
-        rows = await fetch_properties(uow.session, after=after, limit=limit + 1)
-        page = cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
+        page = await read_newest(
+            uow.session,
+            select(Property),
+            Property.created_at,
+            Property.id,
+            cursors=cursors,
+            cursor=cursor,
+            limit=limit,
+        )
     return Page(await _all_peopled(uow, page.data), page.next_cursor)
 
 
@@ -145,17 +150,6 @@ async def fetch_by_address(
     if after is not None:
         statement = statement.where(Property.address_key > after)
     return (await session.scalars(statement.order_by(Property.address_key).limit(limit))).all()
-
-
-async def fetch_properties(
-    session: AsyncSession, *, after: Position | None, limit: int
-) -> Sequence[Property]:
-    """Fetch properties, newest first."""
-    statement = select(Property)
-    if after is not None:
-        statement = statement.where(tuple_(Property.created_at, Property.id) < after)
-    ordered = statement.order_by(Property.created_at.desc(), Property.id.desc()).limit(limit)
-    return (await session.scalars(ordered)).all()
 
 
 async def list_of_contact(
@@ -177,7 +171,7 @@ async def list_of_contact(
 
 
 async def fetch_of_contact(
-    session: AsyncSession, *, contact_id: UUID, after: Position | None, limit: int
+    session: AsyncSession, *, contact_id: UUID, after: Place | None, limit: int
 ) -> list[tuple[Property, datetime]]:
     """Fetch a contact's properties, each with the instant at which the contact was attached.
 

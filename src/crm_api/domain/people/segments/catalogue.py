@@ -1,10 +1,11 @@
 """The fields that a rule may name, and the operators that each kind of field accepts."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
 from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
+from crm_api.domain.kit.examples import example
+from crm_api.domain.kit.schemas import ReadModel
 
 
 class SegmentFieldKind(StrEnum):
@@ -93,21 +94,28 @@ OPERATORS: dict[SegmentFieldKind, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class FieldEntry:
+class SegmentFieldRead(ReadModel):
     """A field that can be used in a rule, with the data with which a form shows the field.
 
     Attributes:
-        type: The type of a custom field; None for other fields.
+        name: The name to use in a rule.
+        label: The name to show to users.
+        kind: The kind of the field's values.
+        operators: The operators that a rule on this field may use.
+        type: The type of a custom field; null for other fields.
         choices: The values of a field that has a closed set of values; empty for other fields.
     """
+
+    model_config = example(
+        name="city", label="City", operators=["eq", "ne", "in", "not_in"], type=None, choices=[]
+    )
 
     name: str
     label: str
     kind: SegmentFieldKind
-    operators: tuple[str, ...]
-    type: str | None = None
-    choices: tuple[str, ...] = ()
+    operators: list[str]
+    type: str | None
+    choices: list[str]
 
 
 def kind_of(field: str) -> SegmentFieldKind | None:
@@ -117,15 +125,16 @@ def kind_of(field: str) -> SegmentFieldKind | None:
     return FIELDS.get(field)
 
 
-def built_in_fields() -> list[FieldEntry]:
+def built_in_fields() -> list[SegmentFieldRead]:
     """Return the built-in fields, without the custom fields."""
     return [
-        FieldEntry(
+        SegmentFieldRead(
             name=name,
             label=name.replace("_", " ").capitalize(),
             kind=kind,
-            operators=OPERATORS[kind],
-            choices=CHOICES.get(kind, ()),
+            operators=list(OPERATORS[kind]),
+            type=None,
+            choices=list(CHOICES.get(kind, ())),
         )
         for name, kind in FIELDS.items()
     ]

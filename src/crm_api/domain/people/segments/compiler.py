@@ -25,8 +25,7 @@ from crm_api.domain.people.segments.catalogue import FIELDS, SegmentFieldKind
 from crm_api.domain.people.segments.condition_builder import ConditionBuilder
 from crm_api.domain.people.segments.conditions import CONDITIONS
 from crm_api.domain.people.segments.errors import SegmentNotFoundError
-from crm_api.domain.people.segments.parser import read_filter
-from crm_api.domain.people.segments.references import lost_references
+from crm_api.domain.people.segments.parser import lost_references, read_filter
 from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
 from crm_api.platform.database import UnitOfWork
 

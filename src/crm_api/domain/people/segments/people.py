@@ -12,12 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import people_csv
-from crm_api.domain.people.contacts.schemas import FlaggedContact
+from crm_api.domain.people.contacts.schemas import ContactRead, FlaggedContact
 from crm_api.domain.people.segments import explanation
 from crm_api.domain.people.segments.compiler import Condition, compile_filter
-from crm_api.domain.people.segments.explanation import RuleVerdict
-from crm_api.domain.people.segments.parser import read_filter
-from crm_api.domain.people.segments.references import read_with_references
+from crm_api.domain.people.segments.parser import read_filter, read_with_references
+from crm_api.domain.people.segments.schemas import SegmentExplanation, SegmentPreviewRead
 from crm_api.domain.people.segments.service import get_segment
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
 
@@ -107,14 +106,6 @@ async def people_of_segment_csv(
     return await people_csv(new_uow, next_people, now=now)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """The number of contacts that match a filter (None if not requested), and some of them."""
-
-    count: int | None
-    sample: list[FlaggedContact]
-
-
 async def preview_segment(
     uow: UnitOfWork,
     filter_: Any,  # noqa: ANN401 - JSON
@@ -122,7 +113,7 @@ async def preview_segment(
     limit: int,
     with_count: bool,
     now: datetime,
-) -> Preview:
+) -> SegmentPreviewRead:
     """Count the contacts that match a filter, and return some of them. The filter is not stored.
 
     Raises:
@@ -136,7 +127,7 @@ async def preview_segment(
     probing = compile_filter(node, now=now, by_person=True)
     ids = await sample_matches(uow.session, probing, limit=wanted) if wanted else []
     people = await contacts.get_contacts(uow, contact_ids=ids, now=now)
-    return Preview(count=count, sample=people)
+    return SegmentPreviewRead(count=count, sample=[ContactRead.of(one) for one in people])
 
 
 async def count_matches(session: AsyncSession, condition: Condition) -> int:
@@ -168,22 +159,13 @@ async def count_segment(uow: UnitOfWork, *, segment_id: UUID, now: datetime) -> 
     return await count_matches(uow.session, compile_filter(node, now=now))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """Why a contact is in a segment or not: one verdict for each rule and group of the segment.
-
-    The first verdict is about the whole filter. If the request names a merged duplicate,
-    ``contact_id`` is the contact into which the duplicate was merged.
-    """
-
-    contact_id: UUID
-    verdicts: list[RuleVerdict]
-
-
 async def explain_segment(
     uow: UnitOfWork, *, segment_id: UUID, contact_id: UUID, now: datetime
-) -> Explanation:
+) -> SegmentExplanation:
     """Return for each rule and group of a segment whether it matches a contact.
+
+    If the request names a merged duplicate, the ``contact_id`` of the result is the contact into
+    which the duplicate was merged.
 
     Raises:
         SegmentNotFoundError: No segment has this id.
@@ -192,4 +174,4 @@ async def explain_segment(
     node = read_filter((await get_segment(uow, segment_id=segment_id)).filter)
     person_id = (await contacts.get_contact(uow, contact_id=contact_id, now=now)).contact.id
     verdicts = await explanation.explain_rules(uow.session, node, contact_id=person_id, now=now)
-    return Explanation(contact_id=person_id, verdicts=verdicts)
+    return SegmentExplanation.of(verdicts, segment_id=segment_id, contact_id=person_id)

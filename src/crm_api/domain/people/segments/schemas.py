@@ -12,7 +12,7 @@ from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.schemas import Id, Instant, JsonObject, ReadModel, RequestModel
 from crm_api.domain.people.contacts.schemas import ContactRead
 from crm_api.domain.people.models.lists import Segment
-from crm_api.domain.people.segments.catalogue import SegmentFieldKind
+from crm_api.domain.people.segments.catalogue import SegmentFieldRead
 from crm_api.domain.people.segments.explanation import RuleVerdict
 from crm_api.domain.people.segments.language import SegmentFilter
 
@@ -100,11 +100,6 @@ class SegmentRead(ReadModel):
     created_at: Instant
     updated_at: Instant
 
-    @classmethod
-    def of(cls, found: Segment) -> Self:
-        """Build the response from a stored segment."""
-        return cls.model_validate(found)
-
 
 class SegmentDetail(SegmentRead):
     """A segment, and the deleted lists and campaigns that its rules still name.
@@ -154,30 +149,6 @@ class SegmentPreviewRead(ReadModel):
 
     count: int | None
     sample: list[ContactRead]
-
-
-class SegmentFieldRead(ReadModel):
-    """A field that can be used in a rule, with the data with which a form shows the field.
-
-    Attributes:
-        name: The name to use in a rule.
-        label: The name to show to users.
-        kind: The kind of the field's values.
-        operators: The operators that a rule on this field may use.
-        type: The type of a custom field; null for other fields.
-        choices: The values of a field that has a closed set of values; empty for other fields.
-    """
-
-    model_config = example(
-        name="city", label="City", operators=["eq", "ne", "in", "not_in"], type=None, choices=[]
-    )
-
-    name: str
-    label: str
-    kind: SegmentFieldKind
-    operators: list[str]
-    type: str | None
-    choices: list[str]
 
 
 class SegmentFieldsRead(ReadModel):

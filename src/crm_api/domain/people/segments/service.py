@@ -1,24 +1,23 @@
 """Create, list, change and delete segments, and list the fields that their rules may name."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, select, text, tuple_, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.errors import FieldProblem
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.people.custom_fields import service as custom_fields
 from crm_api.domain.people.custom_fields.service import MOST_FIELDS
 from crm_api.domain.people.models.lists import Segment
 from crm_api.domain.people.segments.catalogue import (
     ATTRIBUTE_PREFIX,
     OPERATORS,
-    FieldEntry,
     SegmentFieldKind,
+    SegmentFieldRead,
     built_in_fields,
 )
 from crm_api.domain.people.segments.errors import (
@@ -26,10 +25,9 @@ from crm_api.domain.people.segments.errors import (
     SegmentInUseError,
     SegmentNotFoundError,
 )
-from crm_api.domain.people.segments.parser import read_filter
-from crm_api.domain.people.segments.references import lost_references, read_with_references
+from crm_api.domain.people.segments.parser import lost_references, read_filter, read_with_references
 from crm_api.domain.people.segments.schemas import SegmentCreate, SegmentUpdate
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 
@@ -61,11 +59,7 @@ async def get_segment(uow: UnitOfWork, *, segment_id: UUID) -> Segment:
     Raises:
         SegmentNotFoundError: No segment has this id.
     """
-    statement = select(Segment).where(Segment.id == segment_id)
-    found = await uow.session.scalar(statement, execution_options={"populate_existing": True})
-    if found is None:
-        raise SegmentNotFoundError
-    return found
+    return await get_or_raise(uow.session, Segment, segment_id, SegmentNotFoundError)
 
 
 async def list_segments(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[Segment]:
@@ -74,20 +68,15 @@ async def list_segments(uow: UnitOfWork, *, cursor: str | None, limit: int) -> P
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("segments")
-    rows = await fetch_segments(uow.session, after=cursors.read(cursor), limit=limit + 1)
-    return cursors.page(rows, limit=limit, position=lambda row: (row.created_at, row.id))
-
-
-async def fetch_segments(
-    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
-) -> Sequence[Segment]:
-    """Fetch segments, newest first."""
-    statement = select(Segment)
-    if after is not None:
-        statement = statement.where(tuple_(Segment.created_at, Segment.id) < after)
-    ordered = statement.order_by(Segment.created_at.desc(), Segment.id.desc())
-    return (await session.scalars(ordered.limit(limit))).all()
+    return await read_newest(
+        uow.session,
+        select(Segment),
+        Segment.created_at,
+        Segment.id,
+        cursors=Cursors("segments"),
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def update_segment(
@@ -141,17 +130,17 @@ async def delete_segment(uow: UnitOfWork, *, segment_id: UUID) -> None:
     await uow.session.execute(delete(Segment).where(Segment.id == segment_id))
 
 
-async def list_fields(uow: UnitOfWork) -> list[FieldEntry]:
+async def list_fields(uow: UnitOfWork) -> list[SegmentFieldRead]:
     """Return the fields that a rule may name: built-in fields, then custom fields by name."""
     found = await custom_fields.list_fields(uow, archived=False, cursor=None, limit=MOST_FIELDS)
     own = [
-        FieldEntry(
+        SegmentFieldRead(
             name=f"{ATTRIBUTE_PREFIX}{one.name}",
             label=one.label,
             kind=SegmentFieldKind.ATTRIBUTE,
-            operators=OPERATORS[SegmentFieldKind.ATTRIBUTE],
+            operators=list(OPERATORS[SegmentFieldKind.ATTRIBUTE]),
             type=one.type,
-            choices=tuple(one.choices),
+            choices=one.choices,
         )
         for one in sorted(found.data, key=lambda one: one.name)
     ]

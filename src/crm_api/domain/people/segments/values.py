@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from crm_api.domain.kit.errors import pointer_to
 from crm_api.domain.kit.fields import RequestInstant, read_line, refuse_nul
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
@@ -276,7 +277,7 @@ def _membership(_op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
     for name in value:
         if name not in {"campaign_id", "status", "replied", "step"}:
             detail = "Remove this. Only `campaign_id`, `status`, `replied` and `step` are allowed."
-            raise BadValueError("unknown_member", detail, within=_pointer(name))
+            raise BadValueError("unknown_member", detail, within=pointer_to([name]))
     if "campaign_id" not in value:
         raise BadValueError("missing", "Give the id of the campaign.", within="/campaign_id")
     replied, statuses = value.get("replied"), value.get("status")
@@ -306,10 +307,6 @@ def _status(value: object) -> str:
             "wrong_type", f"Give one of these statuses: {', '.join(MembershipStatus)}."
         )
     return str(value)
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _name_of(value: object) -> str:

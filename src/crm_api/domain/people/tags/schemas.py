@@ -12,7 +12,6 @@ from crm_api.domain.kit.fields import Line200, PhoneNumber, RequestInstant, read
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.people.contacts.schemas import MAX_TAG_LENGTH, ContactFilter, FlagName, Tags
-from crm_api.domain.people.models.tags import TagChange
 
 MOST_IDS = 1000
 """Largest number of contacts that one request may name."""
@@ -168,11 +167,6 @@ class TagChangeRead(ReadModel):
     refused: int
     created_at: Instant | None
     finished_at: Instant | None
-
-    @classmethod
-    def of(cls, change: TagChange) -> Self:
-        """Build the response from a stored tag change."""
-        return cls.model_validate(change)
 
     @classmethod
     def counted(cls, body: TagsRequest, matched: int) -> Self:

@@ -10,10 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, NotFoundError
-from crm_api.domain.people.contacts import service as contacts
+from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts.schemas import MAX_TAGS
-from crm_api.domain.people.models.contacts import Contact
-from crm_api.domain.people.models.tags import TagChange, TagChangeStatus
+from crm_api.domain.people.models.contacts import Contact, TagChange, TagChangeStatus
 from crm_api.domain.people.tags.schemas import PeopleFilter, TagsRequest
 from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.jobs import Job, JobName
@@ -62,7 +61,7 @@ async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> 
     ids, wanted = await _people(uow, body)
     if wanted is None:
         return len(ids or ())
-    return await contacts.count_contacts(uow, wanted.wanted(), now=now)
+    return await search.count_matches(uow.session, wanted.wanted(), now=now)
 
 
 async def change_tags(
@@ -240,8 +239,8 @@ async def _process_chunk(uow: UnitOfWork, change: TagChange, *, now: datetime) -
     if change.filter is None:
         ids = change.contact_ids or []
     else:
-        ids = await contacts.fetch_contact_ids(
-            uow,
+        ids = await search.fetch_matching_ids(
+            uow.session,
             PeopleFilter.model_validate(change.filter).wanted(),
             after=change.position,
             created_until=change.created_at,

@@ -3,8 +3,6 @@
 In a small database, contacts are counted for each request; in a large database, by a job.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,7 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.people.models.tags import TagCount
+from crm_api.domain.people.models.contacts import TagCount
 from crm_api.domain.people.tags.schemas import TagRead
 from crm_api.platform.database import UnitOfWork, typed_rows
 
@@ -34,57 +32,42 @@ async def list_tags(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
     cursors = Cursors("tags")
     after = cursors.read_text(cursor)
     last = None if after is None else after[0]
-    rows: Sequence[LiveTagCount | TagCount] = (
+    rows = (
         await _count_now(uow.session, after=last, limit=limit + 1)
         if await _is_small(uow.session)
         else await _fetch_stored_counts(uow.session, after=last, limit=limit + 1)
     )
-    shown = [
-        TagRead(tag=row.tag, contact_count=row.contacts, counted_at=row.counted_at)
-        for row in rows[:limit]
-    ]
-    return Page(shown, cursors.write(shown[-1].tag, _NO_ID) if len(rows) > limit else None)
-
-
-@dataclass(frozen=True, slots=True)
-class LiveTagCount:
-    """A tag and its number of contacts, counted for this request.
-
-    ``counted_at`` is None, because the count is not stored.
-    """
-
-    tag: str
-    contacts: int
-    counted_at: datetime | None
+    return cursors.page(rows, limit=limit, position=lambda row: (row.tag, _NO_ID))
 
 
 _COUNT_NOW = text("""
-    SELECT u.tag, count(*) AS contacts, CAST(NULL AS timestamptz) AS counted_at
+    SELECT u.tag, count(*) AS contact_count, CAST(NULL AS timestamptz) AS counted_at
     FROM contact c CROSS JOIN LATERAL unnest(c.tags) AS u (tag)
     WHERE c.deleted_at IS NULL AND (CAST(:after AS text) IS NULL OR u.tag > CAST(:after AS text))
     GROUP BY u.tag ORDER BY u.tag LIMIT :limit
 """)
 
 
-async def _count_now(
-    session: AsyncSession, *, after: str | None, limit: int
-) -> Sequence[LiveTagCount]:
+async def _count_now(session: AsyncSession, *, after: str | None, limit: int) -> list[TagRead]:
     """Count the contacts of each tag, for up to ``limit`` tags. All contacts are read for this.
 
     The tags are ordered by name. If ``after`` is given, only tags that come after this tag are
     returned.
     """
     rows = await session.execute(_COUNT_NOW, {"after": after, "limit": limit})
-    return typed_rows(LiveTagCount, rows)
+    return typed_rows(TagRead, rows)
 
 
 async def _fetch_stored_counts(
     session: AsyncSession, *, after: str | None, limit: int
-) -> Sequence[TagCount]:
+) -> list[TagRead]:
     statement = select(TagCount).order_by(TagCount.tag).limit(limit)
     if after is not None:
         statement = statement.where(TagCount.tag > after)
-    return (await session.scalars(statement)).all()
+    return [
+        TagRead(tag=row.tag, contact_count=row.contacts, counted_at=row.counted_at)
+        for row in await session.scalars(statement)
+    ]
 
 
 async def _is_small(session: AsyncSession) -> bool:

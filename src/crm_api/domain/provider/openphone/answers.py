@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from crm_api.domain.kit.backoff import read_http_date, read_retry_after
-from crm_api.domain.provider.openphone.json_values import first_text, identity, instant, mapping
+from crm_api.domain.provider.openphone.json_values import identity, instant, mapping
 from crm_api.domain.provider.openphone.wire import parse_problem
 
 A2P_NOT_APPROVED = "0206400"
@@ -72,7 +72,6 @@ class SendAnswer:
     kind: AnswerKind
     provider_message_id: str | None = None
     provider_created_at: datetime | None = None
-    provider_status: str | None = None
     provider_user_id: str | None = None
     http_status: int | None = None
     code: str | None = None
@@ -153,7 +152,6 @@ def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
         kind=AnswerKind.ACCEPTED,
         provider_message_id=message_id,
         provider_created_at=instant(message.get("createdAt")),
-        provider_status=first_text(message.get("status")),
         provider_user_id=identity(message.get("userId")),
         http_status=status,
         server_date=date,

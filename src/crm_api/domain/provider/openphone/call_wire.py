@@ -45,7 +45,7 @@ _BOTH = 2
 
 
 class EventContext:
-    """The ids of the phone line, conversation, user and contacts that an event names.
+    """The ids of the phone line, conversation and user that an event names.
 
     Each id is read from the first place that contains it:
 
@@ -75,9 +75,6 @@ class EventContext:
             link["conversation"] if link else None,
         )
         self.user_id = first_identity(content.get("userId"), context.get("userId"))
-        self.contact_ids = texts(content.get("contactIds")) or texts(
-            mapping(context.get("contacts")).get("ids")
-        )
 
 
 def parse_call(content: Json, data: Json, *, kind: EventKind, event_type: str) -> CallFacts:
@@ -102,7 +99,6 @@ def parse_call(content: Json, data: Json, *, kind: EventKind, event_type: str) -
         phone_number_id=event_context.phone_number_id,
         conversation_id=event_context.conversation_id,
         user_id=event_context.user_id,
-        contact_ids=event_context.contact_ids,
     )
     if kind is EventKind.CALL_SUMMARY:
         return replace(facts, **_summary(content))

@@ -5,9 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import cache
-from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import aiohttp
 import httpx
@@ -19,13 +17,12 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, OwnNumber
 from crm_api.domain.provider.openphone.hooks import HookApi
 from crm_api.domain.provider.openphone.json_values import items
 from crm_api.domain.provider.openphone.listing import (
-    DATED_PAGE_SIZE,
     V1_PAGE_SIZE,
     Listing,
     time_bounds,
 )
 from crm_api.domain.provider.openphone.observing import ObservedTransport
-from crm_api.domain.provider.openphone.reading import DATED_VERSION, Query, ReadClient
+from crm_api.domain.provider.openphone.reading import Query, ReadClient
 from crm_api.domain.provider.openphone.sending import GateClock, GatedBody, send_once
 from crm_api.domain.provider.openphone.wire import parse_message, parse_phone_number
 from crm_api.platform.setting_fields import CALL_START_SECONDS
@@ -34,6 +31,10 @@ from crm_api.platform.settings import Settings
 KEEPALIVE_SECONDS = 4.0
 """How many seconds an idle connection stays open. Servers usually keep it open longer. If the
 server closed a connection just when a send begins, the outcome of that attempt would be unclear."""
+CONNECT_TIMEOUT = 5.0
+"""Maximum seconds to open a connection, for read requests only."""
+READ_TIMEOUT = 15.0
+"""Maximum seconds to wait for data or for a free connection, for read requests only."""
 
 
 class OpenPhoneClient:
@@ -54,8 +55,6 @@ class OpenPhoneClient:
         api_key: str,
         max_connections: int = 64,
         keepalive_seconds: float = KEEPALIVE_SECONDS,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 15.0,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         is_ours: bool = False,
@@ -67,9 +66,6 @@ class OpenPhoneClient:
             api_key: The value of the ``Authorization`` header.
             max_connections: Maximum number of open connections.
             keepalive_seconds: How many seconds an idle connection stays open.
-            connect_timeout: Maximum seconds to open a connection, for read requests only.
-            read_timeout: Maximum seconds to wait for data or for a free connection, for read
-                requests only.
             transport: Replaces the network, for tests.
             sleep: Waits between two tries of a read; its argument is in seconds.
             is_ours: Whether the provider is the sandbox. Only the sandbox gets trace headers.
@@ -89,7 +85,7 @@ class OpenPhoneClient:
         self._http = httpx.AsyncClient(
             base_url=base_url,
             headers=headers,
-            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=read_timeout),
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             transport=self._transport,
             trust_env=False,
         )
@@ -100,12 +96,7 @@ class OpenPhoneClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -166,17 +157,6 @@ class OpenPhoneClient:
         answer = await self._reader.get("/v1/phone-numbers", [])
         return [parse_phone_number(item) for item in items(answer.get("data"))]
 
-    async def get_message(self, provider_message_id: str) -> MessageFacts:
-        """Fetch one message.
-
-        Raises:
-            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
-            OpenPhoneRefusedError: Any other 4xx; 404 if the message does not exist.
-            UnreadableEventError: The message has no id, direction or time.
-        """
-        answer = await self._reader.get(f"/v1/messages/{quote(provider_message_id, safe='')}", [])
-        return parse_message(answer.get("data"))
-
     async def list_messages(
         self,
         *,
@@ -203,39 +183,6 @@ class OpenPhoneClient:
             *time_bounds(("createdAfter", created_after), ("createdBefore", created_before)),
         ]
         pages = self._reader.pages("/v1/messages", query, sent="pageToken", given="nextPageToken")
-        async for item in pages:
-            yield parse_message(item)
-
-    async def list_workspace_messages(
-        self,
-        *,
-        phone_number_id: str | None = None,
-        to: str | None = None,
-        direction: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-    ) -> AsyncIterator[MessageFacts]:
-        """Yield the workspace's messages from all pages, newest first.
-
-        A message that was created exactly at ``created_after`` or ``created_before`` is left out.
-
-        Raises:
-            OpenPhoneBusyError: 429, 5xx or no response, even after retries.
-            OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list repeats itself or does not end.
-            UnreadableEventError: A message has no id, direction or time.
-
-        Source, in our own words: Quo, "List messages" (2026-03-30), read 2026-11-24.
-        """
-        named = (("phoneNumberId", phone_number_id), ("to", to), ("direction", direction))
-        query: Query = [
-            *((name, value) for name, value in named if value is not None),
-            *time_bounds(("createdAt[gt]", created_after), ("createdAt[lt]", created_before)),
-            ("limit", str(DATED_PAGE_SIZE)),
-        ]
-        pages = self._reader.pages(
-            "/messages", query, sent="after", given="nextCursor", headers=DATED_VERSION
-        )
         async for item in pages:
             yield parse_message(item)
 

@@ -13,8 +13,6 @@ class EventKind(StrEnum):
     CALL_SUMMARY = "call_summary"
     CALL_TRANSCRIPT = "call_transcript"
     CALL_VOICEMAIL = "call_voicemail"
-    CONTACT = "contact"
-    TASK = "task"
     UNKNOWN = "unknown"
 
 
@@ -55,7 +53,6 @@ class MessageFacts:
     error_code: str | None
     created_at: datetime
     updated_at: datetime | None
-    contact_ids: tuple[str, ...]
     claimed_at: datetime | None = None
 
 
@@ -132,20 +129,6 @@ class CallFacts:
     summary: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
     dialogue: tuple[DialogueLine, ...] = ()
-    contact_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContactFacts:
-    """A contact as the provider stores it."""
-
-    provider_contact_id: str
-    first_name: str | None
-    last_name: str | None
-    company: str | None
-    phone_numbers: tuple[str, ...]
-    emails: tuple[str, ...]
-    updated_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,24 +142,14 @@ class ConversationFacts:
     conversation_id: str | None
     phone_number_id: str
     participants: tuple[str, ...]
-    updated_at: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskFacts:
-    """A task as the provider stores it."""
-
-    provider_task_id: str
-    title: str | None
-    conversation_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderEvent:
     """One webhook event.
 
-    If the kind is known, exactly one of ``message``, ``call``, ``contact`` and ``task`` is set.
-    Otherwise, all four are None.
+    If the kind is ``UNKNOWN``, ``message`` and ``call`` are None. Otherwise, exactly one of them is
+    set.
 
     Attributes:
         event_id: The provider's id ``EV…``; it is the same for every webhook that gets the event.
@@ -186,29 +159,19 @@ class ProviderEvent:
 
     event_id: str | None
     type: str
-    api_version: str | None
     created_at: datetime | None
     kind: EventKind
     message: MessageFacts | None = None
     call: CallFacts | None = None
-    contact: ContactFacts | None = None
-    task: TaskFacts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnNumber:
-    """A line of the provider's workspace.
-
-    Attributes:
-        may_text_us: False if the provider does not send the line's messages to the US, because the
-            line is not registered; None if the provider does not say.
-    """
+    """A line of the provider's workspace."""
 
     phone_number_id: str
     number: str
     name: str | None
-    user_ids: tuple[str, ...]
-    may_text_us: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,23 +192,8 @@ class RegisteredWebhook:
     url: str
     status: str | None
     events: tuple[str, ...]
-    label: str | None
     key: str | None = field(repr=False)
     resource_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryAttempt:
-    """One try of the provider to deliver an event.
-
-    Attributes:
-        response_status: The HTTP status of our response; None if the provider received no response.
-    """
-
-    at: datetime | None
-    status: str | None
-    response_status: int | None
-    url: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,16 +203,15 @@ class HookDelivery:
     Attributes:
         delivery_id: The value of the header ``webhook-id``.
         event_id: The id ``EV…``; None for sample events, and for deliveries before 2026-09-02.
-        attempts: Newest attempt first; empty if the delivery was read from a list.
+        response_statuses: The HTTP status of our response to each try to deliver the event, newest
+            try first. A status is None if the provider received no response. Empty if the delivery
+            was read from a list.
     """
 
     delivery_id: str
     event_id: str | None
-    resource_id: str | None
-    event_type: str | None
-    status: str | None
     created_at: datetime | None
-    attempts: tuple[DeliveryAttempt, ...] = ()
+    response_statuses: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +223,6 @@ class ProviderProblem:
         detail: A short reason; everything that looks like a phone number is replaced.
     """
 
-    status: int
     code: str | None
     detail: str
 

@@ -24,7 +24,7 @@ import httpx
 from crm_api.domain.kit.retrying import retrying
 from crm_api.domain.provider.openphone.answers import read_json
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
-from crm_api.domain.provider.openphone.facts import DeliveryAttempt, HookDelivery, RegisteredWebhook
+from crm_api.domain.provider.openphone.facts import HookDelivery, RegisteredWebhook
 from crm_api.domain.provider.openphone.json_values import (
     first_text,
     instant,
@@ -226,7 +226,7 @@ class HookApi:
                 yield delivery
 
     async def delivery(self, webhook_id: str, delivery_id: str) -> HookDelivery | None:
-        """Fetch one delivery; its attempts are ordered from the newest to the oldest.
+        """Fetch one delivery, with the HTTP statuses of our responses to it.
 
         The result is None if the response has no id.
 
@@ -289,27 +289,16 @@ def _delivery(item: object) -> HookDelivery | None:
     if delivery_id is None:
         return None
     body = mapping(entry.get("requestBody"))
-    resource = mapping(mapping(body.get("data")).get("resource"))
     return HookDelivery(
         delivery_id=delivery_id,
         event_id=first_text(entry.get("eventId"), body.get("id")),
-        resource_id=first_text(entry.get("resourceId"), resource.get("id"), resource.get("callId")),
-        event_type=text(entry.get("eventType")),
-        status=text(entry.get("status")),
         created_at=instant(entry.get("createdAt")),
-        attempts=tuple(_attempt(mapping(one)) for one in items(entry.get("attempts"))),
+        response_statuses=tuple(
+            _http_status(number(mapping(one).get("responseStatusCode")))
+            for one in items(entry.get("attempts"))
+        ),
     )
 
 
 def _http_status(value: float | None) -> int | None:
     return int(value) if value is not None and _STATUSES[0] <= value <= _STATUSES[1] else None
-
-
-def _attempt(entry: Mapping[str, Any]) -> DeliveryAttempt:
-    status = number(entry.get("responseStatusCode"))
-    return DeliveryAttempt(
-        at=instant(entry.get("timestamp")),
-        status=text(entry.get("status")),
-        response_status=_http_status(status),
-        url=text(entry.get("url")),
-    )

@@ -10,6 +10,8 @@ Json = Mapping[str, Any]
 _MILLISECONDS_FROM = 100_000_000_000
 LONGEST_ID = 255
 """Maximum length of an id, a phone number or a code; the database cannot index longer values."""
+LONGEST_MESSAGE = 200
+"""Maximum length of an error message of the provider that is stored."""
 _YEARS = range(2000, 2200)
 """A time outside these years is treated as an error of the sender."""
 _DIGITS = re.compile(r"\+?\d[\d\s().-]{5,}\d")
@@ -140,11 +142,11 @@ def identifiers(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def without_numbers(message: str, *, longest: int = 200) -> str:
+def without_numbers(message: str) -> str:
     """Shorten an error message for storage, and replace all phone numbers in it by ``…``.
 
     Other long numbers are replaced too, if they look like a phone number.
     """
     # Search a little beyond the cut, so that a number at the cut is still recognised.
-    kept = text(message[: longest + 50]) or ""
-    return _DIGITS.sub("…", kept)[:longest]
+    kept = text(message[: LONGEST_MESSAGE + 50]) or ""
+    return _DIGITS.sub("…", kept)[:LONGEST_MESSAGE]

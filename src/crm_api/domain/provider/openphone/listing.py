@@ -300,7 +300,6 @@ def _event(
     return ProviderEvent(
         event_id=None,
         type=event_type,
-        api_version=None,
         created_at=at,
         kind=kind,
         call=parse_call(content, {"context": context}, kind=kind, event_type=event_type),

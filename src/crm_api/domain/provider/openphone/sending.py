@@ -14,21 +14,21 @@ ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
 import httpx
 
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer, classify_send_answer
-from crm_api.domain.provider.openphone.bounded import (
-    MOST_BYTES_OF_SEND,
-    AnswerTooLongError,
-    read_bounded,
-)
 from crm_api.domain.provider.openphone.json_values import without_numbers
+from crm_api.domain.provider.openphone.reading import AnswerTooLongError, read_bounded
 from crm_api.platform import failpoints
 from crm_api.platform.setting_fields import CALL_START_SECONDS
+
+MOST_BYTES_OF_SEND = 256 * 1024
+"""Maximum size, in bytes, of the response to a send request. A real response has a few
+kilobytes."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,10 @@ class GatedBody(httpx.AsyncByteStream):
         gate: GateClock,
         *,
         call_start: float = CALL_START_SECONDS,
-        elapsed: Callable[[GateClock], float] = GateClock.elapsed,
     ) -> None:
         self._content = content
         self._gate = gate
         self._call_start = call_start
-        self._elapsed = elapsed
         self._is_closed = False
         self.was_handed_out = False
         self.was_too_late = False
@@ -106,7 +104,7 @@ class GatedBody(httpx.AsyncByteStream):
         if self._is_closed or self.was_handed_out:
             raise BodyTooLateError("the request has ended")
         await failpoints.reach("call.before_body")
-        if self._elapsed(self._gate) > self._call_start:
+        if self._gate.elapsed() > self._call_start:
             self.was_too_late = True
             raise BodyTooLateError(
                 "the message was not sent: too much time has passed since the check that allowed it"

@@ -16,7 +16,7 @@ from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from crm_api.domain.provider.openphone.errors import (
@@ -59,12 +59,10 @@ class Verified:
     Attributes:
         delivery_id: The header ``webhook-id``, which is the same on every retry; None in the
             legacy scheme.
-        signed_at: The timestamp of the signature.
     """
 
     scheme: SignatureScheme
     delivery_id: str | None
-    signed_at: datetime
 
 
 class Verifier:
@@ -133,9 +131,7 @@ class Verifier:
         if not _any_matches(self._standard_keys, signed, candidates):
             raise MismatchedSignatureError
         _check_window(signed_at, now, past=STANDARD_PAST_SECONDS)
-        return Verified(
-            SignatureScheme.STANDARD, delivery_id, datetime.fromtimestamp(signed_at, UTC)
-        )
+        return Verified(SignatureScheme.STANDARD, delivery_id)
 
     def _verify_legacy(self, header: str, body: bytes, now: float) -> Verified:
         failure: SignatureError | None = None
@@ -149,7 +145,7 @@ class Verifier:
             except StaleSignatureError as error:
                 failure = error
                 continue
-            return Verified(SignatureScheme.LEGACY, None, datetime.fromtimestamp(signed_at, UTC))
+            return Verified(SignatureScheme.LEGACY, None)
         raise failure or MismatchedSignatureError()
 
 

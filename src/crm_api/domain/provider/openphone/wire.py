@@ -21,7 +21,6 @@ from typing import Any
 from crm_api.domain.provider.openphone.call_wire import EventContext, parse_call
 from crm_api.domain.provider.openphone.errors import UnreadableEventError
 from crm_api.domain.provider.openphone.facts import (
-    ContactFacts,
     ConversationFacts,
     EventKind,
     MediaItem,
@@ -30,7 +29,6 @@ from crm_api.domain.provider.openphone.facts import (
     ProviderEvent,
     ProviderProblem,
     RegisteredWebhook,
-    TaskFacts,
 )
 from crm_api.domain.provider.openphone.json_values import (
     Json,
@@ -59,8 +57,6 @@ _KINDS = (
     ("call.transcript.", EventKind.CALL_TRANSCRIPT),
     ("call.voicemail.", EventKind.CALL_VOICEMAIL),
     ("call.", EventKind.CALL),
-    ("contact.", EventKind.CONTACT),
-    ("task.", EventKind.TASK),
 )
 
 
@@ -85,7 +81,6 @@ def parse_event(payload: object) -> ProviderEvent:
     return ProviderEvent(
         event_id=identity(event.get("id")),
         type=event_type,
-        api_version=text(event.get("apiVersion")),
         created_at=created_at,
         kind=kind,
         **_payload(kind, event_type, mapping(event.get("data")), created_at),
@@ -93,7 +88,7 @@ def parse_event(payload: object) -> ProviderEvent:
 
 
 def kind_of(event_type: str) -> EventKind:
-    """Return the kind of an event; ``EventKind.UNKNOWN`` if its type is not known.
+    """Return the kind of an event; ``EventKind.UNKNOWN`` if this service reads no such events.
 
     For example, the types ``message.received`` and ``message.delivered`` have the kind ``MESSAGE``.
 
@@ -122,10 +117,6 @@ def _payload(
             created_at=created_at,
         )
         return {"message": _message(content, data, defaults)}
-    if kind is EventKind.CONTACT:
-        return {"contact": _contact(content)}
-    if kind is EventKind.TASK:
-        return {"task": _task(content, mapping(data.get("context")))}
     return {"call": parse_call(content, data, kind=kind, event_type=event_type)}
 
 
@@ -181,7 +172,6 @@ def _message(content: Json, data: Json, defaults: _Defaults) -> MessageFacts:
         created_at=created_at,
         # If the message does not say when it changed, it changed when the event was created.
         updated_at=instant(content.get("updatedAt")) or defaults.created_at,
-        contact_ids=event_context.contact_ids,
     )
 
 
@@ -194,47 +184,6 @@ def _media(listed: object) -> tuple[MediaItem, ...]:
     return tuple(found)
 
 
-def _contact(content: Json) -> ContactFacts:
-    contact_id = identity(content.get("id"))
-    if contact_id is None:
-        raise UnreadableEventError("The contact has no id.")
-    phones = _values(content.get("phoneNumbers"))
-    emails = _values(content.get("emails"))
-    # In older webhooks, phone numbers and e-mail addresses are only in `fields`, which is an object
-    # by label or a list. The form of a value shows whether it is a phone number or an address.
-    fields = content.get("fields")
-    unlabelled = (
-        [one for value in fields.values() for one in texts(value)]
-        if isinstance(fields, dict)
-        else _values(fields)
-    )
-    return ContactFacts(
-        provider_contact_id=contact_id,
-        first_name=text(content.get("firstName")),
-        last_name=text(content.get("lastName")),
-        company=text(content.get("company")),
-        phone_numbers=identifiers([*phones, *(one for one in unlabelled if one.startswith("+"))]),
-        emails=(*emails, *(one for one in unlabelled if "@" in one)),
-        updated_at=instant(content.get("updatedAt")),
-    )
-
-
-def _values(listed: object) -> list[str]:
-    found = (first_text(mapping(item).get("value")) for item in items(listed))
-    return [value for value in found if value is not None]
-
-
-def _task(content: Json, context: Json) -> TaskFacts:
-    task_id = identity(content.get("id"))
-    if task_id is None:
-        raise UnreadableEventError("The task has no id.")
-    return TaskFacts(
-        provider_task_id=task_id,
-        title=text(content.get("title")),
-        conversation_id=text(context.get("conversationId")),
-    )
-
-
 def parse_phone_number(item: object) -> OwnNumber:
     """Convert the JSON object of a phone line of the workspace to an ``OwnNumber``.
 
@@ -245,14 +194,10 @@ def parse_phone_number(item: object) -> OwnNumber:
     line_id, number = identity(line.get("id")), identifiers(line.get("number"))
     if line_id is None or not number:
         raise UnreadableEventError("The line has no id or no phone number.")
-    messaging = mapping(mapping(line.get("restrictions")).get("messaging")).get("US")
-    user_ids = (text(mapping(user).get("id")) for user in items(line.get("users")))
     return OwnNumber(
         phone_number_id=line_id,
         number=number[0],
         name=text(line.get("name")),
-        user_ids=tuple(user for user in user_ids if user is not None),
-        may_text_us=None if messaging is None else messaging != "restricted",
     )
 
 
@@ -271,7 +216,6 @@ def parse_conversation(item: object) -> ConversationFacts:
         conversation_id=identity(conversation.get("id")),
         phone_number_id=line_id,
         participants=participants,
-        updated_at=instant(conversation.get("updatedAt")),
     )
 
 
@@ -291,7 +235,6 @@ def parse_webhook(item: object) -> RegisteredWebhook:
         status=text(hook.get("status")),
         events=texts(hook.get("events")),
         resource_ids=texts(hook.get("resourceIds")),
-        label=text(hook.get("label")),
         key=text(hook.get("key")),
     )
 
@@ -303,7 +246,6 @@ def parse_problem(status: int, body: object) -> ProviderProblem:
     message = first_text(problem.get("message"), problem.get("title"), problem.get("key"))
     code = problem.get("code")
     return ProviderProblem(
-        status=status,
         code=identity(code) if isinstance(code, str) else None,
         detail=without_numbers(message or f"HTTP {status}"),
     )

@@ -184,24 +184,10 @@ class AppointmentRead(ReadModel):
     @classmethod
     def of(cls, found: FoundAppointment) -> Self:
         """Build the response from an appointment and the names of its contact and assignee."""
-        one = found.appointment
-        return cls(
-            id=one.id,
-            contact_id=one.contact_id,
+        return cls.built_from(
+            found.appointment,
             contact_name=found.contact_name,
-            property_id=one.property_id,
-            kind=one.kind,
-            starts_at=one.starts_at,
-            ends_at=one.ends_at,
-            timezone=one.timezone,
-            assignee_id=one.assignee_id,
             assignee_name=found.assignee_name,
-            location=one.location,
-            note=one.note,
-            status=one.status,
-            author=one.author,
-            created_at=one.created_at,
-            updated_at=one.updated_at,
         )
 
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from crm_api.domain.kit.errors import ConflictError, Example, NotFoundError
 from crm_api.domain.kit.examples import example_id
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.properties import Property
 from crm_api.domain.people.properties.errors import NO_SUCH_PROPERTY, PropertyNotFoundError
@@ -307,22 +307,15 @@ async def list_bills(
         InvalidCursorError: The cursor does not belong to this list.
     """
     cursors = Cursors(f"{kind.name}s", wanted=wanted)
-    statement = bills_statement(kind, wanted, after=cursors.read(cursor), limit=limit + 1)
-    rows = list(await uow.session.scalars(statement))
-    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
+    statement = bills_statement(kind, wanted)
+    at, row_id = kind.table.created_at, kind.table.id
+    return await read_newest(
+        uow.session, statement, at, row_id, cursors=cursors, cursor=cursor, limit=limit
+    )
 
 
-def bills_statement(
-    kind: BillKind[Bill],
-    wanted: BillFilter,
-    *,
-    after: tuple[datetime, UUID] | None,
-    limit: int | None,
-) -> Select[Bill]:
-    """Return the statement that reads a page of quotes or invoices.
-
-    If ``limit`` is None, the statement has no limit.
-    """
+def bills_statement(kind: BillKind[Bill], wanted: BillFilter) -> Select[Bill]:
+    """Return the statement that reads quotes or invoices, in no particular order."""
     table = kind.table
     conditions: list[ColumnElement[bool]] = []
     if wanted.status is not None:
@@ -335,10 +328,7 @@ def bills_statement(
         conditions.append(table.created_at >= wanted.since)
     if wanted.until is not None:
         conditions.append(table.created_at < wanted.until)
-    if after is not None:
-        conditions.append(tuple_(table.created_at, table.id) < after)
-    newest_first = (table.created_at.desc(), table.id.desc())
-    return select(table).where(*conditions).order_by(*newest_first).limit(limit)
+    return select(table).where(*conditions)
 
 
 async def _refuse_number(uow: UnitOfWork, kind: BillKind[Bill], number: str) -> None:

@@ -1,9 +1,7 @@
 """Export quotes or invoices as CSV."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import SQLColumnExpression, tuple_
 
@@ -15,11 +13,11 @@ from crm_api.domain.kit.csv_export import (
     row_id,
     write_csv,
 )
+from crm_api.domain.kit.paging import Place, newest_first
 from crm_api.domain.sales.billing.bills import Bill, BillKind, bills_statement
 from crm_api.domain.sales.billing.schemas import BillFilter
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
-Position = tuple[datetime, UUID]
 HEADER = (
     "id",
     "number",
@@ -57,8 +55,9 @@ def export_bills(
         instant(table.updated_at),
     ]
 
-    async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
-        rows = bills_statement(kind, wanted, after=after, limit=None)
+    async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
+        rows = bills_statement(kind, wanted)
+        rows = newest_first(rows, table.created_at, table.id, after=after, limit=None)
         last = await end_of_page(uow.session, rows.with_only_columns(table.created_at, table.id))
         shown = rows.with_only_columns(*columns)
         if last is None:

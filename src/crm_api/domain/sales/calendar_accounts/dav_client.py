@@ -3,7 +3,6 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -136,12 +135,7 @@ class DavClient:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -323,8 +317,7 @@ class DavClient:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         if self._session is None:
-            msg = "The client is not open; use `async with`."
-            raise RuntimeError(msg)
+            raise RuntimeError("The client is not open; use `async with`.")
         given = {"content-type": "application/xml; charset=utf-8", **(headers or {})}
         data = body.encode() if isinstance(body, str) else body
         try:

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, or_, select, tuple_, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from yarl import URL
 
 from crm_api.domain.identity.users.models import User, UserStatus
 from crm_api.domain.kit.addresses import AddressPolicy, AddressRefusedError, parse_url
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.people.tasks.errors import UnknownAssigneeError
 from crm_api.domain.sales.calendar_accounts.errors import (
     CalendarAccountExistsError,
@@ -21,7 +21,7 @@ from crm_api.domain.sales.calendar_accounts.errors import (
 )
 from crm_api.domain.sales.calendar_accounts.models import CalendarAccount, CalendarAccountStatus
 from crm_api.domain.sales.calendar_accounts.schemas import CalendarAccountCreate
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.encryption import seal, unseal
 from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
@@ -139,11 +139,9 @@ async def read_account(uow: UnitOfWork, *, account_id: UUID) -> CalendarAccount:
     Raises:
         CalendarAccountNotFoundError: The account does not exist.
     """
-    statement = select(CalendarAccount).where(CalendarAccount.id == account_id)
-    found = await uow.session.scalar(statement.execution_options(populate_existing=True))
-    if found is None:
-        raise CalendarAccountNotFoundError
-    return found
+    return await get_or_raise(
+        uow.session, CalendarAccount, account_id, CalendarAccountNotFoundError
+    )
 
 
 async def list_accounts(
@@ -154,21 +152,16 @@ async def list_accounts(
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("calendar_accounts")
-    statement = accounts_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = list(await uow.session.scalars(statement))
-    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
-
-
-def accounts_statement(
-    *, after: tuple[datetime, UUID] | None, limit: int
-) -> Select[CalendarAccount]:
-    """Return the statement that reads one page of calendar accounts."""
-    statement = select(CalendarAccount)
-    if after is not None:
-        statement = statement.where(tuple_(CalendarAccount.created_at, CalendarAccount.id) < after)
-    newest_first = (CalendarAccount.created_at.desc(), CalendarAccount.id.desc())
-    return statement.order_by(*newest_first).limit(limit)
+    rows, cursors = select(CalendarAccount), Cursors("calendar_accounts")
+    return await read_newest(
+        uow.session,
+        rows,
+        CalendarAccount.created_at,
+        CalendarAccount.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:

@@ -1,6 +1,5 @@
 """Create and delete calendar feeds, and write the calendar of a feed."""
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +16,6 @@ from sqlalchemy import (
     func,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -26,7 +24,7 @@ from crm_api.domain.identity.users.models import User, UserStatus
 from crm_api.domain.kit.errors import ConflictError, Example, GoneError, NotFoundError
 from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import Name200
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
 from crm_api.domain.people.tasks.errors import UnknownAssigneeError
 from crm_api.domain.sales.appointments.models import Appointment
@@ -36,6 +34,7 @@ from crm_api.domain.sales.calendars.rendering import (
     write_calendar,
 )
 from crm_api.platform.database import Base, UnitOfWork, typed_rows
+from crm_api.platform.encryption import hash_token
 from crm_api.platform.ids import new_id
 
 
@@ -187,7 +186,9 @@ async def create_feed(
         if user is None or user.status != UserStatus.ACTIVE:
             raise UnknownAssigneeError
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    feed = CalendarFeed(**body.model_dump(), token_hash=_hash(token), author=author, created_at=now)
+    feed = CalendarFeed(
+        **body.model_dump(), token_hash=hash_token(token), author=author, created_at=now
+    )
     uow.session.add(feed)
     await uow.session.flush()
     return feed, token
@@ -214,19 +215,19 @@ async def list_feeds(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("calendar_feeds")
-    statement = feeds_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = list(await uow.session.scalars(statement))
-    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
-
-
-def feeds_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[CalendarFeed]:
-    """Return the statement that reads one page of calendar feeds."""
-    statement = select(CalendarFeed).where(CalendarFeed.deleted_at.is_(None))
-    if after is not None:
-        statement = statement.where(tuple_(CalendarFeed.created_at, CalendarFeed.id) < after)
-    newest_first = (CalendarFeed.created_at.desc(), CalendarFeed.id.desc())
-    return statement.order_by(*newest_first).limit(limit)
+    rows, cursors = (
+        select(CalendarFeed).where(CalendarFeed.deleted_at.is_(None)),
+        Cursors("calendar_feeds"),
+    )
+    return await read_newest(
+        uow.session,
+        rows,
+        CalendarFeed.created_at,
+        CalendarFeed.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def delete_feed(uow: UnitOfWork, *, feed_id: UUID, now: datetime) -> None:
@@ -261,7 +262,7 @@ async def read_entries(
         CalendarAddressUnknownError: No feed has this token.
         CalendarFeedGoneError: The feed was deleted, or its user is disabled.
     """
-    row = (await uow.session.execute(FIND_FEED, {"token_hash": _hash(token)})).one_or_none()
+    row = (await uow.session.execute(FIND_FEED, {"token_hash": hash_token(token)})).one_or_none()
     if row is None:
         raise CalendarAddressUnknownError
     feed: CalendarFeed = row.CalendarFeed
@@ -290,7 +291,3 @@ def feed_statement(*, assignee_id: UUID | None, now: datetime) -> Select[*tuple[
 def write_feed(feed: CalendarFeed, entries: list[CalendarEntry]) -> bytes:
     """Return the iCalendar text of a feed; the text stays the same until an appointment changes."""
     return write_calendar(entries, name=feed.name, busy_only=feed.busy_only)
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -15,7 +15,7 @@ from crm_api.domain.imports.contacts.columns import (
 from crm_api.domain.imports.contacts.errors import InvalidMappingError
 from crm_api.domain.imports.contacts.formats import Detected
 from crm_api.domain.imports.files.errors import ImportFileError, NoPhoneColumnError
-from crm_api.domain.kit.errors import FieldProblem
+from crm_api.domain.kit.errors import FieldProblem, pointer_to
 
 _NAMES = {
     "kind": "kind outcome outcomekind outcometype type event eventtype",
@@ -79,7 +79,6 @@ def detect_columns(
     return Detected(
         format_name="outcomes",
         mapping={name: found.get(name) for name in header},
-        confidence="low" if notes else "high",
         columns=[
             rate_column(
                 name,
@@ -172,7 +171,7 @@ def _check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> 
         elif field is not None:
             taken[field] = column
         if code is not None:
-            pointer = f"/mapping/{column.replace('~', '~0').replace('/', '~1')}"
+            pointer = pointer_to(["mapping", column])
             problems.append(FieldProblem(pointer=pointer, code=code, detail=detail))
     if problems:
         raise InvalidMappingError(

@@ -10,8 +10,13 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from crm_api.domain.imports.contacts.kind import CONTACT_IMPORTS, emit_progress
-from crm_api.domain.imports.contacts.models import ContactImport, ContactImportChunk, UndoState
+from crm_api.domain.imports.contacts.models import (
+    CONTACT_IMPORTS,
+    ContactImport,
+    ContactImportChunk,
+    UndoState,
+    emit_progress,
+)
 from crm_api.domain.imports.contacts.rows import RowProblem
 from crm_api.domain.imports.contacts.undo import find_last_chunk, mark_chunk_undone
 from crm_api.domain.imports.contacts.undo_request import COUNTS

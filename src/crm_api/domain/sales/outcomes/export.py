@@ -1,13 +1,10 @@
 """Export outcomes as CSV."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from datetime import datetime
 from uuid import UUID
 
-from crm_api.domain.kit.csv_export import PAGE, csv_safe, write_csv
-from crm_api.domain.kit.schemas import format_instant
+from crm_api.domain.kit.csv_export import PAGE, cell_text, csv_lines, write_csv
 from crm_api.domain.sales.outcomes.queries import FoundOutcome, OutcomeFilter, outcomes_statement
 from crm_api.domain.sales.outcomes.schemas import OutcomeRead
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
@@ -29,24 +26,13 @@ def export_outcomes(
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         statement, values = outcomes_statement(wanted, after=after, limit=PAGE)
         rows = typed_rows(FoundOutcome, await uow.session.execute(statement, values))
-        lines = _lines([OutcomeRead.of(one, shows_people=shows_people) for one in rows])
+        shown = [OutcomeRead.of(one, shows_people=shows_people) for one in rows]
+        lines = csv_lines([[_cell(getattr(one, name)) for name in HEADER] for one in shown])
         is_last = len(rows) < PAGE
         return lines, None if is_last else (rows[-1].occurred_at, rows[-1].id)
 
     return write_csv(new_uow, header=HEADER, next_page=next_page)
 
 
-def _lines(rows: Sequence[OutcomeRead]) -> bytes:
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in HEADER])
-    return written.getvalue().encode()
-
-
 def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return format_instant(value.astimezone(UTC))
-    return str(value) if isinstance(value, int) else csv_safe(str(value))
+    return str(value) if isinstance(value, int) else cell_text(value)

@@ -3,17 +3,17 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.campaigns.templates.template_text import find_template_faults
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, NotFoundError
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, read_newest
 from crm_api.domain.messaging.conversations.errors import UnknownLineError
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.sales.reminders.models import AppointmentReminder, ReminderRule
 from crm_api.domain.sales.reminders.schemas import ReminderRuleCreate, ReminderRuleUpdate
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 
@@ -81,11 +81,7 @@ async def read_rule(uow: UnitOfWork, *, rule_id: UUID) -> ReminderRule:
     Raises:
         ReminderRuleNotFoundError: The rule does not exist.
     """
-    statement = select(ReminderRule).where(ReminderRule.id == rule_id)
-    found = await uow.session.scalar(statement.execution_options(populate_existing=True))
-    if found is None:
-        raise ReminderRuleNotFoundError
-    return found
+    return await get_or_raise(uow.session, ReminderRule, rule_id, ReminderRuleNotFoundError)
 
 
 async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[ReminderRule]:
@@ -94,19 +90,16 @@ async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    cursors = Cursors("reminder_rules")
-    statement = rules_statement(after=cursors.read(cursor), limit=limit + 1)
-    rows = list(await uow.session.scalars(statement))
-    return cursors.page(rows, limit=limit, position=lambda one: (one.created_at, one.id))
-
-
-def rules_statement(*, after: tuple[datetime, UUID] | None, limit: int) -> Select[ReminderRule]:
-    """Return the statement that reads one page of reminder rules."""
-    statement = select(ReminderRule)
-    if after is not None:
-        statement = statement.where(tuple_(ReminderRule.created_at, ReminderRule.id) < after)
-    newest_first = (ReminderRule.created_at.desc(), ReminderRule.id.desc())
-    return statement.order_by(*newest_first).limit(limit)
+    rows, cursors = select(ReminderRule), Cursors("reminder_rules")
+    return await read_newest(
+        uow.session,
+        rows,
+        ReminderRule.created_at,
+        ReminderRule.id,
+        cursors=cursors,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 async def update_rule(

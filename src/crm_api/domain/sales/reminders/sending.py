@@ -26,7 +26,7 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.queue import find_stopping_rule, queue_message
-from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_test_hours
+from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_reply_hours
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
 from crm_api.domain.people.models.contacts import Contact
@@ -184,7 +184,9 @@ async def _check_rules(
     if rule is not None:
         is_open = rule is NumberRule.OPT_OUT_HOLD
         raise _StoppedError(ReminderReason(rule.value), now + TRIED_AGAIN if is_open else None)
-    hours = await read_test_hours(uow, line_id=line.id, phone=phone, rules=rules, now=now)
+    hours = await read_reply_hours(
+        uow, line_id=line.id, phone=phone, rules=rules, now=now, is_test=True
+    )
     if not hours.is_open:
         raise _StoppedError(ReminderReason.OUTSIDE_HOURS, hours.opens_at)
     allowed_at = await find_test_allowed_at(uow, line_id=line.id, phone=phone, rules=rules, now=now)

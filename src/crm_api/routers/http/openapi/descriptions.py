@@ -7,8 +7,7 @@ adds missing descriptions of ids, and of fields that mean the same in many model
 import re
 
 from crm_api.domain.kit.docstrings import split_docstring
-from crm_api.routers.http.document_walk import Node, operations
-from crm_api.routers.http.openapi.naming import PREFIX
+from crm_api.routers.http.openapi.naming import PREFIX, Node, operations
 
 _SAYS_NOTHING = "Successful Response"
 SHARED = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from crm_api.domain.kit.contact_columns import CONTACT_COLUMNS
 from crm_api.domain.kit.examples import NOW, PASSWORD, example_id, read_example
-from crm_api.routers.http.document_walk import Node, operations
+from crm_api.routers.http.openapi.naming import Node, operations
 from crm_api.routers.http.route_notes import SHOWN
 
 _NULL = (

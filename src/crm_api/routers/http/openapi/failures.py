@@ -23,10 +23,9 @@ from crm_api.domain.kit.errors import CrmError, Example
 from crm_api.domain.kit.phone import InvalidPhoneError
 from crm_api.domain.kit.schemas import DocumentedModel
 from crm_api.routers.http import problems
-from crm_api.routers.http.document_walk import Node, camel
 from crm_api.routers.http.dry_run_calls import call_maker
 from crm_api.routers.http.openapi.headers import headers_of, reference_headers
-from crm_api.routers.http.openapi.naming import PREFIX
+from crm_api.routers.http.openapi.naming import PREFIX, Node, camel
 from crm_api.routers.http.openapi.security import calls, is_open, scope_of
 from crm_api.routers.http.preconditions import UnsatisfiableRangeError
 from crm_api.routers.http.problems import MEDIA_TYPE, phrase_of

@@ -5,7 +5,7 @@ Routes do not declare these headers.
 
 from http import HTTPStatus
 
-from crm_api.routers.http.document_walk import Node, nodes
+from crm_api.routers.http.openapi.naming import Node, nodes
 
 
 def _component(header: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from crm_api.routers.http.document_walk import Node, camel, operations
+from crm_api.routers.http.openapi.naming import Node, camel, operations
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 

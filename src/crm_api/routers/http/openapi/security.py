@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.routers.http.credentials import REFRESH_COOKIE
 from crm_api.routers.http.deps import Needs, authenticate
-from crm_api.routers.http.document_walk import Node
+from crm_api.routers.http.openapi.naming import Node
 
 BEARER, OAUTH, COOKIE = "bearer", "oauth2", "refreshCookie"
 SCOPES = {

@@ -12,7 +12,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.provider.openphone.errors import SignatureError
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork, create_engine, session_factory
-from crm_api.routers.inbound.refusal_alerts import WHAT_TO_DO, RefusalAlerts
+from crm_api.routers.inbound.receiver_watch import WHAT_TO_DO, RefusalAlerts
 
 NewUow = Callable[[], UnitOfWork]
 
