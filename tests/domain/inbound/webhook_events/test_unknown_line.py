@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
@@ -164,6 +165,21 @@ async def test_second_opt_out_is_not_confirmed_when_the_line_is_known(
     await apply(new_uow, now=NOW + timedelta(hours=1))
 
     assert len(await automatic_messages(session)) == 1
+
+
+async def test_opt_out_that_was_lifted_is_not_confirmed_when_the_line_is_known(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await store(session, event_with_line_id_only("stop texting me"))
+    await apply(new_uow)
+    # Another flag does not stop messages, so it does not replace the opt-out.
+    await session.execute(text("UPDATE contact_flag SET flag_type = 'recently_texted'"))
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+
+    await apply(new_uow, now=NOW + timedelta(hours=1))
+
+    assert await statuses(session) == ["processed"]
+    assert await automatic_messages(session) == []
 
 
 def listed_event(words: str, at: datetime) -> ProviderEvent:

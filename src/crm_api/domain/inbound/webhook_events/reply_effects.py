@@ -7,6 +7,7 @@ from uuid import UUID
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
+from crm_api.domain.consent.consent_state import ConsentState
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind
 from crm_api.domain.inbound.webhook_events import lines
@@ -78,8 +79,8 @@ async def act_on_replies(
     whether the message is an opt-out. An alert asks the user to decide. Also queue the automatic
     replies to the new messages.
     """
-    # A message from one of our own lines has no contact. If it is doubtful, there is no person to
-    # ask about.
+    # A message from one of our own lines has no contact. If such a message is doubtful, it is left
+    # out, because there is no person about whom a user could decide.
     deciding = [
         one
         for one in replies
@@ -144,13 +145,15 @@ async def _decide(
     ]
     changed = await decide_together(uow, decisions, now=now, secret=reception.secret)
     is_changed = {one.stored.activity_id: change for one, change in zip(new, changed, strict=True)}
-    # These decisions were applied while the line was unknown. Reply only if a flag still exists.
+    # The consent decisions of these messages were applied before, while the line was unknown. The
+    # automatic reply is sent only if the number is still opted out or on hold.
     known = [one for one in replies if one.stored.activity_id not in is_changed]
     if known:
         flags = await flags_of(uow.session, [one.phone for one in known], now=now)
         for one in known:
             was_first = earlier[one.facts.provider_message_id]
-            is_changed[one.stored.activity_id] = was_first and bool(flags[one.phone])
+            is_stopped = bool(ConsentState.of_flags(flags[one.phone]).flags)
+            is_changed[one.stored.activity_id] = was_first and is_stopped
     return [is_changed[one.stored.activity_id] for one in replies]
 
 
