@@ -19,19 +19,19 @@ Recipients = Annotated[
     list[str] | None,
     typer.Option(
         "--recipient",
-        help="Public key (age1…) for which to encrypt the backup. Repeat the option for more keys.",
+        help="Public key (age1…). The backup is encrypted for this key. Repeat for more keys.",
     ),
 ]
 NewKey = Annotated[
     Path | None,
-    typer.Option(help="Write a new key file and print its public key, without making a backup."),
+    typer.Option(help="Write a new key file and print its public key; make no backup."),
 ]
 
 AsOf = Annotated[
     str | None,
     typer.Option(
-        help="The time of the data, such as 2026-11-26T14:03:00Z. Needed only if the database was "
-        "restored to an earlier time."
+        help="The time of the data, such as 2026-11-26T14:03:00Z; by default the current time. Use "
+        "this option only if the database was restored to an earlier time."
     ),
 ]
 

@@ -20,15 +20,15 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @cli.callback()
 def database() -> None:
-    """Manage the roles of the database, and the encryption of the secrets in it."""
+    """Manage the roles of the database, and the encryption of stored secrets."""
 
 
 @cli.command()
 def roles(data_dir: DataDir = None) -> None:
     """Create the database roles for the service and for reports, and grant their rights.
 
-    Run this command with the login of the owner of the tables. Later, `crm-api migrate` grants the
-    rights on new tables.
+    Run this command with the database login of the owner of the tables. For tables that later
+    releases add, `crm-api migrate` grants the rights.
     """
     settings = start_command("database", data_dir=data_dir)
     made = asyncio.run(_make(settings))

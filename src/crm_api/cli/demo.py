@@ -22,12 +22,12 @@ cli = typer.Typer(add_completion=False)
 def demo(
     csv: Annotated[
         Path | None,
-        typer.Option(help="A CSV file of contacts; without it, the demo uses invented people."),
+        typer.Option(help="CSV file of contacts; by default a file with invented people."),
     ] = None,
     url: Annotated[
         str | None,
         typer.Option(
-            help="URL of a running service; without it, the demo finds or starts a service."
+            help="URL of a running service; by default the demo finds or starts a service."
         ),
     ] = None,
     port: Port = None,

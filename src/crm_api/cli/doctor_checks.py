@@ -73,7 +73,8 @@ def show(checks: list[Check]) -> None:
 
 
 OLDEST_POSTGRES = 160_000
-"""The oldest supported version of PostgreSQL: 16, in the form of ``server_version_num``."""
+"""The oldest supported version of PostgreSQL: 16. The format is that of PostgreSQL's setting
+``server_version_num``."""
 
 
 async def check_database(settings: Settings) -> list[Check]:
@@ -154,7 +155,8 @@ async def check_consent(settings: Settings) -> list[Check]:
         session_factory(engine)() as session,
     ):
         while await linking.verify_links(session, found, secret=secret):
-            await session.rollback()  # one short transaction per page
+            # End the transaction after each page, so that no transaction is open for a long time.
+            await session.rollback()
         await linking.verify_tail(session, found, now=clock.now())
     return judge_chain(found)
 
@@ -224,9 +226,9 @@ def judge_secrets(found: list[SealedRows]) -> list[Check]:
 
 
 LOOKS = 3
-"""How many times the health key of a worker is read, once per second.
+"""How many times this command looks for the health key of a worker in Redis, once per second.
 
-A busy worker may write the key late.
+Several looks are needed, because a busy worker may write the key late.
 """
 
 
@@ -237,7 +239,7 @@ async def check_workers(settings: Settings) -> list[Check]:
         SettingsError: CRM_DATABASE_URL or CRM_REDIS_URL is not set.
     """
     try:
-        # The jobs are only listed, so they need no dependencies.
+        # The worker is only built to list its jobs; it does not run. So it needs no dependencies.
         schedule.require_schedule(build_worker(settings, cast("Deps", None)), settings)
     except StartError as error:
         return [Check("worker", State.BROKEN, str(error))]

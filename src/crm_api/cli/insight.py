@@ -39,13 +39,16 @@ class _Measures(typer.core.TyperGroup):
 
 
 LONGEST_SECONDS = 600.0
-"""The time limit of each statement that reads records, in seconds."""
+"""The time limit of each SQL statement of this command, in seconds."""
 WIDEST_LABEL = 32
 BAR = 24
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 cli = typer.Typer(cls=_Measures, no_args_is_help=True, add_completion=False)
 Version = Annotated[
-    int | None, typer.Option("--rules", help="The version of the attribution rules.")
+    int | None,
+    typer.Option(
+        "--rules", help="Version of the attribution rules; by default the current version."
+    ),
 ]
 
 
@@ -58,12 +61,16 @@ def insight() -> None:
 def show(
     context: typer.Context,
     by: Annotated[
-        Dimension | None, typer.Option(help="Compute one figure for each value of this breakdown.")
+        Dimension | None,
+        typer.Option(help="Compute one figure for each value, such as each campaign."),
     ] = None,
     bucket: Annotated[
-        Bucket | None, typer.Option(help="Compute one figure for each period.")
+        Bucket | None, typer.Option(help="Compute one figure for each day, week or month.")
     ] = None,
-    zone: Annotated[str, typer.Option("--timezone", help="An IANA time zone.")] = "UTC",
+    zone: Annotated[
+        str,
+        typer.Option("--timezone", help="IANA time zone, in which days, weeks and months begin."),
+    ] = "UTC",
     data_dir: DataDir = None,
 ) -> None:
     """Print the figures of a measure as a table, with 95 % intervals and a bar for each figure."""

@@ -44,7 +44,7 @@ def create(
     ],
     expires_in_days: Annotated[
         float | None,
-        typer.Option(help="Days until the key expires; if not given, it never expires.", min=0),
+        typer.Option(help="Days until the key expires; by default it never expires.", min=0),
     ] = None,
 ) -> None:
     """Create an API key and print it. It cannot be shown again, because only its hash is stored."""
@@ -72,7 +72,7 @@ def list_keys(
     status: Annotated[
         KeyStatus | None,
         typer.Option(
-            help="List only keys with this status; without it, all keys that are not revoked."
+            help="List only keys with this status; by default all keys that are not revoked."
         ),
     ] = None,
 ) -> None:
@@ -92,7 +92,7 @@ def rotate(
     overlap_seconds: Annotated[
         int,
         typer.Option(
-            help="Seconds for which the old key stays valid.", min=0, max=LONGEST_OVERLAP_SECONDS
+            help="For how many seconds the old key stays valid.", min=0, max=LONGEST_OVERLAP_SECONDS
         ),
     ] = 24 * 3600,
 ) -> None:

@@ -18,9 +18,7 @@ cli = typer.Typer(add_completion=False)
 def migrate(
     down_to: Annotated[
         str | None,
-        typer.Option(
-            help="Downgrade to this revision instead; `base` removes all tables and their data."
-        ),
+        typer.Option(help="Downgrade to this revision; `base` deletes all tables and their data."),
     ] = None,
 ) -> None:
     """Upgrade the database schema to this release."""

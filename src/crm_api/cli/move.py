@@ -28,7 +28,7 @@ def move(data_dir: DataDir = None) -> None:
             f"there is no embedded database in {settings.data_dir}, so there is nothing to move; "
             "set CRM_DATA_DIR to the data directory of `crm-api up`"
         )
-    # `servers` locks the data directory, so that no other command can use it during the move.
+    # `servers` also locks the data directory, so that no other command can use it during the move.
     with servers(settings.data_dir, redis=False, is_moving=True) as urls:
         if urls.database_url is not None:
             _say(settings, asyncio.run(_move(settings, urls.database_url)))

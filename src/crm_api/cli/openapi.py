@@ -16,7 +16,7 @@ cli = typer.Typer(add_completion=False)
 def openapi(
     output: Annotated[
         Path | None,
-        typer.Option(help="File to write; without it, the document goes to standard output."),
+        typer.Option(help="File to write; by default standard output."),
     ] = None,
 ) -> None:
     """Write the OpenAPI document as JSON. This command needs no settings, database or Redis."""

@@ -195,10 +195,11 @@ def read(
     text: str = typer.Argument(..., help="The text of the reply, in quotes."),
     *,
     sale: bool = typer.Option(
-        default=False, help="The previous message was written by a person, not by a campaign."
+        default=False,
+        help="Whether a user wrote the message before the reply. Otherwise, a campaign sent it.",
     ),
     question: bool = typer.Option(
-        default=False, help="The previous message ended in a question mark."
+        default=False, help="Whether the message before the reply ended with a question mark."
     ),
 ) -> None:
     """Print whether a reply counts as an opt-out, with scores and the most important words."""
@@ -228,13 +229,13 @@ def evaluate(
     export: Annotated[
         Path | None,
         typer.Option(
-            help="Write the replies and decisions to this new file, for `make opt-out-model "
-            "EXAMPLES=`. Keep the file private and delete it after use, because it contains "
-            "replies of people."
+            help="Write the replies and the decisions to this new file. `make opt-out-model "
+            "EXAMPLES=FILE` reads it. Keep the file private and delete it after use, because it "
+            "contains replies of people."
         ),
     ] = None,
 ) -> None:
-    """Compare the model with people's decisions on replies, and list the misread replies."""
+    """Compare the model's decisions with those of users, and list the replies that it misread."""
     examples = asyncio.run(collect_examples(data_dir))
     if export is not None:
         export_examples(examples, export)

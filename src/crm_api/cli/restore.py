@@ -19,11 +19,14 @@ cli = typer.Typer(add_completion=False)
 
 @cli.command()
 def restore(
-    source: Annotated[Path, typer.Argument(help="The backup: a file from `crm-api backup`.")],
-    identity: Annotated[Path, typer.Option(help="The key file that decrypts the backup.")],
+    source: Annotated[Path, typer.Argument(help="Backup file that `crm-api backup` has written.")],
+    identity: Annotated[Path, typer.Option(help="Key file that decrypts the backup.")],
     again: Annotated[  # noqa: FBT002 - an option
         bool,
-        typer.Option("--again", help="Clear the database first, if a restore was interrupted."),
+        typer.Option(
+            "--again",
+            help="Clear the database first. Use this option if a restore was interrupted.",
+        ),
     ] = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -31,7 +34,8 @@ def restore(
     logs.configure(None, "WARNING", process="restore")
     found = variables(data_dir=data_dir)
     settings = Settings.from_env(found)
-    # `servers` locks the data directory, so that no other command can use it during the restore.
+    # `servers` also locks the data directory, so that no other command can use it during the
+    # restore.
     with servers(settings.data_dir, postgres=settings.database_url is None, redis=False) as urls:
         if urls.database_url is not None:
             settings = Settings.from_env({**found, "CRM_DATABASE_URL": urls.database_url})

@@ -24,10 +24,11 @@ from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.routers.http.middleware import OUT_OF_TIME
 
 GRACE_SECONDS = 10
-"""After the server has stopped accepting requests, running requests may continue for this number of
-seconds."""
+"""How many seconds running requests may continue after the server has stopped accepting
+requests."""
 CLEANUP_SECONDS = 2
-"""A request that is cancelled at a stop gets this number of seconds to roll back and to respond."""
+"""How many seconds a request has to roll back and to respond, after the stopping server has
+cancelled it."""
 _CLOSE = (b"connection", b"close")
 
 cli = typer.Typer(add_completion=False)
@@ -59,8 +60,8 @@ class ApiServer(Server):
             return
         self._ends_at = time.monotonic() + self._drain_seconds
         self._application.state.is_stopping = True
-        # Close each connection directly after a response. Then no client sends a request on a
-        # connection that is being closed.
+        # With this header, each client closes its connection after the next response. So no client
+        # sends a request on a connection that is being closed.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
@@ -98,7 +99,8 @@ class ApiServer(Server):
 def serve() -> None:
     """Run one process of the API. Several processes can share one database and one Redis."""
     settings = start_command("serve", log_level=None)
-    load_rules(settings.rules_name)  # check the file before any connection is opened
+    # The file with the rules is checked before any connection is opened.
+    load_rules(settings.rules_name)
     require_free_port(
         settings.host,
         settings.port,
@@ -109,7 +111,8 @@ def serve() -> None:
     asyncio.run(require_signing_key(settings))
     asyncio.run(refuse_moved_time(settings))
     if settings.uses_sandbox:
-        asyncio.run(require_direct(settings))  # the clock follower uses LISTEN
+        # The follower of the sandbox clock uses LISTEN, which does not work through PgBouncer.
+        asyncio.run(require_direct(settings))
     application = create_app(settings)
     config = uvicorn.Config(
         application,

@@ -32,8 +32,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wait until the running requests have ended, then send the last OpenTelemetry traces."""
         await super().shutdown(sockets)
-        # The traces are sent here, because after a signal other than SIGTERM, uvicorn itself ends
-        # the process.
+        # The traces must be sent here. After a signal other than SIGTERM, uvicorn ends the process
+        # directly after this method.
         tracing.stop()
 
 
@@ -56,7 +56,8 @@ class OneWriteProtocol(HttpToolsProtocol):
         """
         super().on_headers_complete()
         cycle = self.cycle
-        # The task of the request runs later, so nothing is written yet.
+        # The transport of the response can be replaced now: the task that handles the request has
+        # not run yet, so it has written nothing.
         cycle.transport = cast("asyncio.Transport", _JoinedHead(cycle, self.transport))
 
 
@@ -74,8 +75,9 @@ class _JoinedHead:
     __slots__ = ("_cycle", "_head", "_transport")
 
     def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        # The cycle is kept only until the head is sent. If it were kept longer, it would be in a
-        # reference cycle, which only the garbage collector can free.
+        # The reference to `cycle` (uvicorn's object for one request) is deleted when the head of
+        # the response is sent. Otherwise, the two objects would refer to each other, and only the
+        # garbage collector could free them.
         self._cycle: RequestResponseCycle | None = cycle
         self._transport = transport
         self._head: bytes | None = None

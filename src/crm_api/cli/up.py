@@ -36,10 +36,10 @@ from crm_api.platform.settings import Settings
 
 READY_SECONDS = 90.0
 BUILT_IN_RULES = ("us", "none")
-"""The values of ``CRM_COMPLIANCE_RULES`` that are not a file path."""
+"""The values of ``CRM_COMPLIANCE_RULES`` that are not the path of a file."""
 STOP_MARGIN_SECONDS = 15.0
-"""How long a stop waits in addition to the longest request to the provider, so that the worker can
-record the response."""
+"""How many seconds a stop waits for the processes, in addition to the time of the longest request.
+In this time, the worker can record the response of the provider."""
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
@@ -48,7 +48,10 @@ cli = typer.Typer(add_completion=False)
 
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", help="Show all log lines of the processes, even on a terminal."),
+    typer.Option(
+        "--verbose",
+        help="Show all log lines. By default, a terminal shows only warnings and errors.",
+    ),
 ]
 
 
@@ -64,7 +67,7 @@ def up(
     found = variables(port=port, host=host, data_dir=data_dir)
     settings = Settings.from_env(found)
     if not verbose and _is_watched(settings):
-        # `setdefault`, because a log level that the user has set has priority over this one.
+        # A log level that the user has set is not changed.
         found.setdefault("CRM_LOG_LEVEL", "warning")
         settings = Settings.from_env(found)
     if settings.rules_name not in BUILT_IN_RULES:
@@ -81,7 +84,8 @@ def up(
         with claim(settings.data_dir) as held:
             _run(settings, found, held, began)
     except KeyboardInterrupt:
-        # This is Ctrl-C during the start. The context managers have already stopped the servers.
+        # The user pressed Ctrl-C during the start. The context managers have already stopped the
+        # servers.
         sys.exit(128 + signal.SIGINT)
 
 
@@ -133,8 +137,8 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         found["CRM_WORKER_METRICS_SOCKET"] = str(embedded.worker_socket)
         resolved = Settings.from_env(found)
         banner = _banner(resolved, admin_key)
-        # Commands use the login of the owner of the database. The processes of the service use a
-        # login with fewer rights.
+        # The processes of the service use a database login with fewer rights than the owner of the
+        # tables. Other commands use the login of the owner.
         service_url = urls.service_url or resolved.require_database_url()
         environment = found | {"CRM_DATABASE_URL": service_url}
         programs = _programs(environment, held, runs_sandbox=runs_sandbox)
@@ -246,8 +250,8 @@ async def _supervise(
         loop.add_signal_handler(number, supervisor.request_stop)
 
     def announce_ready() -> None:
-        # All lines are written together, so that a program that waits for the first line also gets
-        # the link.
+        # All lines are written at once. So a program that waits for the line "crm-api is ready"
+        # also gets the lines after it, such as the link for the first owner.
         ready = f"\ncrm-api is ready after {time.monotonic() - began:.1f} s.\n{banner}"
         if _lacks_owner(settings):
             token = settings.first_owner_tokens()[0]

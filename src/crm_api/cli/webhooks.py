@@ -32,7 +32,8 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False)
 Legacy = Annotated[
     bool,
     typer.Option(
-        "--legacy", help="Create the four webhooks of the provider's legacy API instead of one."
+        "--legacy",
+        help="Create four webhooks with the provider's older API, instead of one with the new API.",
     ),
 ]
 
@@ -54,7 +55,7 @@ def register(data_dir: DataDir = None, legacy: Legacy = False) -> None:  # noqa:
 
 @cli.command("list")
 def list_webhooks(data_dir: DataDir = None) -> None:
-    """List all webhooks at the provider, and the faults of the webhooks of this service."""
+    """List all webhooks at the provider, and the problems of the webhooks of this service."""
 
     async def act(registrar: Registrar) -> list[str]:
         found = await registrar.look()

@@ -19,7 +19,8 @@ cli = typer.Typer(add_completion=False)
 def worker() -> None:
     """Run one process for background jobs. Several processes can share one database and Redis."""
     settings = start_command("worker", log_level=None)
-    load_rules(settings.rules_name)  # check the file before any connection is opened
+    # The file with the rules is checked before any connection is opened.
+    load_rules(settings.rules_name)
     asyncio.run(require_matching_schema(settings))
     settings = asyncio.run(with_secret(settings))
     asyncio.run(refuse_moved_time(settings))

@@ -14,7 +14,8 @@ from crm_api.platform.processes import choose_account, own_account
 from crm_api.platform.server_programs import find_postgres, find_redis
 
 _SOCKET_PATH_LIMIT = 107
-"""Longest path of a Unix socket in bytes: the kernel's ``sun_path`` without its final zero."""
+"""Largest number of bytes in the path of a Unix socket. It is the size of the kernel's field
+``sun_path``, without the zero at its end."""
 _LONGEST_SOCKET = "/.s.PGSQL.5432.lock"
 
 
@@ -180,7 +181,7 @@ def _socket_folder(path: Path) -> Path:
     note = path / "sockets-at"
     with explained(path):
         if note.exists():
-            # A killed run has left its temporary folder.
+            # An earlier process was killed before it deleted its temporary folder.
             _remove_own(Path(note.read_text().strip()))
             note.unlink()
         folder = path / "run"

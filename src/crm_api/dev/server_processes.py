@@ -20,19 +20,22 @@ from crm_api.platform.server_programs import major_version
 
 DATABASE = "crm"
 SERVICE_LOGIN = "crm_service"
-"""Login of the service's processes; it does not own the tables (see ``database_roles``)."""
+"""Database login of the processes of the service. It does not own the tables (see
+``database_roles``)."""
 _REDIS_SOCKET = "redis.sock"
 _POSTGRES_SOCKETS = (".s.PGSQL.5432", ".s.PGSQL.5432.lock")
 _LOG_LIMIT = 10_000_000
 _FULL_BELOW = 1_000_000
-"""If a server does not start and the disk has fewer free bytes than this, the error says that the
-disk is full."""
+"""Number of free bytes. If an embedded server does not start and the disk has fewer free bytes, the
+error says that the disk is full."""
 _BUILTIN_LOCALE_SINCE = 17
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-"""Environment of the servers. Our own environment is not passed on, because it contains secrets."""
+"""Environment variables of the embedded servers. The variables of this process are not passed on,
+because they contain secrets."""
 _PRELOADED = re.compile("LD_PRELOAD|FAKETIME.*")
-"""Variables that are passed on to the servers. If a test sets a fake time with libfaketime, all
-processes need it: with different clocks, leases would expire at random."""
+"""Pattern of the environment variables that are passed on to the embedded servers. A test sets them
+to use a fake time (with libfaketime). All processes need the same time. Otherwise, leases would
+expire too early or too late."""
 
 
 class Server(ABC):
@@ -172,8 +175,9 @@ class Postgres(Server):
                 "that wrote them, and then `crm-api restore FILE --identity KEYFILE --data-dir "
                 "NEW` with this release; from then on, use NEW as CRM_DATA_DIR"
             )
-        # We have locked the directory, so no server runs and these files are left over. PostgreSQL
-        # would refuse to start if the process in its pid file was killed but not reaped yet.
+        # This process has locked the directory, so no server runs in it, and these files are from
+        # an earlier run. They are removed, because PostgreSQL would refuse to start if the
+        # operating system still lists the killed process whose id is in the pid file.
         (self._folder / "postmaster.pid").unlink(missing_ok=True)
         for name in _POSTGRES_SOCKETS:
             (self._sockets / name).unlink(missing_ok=True)
@@ -187,8 +191,8 @@ class Postgres(Server):
     def _make_cluster(self, program: str, major: int) -> None:
         if (self._folder / "PG_VERSION").exists():
             return
-        # Create the files in another folder and rename it at the end, so that an interruption
-        # never leaves incomplete files.
+        # The files are created in another folder, which is renamed at the end. So the folder of the
+        # database never contains incomplete files, even after an interruption.
         fresh = self._folder.with_name("postgres.new")
         shutil.rmtree(fresh, ignore_errors=True)
         make_folder(fresh, self._account)
@@ -222,14 +226,16 @@ class Postgres(Server):
             raise StartError(_explain(self.name, reason, self._held.path))
 
     def _stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
-        # First a fast shutdown with a checkpoint, then an immediate one, which needs recovery.
+        # SIGINT requests a fast shutdown with a checkpoint. If it takes too long, SIGQUIT requests
+        # an immediate shutdown, after which the next start needs a recovery.
         return ((signal.SIGINT, 20), (signal.SIGQUIT, 5))
 
     def _answers(self) -> bool:
         with suppress(OSError):
             lines = (self._folder / "postmaster.pid").read_text().splitlines()
-            # Line 8 is "ready" when the server accepts connections; pg_ctl checks it too. Line 1
-            # must be the id of our process. The file may be empty while it is being written.
+            # Line 8 of this file is "ready" when the server accepts connections. The program pg_ctl
+            # checks this line too. Line 1 must be the id of the process that was started here.
+            # While the file is being written, it may be empty.
             return (
                 self._process is not None
                 and lines[:1] == [str(self._process.pid)]
@@ -294,7 +300,8 @@ def make_folder(folder: Path, account: Account) -> None:
         status = folder.stat()
         if (status.st_uid, status.st_gid) == owner:
             return
-        # Change the folder itself last, so that an interrupted change is repeated next time.
+        # The owner of the folder itself is changed last. So if the change is interrupted, the next
+        # start repeats it.
         for parent, folders, files in os.walk(folder, topdown=False):
             for name in (*folders, *files):
                 os.chown(Path(parent) / name, *owner, follow_symlinks=False)
@@ -313,6 +320,6 @@ def _explain(name: str, lines: Sequence[str], folder: Path) -> str:
         return disk_full(folder)
     relevant = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:|# ", line)]
     reason = (relevant or list(lines) or ["it printed nothing"])[-1].strip()
-    # Remove the time and the process id at the beginning of the line.
+    # Remove the time and the process id at the beginning of the log line.
     reason = re.sub(r"^.*?(?=FATAL|PANIC|ERROR)", "", reason)
     return f"the embedded {name} server does not start: {reason[:300]}"

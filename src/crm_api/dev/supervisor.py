@@ -22,9 +22,10 @@ from crm_api.platform.lifetimes import Lifetime
 from crm_api.platform.processes import StartError, kill_group, own_account, start
 
 RESTARTS = Backoff(first=timedelta(seconds=0.5), longest=timedelta(seconds=30))
-"""Waits before a child process is started again."""
+"""Waits before a child process that has ended is started again."""
 HEALTHY_AFTER_SECONDS = 60.0
-"""After a child process has run this long, its back-off starts again at the shortest wait."""
+"""If a child process has run at least this long when it ends, the wait before its restart is the
+shortest wait again."""
 _POLL_SECONDS = 0.1
 _ENDS_AT_START = 5
 """If a child process ends this many times before the service is ready, the start fails."""
@@ -62,7 +63,8 @@ class Program:
             self._process = start(
                 self._argv,
                 account=own_account(),
-                # SIGKILL: the database ends as well, so an orderly shutdown would not be possible.
+                # If the supervisor dies, the kernel also ends the database. Then an orderly
+                # shutdown of the program is not possible, so the signal is SIGKILL.
                 death_signal=signal.SIGKILL,
                 environment=self._environment,
                 pass_fd=self._held.children_fd,
@@ -124,7 +126,8 @@ class _Watched:
         if self.child.is_alive():
             return
         if isinstance(self.child, Program):
-            # Kill the processes that the program has started; the restarted program starts its own.
+            # Kill the remaining processes that the program has started. The restarted program
+            # starts new processes.
             self.child.kill()
         if now - self.started_at >= HEALTHY_AFTER_SECONDS:
             self.failures = 0

@@ -26,12 +26,14 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 FOLLOWER = "crm-api clock"
-"""Beginning of the application name of a follower's connection; the clock's version follows it."""
+"""Beginning of the name of a database connection that follows the sandbox clock. The version of the
+clock is appended to this text."""
 CONNECT_SECONDS = 5.0
 AWAY_SECONDS = 1.0
-"""Pause before the follower reconnects after an error."""
+"""Pause before the follower of the sandbox clock reconnects to the database after an error."""
 LOOK_SECONDS = 30.0
-"""Longest time between two reads of the clock, in case a notification was lost."""
+"""Longest time between two reads of the sandbox clock from the database. The clock is also read
+after each notification, but a notification can be lost."""
 _READ = "SELECT ahead, version, is_moving FROM sandbox_clock"
 _LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -79,8 +81,8 @@ class ClockFollower:
                     "database connection for the sandbox clock lost; will reconnect",
                     error=type(error).__name__,
                 )
-            # Without the connection, this process would not notice that time is being moved. So its
-            # work must pause.
+            # Without the connection, this process would not notice that the sandbox clock is being
+            # moved. So the work of this process must pause.
             await self._hold(True)
             await asyncio.sleep(AWAY_SECONDS)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from crm_api.platform.processes import StartError
 
 LEFT_OVER_SECONDS = 30.0
-"""Longest wait until a killed process and its servers have ended.
+"""Longest wait until a killed process and its embedded servers have ended.
 
-PostgreSQL may need time to write a checkpoint.
+PostgreSQL may need this time to write a checkpoint.
 """
 _RUNNING = "running.env"
 _MOVED = "moved-to"
@@ -51,8 +51,8 @@ def claim(path: Path) -> Iterator[Claim]:
     """
     path = path.absolute()
     with explained(path):
-        # If root starts this process, the servers run as the user `nobody`, who must be able to
-        # enter the directory.
+        # If root starts this process, the embedded servers run as the user `nobody`. This user must
+        # be able to enter the directory.
         path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         up_fd = os.open(path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -258,8 +258,8 @@ def _is_dying(pid: str) -> bool:
 def _wait_for_left_overs(path: Path, children_fd: int) -> None:
     if _lock(children_fd, seconds=0):
         return
-    # On Linux, the kernel has already sent the servers a signal to end. Other systems send none, so
-    # the signals are sent here.
+    # The process that started the servers has died. On Linux, the kernel then sends a signal to the
+    # servers, so that they end. Other systems send no signal, so this code sends the signals.
     for pid, command in _holders(path):
         if "crm_api" in command:
             _signal(pid, signal.SIGKILL)

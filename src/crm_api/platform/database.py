@@ -90,9 +90,9 @@ class UnitOfWork:
         self._jobs: list[Job] = []
         self._database_now: datetime | None = None
         self.origin: RequestOrigin | None = None
-        """The request that makes the changes.
+        """The API request that makes the changes of this transaction.
 
-        None outside a request, and for a request that only reads.
+        None outside a request, and in a request that only reads.
         """
         self.is_audited = False
         """True once this transaction has written an audit log entry."""
@@ -172,7 +172,8 @@ class UnitOfWork:
         finally:
             await savepoint.rollback()
             self._jobs = jobs
-            # The commit checks for an audit log entry. Nothing has changed, so it needs none.
+            # All changes were undone, so the request needs no audit log entry. Without this
+            # assignment, the request would add an entry before the commit.
             self.is_audited = True
 
     def nudging(self, queue: JobQueue) -> "UnitOfWork":
@@ -303,19 +304,21 @@ def create_engine(
     engine = create_async_engine(
         database_url,
         poolclass=MeasuredPool,
-        # The driver reads the URL itself, because it knows libpq's options, such as `sslrootcert`.
+        # The driver asyncpg parses the URL, because it knows the options of libpq, such as
+        # `sslrootcert`. SQLAlchemy does not know them.
         async_creator=Connector(
             database_url, application=application, statement_seconds=statement_seconds
         ),
         pool_size=pool_size,
-        # The connection that was used last is used next. PostgreSQL plans a statement again in
-        # each of its first five runs over a connection; that takes 5 ms for the largest
-        # statements.
+        # The connection that was used last is used next, so that few connections do most of the
+        # work. The reason: on each connection, PostgreSQL plans a statement again at each of its
+        # first five runs. This takes 5 ms for the largest statements.
         pool_use_lifo=True,
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=ping,
-        hide_parameters=True,  # an error's text goes to the log, and parameters hold personal data
+        # The text of an error is logged, and the parameters of a statement may be personal data.
+        hide_parameters=True,
     )
     tracing.watch(engine)
     event.listen(engine.sync_engine, "handle_error", _give_up)

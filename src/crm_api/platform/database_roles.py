@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 APPEND_ONLY = frozenset(
     {"attribution_rule", "audit_log", "consent_entry", "consent_link", "outcome"}
 )
-"""Tables that the service may read and insert into, but not update or delete from."""
+"""Tables in which the service may read and insert rows, but not update or delete rows."""
 READ_ONLY = frozenset({"alembic_version"})
 """Tables that the service may only read."""
 HIDDEN = {
@@ -40,7 +40,8 @@ HIDDEN = {
     "webhook_key": {"sealed"},
     "webhook_secret": {"sealed"},
 }
-"""Columns that the role for reports cannot read: they contain secrets, hashes, or secret URLs."""
+"""Columns that the database role for reports cannot read, because they contain secrets, hashes, or
+secret URLs."""
 
 _WHERE = text("""
     SELECT current_database() AS database,
@@ -159,7 +160,8 @@ async def _allow(connection: AsyncConnection, roles: Roles) -> None:
         f"GRANT TEMPORARY ON DATABASE {database} TO {service}",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {both}",
         f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {service}",
-        # Also for tables that are created between migrations, such as the partition of a month.
+        # These default rights apply to tables that are created later, such as the partition of a
+        # month.
         f"{by_default} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}",
         f"{by_default} GRANT USAGE, SELECT ON SEQUENCES TO {service}",
     ]

@@ -20,9 +20,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 DATABASE_NOW = """(clock_timestamp()
     + coalesce((SELECT ahead FROM sandbox_clock WHERE name = 'sandbox'), interval '0'))"""
-"""SQL expression for the current time; it has a new value each time it is evaluated."""
+"""SQL expression for the current time of the database, moved by the sandbox's clock. It has a new
+value each time it is evaluated."""
 CHANGED_CHANNEL = "crm_sandbox_clock"
-"""Channel that gets a notification when the row in ``sandbox_clock`` changes."""
+"""Channel of PostgreSQL on which a notification is sent when the row in ``sandbox_clock``
+changes."""
 _READ = text(f"SELECT {DATABASE_NOW}")
 
 _START = text("""
@@ -33,7 +35,8 @@ _START = text("""
     RETURNING name
 """)
 
-# Changes the database only at the first call. Waits for transactions that write events.
+# The first call of this function changes the database; later calls do nothing. The first call waits
+# for transactions that write events.
 _DATE_EVENTS = text("SELECT date_events_in_sandbox()")
 
 _NOTIFY = text(f"SELECT pg_notify('{CHANGED_CHANNEL}', '')")

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 NONCE_BYTES = 12
 _FORMAT = b"\x01"
-"""First byte of every encrypted value. It names the cipher, so that other ciphers can be added."""
+"""First byte of every encrypted value. It identifies the cipher, so that later releases can use
+another cipher."""
 
 
 def hash_token(token: str) -> bytes:

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 Key = bytes
 Found = Sequence[Any]
-"""The columns of the found row, without the first column, which is the key."""
+"""The columns of a row that a look-up has found, without the first column, which is the key."""
 Statement: TypeAlias = "PreparedStatement[asyncpg.Record]"
 Asked = dict[Key, list[asyncio.Future[Found | None]]]
 

@@ -16,7 +16,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-# Creation times would double the size of the response, and Prometheus does not need them.
+# The library would add the creation time of each metric. This would double the size of the response
+# with the metrics, and Prometheus does not need these times.
 disable_created_metrics()  # type: ignore[no-untyped-call] # the function has no types
 
 HTTP_ANSWERS = Histogram(
@@ -97,7 +98,8 @@ class _UnderWay:
 
 
 UNDER_WAY = _UnderWay()
-"""Number of requests in flight; a plain integer, because a gauge takes two locks per change."""
+"""Number of requests that are being processed. It is a plain integer, because a ``Gauge`` of the
+library takes two locks for each change."""
 _under_way.set_function(lambda: UNDER_WAY.count)
 
 
@@ -107,7 +109,8 @@ def answered(*, route: str, method: str, status: int, seconds: float) -> None:
     _answers(route, known, status // 100).observe(seconds)
 
 
-# Cached, because the library takes longer to find a series by its labels than to record a value.
+# The result is cached, because the library takes longer to find a time series by its labels than to
+# record a value.
 @cache
 def _answers(route: str, method: str, status: int) -> Histogram:
     return HTTP_ANSWERS.labels(route, method, f"{status}xx")

@@ -40,7 +40,7 @@ _PHONE = re.compile(
     r"(?![\w-])",
     re.IGNORECASE,
 )
-"""A phone number in E.164 form, or a North American number without its country code."""
+"""Pattern of a phone number: in E.164 form, or a North American number without its country code."""
 _MAILBOX = re.compile(r"[\w.+%'-]{1,64}@(?=[\w-]+\.\w)")
 _QUOTED = re.compile(
     r"(?<=Failing row contains \().*?(?=\)\.?(?:\n|$))"
@@ -48,11 +48,14 @@ _QUOTED = re.compile(
     r"|(?<=input_value=).*?(?=, input_type=)",
     re.DOTALL,
 )
-"""Values that PostgreSQL and pydantic quote in error messages; they are often personal data."""
+"""Pattern of the values that PostgreSQL and pydantic quote in error messages. These values are
+often personal data."""
 _SHORT = 64
 _MADE_HERE = frozenset({"timestamp", "level", "logger", "process"})
 _TALKATIVE = (
-    "arq.worker",  # it logs two lines per nudge, and we log the result of each run ourselves
+    # arq logs two lines for each requested run of a job. Our own code also logs the result of the
+    # run.
+    "arq.worker",
     "httpx",
     "httpcore",
     "aiosqlite",
@@ -60,7 +63,8 @@ _TALKATIVE = (
     "hpack",
     "multipart",
     "alembic.runtime.plugins",
-    "crm_api.platform.pools",  # SQLAlchemy's lines about connections, under our class's name
+    # SQLAlchemy uses this name for its log lines about connections of our connection pool.
+    "crm_api.platform.pools",
 )
 """Loggers that report every small step. Only warnings and errors of these loggers are written."""
 
@@ -106,7 +110,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         """
         with self.lock or nullcontext():
             self._write_held()
-            # `configure` may replace a handler whose target is closed.
+            # The stream may be closed already, for example when `configure` replaces this handler.
             if not self.stream.closed:
                 super().flush()
 
@@ -124,7 +128,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 _direct: tuple[_Handler, str | None] | None = None
-"""The handler and process name that ``write`` uses for JSON lines; None on a console."""
+"""The log handler and the process name that ``write`` uses for JSON lines; None if the log is
+written to a console as text."""
 
 
 def configure(
@@ -246,9 +251,10 @@ def _mask(text: str) -> str:
 
 
 _mask_short = lru_cache(maxsize=2_000)(_mask)
-"""``_mask`` with a cache.
+"""The function ``_mask`` with a cache.
 
-Masking takes half of the time that is needed to write a log line, and many values repeat.
+Without the cache, masking takes half of the time that is needed to write a log line. Many values in
+log lines are the same, so the cache saves most of this time.
 """
 
 
@@ -289,7 +295,8 @@ def _naming(process: str) -> Processor:
 
 
 def _drop_copies(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    # Both fields repeat the event: uvicorn adds a coloured copy, other formatters a plain one.
+    # Both fields contain the text of the event again. uvicorn adds a copy with colours, and other
+    # formatters add a plain copy.
     event.pop("color_message", None)
     event.pop("message", None)
     return event
@@ -319,7 +326,8 @@ def _install(handler: logging.Handler, level: str) -> None:
     root.setLevel(max(lowest, logging.INFO))
     logging.getLogger("crm_api").setLevel(lowest)
     for name in list(logging.root.manager.loggerDict):
-        # These libraries may have installed handlers of their own, which would write lines twice.
+        # These libraries may have installed their own handlers. With them, each log line would be
+        # written twice.
         if name.split(".")[0] in ("uvicorn", "arq", "sqlalchemy", "alembic"):
             logger = logging.getLogger(name)
             logger.handlers.clear()

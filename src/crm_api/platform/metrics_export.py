@@ -29,7 +29,8 @@ from crm_api.platform.lifetimes import BackgroundTask
 log = structlog.get_logger()
 
 ANSWER_SECONDS = 1.0
-"""How long the API waits for the worker's metrics; after that it responds without them."""
+"""How long the API waits for the metrics of the worker. After this time, the API responds without
+them."""
 LOOK_SECONDS = 1.0
 
 

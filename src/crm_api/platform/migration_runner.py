@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 ADVISORY_LOCK = 0x63726D61
 """Key of the advisory lock that a migration holds, so that only one migration runs at a time."""
 LOCK_SECONDS = 10
-"""Lock timeout. It is short, because a migration that waits for a table blocks other statements."""
+"""Lock timeout of migrations. It is short, because a migration that waits for a table blocks other
+statements that use the table."""
 STATEMENT_SECONDS = 900
 """Statement timeout of migrations. A revision that needs more time sets its own timeout."""
 LOCK_TRIES = 5
@@ -68,7 +69,8 @@ def run(
     Raises:
         StartError: A table was in use during every one of ``LOCK_TRIES`` tries.
     """
-    # A session-level lock, because it must cover all revisions and each one commits separately.
+    # The lock belongs to the session, not to a transaction, because each revision commits
+    # separately and the lock must be held during all revisions.
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
     connection.execute(text(f"SET lock_timeout = '{int(lock_seconds * 1000)}ms'"))
     connection.execute(text(f"SET statement_timeout = '{STATEMENT_SECONDS}s'"))
@@ -85,7 +87,8 @@ def run(
     at = _read_revision(connection)
     since = serves_since() if at == head_revision() else at
     stored = connection.scalar(text("SELECT obj_description(CAST('alembic_version' AS regclass))"))
-    # Compare first: a role that does not own the table cannot comment on it.
+    # The comment is written only if it differs, because a role that does not own the table cannot
+    # write it.
     if since is not None and stored != f"{SINCE}{since}":
         connection.execute(text(f"COMMENT ON TABLE alembic_version IS '{SINCE}{since}'"))
     connection.commit()
@@ -157,7 +160,8 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
             return
         async with engine.connect() as connection:
             await connection.run_sync(run, target=revision)
-            # The migration's advisory lock is still held here, until the connection closes.
+            # The migration lock is held until the connection closes. So no other migration changes
+            # rights at the same time.
             await database_roles.renew(connection)
             await connection.commit()
 

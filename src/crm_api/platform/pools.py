@@ -18,7 +18,8 @@ _POOLS: "WeakSet[MeasuredPool]" = WeakSet()
 class MeasuredPool(AsyncAdaptedQueuePool):
     """SQLAlchemy's connection pool that also measures how long callers wait for a connection."""
 
-    # SQLAlchemy logs the pool's lines under this name instead of the name of this module.
+    # SQLAlchemy uses this name as the logger of the pool. Without it, the name of this module would
+    # be used.
     _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"
 
     def dispose(self) -> None:
@@ -27,7 +28,8 @@ class MeasuredPool(AsyncAdaptedQueuePool):
         super().dispose()
 
     def _do_get(self) -> ConnectionPoolEntry:
-        # Register at the first use: an engine that is closed creates a new pool and never uses it.
+        # The pool is registered for the metrics at its first use, not when it is created. The
+        # reason: an engine that is closed creates a new pool, and never uses it.
         _POOLS.add(self)
         began = time.perf_counter()
         try:

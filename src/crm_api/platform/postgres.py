@@ -19,15 +19,17 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 KEPT_BY_POOLERS = {"timezone": "UTC"}
 """Session settings that PgBouncer sets again when a client gets another server connection."""
 REFUSED_BY_POOLERS = {"jit": "off", "idle_in_transaction_session_timeout": "60000"}
-"""Session settings that PgBouncer does not accept; it refuses a connection that sends them."""
+"""Session settings that PgBouncer does not accept. If a client sends them when it connects,
+PgBouncer refuses the connection."""
 REQUEST_SECONDS = 30
-"""Statement timeout of requests. Most clients stop waiting for a response before this time."""
+"""Statement timeout of API requests in seconds. Most clients do not wait so long for a response."""
 WORK_SECONDS = 120
-"""Statement timeout of workers. It is longer than the usual time limit of a job. So it usually ends
-only statements of workers that have died."""
+"""Statement timeout of workers in seconds. It is longer than the usual time limit of a job. So it
+usually ends only statements of workers that have died."""
 _CONNECT_SECONDS = 5.0
 _ON_ITS_WAY_SECONDS = 2.0
-"""Extra time after the statement timeout, in which PostgreSQL's timeout error can arrive."""
+"""How many seconds longer than the statement timeout the client waits. In this time, the timeout
+error of PostgreSQL can arrive."""
 DATABASE_UNREACHABLE = (
     OSError,
     TimeoutError,
@@ -38,10 +40,12 @@ DATABASE_UNREACHABLE = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
-"""Errors that occur if the database is unreachable, refuses a connection, or has ended one.
+"""Errors that occur if the database is unreachable, refuses a connection, or has ended a
+connection.
 
-Opening a connection raises errors of asyncpg; a statement raises errors of SQLAlchemy. This
-list does not contain asyncpg's error for wrong data, which a raw ``COPY`` can raise.
+There are errors of asyncpg, which occur when a connection is opened, and errors of SQLAlchemy,
+which occur when a statement runs. The error of asyncpg for wrong data, which a raw ``COPY`` can
+raise, is not in this list.
 """
 
 
@@ -53,7 +57,8 @@ class PooledConnection(asyncpg.Connection):
     """
 
     for_a_transaction = ""
-    """The SET LOCAL statements to append to each BEGIN; assigned after the connection is open."""
+    """The SET LOCAL statements that are appended to each BEGIN. This value is set after the
+    connection is open."""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's own signature
         """Run a statement; after a BEGIN, also run the SET LOCAL statements of this connection.

@@ -200,13 +200,15 @@ def _become(kind: str, uid: int, gid: int) -> None:
 
 def _main() -> None:
     parent, death_signal = int(sys.argv[1]), int(sys.argv[2])
-    # Python ignores SIGPIPE and SIGXFSZ, and a shell may have started this process with SIGINT
-    # ignored. The real program would inherit these settings.
+    # Python ignores the signals SIGPIPE and SIGXFSZ. A shell may also have started this process so
+    # that it ignores SIGINT. The program that is started below would also ignore these signals, so
+    # the default is restored.
     for name in ("SIGPIPE", "SIGXFSZ", "SIGINT"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     _become(sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     if sys.platform == "linux":
-        # Request the death signal only now, because a change of the account cancels the request.
+        # The kernel is asked to send a signal to this process when its parent dies. This must
+        # happen after the change of the user account, because that change cancels the request.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
         if os.getppid() != parent:
             sys.exit(1)

@@ -30,10 +30,11 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0
 CONNECTIONS = 10
 _NOTED = 600
-"""Largest number of stored positions of the write-ahead log."""
+"""Largest number of positions in the write-ahead log of PostgreSQL that are kept in memory."""
 AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _WRITTEN = text("SELECT CAST(pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS bigint)")
-# The result is NULL if the server is not a replica. Such a server must not be read.
+# The statement returns NULL if the server is not a replica. Queries must not be sent to such a
+# server.
 _REPLAYED = text("SELECT CAST(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0') AS bigint)")
 
 

@@ -35,7 +35,8 @@ class RequestOrigin:
 
 
 Cause = Mapping[str, str]
-"""Ids of the request and the span that caused a job; only for log lines and traces."""
+"""The ids of the request and of the tracing span that have caused a run of a job. They are used
+only in log lines and traces."""
 _CARRIED = ("request_id",)
 _STEP = "traceparent"
 
@@ -82,7 +83,8 @@ def resume_cause(cause: Cause | None) -> Iterator[None]:
 
 
 _IPV6_PREFIX = 64
-"""Number of leading bits that identify one customer in an IPv6 address (RFC 6177)."""
+"""Number of leading bits of an IPv6 address that identify one customer of an internet provider (RFC
+6177)."""
 
 
 def network_of(address: str) -> str:

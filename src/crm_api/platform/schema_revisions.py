@@ -16,9 +16,10 @@ from crm_api.platform.settings import Settings
 log = structlog.get_logger()
 
 TABLE = "alembic_version"
-"""Table that stores the revision of the schema."""
+"""Name of the table that stores the revision of the database schema."""
 SINCE = "serves code since "
-"""Beginning of the comment on the table ``alembic_version``; ``SchemaState.since`` follows it."""
+"""Beginning of the comment on the table ``alembic_version``. The rest of the comment is the
+revision ``SchemaState.since``."""
 _SCHEMA_STATE = text("""
     SELECT (SELECT version_num FROM alembic_version) AS revision,
            obj_description(CAST('alembic_version' AS regclass), 'pg_class') AS remark,

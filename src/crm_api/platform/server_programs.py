@@ -54,7 +54,7 @@ def find_redis() -> Path:
 
 
 def _package_folders(name: str) -> list[Path]:
-    # Find the package without importing it, because the import has side effects.
+    # The package is found without an import, because its import has side effects.
     spec = find_spec(name)
     locations = spec.submodule_search_locations if spec is not None else None
     return [Path(location) for location in locations or ()]

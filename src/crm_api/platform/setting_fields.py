@@ -30,18 +30,19 @@ REAL_PROVIDER = "https://api.quo.com"
 _REAL_HOSTS = frozenset({"api.quo.com", "api.openphone.com"})
 SANDBOX_PORT_OFFSET = 1
 CALL_START_SECONDS = 1.0
-"""Longest time from the last check of a message to its send request.
+"""Longest time in seconds from the last check of a message to its send request to the provider.
 
 See ``ARCHITECTURE.md``, "Sending, rule 4".
 """
 SHORTEST_LEASE_SECONDS = 20
 LONGEST_LEASE_SECONDS = 120
-"""Longest time for which a worker may claim messages to send.
+"""Longest time in seconds for which a worker may claim (reserve) messages to send: the longest
+lease.
 
-A job ends after 90 seconds, and its last request at most 16 seconds later. With a longer lease, the
-messages of a dead worker would only wait longer. The code that limits the number of sent messages
-also needs a short lease: it assumes that the send request of a claimed message begins within an
-hour after the claim.
+A job ends after 90 seconds, and its last request to the provider ends at most 16 seconds later.
+With a longer lease, the messages of a dead worker would only wait longer. The code that limits the
+number of sent messages also needs a short lease: it assumes that the send request of a claimed
+message begins within an hour after the claim.
 """
 MAX_SKEW_SECONDS = 2.0
 """Largest accepted difference in seconds between the clocks of worker, provider and database."""

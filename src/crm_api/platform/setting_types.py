@@ -14,7 +14,7 @@ from crm_api.platform.redis_server import RedisServer, require_file
 
 SHORTEST_SECRET = 32
 SHORTEST_SIGNING_KEY_BYTES = 8
-"""Shortest accepted signing key in bytes; a shorter key could be guessed."""
+"""Shortest accepted signing key of webhooks, in bytes. A shorter key could be guessed."""
 LONGEST_RETRY_MINUTES = 7 * 24 * 60.0
 _YEARS = range(2000, 3000)
 _ADDRESS = re.compile(r"[^@\s<>,]+@[^@\s<>,]+")
@@ -166,7 +166,7 @@ def _is_mail_server(text: str) -> bool:
     try:
         parts = urlsplit(text)
         return parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is not a number
+    except ValueError:  # the port in the URL is not a valid number
         return False
 
 

@@ -32,8 +32,9 @@ log = structlog.get_logger()
 WRITING_SECONDS = 40.0
 """The time limit of the job ``write_audiences`` in seconds, well below its timeout."""
 HELD_SECONDS = 2.0
-"""If other transactions have locked all campaigns whose audiences must be stored, the job runs
-again after this number of seconds. Most transactions that change a campaign have ended by then."""
+"""How many seconds the job waits before it runs again, if other transactions have locked all
+campaigns whose audiences must be stored. Most transactions that change a campaign take less
+time."""
 _CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
 
 

@@ -55,14 +55,15 @@ async def draft_occurrences(ctx: dict[str, Any]) -> Mapping[str, int]:
 log = structlog.get_logger()
 
 CHECK_EVERY = timedelta(seconds=1)
-"""How often the rates of campaigns are checked while messages are sent. At eight messages a second,
-a campaign with bad rates sends only a few more messages before it is paused."""
+"""How often the failure and opt-out rates of campaigns are checked while messages are sent. At
+eight messages a second, a campaign with bad rates sends only a few more messages before it is
+paused."""
 UNHELD_AT_ONCE = 500
-"""The maximum number of recipients that one transaction puts back in the queue after the end of
-their hold."""
+"""The largest number of recipients that one transaction puts back in the queue after their hold has
+ended. During a hold, campaign messages wait until a user has decided about a doubtful reply."""
 TICK_SECONDS = 60.0
-"""The period of the schedule in seconds. If a message is due before the next scheduled run, the job
-requests a run for that time."""
+"""Seconds between two scheduled runs of a job. If a message is due before the next scheduled run,
+the job requests a run for the time at which the message is due."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,8 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
         return
-    # The time limit is well below arq's timeout, so that requests to the provider can be completed.
+    # The time limit is well below arq's timeout for the job. So after the time limit, requests to
+    # the provider can still be completed.
     limit = TimeLimit(deps)
     await prepare_campaigns(deps, limit)
     await check_running_campaigns(deps, now=clock.now)
@@ -203,8 +205,8 @@ async def drain_campaigns(
             async with _checking_figures(deps, every=check_every):
                 tally = await dispatcher.run(source.claim_more)
     except Exception:
-        # Attempts that are claimed or in progress have no result now. A look-up at the provider
-        # settles them; it is requested for the end of their lease.
+        # Some messages are claimed (reserved by this worker) or being sent, but have no result.
+        # When their lease ends, the requested job looks them up at the provider.
         delay = deps.times.lease.total_seconds() + 1
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
         raise
@@ -274,11 +276,11 @@ class _ClaimSource:
         self._orders: deque[ClaimOrder] = deque()
         self._claimed_since_plan = True
         self.is_done = False
-        """True if the last plan and its claims found nothing that may be sent now."""
+        """True if no campaign has a message that may be sent now."""
         self.wakes_at: datetime | None = None
         """The earliest time at which the pacing of a campaign allows its next message.
 
-        None if no campaign waits only for its pacing.
+        It is None if no campaign waits only because of its pacing.
         """
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:

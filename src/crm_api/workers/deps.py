@@ -80,13 +80,15 @@ class Deps:
     works_for_seconds: float = 30.0
     is_stopping: bool = False
     is_paused: bool = False
-    """True during a pause (see ``pause``); then only the job that moves the sandbox's time runs."""
+    """True during a pause of the jobs (see the method ``pause``). Then only the job that moves the
+    sandbox's time runs."""
     on_stop: set[Callable[[], None]] = field(default_factory=set)
     slots: dict[JobName, JobSlot] = field(default_factory=dict)
     budgets_checked_at: datetime | None = None
-    """When this process last checked whether the daily budgets of phone carriers have room again.
+    """When this process last checked whether the daily budgets of phone carriers allow messages
+    again.
 
-    None if it has not checked yet.
+    It is None if this process has not checked yet.
     """
 
     async def business(self, uow: UnitOfWork) -> Business:

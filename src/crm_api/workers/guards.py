@@ -92,7 +92,8 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
     try:
         yield
     except OpenPhoneDownError:
-        raise  # the provider was not called
+        # The provider was not called, so there is no failure or response to record.
+        raise
     except OpenPhoneBusyError as error:
         if not error.is_answer:
             async with deps.new_uow() as uow:

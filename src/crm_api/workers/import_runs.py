@@ -77,7 +77,8 @@ async def write_import(
         log.exception("import failed", import_id=str(row.id))
         await fail_import(new_uow, work.kind, row.id, failed)
     except DATABASE_UNREACHABLE:
-        # The database is not available now. The lease expires, and a later run continues.
+        # The database is unavailable, so the import cannot be marked as failed. When its lease (the
+        # reservation by this worker) has expired, a later run continues the import.
         raise
     except Exception:
         log.exception("import failed", import_id=str(row.id))

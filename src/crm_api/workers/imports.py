@@ -222,11 +222,11 @@ UPLOAD_WORK = ImportWork(
     needs_rows=lambda uow, upload_id: do_not_contact.needs_rows(uow, upload_id=upload_id),
     stays="Flags that were already set are kept.",
 )
-"""The functions that run do-not-contact uploads."""
+"""The functions that process do-not-contact uploads (files of phone numbers to exclude)."""
 
 
 PROVIDER_RETRY_SECONDS = 30.0
-"""If a request to the provider fails, the import waits at least this long before it tries again."""
+"""How many seconds an import waits at least before it repeats a failed request to the provider."""
 
 
 async def run_imports(ctx: dict[str, Any]) -> None:
@@ -316,7 +316,8 @@ async def undo_import(
         async with new_uow() as uow:
             is_open = await undo_chunk(uow, import_id=row.id, now=await uow.database_now())
         if not is_open:
-            # The statistics are not refreshed here: the automatic ANALYZE does it later.
+            # PostgreSQL refreshes the statistics of the tables later, by its automatic ANALYZE. So
+            # only the search index is cleaned up here.
             if not is_outcomes and _count_changes(await _read_import(new_uow, row.id)):
                 await _try_to(write.clean_search, new_uow)
             return

@@ -37,15 +37,16 @@ Now = Callable[[], datetime]
 log = structlog.get_logger()
 
 BATCH = 100
-"""Events per transaction. They are applied in about 50 ms, so their locks are released soon."""
+"""The largest number of received events that one transaction applies. This takes about 50 ms, so
+the locks of the transaction are released soon."""
 LARGE_BATCH = 300
-"""Events per transaction after a full batch, because after a full batch more events usually wait. A
-large batch needs about as many statements as a small one, so it saves a third of the CPU time per
-event. While the same process sends campaign messages, the events also wait less often for the event
-loop."""
+"""The largest number of events in the next transaction, if the last transaction applied its largest
+number of events. Then more events usually wait. A large batch needs about as many SQL statements as
+a small batch, so it saves a third of the CPU time per event. With fewer statements, the job also
+waits less often for the event loop while the same process sends campaign messages."""
 WORKING_SECONDS = 40.0
-"""Maximum working time of one run of ``process_webhook_backlog``, well below its time limit. After
-this time, another run continues the work."""
+"""How many seconds one run of ``process_webhook_backlog`` works, well below the time limit of the
+job. After this time, another run continues the work."""
 NEXT_BATCH_SECONDS = 0.5
 
 
@@ -81,10 +82,11 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | No
 
 
 POLL_SECONDS = 5.0
-"""Seconds between two runs of ``check_webhook_health`` while a test message is on its way."""
+"""Seconds between two runs of ``check_webhook_health`` while the job waits for the webhook of a
+test message."""
 PATIENCE = timedelta(minutes=15)
-"""How long a webhook health check waits for an unavailable provider before the check counts as
-failed. Until then, the alert about the provider is enough."""
+"""How long a webhook health check is repeated while the provider is unavailable. After this time,
+the check is recorded as failed. Until then, the alert about the provider is enough."""
 
 
 async def check_webhook_health(ctx: dict[str, Any]) -> None:
@@ -105,7 +107,8 @@ async def run_health_checks(deps: Deps, *, now: Now) -> None:
     async with deps.new_uow() as uow:
         await service.lock_schedule(uow)
         for side in await service.due_sides(uow, message_is_on=own is not None, now=now()):
-            with suppress(WebhookHealthCheckNotFoundError):  # concluded by another worker just now
+            # Another worker may have concluded the check a moment ago.
+            with suppress(WebhookHealthCheckNotFoundError):
                 if side is WebhookHealthSide.TEST_TEXT:
                     await begin_message_check(uow, own, asked_by=service.SCHEDULE, now=now())
                 else:
@@ -136,7 +139,7 @@ async def _conclude_provider_check(deps: Deps, *, now: Now) -> None:
     try:
         result = await check.examine()
     except CrmError as error:
-        # The provider is unavailable or its answer is unreadable. A later run tries again.
+        # The provider is unavailable, or its response cannot be parsed. A later run tries again.
         if now() - waiting.created_at < PATIENCE:
             log.info("webhooks at the provider could not be checked; will retry", error=error.code)
             return
@@ -165,8 +168,8 @@ def registrar_of(deps: Deps, *, now: Now) -> Registrar:
 
 WAIT_MARGIN_SECONDS = 0.5
 BACKLOG_SECONDS = 15.0
-"""Seconds before the job of the reconciliation checks again whether all received events have been
-applied."""
+"""How many seconds the reconciliation (the comparison with the provider) waits while received
+events have not been applied yet. After this time, its job checks again."""
 
 
 async def reconcile_openphone(ctx: dict[str, Any]) -> None:

@@ -30,10 +30,12 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 
 log = structlog.get_logger()
 UPDATES = (update_place_sums, copy_answers, copy_replies, copy_outcomes, add_places)
-"""The functions that update the sums by place and the copies of records. The job calls them in this
-order, each one until it returns False."""
+"""The functions that update stored sums by place (ZIP, city and source of a person) and copies of
+records. The job calls the functions in this order. It repeats each function until it returns
+False."""
 LINE_EVERY = 20_000
-"""The job writes its progress to the log each time it has credited this number of outcomes."""
+"""The job logs its progress each time it has credited this number of outcomes (such as payments) to
+messages."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:

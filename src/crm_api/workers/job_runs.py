@@ -22,11 +22,12 @@ from crm_api.workers.queue import messaging
 log = structlog.get_logger()
 
 JobFunction = Callable[[dict[str, Any]], Awaitable[Mapping[str, object] | None]]
-"""The function of a job. The fields that it returns are added to the log line of its run."""
+"""The type of the function of a job. The fields that the function returns are added to the log line
+of the run."""
 Nudged = Callable[..., Awaitable[None]]
 
 AWAY_RETRY_SECONDS = 5
-"""The number of seconds that a failed job waits before it runs again."""
+"""How many seconds after a failed run a job runs again."""
 STOPPED = "The run was cancelled, because the worker was stopped."
 
 
@@ -63,7 +64,9 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
             slot.is_asked = False
             await run_once(deps, name, function, ctx, caused_by=slot.cause)
         if is_held():
-            slot.is_asked = True  # the pause may have stopped the run before its end
+            # A pause of the jobs began during the run, and may have stopped the run before its end.
+            # So the job runs again after the pause.
+            slot.is_asked = True
         elif slot.is_asked:
             await deps.request_run(name)
 
@@ -135,7 +138,8 @@ async def run_once(
             )
             tracing.fail(span, "cancelled")
             log.warning("job cancelled", reason=error)
-        except Exception as failure:  # an error in a job must not end the worker
+        except Exception as failure:
+            # An error in a job must not end the worker process.
             error = mask_text(f"{type(failure).__name__}: {failure}")[:500]
             tracing.fail(span, type(failure).__name__)
             log.exception("job failed")

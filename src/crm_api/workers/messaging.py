@@ -40,15 +40,17 @@ from crm_api.workers.guards import provider_read, wait_for_rate_limit
 log = structlog.get_logger()
 
 SWEEP = 500
-"""The largest number of messages that one transaction releases after their lease has ended. A lease
-is the time for which a worker has reserved a message."""
+"""The largest number of messages that one transaction releases after the end of their lease. A
+lease is the time for which a worker has reserved a message."""
 NEXT_SEND_SECONDS = 0.05
-"""Delay before a job that reached its time limit runs again."""
+"""Seconds after which a job that has reached its time limit runs again."""
 SCHEDULED_WITHIN = timedelta(minutes=1)
-"""How far ahead ``send_messages`` looks for messages with a chosen send time. If such a message is
-due within this time, the job requests a run at the send time. The job itself runs every minute."""
+"""How far ahead the job ``send_messages`` looks for messages whose send time a user has chosen. If
+such a message is due within this time, the job requests a run for the send time. Otherwise, the job
+runs only every minute."""
 LOOKS = 100
-"""The largest number of unclear messages that one run looks up; the next run looks up the rest."""
+"""The largest number of unclear messages that one run looks up at the provider. A message is
+unclear if it is unknown whether it was sent. The next run looks up the remaining messages."""
 
 
 async def resolve_unknown_sends(ctx: dict[str, Any]) -> None:
@@ -110,10 +112,11 @@ async def _settle_all(
                 lagging[attempt.line_id] = await _list_lags(deps, attempt)
             look = await _look_up(deps, attempt, list_lags=lagging[attempt.line_id])
         except OpenPhoneDownError:
-            # The provider is down. The next run begins with the same attempts.
+            # The provider is down, so this run ends. The next run begins with the same messages.
             break
         except CrmError as error:
-            # An incomplete look-up proves nothing, so the next run looks the attempt up again.
+            # The look-up failed, so the result of the attempt is still unknown. The next run looks
+            # the attempt up again.
             log.warning(
                 "look-up of a message at the provider failed",
                 attempt=str(attempt.id),
@@ -316,9 +319,10 @@ async def _come_back_for_scheduled(deps: Deps) -> None:
 
 
 AT_ONCE = 8
-"""The number of parallel downloads. Downloads mostly wait for other hosts."""
+"""The largest number of parallel downloads. Parallel downloads save time, because each download
+mostly waits for another host."""
 NEXT_FETCH_SECONDS = 0.5
-"""Delay before a download job that reached its time limit runs again."""
+"""Seconds after which a download job that has reached its time limit runs again."""
 
 
 async def fetch_media(ctx: dict[str, Any]) -> None:
@@ -340,8 +344,8 @@ async def fetch_media(ctx: dict[str, Any]) -> None:
                     tasks.create_task(_fetch_one(one, downloader=downloader, store=store))
                     for one in claimed
                 ]
-                # Each result is recorded as soon as it is known, so that a slow host does not delay
-                # the others.
+                # The result of each download is recorded as soon as it is known, so that a slow
+                # host does not delay the results of other downloads.
                 for ended in asyncio.as_completed(started):
                     one, outcome = await ended
                     async with deps.new_uow() as uow:

@@ -68,9 +68,9 @@ CLEAN_UPS: dict[str, Callable[..., Awaitable[int]]] = {
     "undo data of imports": contact_imports.clean_up_imports,
     "deliveries to webhook endpoints": webhook_deliveries.forget_old_deliveries,
 }
-"""The functions that clean up in the daily run, by the name for the log. One run of a function
-deletes or changes one batch of expired rows, and returns the number of these rows; 0 means that no
-expired row is left."""
+"""The functions that clean up in the daily run, by their name in the log. One call of a function
+deletes or changes one batch of expired rows, and returns the number of these rows. The number 0
+means that no expired row is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
@@ -206,8 +206,8 @@ async def maintain_months(deps: Deps, *, now: Now) -> None:
         try:
             await _create_and_detach_months(deps, table, kept_months=kept[table], now=now)
         except DBAPIError as error:
-            # A long query blocks the table. The next run tries again. This is early enough, because
-            # the partitions of the next months already exist.
+            # Usually a long query blocks the table. The next daily run tries again. This is early
+            # enough, because the partitions of the next months already exist.
             log.warning(
                 "failed to create or detach monthly partitions",
                 table=table.name,

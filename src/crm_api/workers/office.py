@@ -7,7 +7,7 @@ from crm_api.platform.jobs import Job, JobName
 from crm_api.workers.deps import TimeLimit, deps_of
 
 AT_ONCE = 500
-"""The largest number of conversations that one transaction wakes."""
+"""The largest number of snoozed conversations that one transaction shows again."""
 
 
 async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:

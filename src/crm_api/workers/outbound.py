@@ -31,8 +31,9 @@ from crm_api.workers.deps import Deps, TimeLimit, deps_of
 log = structlog.get_logger()
 
 WORKING_SECONDS = 45.0
-"""Maximum working time of one run of ``deliver_webhooks``, in seconds. After this time, another run
-continues the work. The rest of the job's time limit is enough to complete the longest request."""
+"""How many seconds one run of ``deliver_webhooks`` works. After this time, another run continues
+the work. The remaining time until the time limit of the job is enough to complete the longest
+request."""
 NEXT_RUN_SECONDS = 0.05
 
 
@@ -160,7 +161,8 @@ async def _push_to(
     subscription_id: UUID,
     target: PushTarget,
 ) -> PushResult:
-    wall_now = clock.wall_now()  # push services check the signature by real time
+    # Push services check the time in the signature. So it must be the real time, not the sandbox's.
+    wall_now = clock.wall_now()
     try:
         request = build_push_request(
             target,

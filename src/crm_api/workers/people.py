@@ -111,8 +111,9 @@ async def run_erasures(ctx: dict[str, Any]) -> None:
         try:
             await _work_on(deps, row, limit)
         except UnsealError:
-            # The search terms cannot be decrypted without the old key. Until the lease of this
-            # erasure expires, other erasures are claimed.
+            # The search terms of this erasure cannot be decrypted without the old key. The erasure
+            # is tried again when its lease (reservation) has expired. Until then, other erasures
+            # are done.
             log.error(  # noqa: TRY400 - the traceback adds nothing
                 "erasure not continued because the previous secret key is missing in "
                 "CRM_OTHER_SECRET_KEYS",

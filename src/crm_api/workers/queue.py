@@ -25,8 +25,9 @@ log = structlog.get_logger()
 
 QUEUE_NAME = "crm:jobs"
 NUDGE_STEP_SECONDS = 0.1
-"""Time is divided into steps of this length. Nudges of one job that are due in the same step share
-one run, which starts at the end of the step."""
+"""Time is divided into steps of this length, in seconds. A nudge is a request to run a job soon.
+All nudges of one job that are due in the same step cause only one run, which starts at the end of
+the step."""
 
 
 def serialize(value: dict[str, Any]) -> bytes:
@@ -76,7 +77,8 @@ _NEEDED: tuple[tuple[str, ...], ...] = (
     ("ZRANGEBYSCORE", "0", "1"),
     ("ZREM", "one"),
 )
-"""The commands that arq and the rate limit use, each with its arguments after the key."""
+"""The Redis commands that arq and the rate limit use. Each item is a command and its arguments,
+without the key, which is the first argument."""
 
 
 async def try_redis(url: str) -> dict[str, Any]:

@@ -43,31 +43,34 @@ from crm_api.workers.job_runs import JobFunction, run_once
 log = structlog.get_logger()
 
 WORKS_FOR_SECONDS = 40.0
-"""Time limit of one run of the job, shorter than arq's timeout; the next run continues the move."""
+"""How many seconds one run of this job works, less than arq's timeout. The next run continues the
+move of the sandbox's time."""
 FOLLOWED_SECONDS = 40.0
-"""How long to wait until all processes use the new time; workers must end running work first."""
+"""How many seconds the move waits at most until all processes use the new time. Workers first end
+their running jobs."""
 CALLS_END_SECONDS = 20.0
-"""How long to wait for running requests to the provider. No request takes this long. If a message
-is still reserved after this time, the worker that reserved it is dead."""
+"""How many seconds the move waits at most for running requests to the provider. Every request takes
+less time. If a message is still reserved after this time, the worker that reserved it is dead."""
 POLL_SECONDS = 0.001
 KEEP_SECONDS = 2.0
-"""Seconds between two times at which the sandbox's clock is set, while no move is running."""
+"""Seconds after which the worker sets the sandbox's clock again, while the clock is not being
+moved."""
 
 STOPS = 1000
-"""Number of steps into which a move is divided while a campaign sends. A move may have fewer or
-more of these steps, because a step lasts at least ``SMALLEST_STRIDE`` and at most
-``LARGEST_STRIDE``."""
+"""Number of steps into which a move of the clock is divided while a campaign sends. The real number
+of steps can differ, because a step is at least ``SMALLEST_STRIDE`` and at most ``LARGEST_STRIDE``
+long."""
 LARGEST_STRIDE = CATCH_UP
-"""Largest step of time while a campaign sends. At the end of a step, a campaign sends all messages
-that became due during the step. Its pacing catches up on at most this time, so a longer step would
-lose messages."""
+"""Longest step of the clock while a campaign sends. At the end of a step, a campaign sends the
+messages that became due during the step. But its pacing allows late messages only for this time, so
+in a longer step the campaign would send too few messages."""
 SMALLEST_STRIDE = timedelta(seconds=1)
 TOGETHER = timedelta(minutes=4)
-"""Longest time by which a step goes beyond the next event of the sandbox. So the events that follow
-within this time are processed in the same step."""
+"""Longest time from the next planned event of the sandbox to the end of the step. Further events
+within this time are processed in the same step, so that fewer steps are needed."""
 CALLS_PER_SECOND = 200.0
-"""Limit of requests per second during a move. The provider's own limit does not apply then, because
-a day takes only about a second."""
+"""Limit of requests to the sandbox per second while the clock is moved. The usual limit of the
+provider would be too slow, because a move by a day takes only about a second."""
 
 
 class TimeMover:
@@ -118,7 +121,7 @@ class MoveRun:
             LARGEST_STRIDE, max(SMALLEST_STRIDE, (move.to_at - move.from_at) / STOPS)
         )
         self._campaigns_at: datetime | None = clock.now()
-        """The next time at which a campaign may send; None if no campaign will send."""
+        """The next time at which a campaign may send a message; None if no campaign will send."""
         self._has_unclear_send = True
         self._provider_event_in: timedelta | None = None
         """Time until the sandbox's next planned event; None if no event is planned."""
@@ -144,7 +147,8 @@ class MoveRun:
                 await self._end()
                 return True
             if not await self._step_to(await self._next_stop()):
-                return True  # another worker continues the move
+                # Another worker continues the move.
+                return True
         return False
 
     async def _end(self) -> None:
@@ -195,8 +199,9 @@ class MoveRun:
         if version is None:
             return False
         await self._wait_for_followers(version)
-        # The sandbox's clock is set after all other clocks, because the sandbox signs its events
-        # with this time.
+        # The clock of the sandbox process is set after the clocks of all other processes. The
+        # sandbox signs its events with this time, so its time must not be ahead of the receivers'
+        # time.
         await self._set_sandbox_clock(is_moving=True)
         return True
 
@@ -261,23 +266,24 @@ async def keep_sandbox_in_time(deps: Deps) -> None:
 
 MINUTE = timedelta(minutes=1)
 RARELY = timedelta(hours=6)
-"""How often a job without work runs during a move, in the sandbox's time. Without a move, it runs
-every minute."""
+"""How often a job without work runs while the sandbox's clock is moved, in the sandbox's time.
+Usually such a job runs every minute."""
 DELIVERING_SECONDS = 5.0
-"""Time limit in each step for deliveries to webhook endpoints. It is needed because an endpoint may
-fail to respond."""
+"""Seconds in each step of the clock for deliveries to webhook endpoints. The limit is needed
+because an endpoint may not respond."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 ANSWERING = (JobName.PROCESS_WEBHOOK_BACKLOG, JobName.SEND_MESSAGES)
-"""Jobs that run first in every step: they process people's replies, and send automatic replies."""
+"""Jobs that run first in every step of the clock. They process replies from people, and send
+automatic messages to these people."""
 CAMPAIGNS = (JobName.WRITE_AUDIENCES, JobName.PROCESS_CAMPAIGN_QUEUE)
 _FIRST = (*ANSWERING, JobName.RECONCILE_OPENPHONE, JobName.RUN_DAILY_TASKS)
 _LAST = (JobName.RESOLVE_UNKNOWN_SENDS, *CAMPAIGNS)
-"""Jobs that run last in a step. They run after the reconciliation, because the reconciliation may
-find a reply, and after a reply no follow-up may be sent."""
+"""Jobs that run last in a step of the clock. They run after the reconciliation (the comparison with
+the provider), because it may find a reply. After a reply, no follow-up may be sent."""
 _TIMED_ELSEWHERE = (*_LAST, JobName.DELIVER_WEBHOOKS)
-"""Jobs whose nudges (requests to run the job soon) are ignored during a move, because ``MoveRun``
-decides when these jobs run."""
+"""Jobs whose nudges (requests to run the job soon) are ignored while the clock is moved, because
+the class ``MoveRun`` decides when these jobs run."""
 
 
 class NudgedJobs:
@@ -327,7 +333,8 @@ class MovedSchedule:
             deps,
             queue=self._nudged,
             new_uow=lambda: deps.new_uow().nudging(self._nudged),
-            is_paused=False,  # the pause is for the other runs of these jobs
+            # The pause stops only the usual runs of the jobs, not the runs during the move.
+            is_paused=False,
         )
         self._functions = functions
         self._own_lines = OwnLines.from_settings(deps.settings)
@@ -335,7 +342,7 @@ class MovedSchedule:
         between = [name for name in functions if name not in elsewhere]
         self._order = [name for name in (*_FIRST, *between, *_LAST) if name in functions]
         self._due: dict[JobName, datetime] = {}
-        """When each job is due. Only jobs whose due time is in the database are included."""
+        """When each job is due, as computed from the database. Other jobs are left out."""
         self._ran_at: dict[JobName, datetime] = {}
 
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:

@@ -58,21 +58,27 @@ FUNCTIONS: dict[JobName, JobFunction] = {
     JobName.WAKE_CONVERSATIONS: office.wake_conversations,
     JobName.WRITE_AUDIENCES: audiences.write_audiences,
 }
-"""The function of each job. The function runs every minute, and after each nudge. A nudge is a
-request in Redis to run the job soon."""
+"""The function of each job. It runs every minute, and after each nudge (a request in Redis to run
+the job soon)."""
 JOB_TIMEOUT_SECONDS = 90
-"""Time limit of a run: 45 s of work, the longest request to the provider, and 15 s to record the
-result of this request."""
+"""Time limit of one run of a job, in seconds. It is the sum of 45 s of work, the longest request to
+the provider, and 15 s to record the result of this request."""
 LONG_JOBS = {
     JobName.COMPUTE_CREDITS: 900,
     JobName.FIND_DUPLICATES: WORK_SECONDS + 30,
     JobName.RUN_DAILY_TASKS: 3600,
 }
-"""Jobs with a longer time limit in seconds. All credits are computed in one transaction. The search
-for duplicates is one statement, which the database stops before this time limit is reached. The
-daily tasks archive a monthly partition, and another run cannot continue an interrupted archive."""
+"""Jobs with a longer time limit, in seconds.
+
+- The job that credits outcomes to messages computes all credits in one transaction.
+- The search for duplicates is one SQL statement. The database stops it before this time limit is
+  reached.
+- The daily tasks archive the data of a month, and another run cannot continue an interrupted
+  archive.
+"""
 CRON = "cron:"
-"""Prefix of the arq names of scheduled runs; nudged runs of the same job have no prefix."""
+"""Prefix of the names that scheduled runs of a job have in arq. Runs of the same job that were
+requested by a nudge have no prefix."""
 
 
 def timeout_of(name: JobName) -> int:

@@ -45,15 +45,17 @@ from crm_api.workers.schedule import CRON, FUNCTIONS, JOB_TIMEOUT_SECONDS, timeo
 log = structlog.get_logger()
 
 FINISH_SECONDS = 10
-"""At shutdown, the worker waits for running jobs. It waits as long as the longest request to the
-provider may take, plus this number of seconds, in which the jobs record the responses."""
+"""How many seconds the worker waits for running jobs at shutdown, in addition to the time of the
+longest request to the provider. In this time, the jobs record the responses."""
 POLL_SECONDS = 0.1
 HEARTBEAT_TIMEOUT_SECONDS = 5.0
-"""Timeout for storing a heartbeat, so that a database that hangs cannot block the shutdown."""
+"""Timeout in seconds for storing a heartbeat. Without it, a database that does not respond could
+block the shutdown."""
 RESTARTS = Backoff(first=timedelta(seconds=0.5), longest=timedelta(seconds=10))
-"""The times to wait before another arq worker is started."""
+"""The waits before a new arq worker is started after the old one has ended."""
 HEALTHY_AFTER_SECONDS = 60
-"""After an arq worker has run this long, the back-off starts again at the shortest wait."""
+"""If an arq worker has run for more than this number of seconds, the wait before the next restart
+is the shortest wait again."""
 
 
 def build_worker(
@@ -90,10 +92,12 @@ def build_worker(
 
 
 def _nudged(name: JobName, function: JobFunction) -> ArqFunction:
-    # A nudge and the schedule use two functions with different names. arq keeps the id of each run
-    # of a scheduled function locked for a minute. This must not happen to the runs of nudges.
+    # arq has two functions with different names for each job: one for scheduled runs, and one for
+    # runs that were requested by a nudge. The reason: arq keeps the id of each scheduled run locked
+    # for a minute. This must not prevent requested runs.
     return func(
-        cast("Any", one_at_a_time(name, function)),  # arq's type needs *args, which no job has
+        # The cast is needed, because arq's type expects a function with *args.
+        cast("Any", one_at_a_time(name, function)),
         name=name.value,
         timeout=timeout_of(name),
         keep_result=0,
@@ -188,8 +192,9 @@ async def serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -
         worker = build_worker(settings, deps)
         working = asyncio.create_task(worker.async_run())
         stopped = asyncio.create_task(stopping.wait())
-        # arq plans its next runs by the wall clock. If the wall clock is set back by an hour, arq
-        # would run nothing for an hour. So another arq worker is started then.
+        # arq plans its next runs by the clock of the machine. If this clock is set back by an hour,
+        # arq would run no scheduled job for an hour. So when the clock is set, a new arq worker is
+        # started.
         clock_set = asyncio.create_task(guards.wait_until_clock_is_set())
         await asyncio.wait({working, stopped, clock_set}, return_when=asyncio.FIRST_COMPLETED)
         was_clock_set = clock_set.done()
@@ -212,8 +217,9 @@ async def serve_queue(settings: Settings, deps: Deps, stopping: asyncio.Event) -
         with suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
             await worker.close()
         if was_clock_set:
-            # While the clock was different, arq may have queued runs for other minutes. arq queues
-            # no second run for the same minute, so these runs would replace the next runs.
+            # Before the clock was set, arq may have queued runs for minutes that are now in the
+            # future. arq queues only one run of a job for each minute. So in these minutes, it
+            # would not run the job again. The queue is cleared to prevent this.
             async with open_queue(settings.require_redis_url()) as queue:
                 await queue.clear()
         if not stopping.is_set():

@@ -15,16 +15,20 @@ from crm_api.dev.demo.service import DemoError
 from crm_api.dev.demo.story import compare_figures, play_story
 
 OPT_OUTS = 5
-"""Number of contacts that the demo opts out before the start, to show that they get no message."""
+"""Number of contacts that the demo opts out before the campaign starts, to show that they get no
+message."""
 POLL_SECONDS = 1.0
 STALL_SECONDS = 150.0
-"""Longest time without progress before the demo fails; jobs of the service run every minute."""
+"""If there is no progress for this time, the demo fails. The time is longer than a minute, because
+the jobs of the service run every minute."""
 SETTLE_SECONDS = 30.0
-"""Longest wait for replies and delivery reports; simulated people reply within 8 seconds."""
+"""Longest wait for replies and delivery reports after all messages are sent. Simulated people reply
+within 8 seconds."""
 ROOM = 1_000
-"""If the demo raises a daily limit, it allows one message per contact, and this many more."""
+"""If the demo raises a daily limit, the limit allows one message for each contact, and this number
+of further messages."""
 LARGEST_BATCH = 100_000
-"""Largest batch size that the API accepts."""
+"""Largest batch size of a campaign that the API accepts."""
 VARIANT_BODIES = {
     "A": 'Hi {{ first_name | default: "there" }}, this is Granite Foundations. May we do a free '
     'foundation check at {{ attributes.property_address | default: "your home" }}? ',
@@ -81,7 +85,8 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
         screen.step("all messages are sent; waiting for the last delivery reports and replies")
         snapshot, checks = _settle(look, sandbox)
     except KeyboardInterrupt:
-        with suppress(DemoError):  # the campaign may have finished at this moment
+        # The API refuses to cancel a campaign that has just finished.
+        with suppress(DemoError):
             api.post(f"/v1/campaigns/{campaign_id}/cancel")
             screen.step("interrupted; the campaign was cancelled")
         raise

@@ -41,9 +41,10 @@ _CITIES = (
 )
 _WRITINGS = ("({0}) {1}-{2}", "{0}-{1}-{2}", "+1{0}{1}{2}", "{0}.{1}.{2}", "1-{0}-{1}-{2}")
 _HAS_PHONE = (0.62, 0.34)
-"""Probability (0 to 1) that the first owner has a phone number, then that of the second owner.
+"""Probabilities (0 to 1) that the first owner and the second owner of a property have a phone
+number.
 
-The values are similar to the shares in a real list.
+The values are similar to those in a real purchased list.
 """
 _SAME_AGAIN = 0.02
 _UNUSABLE = 0.01
@@ -110,7 +111,7 @@ def _owner(random: Random, last: str, *, area: str, has_phone: bool, phones: lis
         return _Owner(name, "unknown", "")
     if chance < _UNUSABLE + _SAME_AGAIN and phones:
         return _Owner(name, random.choice(phones), "")
-    # Each phone number is new, so that two people share one only in the case above.
+    # This phone number is new. Two people share a phone number only in the case above.
     number = (area, "555", f"{1_000 + len(phones) * 7 % 9_000:04d}")
     phone = random.choice(_WRITINGS).format(*number)
     phones.append(phone)

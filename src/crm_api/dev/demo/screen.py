@@ -11,9 +11,9 @@ from rich.table import Table
 from crm_api.dev.demo.figures import Check, FigureCheck
 
 PLAIN_GAP_SECONDS = 5.0
-"""Shortest time between two progress lines if the output is not a terminal."""
+"""Shortest time in seconds between two progress lines if the output is not a terminal."""
 WIDE = 90
-"""Smallest width of the screen, in characters, at which the table of figures gets a space on both
+"""If the screen has at least this width in characters, the table of figures has a space on both
 sides of each value."""
 
 

@@ -148,7 +148,8 @@ def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
             (approved quote, job, payment) follow.
         story: The counts to increase.
     """
-    # Use the time of the database, because the sandbox's clock may have been moved.
+    # The visit must be at the current time of the service. It can differ from the time of this
+    # machine, because the sandbox's clock may have been moved.
     now = api.get("/v1/insight", measure="appointments")["as_of"]
     visit = _book(api, contact_id, datetime.fromisoformat(now))
     api.patch(f"/v1/appointments/{visit['id']}", {"status": "held"})

@@ -149,7 +149,8 @@ class _MovedDate:
                 message = {**message, "headers": [*message.get("headers", ()), date]}
             await send(message)
 
-        # uvicorn's `send` is a method of an object that has the connection of the request.
+        # Store the connection of the request in the scope. With uvicorn, `send` is a method of an
+        # object that has this connection.
         scope[send_endpoint.TRANSPORT] = getattr(getattr(send, "__self__", None), "transport", None)
         await self._app(scope, receive, send_dated)
 

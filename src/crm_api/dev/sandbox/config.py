@@ -12,7 +12,8 @@ from crm_api.platform import clock
 BANNER = "OpenPhone sandbox: no real messages are sent. All messages stay on this machine."
 
 DEFAULT_SIGNING_KEY = "c2FuZGJveC1rZXktdGhhdC1wcm92ZXMtbm90aGluZyE="
-"""Signing key if none is configured; `crm-api sandbox` uses the key from the settings."""
+"""Signing key of webhooks that is used if no key is configured. The command `crm-api sandbox` uses
+the key from the settings."""
 
 Post = Callable[[str, bytes, dict[str, str]], Awaitable[int]]
 """Function that delivers a webhook (URL, body, headers) and returns the status of the response.
@@ -25,13 +26,14 @@ class SigningScheme(StrEnum):
     """Signature and format of the webhooks that the sandbox sends."""
 
     LEGACY = "legacy"
-    """The provider's older format (v4); it has no events for failed and undelivered messages."""
+    """The provider's older format (v4). It has no events for failed and undelivered messages."""
     STANDARD = "2026-03-30"
     """The provider's format of 2026-03-30."""
     ALTERNATING = "both"
-    """Both formats alternate: one event is sent in one format, the next event in the other.
+    """Both formats in turn: one event is sent in the older format, the next event in the new
+    format.
 
-    An event that does not exist in the legacy format is always sent in the format of 2026-03-30.
+    An event that does not exist in the older format is always sent in the format of 2026-03-30.
     """
 
 

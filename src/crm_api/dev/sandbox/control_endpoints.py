@@ -28,7 +28,8 @@ CHANGEABLE = frozenset(
 )
 PAGE = 100_000
 DELIVERED_SECONDS = 20.0
-"""How long ``move_clock`` waits for webhooks; longer than one delivery may take."""
+"""How many seconds ``move_clock`` waits at most until all due webhooks are delivered. One delivery
+takes less time."""
 BUSY_POLL_SECONDS = 0.001
 
 Handler = Callable[[Workspace, Request], Awaitable[dict[str, Any]]]

@@ -13,7 +13,8 @@ class FaultScope(StrEnum):
     SEND = "send"
     READ = "read"
     WEBHOOK = "webhook"
-    """Deliveries of events; ``Fault.number`` is the phone number of the person."""
+    """The fault applies to deliveries of events. ``Fault.number`` is then the phone number of the
+    person who sends or gets the message."""
 
 
 @dataclass

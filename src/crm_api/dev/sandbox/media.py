@@ -20,7 +20,8 @@ PATH = "/media"
 WIDTH, HEIGHT = 160, 120
 SAMPLES_PER_SECOND = 8_000
 _FARTHEST_RECORDINGS = "https://recordings.example.com"
-"""Base URL of recordings if the sandbox does not know its own URL; no file exists there."""
+"""Base URL of recordings, which is used if the sandbox does not know its own URL. No file exists at
+this URL."""
 
 
 async def show_file(request: Request) -> Response:

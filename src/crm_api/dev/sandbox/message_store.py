@@ -80,11 +80,12 @@ class MessageStore:
         self.by_id: dict[str, StoredMessage] = {}
         self.ordered: list[StoredMessage] = []
         self.conversations: dict[tuple[str, tuple[str, ...]], Conversation] = {}
-        """All conversations; the conversation with the newest activity is the last one."""
+        """All conversations, in the order of their newest activity. The newest conversation is the
+        last."""
         self.line_of: dict[str, str] = {}
-        """Maps a person's phone number to the id of a phone line.
+        """For the phone number of each person, the id of a phone line of the company.
 
-        This is the line of the person's newest message or call.
+        It is the line of the newest message or call between the company and the person.
         """
         self._activities = 0
         self._threads: dict[tuple[str, tuple[str, ...]], list[StoredMessage]] = {}
@@ -185,7 +186,8 @@ class MessageStore:
         self.note_activity(*thread, at=message.created_at, activity_id=message.id)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        # Unbuffered, so that a message survives if the process is killed after its response.
+        # Each entry is written directly to the file, without a buffer. So a message is not lost if
+        # the process is killed after it has responded.
         if self._file is not None:
             os.write(self._file, orjson.dumps(entry) + b"\n")
 
@@ -203,7 +205,7 @@ class MessageStore:
                 except (orjson.JSONDecodeError, KeyError):
                     _logger.warning("unreadable entry in the sandbox journal skipped")
                 complete += len(line)
-        # Remove an incomplete last line, which a killed process may have left.
+        # Remove an incomplete last line. A process that was killed may have left it.
         os.truncate(journal, complete)
 
     def _replay(self, entry: dict[str, Any]) -> None:

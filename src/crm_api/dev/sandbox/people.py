@@ -11,7 +11,7 @@ from crm_api.domain.monitoring.sandbox_control.schemas import Act
 PROVIDER_STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
 PROVIDER_START_WORDS = frozenset({"START", "UNSTOP"})
 BLOCKED_CODE = "21610"
-"""Error code of a message to a phone number that sent STOP.
+"""Error code of a message to a person who has sent STOP before.
 
 The provider does not document this code; we inferred it.
 """
@@ -66,12 +66,13 @@ class People:
 
     def __init__(self) -> None:
         self.scripts: dict[str, tuple[Step, ...]] = {}
-        """The scripts. A key is a phone number, or the beginning of phone numbers and a ``*``.
+        """The scripts (lists of actions) of simulated people, by phone number.
 
-        The key ``*`` is for every phone number.
+        A key is a phone number, or the first digits of phone numbers and a ``*``. The key ``*`` is
+        for every phone number.
         """
         self.blocked: set[str] = set()
-        """Phone numbers that sent a stop word; the provider blocks messages to them."""
+        """Phone numbers of people who sent a stop word. The provider blocks messages to them."""
         self._answered: set[str] = set()
         self._texts: Counter[str] = Counter()
 

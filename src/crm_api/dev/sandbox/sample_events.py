@@ -10,7 +10,7 @@ from crm_api.dev.sandbox.message_store import StoredMessage
 from crm_api.dev.sandbox.wire_format import ORGANISATION, OWNER, stamp
 
 SAMPLE_ID = "EVsample"
-"""The event id of all sample events."""
+"""The id of every sample event."""
 _PERSON = "+15555550100"
 MESSAGES = ("message.received", "message.delivered", "message.failed", "message.undelivered")
 CALLS = (

@@ -33,7 +33,8 @@ from crm_api.dev.sandbox.workspace import Workspace
 from crm_api.domain.monitoring.sandbox_control.schemas import FaultKind
 
 TRANSPORT = "sandbox.transport"
-"""Key in the ASGI scope for the connection of a request, so that a fault can reset it."""
+"""Key in the ASGI scope under which the connection of a request is stored, so that a simulated
+fault can reset the connection."""
 API_VERSION = "2026-03-30"
 MAX_TEXT = 1600
 MAX_RECIPIENTS = 10
@@ -109,7 +110,8 @@ async def post_message(workspace: Workspace, scope: Scope, receive: Receive, sen
     try:
         body = await request.body()
     except ClientDisconnect:
-        return  # an incomplete request is never accepted
+        # The request is incomplete, so its message is not accepted.
+        return
     if answer is None:
         answer = await _accept(workspace, body)
     await answer(scope, receive, send)
@@ -207,7 +209,8 @@ def _validate(workspace: Workspace, request: object) -> _Draft:
     if not isinstance(to, list) or not 1 <= len(to) <= MAX_RECIPIENTS:
         raise _invalid("/to", "Expected 1 to 10 recipients", to, "array")
     for number in to:
-        # Like the provider, accept any text of up to 15 characters, even a number without +1.
+        # The provider accepts any text of up to 15 characters as a recipient, even a number without
+        # +1. The sandbox does the same.
         if not isinstance(number, str) or not (
             _E164.fullmatch(number) or 0 < len(number) <= MAX_IDENTIFIER
         ):
@@ -250,8 +253,8 @@ async def _reset(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: A
     with contextlib.suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    # Wait until uvicorn has seen the reset. If this function returned before, uvicorn would respond
-    # with 500.
+    # Wait until uvicorn has noticed that the connection was reset. If this function ended earlier,
+    # uvicorn would try to respond with status 500.
     await _wait_until_gone(receive, 5.0)
 
 

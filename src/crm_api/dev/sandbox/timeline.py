@@ -17,7 +17,8 @@ _logger = logging.getLogger(__name__)
 Action = Callable[[], None]
 _NOT_MOVED = timedelta(0)
 _AT_ONCE = 100
-"""Number of actions that run in a row before the event loop handles requests again."""
+"""Number of planned actions that run one after the other, before the event loop handles
+requests."""
 
 
 class Timeline:
@@ -31,7 +32,8 @@ class Timeline:
         self.shift = _NOT_MOVED
         self._base = base
         self._stopped_at: datetime | None = None
-        """The time at which the current action was due; None if the clock is not being moved."""
+        """The time that the sandbox's clock shows during a move: the time at which the current
+        action was due. None if the clock is not being moved."""
         self._planned: list[tuple[datetime, int, Action]] = []
         self._order = itertools.count()
         self._wake = asyncio.Event()

@@ -21,7 +21,10 @@ _logger = logging.getLogger(__name__)
 
 LOG_LENGTH = 20_000
 RETRY_AFTER_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)
-"""Seconds between the eight attempts. Source: Quo, "Webhooks overview", read 2026-11-24."""
+"""Seconds between the eight attempts to deliver an event.
+
+Source: Quo, "Webhooks overview", read 2026-11-24.
+"""
 
 
 @dataclass(kw_only=True)
@@ -33,9 +36,10 @@ class Hook:
     key: str
     scheme: SigningScheme
     events: frozenset[str] | None = None
-    """The event types to send; None for all."""
+    """The event types that are sent to this webhook; None for all event types."""
     resource_ids: frozenset[str] | None = None
-    """The ids of the phone lines whose events are sent; None for all lines."""
+    """The ids of the phone lines whose events are sent to this webhook; None for all phone
+    lines."""
     label: str | None = None
     status: str = "enabled"
     created_at: datetime
@@ -249,7 +253,8 @@ class Deliverer:
 
     def _settle(self, delivery: Delivery, attempt: Attempt, counts: DeliveryCounts) -> None:
         if counts is not self.counts:
-            return  # the counts and this delivery were deleted during the attempt
+            # The delivery and its counts were deleted during this attempt.
+            return
         was = delivery.status
         delivery.attempts.append(attempt)
         if was in {"success", "failed"}:
@@ -264,7 +269,8 @@ class Deliverer:
             return
         counts.attempts_failed += 1
         if attempt.trigger == "manual":
-            return  # the scheduled attempts continue
+            # A failed manual attempt changes nothing else. The scheduled attempts continue.
+            return
         scheduled = sum(one.trigger == "scheduled" for one in delivery.attempts)
         if scheduled > len(RETRY_AFTER_SECONDS):
             delivery.is_given_up = True
@@ -282,7 +288,8 @@ class Deliverer:
         headers = {"content-type": "application/json"}
         key = delivery.hook.key
         if delivery.scheme is SigningScheme.LEGACY:
-            # Retries keep the timestamp of the first attempt, because the provider may do the same.
+            # All attempts have the timestamp of the first attempt, because the provider may do the
+            # same.
             return headers | sign_legacy(key, delivery.body, at=delivery.first_at)
         now = self._config.clock()
         return headers | sign_standard(key, delivery.body, delivery_id=delivery.id, at=now)

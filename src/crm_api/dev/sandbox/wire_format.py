@@ -16,12 +16,12 @@ from crm_api.dev.sandbox.message_store import Conversation, StoredMessage, conve
 ORGANISATION = "ORsandbox"
 OWNER = "USsandbox1"
 COLLEAGUE = "USsandbox2"
-"""Id of the user who sends messages in the provider's app."""
+"""Id of the user who sends messages in the app of the provider, not through the API."""
 GROUP = "GRsandbox"
 DOCS = "https://openphone.com/docs"
 _SINCE = "2026-01-05T14:00:00.000Z"
 DATED_PAGE = 50
-"""Largest page size of the API of 2026-03-30."""
+"""Largest page size of the provider's API version 2026-03-30."""
 _DESCRIPTIONS = {
     "0200402": "The organization does not have enough prepaid credits to send the message",
 }

@@ -32,14 +32,16 @@ class Workspace:
         self.timeline = Timeline(config.clock)
         self.config = config = replace(config, clock=self.timeline.now)
         self.is_moving = False
-        """True while the clock is being moved; meanwhile no rate limit applies."""
+        """True while the sandbox's clock is being moved. During this time, no rate limit
+        applies."""
         self.store = MessageStore(config.journal)
         self.people = People()
         self.faults = Faults(config.seed)
         self.deliverer = Deliverer(config, self.timeline)
         self.hooks_made = 0
         self.after_stop = 0
-        """Number of messages that were sent to people who had asked to stop; it should be 0."""
+        """Number of messages that the service sent to people after they had sent a stop word. It
+        should be 0."""
         self.stops = 0
         self.address_book = AddressBook()
         self.calls: dict[str, SandboxCall] = {}

@@ -18,8 +18,10 @@ from sqlalchemy import text
 from crm_api.domain.alerts.models import News
 from crm_api.platform.database import UnitOfWork, typed_rows
 
+# These rules decide which changes of an alert a channel (mail or webhooks) reports:
+#
 # - An alert that was resolved before its first report is not reported.
-# - An alert that was reported as open is also reported as resolved.
+# - If an alert was reported as open, its end is also reported.
 # - During the quiet period after a report, the alert is not reported again, even if the problem
 #   happens again. The quiet period is shorter after a report that the alert was resolved.
 _REPORTED = "(n.told_as IS NOT NULL AND n.told_as <> 'resolved' AND n.told_at >= a.opened_at)"
@@ -44,7 +46,8 @@ _NEWS = f"""CASE
 
 MOST_AT_ONCE = 1_000
 CLAIM_SECONDS = 120
-"""How many seconds news stays reserved for one process. Sending a report takes less time."""
+"""For how many seconds one process reserves changes of alerts in order to report them. Sending a
+report takes less time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +117,8 @@ class ClaimedNews:
     news: Sequence[AlertNews]
 
 
-# The lock allows one claim at a time for each channel. CLAIM is a separate, later statement, so
-# its snapshot includes the claim before it.
+# With this lock, only one transaction at a time claims (reserves) changes of alerts for a channel.
+# The statement CLAIM runs after this statement, so it sees the result of the previous claim.
 LOCK_CHANNEL = text("SELECT pg_advisory_xact_lock(hashtextextended('alert news ' || :channel, 0))")
 
 CLAIM = text(f"""
@@ -174,7 +177,8 @@ async def claim_news(
     return ClaimedNews(channel=channel, claimed_at=now, until=until, news=news)
 
 
-# `claimed_until` identifies the claim, so a row that another process has claimed is not changed.
+# `claimed_until` identifies the claim (reservation) of a process. So the statement does not change
+# a row that another process has claimed in the meantime.
 SETTLE = text("""
     UPDATE alert_notice n
     SET told_as = CASE WHEN x.news = 'repeated' THEN n.told_as ELSE x.news END,
@@ -232,7 +236,8 @@ async def release_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
 
 
 MOST_OF_A_KIND = 5
-"""The mail describes at most this many alerts of one kind. It only counts the others."""
+"""The largest number of alerts of one kind that a mail describes. For further alerts of this kind,
+the mail shows only their number."""
 SECTIONS = {
     News.ESCALATED: "STILL OPEN AND NOT ACKNOWLEDGED",
     News.OPENED: "NEW",
@@ -272,7 +277,7 @@ def _subject(news: Sequence[AlertNews], *, name: str) -> str:
     mark = f"{MARKS[first]}: " if first in MARKS else ""
     others = len(news) - sum(1 for one in news if one.news is first)
     more = f" (and {others} more)" if others else ""
-    business = " ".join(name.split())  # the subject must be one line
+    business = " ".join(name.split())  # the subject of a mail must be one line
     return f"[{business}] {mark}{', '.join(kinds[:3])}{' …' if len(kinds) > 3 else ''}{more}"  # noqa: PLR2004 - a subject's length
 
 

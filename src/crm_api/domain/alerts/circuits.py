@@ -23,16 +23,17 @@ from crm_api.platform.database import UnitOfWork, typed_row
 from crm_api.platform.jobs import Job, JobName
 
 LONGEST_ERROR = 300
-"""The largest number of characters of an error that are stored."""
+"""The largest number of characters that are stored of an error message."""
 TRIAL_TAKES = timedelta(seconds=60)
-"""How long one process may take for a test request.
+"""How long one process may take to send a test request to an outside system and get the response.
 
 If the process dies, another process may send a test request after this time.
 """
 TRIAL_LASTS = timedelta(minutes=2)
-"""How long a circuit stays on trial, after a successful test request, if no request is sent.
+"""How long a circuit (breaker) stays on trial after a successful test request, if no request
+follows.
 
-If work is waiting, a request is sent within this time.
+If work for the outside system is waiting, a request follows within this time.
 """
 
 
@@ -111,7 +112,7 @@ def after_failures(
     If enough requests in a row have failed, the circuit opens: no requests are sent for some time.
     """
     if state.is_open:
-        # These requests had begun before the circuit opened.
+        # The failed requests had begun before the circuit opened.
         return replace(state, failures=state.failures + count, last_failed_at=now)
     last = state.last_failed_at
     if last is not None and now - last > circuit.forgets_after:
@@ -177,7 +178,7 @@ async def record_failures(
     return after
 
 
-# If nothing has failed, which is the usual case, the statement writes nothing.
+# Usually no request has failed before. Then the statement changes no row, which saves time.
 CLOSE = text("""
     UPDATE circuit c
     SET failures = 0, failing_since = NULL, opened_at = NULL, trial_at = NULL, opens = 0

@@ -15,10 +15,10 @@ from crm_api.platform.setting_fields import is_on_loopback
 from crm_api.platform.settings import Settings
 
 TIMEOUT_SECONDS = 20.0
-"""The time limit for connecting and for each response of the server.
+"""The time limit for the connection to the mail server, and for each response of this server.
 
-This is much shorter than ``alert_mail.CLAIM_SECONDS``. So news about alerts stays reserved for a
-process until it has sent the mail.
+It is much shorter than ``alert_mail.CLAIM_SECONDS``, the time for which a process reserves changes
+of alerts. So the process has sent its mail before another process may report the same changes.
 """
 PORTS = {"smtp": 587, "smtps": 465}
 

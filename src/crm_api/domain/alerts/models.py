@@ -18,9 +18,9 @@ class AlertStatus(StrEnum):
     """The state of an alert."""
 
     OPEN = "open"
-    """The problem exists, and no person has acknowledged the alert."""
+    """The problem exists, and no user has acknowledged the alert."""
     ACKNOWLEDGED = "acknowledged"
-    """The problem exists, and a person takes care of it."""
+    """The problem exists, and a user has acknowledged the alert."""
     RESOLVED = "resolved"
     """The problem has ended."""
 
@@ -33,7 +33,7 @@ class News(StrEnum):
     REPEATED = "repeated"
     """The problem happened again."""
     ESCALATED = "escalated"
-    """The alert has been open for a long time, and no person has acknowledged it."""
+    """The alert has been open for a long time, and no user has acknowledged it."""
     RESOLVED = "resolved"
     """The problem has ended."""
 
@@ -52,7 +52,7 @@ class Alert(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     kind: Mapped[str]
     subject: Mapped[str]
-    """The thing that has the problem, for example the id of a phone line."""
+    """What has the problem, for example the id of a phone line."""
     detail: Mapped[str]
     context: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     count: Mapped[int] = mapped_column(Integer, server_default=text("1"))
@@ -77,9 +77,10 @@ class Alert(Base):
 
 
 TOLD_AS = (News.OPENED, News.ESCALATED, News.RESOLVED)
-"""The kinds of news that are stored as the last report.
+"""The changes of an alert that can be stored as the last reported change.
 
-If a repetition is reported, the stored kind does not change.
+``REPEATED`` is missing: after a report that the problem happened again, the stored change stays as
+it was.
 """
 
 
@@ -99,11 +100,12 @@ class AlertNotice(Base):
     told_as: Mapped[str | None]
     told_at: Mapped[datetime | None]
     told_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The ``count`` of the alert at the last report."""
+    """How often the problem of the alert had happened at the time of the last report."""
     claimed_until: Mapped[datetime | None]
-    """When the claim on the alert expires. Another process may then claim the alert.
+    """When the claim (reservation) on the alert expires.
 
-    Until then, only the process that has claimed the alert may report it.
+    Until then, only the process that has claimed the alert may report it. Afterwards, another
+    process may claim it.
     """
 
 
@@ -117,7 +119,7 @@ class Circuit(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of failed requests in a row."""
+    """The number of requests to the outside system that have failed in a row."""
     failing_since: Mapped[datetime | None]
     last_failed_at: Mapped[datetime | None]
     last_error: Mapped[str | None]
@@ -127,10 +129,10 @@ class Circuit(Base):
     While the circuit is open, no requests are sent to the outside system.
     """
     trial_at: Mapped[datetime | None]
-    """The meaning depends on the state of the circuit.
+    """The time of a test request. Its meaning depends on the state of the circuit.
 
     - Open: when the next test request is due.
-    - On trial: when the trial began.
+    - On trial (after a successful test request): when the trial began.
     """
     opens: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """How often the circuit has opened, or its test request has failed, since it was last closed.

@@ -30,7 +30,7 @@ class OutgoingMail(Base):
     recipient: Mapped[str]
     subject: Mapped[str]
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    """The encrypted text. It may contain a token that gives access to an account."""
+    """The encrypted text of the mail. It may contain a token that gives access to an account."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     next_attempt_at: Mapped[datetime]
     last_error: Mapped[str | None]
@@ -40,7 +40,7 @@ class OutgoingMail(Base):
 
 
 CLAIMED_FOR = timedelta(minutes=2)
-"""How long a worker owns a claimed mail. The mail server must accept the mail in less time.
+"""For how long a worker reserves a mail in order to send it. The sending takes less time.
 
 If the worker dies, another worker sends the mail after this time.
 """

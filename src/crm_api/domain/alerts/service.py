@@ -21,7 +21,7 @@ from crm_api.platform.jobs import Job, JobName
 log = structlog.get_logger()
 
 ACKNOWLEDGED_FOR = timedelta(days=1)
-"""An acknowledged alert opens again if its problem still happens after this time."""
+"""If the problem of an acknowledged alert still happens after this time, the alert opens again."""
 REPORT_ALERTS = Job(name=JobName.SEND_ALERTS, delay_seconds=5)
 """The job that reports alerts. Alerts that open within its delay are reported together."""
 ENDS_BY_SILENCE = {
@@ -33,9 +33,10 @@ ENDS_BY_SILENCE = {
     ),
     timedelta(hours=1): (AlertKind.WEBHOOK_REFUSED,),
 }
-"""Kinds of alerts that are resolved if they were not raised again for the given time.
+"""Kinds of alerts that end by time: for each time, the kinds that are resolved after it.
 
-As long as such a problem lasts, its alert is raised again and again. No code detects its end.
+While such a problem lasts, its alert is raised again and again. No code detects the end of the
+problem. So the alert is resolved when it was not raised again for the given time.
 """
 
 
@@ -47,8 +48,9 @@ class AlertNotFoundError(NotFoundError):
     detail = "There is no alert with this id. GET /v1/alerts lists all alerts."
 
 
-# True if an existing alert opens again, because it was resolved, or because it was acknowledged so
-# long ago that the person may have forgotten it. Otherwise, only the count of the alert grows.
+# SQL condition: an alert is raised that exists already, and it opens again. It opens again if it
+# was resolved. It also opens again if it was acknowledged so long ago that the user may have
+# forgotten it. In other cases, only the count of the alert grows.
 _COMES_UP = """(alert.resolved_at IS NOT NULL OR alert.acknowledged_at
     < CAST(:now AS timestamptz) - make_interval(secs => :acknowledged_for))"""
 

@@ -24,7 +24,7 @@ from crm_api.domain.messaging.sends.vocabulary import (
 )
 
 Share = Annotated[Decimal, PlainSerializer(lambda share: f"{share.normalize():f}", return_type=str)]
-"""A share of all messages, from 0 to 1; JSON has it as a string such as "0.05"."""
+"""A share of all messages, from 0 to 1. In JSON, it is a string such as "0.05"."""
 
 
 class VariantRead(ReadModel):

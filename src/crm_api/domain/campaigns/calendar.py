@@ -241,7 +241,8 @@ def campaigns_statement(period: Period) -> Select[Campaign]:
             period.ends_at > _STARTS,
             or_(
                 period.starts_at <= _STARTS,
-                # The campaign began before the period, and had not ended when the period began.
+                # This selects a campaign that began before the period and had not ended when the
+                # period began.
                 (Campaign.status != CampaignStatus.DRAFT)
                 & or_(ends.is_(None), ends > period.starts_at),
             ),
@@ -309,8 +310,8 @@ async def _read_occurrences(
     ]
     known = {(one.series_id, one.at) for one in found}
     for first in await uow.session.scalars(series_statement()):
-        # All occurrences before `next_occurrence_at` were drafted or left out. An occurrence that
-        # was left out is not shown.
+        # All occurrences before `next_occurrence_at` were either drafted or left out. So only later
+        # occurrences are added here. An occurrence that was left out is not shown.
         drafted_until = (first.next_occurrence_at or now) - timedelta(microseconds=1)
         later = occurrences(first, after=drafted_until, until=period.ends_at)
         found += [

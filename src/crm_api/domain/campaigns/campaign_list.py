@@ -86,7 +86,7 @@ CURRENT = (
     CampaignStatus.PAUSED,
     CampaignStatus.BLOCKED,
 )
-"""The statuses of a campaign that was started and is not over."""
+"""The statuses of campaigns that were started and have not ended."""
 
 
 async def list_current_campaigns(uow: UnitOfWork, *, most: int) -> list[ListedCampaign]:
@@ -104,7 +104,8 @@ def current_campaigns_statement(most: int) -> Select[Campaign]:
     runs = Campaign.status == CampaignStatus.RUNNING
     return (
         select(Campaign)
-        # The statuses are literals, so that every query plan can use the partial index.
+        # The statuses are written into the SQL text, so that every query plan can use the partial
+        # index.
         .where(
             text(one_of("campaign.status", CURRENT)),
             *_conditions(CampaignFilter(is_archived=False)),

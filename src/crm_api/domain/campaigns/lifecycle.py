@@ -24,13 +24,14 @@ from crm_api.platform.database import UnitOfWork, affected, typed_rows
 from crm_api.platform.jobs import Job, JobName
 
 PAUSED_ALERT = AlertKind.CAMPAIGN_PAUSED
-"""The kind of the alert that reports a pause by a rule; its subject is the id of the campaign."""
+"""The kind of the alert about a campaign that a rule has paused. The subject of the alert is the id
+of the campaign."""
 ACTOR = "worker"
-"""The name in the audit log for decisions that the service makes itself."""
+"""The name that the audit log shows for decisions of the service itself."""
 _HOUR = 3600
 
-# When the campaign should have begun: the latest of its scheduled start, the start request and its
-# last resume.
+# SQL for the time at which the campaign should have begun. It is the latest of three times: the
+# scheduled start, the request to start, and the last resume.
 _DUE_AT = "greatest(c.start_at, c.started_at, CAST(c.watched_from ->> 'at' AS timestamptz))"
 
 MISSED_STARTS = text(f"""
@@ -103,7 +104,8 @@ async def _pause_missed(uow: UnitOfWork, missed: _MissedStart, *, now: datetime)
     moved = await change_status(
         uow.session, campaign_id=missed.id, sources=[CampaignStatus.SCHEDULED], values=values
     )
-    if moved is None:  # Another worker or a user has already changed the status.
+    # Another worker or a user has already changed the status.
+    if moved is None:
         return
     await report_pause(
         uow,
@@ -186,7 +188,8 @@ async def resolve_pause_alerts(uow: UnitOfWork, *, campaign_id: UUID, now: datet
         await alerts.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)
 
 
-# The recipients who wait for a message. This costs one index lookup for each step and status.
+# SQL that selects the recipients who wait for a message. PostgreSQL needs one index lookup for each
+# step and status.
 _WAITING = """
     FROM campaign c
     CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
@@ -205,11 +208,12 @@ END_OVERDUE = text(f"""
     FROM waiting w WHERE m.id = w.id AND m.status IN ('pending', 'review', 'held')
 """)
 
-# After a campaign was cancelled, some of its recipients may still wait. The cancel request itself
-# cancels only a limited number of recipients. Also, an attempt may be recorded at the same time, by
-# a transaction that still sees a running campaign. Then the recipient of this attempt waits again,
-# or waits for the next step. This statement cancels the waiting recipients. It considers campaigns
-# that were cancelled up to one day ago, because an outage may have delayed this statement.
+# After a campaign was cancelled, some of its recipients may still wait, for two reasons. First, the
+# cancel request itself cancels only a limited number of recipients. Second, another transaction may
+# record an attempt at the same time, and still see a running campaign. Then the recipient of this
+# attempt waits again, or waits for the next step. This statement cancels the waiting recipients. It
+# includes campaigns that were cancelled up to one day ago, because an outage may have delayed the
+# statement.
 END_CANCELLED = text(f"""
     WITH waiting AS (
         SELECT w.id {_WAITING}
@@ -244,7 +248,8 @@ async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bo
     return limit in ended
 
 
-# This statement costs one lookup in idx_campaign_membership_campaign for each step and status.
+# For this statement, PostgreSQL needs one lookup in idx_campaign_membership_campaign for each step
+# and status.
 COMPLETE_FINISHED = text("""
     UPDATE campaign c SET status = 'completed', finished_at = :now, updated_at = :now
     WHERE c.status = 'running' AND c.recipients_total IS NOT NULL

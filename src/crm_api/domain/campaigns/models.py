@@ -157,19 +157,22 @@ class Campaign(Base):
     follow_ups: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     """A list of ``{after_hours, body}``. The first follow-up is step 1 of the campaign.
 
-    A follow-up whose body was copied also has ``template_id`` and ``template_version``.
+    If the body of a follow-up was copied from a template, the item also has ``template_id`` and
+    ``template_version``.
     """
     paused_reason: Mapped[str | None]
     paused_evidence: Mapped[dict[str, Any] | None]
-    """The figures that made a rule pause the campaign; None if no rule paused it."""
+    """The figures because of which a rule paused the campaign; None if no rule paused it."""
     watched_from: Mapped[dict[str, Any] | None]
     """The counts at the last resume; None if the campaign was never resumed.
 
-    Opt-out and failure rates are computed only from what was counted after the resume.
+    Opt-out and failure rates are computed only from the messages that were counted after the
+    resume.
     """
     blocked_reason: Mapped[str | None]
     zone_keys: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
-    """The different zone keys of the recipients. The planner checks zone keys, not recipients."""
+    """The zone keys of the recipients, without repetition. The planner checks zone keys, not
+    recipients."""
     recipients_total: Mapped[int | None] = mapped_column(Integer)
     """The number of recipients; None until the whole audience is stored."""
     recipients_written: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -225,7 +228,7 @@ class CampaignVariant(Base):
     position: Mapped[int] = mapped_column(SmallInteger)
     name: Mapped[str]
     body: Mapped[str]
-    """The message body, in Liquid."""
+    """The body of the message, in Liquid."""
     template_id: Mapped[UUID | None]
     """The template from which the body was copied; None if the body was not copied.
 
@@ -245,8 +248,8 @@ MESSAGE_HOUR = (
     "date_bin('01:00:00'::interval, COALESCE(sent_at, due_at), "
     "'2000-01-01 00:00:00+00'::timestamp with time zone)"
 )
-"""SQL: the start of the UTC hour in which the message was sent. If the message was not sent, it is
-the hour in which the message was due."""
+"""SQL: the start of the UTC hour in which the message was sent. For a message that was not sent, it
+is the hour in which the message was due."""
 REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::bigint)"
 """SQL: the time from the message to the reply, in microseconds."""
 
@@ -340,9 +343,9 @@ class CampaignMembership(Base):
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))
     due_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """The number of attempts that passed the gate (the last check before the provider is called).
+    """The number of attempts that passed the gate (the last check before the call of the provider).
 
-    Attempts that were taken back without a request to the provider are not counted.
+    Attempts that were released without a request to the provider are not counted.
     """
     skip_reason: Mapped[str | None]
     error_code: Mapped[str | None]
@@ -358,9 +361,9 @@ class CampaignMembership(Base):
     (``migrations/objects/mark_interest.sql``) sets and clears the column when a class is corrected.
     """
     approved_at: Mapped[datetime | None]
-    """When a person approved the recipient in review; None if no one did."""
+    """When a user approved the recipient in review; None if no user approved the recipient."""
     ended_by: Mapped[str | None]
-    """Why no more follow-ups are sent: ``replied`` or ``called``; None if they are still sent."""
+    """What ended the follow-ups: ``replied`` or ``called``; None if follow-ups are still sent."""
     activity_id: Mapped[UUID | None]
     """The message of this step. All attempts share this message; None before the first attempt.
 

@@ -26,8 +26,8 @@ from crm_api.domain.kit.schemas import RequestModel
 
 LONGEST_RULE = 500
 LOOK_AHEAD = timedelta(days=5 * 366)
-"""How far ahead to search for an occurrence. The longest usual gap between two occurrences is four
-years, if a rule repeats a campaign on 29 February."""
+"""How far ahead an occurrence is searched. The longest usual gap between two occurrences is four
+years, for a rule that repeats a campaign on 29 February."""
 MOST_A_DAY = 4
 MOST_REPEATS = 1_000
 """The largest value of INTERVAL and COUNT."""
@@ -103,7 +103,8 @@ class RecurrenceRule:
             count=count,
             until=until,
         )
-        # Some faults are found only while the occurrences are computed.
+        # Some faults of a rule are found only when its occurrences are computed. So the first
+        # occurrence is computed here.
         next(found._local_times(_ANY_START, _ANY_START + LOOK_AHEAD), None)
         return found
 
@@ -139,8 +140,8 @@ class RecurrenceRule:
             previous = at
 
     def _local_times(self, start: datetime, horizon: datetime) -> Iterator[datetime]:
-        # If a rule never matches, dateutil searches every day until the year 9999, which takes 5 s.
-        # So the search is moved to years near 9999 that have the same calendar. Then it takes at
+        # If a rule never matches, dateutil checks every day until the year 9999, which takes 5 s.
+        # So the search is done in years near 9999 that have the same calendar. Then it takes at
         # most 50 ms.
         shift = _alike_year(start.year) - start.year
         is_near = horizon.year + shift <= MAXYEAR
@@ -254,8 +255,8 @@ class Recurrence(RequestModel):
 
 
 DRAFTED_AHEAD = timedelta(days=14)
-"""The draft of an occurrence is created this long before the occurrence starts. With this limit,
-even a series without an end has only a few drafts."""
+"""How long before its start the draft of an occurrence is created. Because of this limit, even a
+series without an end has only a few drafts."""
 
 
 def begins_at(campaign: Campaign) -> datetime:

@@ -32,11 +32,11 @@ def describe_hours(campaign: Campaign, *, line_timezone: str) -> str:
 
 
 RECIPIENT = "recipient"
-"""The value of a campaign's ``timezone`` that means the time zone of each recipient."""
+"""If a campaign's ``timezone`` has this value, the time zone of each recipient is used."""
 LOOK_AHEAD = timedelta(weeks=6)
-"""How far ahead to search for an instant inside both the campaign's and the legal hours. Six weeks
-are enough: if a campaign sends on only one weekday, and two of these days are holidays, it can
-still send within four weeks."""
+"""How far ahead an instant is searched that is inside both the campaign's hours and the legal
+hours. Six weeks are enough: a campaign that sends on only one weekday, of which two are holidays,
+can still send within four weeks."""
 
 
 def resolve_zones(

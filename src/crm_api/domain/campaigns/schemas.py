@@ -47,7 +47,7 @@ Footer = Annotated[
     str, Text(shortest=1, longest=LONGEST_FOOTER, has_lines=True, clean=remove_unsendable)
 ]
 Share = Annotated[Decimal, Field(gt=0, le=1, max_digits=5, decimal_places=4)]
-"""A share of all messages, above 0 and at most 1; JSON has it as a string such as "0.05"."""
+"""A share of all messages, above 0 and at most 1. In JSON, it is a string such as "0.05"."""
 EVERY_DAY: list[Day] = list(DAYS)
 
 

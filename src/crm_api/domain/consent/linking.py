@@ -26,10 +26,10 @@ log = structlog.get_logger()
 LINKED_AT_ONCE = 2_000
 VERIFIED_AT_ONCE = 2_000
 LINKED_WITHIN = timedelta(minutes=5)
-"""A worker links new entries every minute. If an entry older than this has no link, the end of the
-chain was removed."""
+"""How long an entry may have no link in the hash chain. A worker links new entries every minute. If
+an older entry has no link, the end of the chain was removed."""
 SHOWN_FINDINGS = 20
-"""The maximum number of faults that get a sentence. Further faults are only counted."""
+"""The maximum number of faults that a report describes. Further faults are only counted."""
 
 _ENTRY = (
     "e.id, e.phone_hash, e.contact_id, e.action, e.source, e.actor, e.activity_id, "
@@ -66,8 +66,8 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
         entry_ids=[entry.id for entry in entries],
         digests=digests,
     )
-    # Logs are stored outside of the database, so this line proves later that the chain had at
-    # least this length.
+    # Logs are stored outside of the database. So this log line can later prove that the chain had
+    # at least this length.
     log.info(
         "consent entries added to the hash chain",
         position=position + len(entries),

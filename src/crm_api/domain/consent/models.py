@@ -52,7 +52,7 @@ class FlagType(StrEnum):
 
 
 SUPPRESSING_FLAGS = (FlagType.OPTED_OUT, FlagType.OPT_OUT_HOLD, FlagType.DO_NOT_CONTACT)
-"""No campaign message is sent to a number that has one of these flags, unless the flag expired."""
+"""A number that has one of these flags gets no campaign messages, unless the flag has expired."""
 
 
 class ConsentAction(StrEnum):
@@ -112,7 +112,8 @@ class ContactFlag(Base):
             "idx_contact_flag_other",
             "flag_type",
             postgresql_include=["phone", "expires_at"],
-            # IS FALSE, because with NOT PostgreSQL would also look up other flags in this index.
+            # The condition uses IS FALSE. With NOT, PostgreSQL would also use this index to look up
+            # the other flags.
             postgresql_where=text(f"({one_of('flag_type', SUPPRESSING_FLAGS)}) IS FALSE"),
         ),
         Index(
@@ -161,10 +162,11 @@ class ConsentEntry(Base):
     action: Mapped[str]
     source: Mapped[str]
     actor: Mapped[str]
-    """Who decided: ``person`` for the recipient's own message, otherwise the name of an API key, a
-    user's e-mail address or a part of the service."""
+    """Who decided. ``person``: the recipient, by a message. Otherwise, it is the name of an API
+    key, a user's e-mail address or a part of the service."""
     activity_id: Mapped[UUID | None]
-    """The message with the decision. None if it came another way, or to an unknown line."""
+    """The message with the decision. None if the decision is not in a message, or the line is
+    unknown."""
     claimed_at: Mapped[datetime | None]
     """When the message was sent, by the provider's clock.
 
@@ -256,13 +258,14 @@ class ReplyExample(Base):
     previous: Mapped[str | None]
     """Our last message before the reply; None if there was none."""
     is_sale: Mapped[bool]
-    """True if a person of the office wrote the message in ``previous``."""
+    """True if a user wrote the message in ``previous``."""
     read_as: Mapped[str]
-    """The reader's result when the reply arrived; a ``ReplyKind``."""
+    """The result of the reader (the code that reads replies) when the reply arrived; a
+    ``ReplyKind``."""
     reading: Mapped[dict[str, Any]]
     """The whole reading as ``Reading.evidence`` returns it: result, scores, thresholds, model."""
     label: Mapped[str]
-    """An ``ExampleLabel``."""
+    """What a user decided about the reply; an ``ExampleLabel``."""
     decision: Mapped[str]
     """The last ``ConsentAction`` about the reply."""
     decided_at: Mapped[datetime]

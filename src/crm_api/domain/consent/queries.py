@@ -28,7 +28,8 @@ def is_blocked_sender(*, phone: str) -> str:
     return _IS_BLOCKED.format(phone=phone)
 
 
-# All transactions lock the phone numbers in ascending order, so that they cannot deadlock.
+# The phone numbers are locked in ascending order, as in all other transactions, so that two
+# transactions cannot deadlock.
 _LOCK_DECISIONS = text("""
     SELECT pg_advisory_xact_lock(hashtextextended(number.phone, 1))
     FROM (
@@ -47,7 +48,8 @@ async def lock_decisions(session: AsyncSession, *, phones: Collection[str]) -> N
     await session.execute(_LOCK_DECISIONS, {"phones": list(phones)})
 
 
-# The number of the contact, and the numbers of the duplicates that were merged into it.
+# This selects the number of the contact, and the numbers of the duplicates that were merged into
+# it.
 _NUMBERS_OF_PERSON = text("""
     WITH head AS (
         SELECT coalesce(c.merged_into, c.id) AS id FROM contact c WHERE c.phone = :phone
@@ -68,8 +70,8 @@ async def numbers_of_person(session: AsyncSession, *, phone: str) -> set[str]:
     return set(await session.scalars(_NUMBERS_OF_PERSON, {"phone": phone}))
 
 
-# A merge of contacts conflicts with these locks. So no merge can change which numbers belong to a
-# person until the transaction ends.
+# A merge of contacts waits for these locks. So until the transaction ends, no merge can change
+# which numbers belong to a person.
 _LOCK_CONTACTS = text("""
     SELECT FROM contact WHERE phone = ANY(CAST(:phones AS text[])) ORDER BY phone FOR KEY SHARE
 """)
@@ -103,7 +105,7 @@ async def numbers_of_people(session: AsyncSession, *, phones: Sequence[str]) -> 
     return list(await session.scalars(_NUMBERS_OF_PEOPLE, {"phones": list(phones)}))
 
 
-# Finds the numbers whose contact has several numbers because of a merge.
+# This selects the numbers whose contact has several numbers because of a merge.
 _SHARED_NUMBERS = text("""
     SELECT c.phone FROM contact c
     WHERE c.phone = ANY(CAST(:phones AS text[])) AND (
@@ -119,8 +121,9 @@ async def find_shared_numbers(session: AsyncSession, *, phones: Sequence[str]) -
     return set(await session.scalars(_SHARED_NUMBERS, {"phones": list(phones)}))
 
 
-# `least` is needed for entries of releases before 0.2. These releases stored future times that the
-# provider had sent. A decision cannot be made later than its entry was stored.
+# `least` is needed for entries that were stored by releases before 0.2. These releases stored
+# future times that the provider had sent. A decision cannot be later than the storage of its entry,
+# so `created_at` is the latest possible time.
 _DECISIONS = text("""
     SELECT phone_hash, least(occurred_at, created_at) AS at, action, source FROM consent_entry
     WHERE phone_hash = ANY(CAST(:hashes AS bytea[])) ORDER BY id
@@ -192,7 +195,8 @@ async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]
             phone number.
     """
     rows = [{**entry, "phone_hash": entry["phone_hash"].hex()} for entry in entries]
-    # asyncpg returns a UUID class of its own, which orjson does not know.
+    # asyncpg uses its own class for UUIDs. orjson cannot write this class, so each UUID is
+    # converted by `str`.
     values = {"rows": orjson.dumps(rows, default=str).decode()}
     return list(await session.scalars(_ADD_ENTRIES, values))
 

@@ -39,7 +39,7 @@ CORRECTED_WITHIN = timedelta(days=30)
 """A decision within this time after a reply corrects how the reply was read. A later decision
 probably has another cause."""
 _OFFICE = ("manual", "provider")
-"""Origins of messages that a person of the office wrote."""
+"""The origins of messages that a user wrote, here or in the provider's app."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,8 @@ class DecidedReply:
     reading: dict[str, Any] | None
 
 
-# If a reply was sent to an unknown line, its entry has only the provider's message id.
+# If a reply was sent to an unknown line, its consent entry contains only the provider's id of the
+# message. So the reply is also searched by this id.
 LAST_ENTRY = text("""
     SELECT coalesce(e.activity_id, k.activity_id) AS activity_id, e.source, e.created_at
     FROM consent_entry e
@@ -86,8 +87,8 @@ LAST_ENTRY = text("""
     WHERE e.phone_hash = :phone_hash AND e.action = :action
     ORDER BY e.id DESC LIMIT 1
 """)
-# Finds the example that an earlier decision has stored. The example and the decision have the same
-# time, and no other decision about the number has this time.
+# This finds the example that an earlier decision has stored. The example has the same time as the
+# decision. No other decision about the number has this time.
 DECIDED_AT = text("""
     SELECT r.activity_id FROM reply_example r
     WHERE r.phone_hash = :phone_hash AND r.decided_at = :decided_at

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent.models import hash_phone
 
-# An opt-out is preferred to a hold, because a hold changes nothing for an opted-out number. Entries
-# before a later opt-in or release do not count.
+# If there is an opt-out and a hold, the opt-out is used, because a hold changes nothing for an
+# opted-out number. Entries before a later opt-in or release are ignored.
 READING = text("""
     SELECT e.activity_id, w.evidence -> 'reading' AS reading
     FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id

@@ -32,7 +32,8 @@ def _read_evidence(evidence: JsonObject) -> JsonObject:
             "The evidence has {size} bytes as JSON, but at most {limit} are allowed.",
             {"size": len(written), "limit": MAX_EVIDENCE_BYTES},
         )
-    # JSON escapes a NUL as \u0000; the same letters after an escaped backslash are not a NUL.
+    # JSON writes a NUL as \u0000. After an escaped backslash, the same characters are not a NUL, so
+    # escaped backslashes are removed first.
     refuse_nul(written.decode().replace("\\\\", "").replace("\\u0000", "\0"))
     return evidence
 

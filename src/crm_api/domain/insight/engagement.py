@@ -15,7 +15,7 @@ from crm_api.domain.people.contacts.service import get_contact
 from crm_api.platform.database import UnitOfWork, typed_row
 
 HALF_LIFE = timedelta(days=30)
-"""After each period of this length, the points for the last reply or call are halved."""
+"""The points for the last reply or call are halved after each period of this length."""
 _RECENT, _EACH_REPLY, _MOST_REPLIES = 40, 5, 20
 _BOOKED, _BOUGHT = 15, 25
 _IGNORED, _MOST_IGNORED = -3, -21
@@ -148,7 +148,8 @@ def _reasons(facts: EngagementFacts, *, now: datetime) -> list[EngagementReasonR
 
 OPTED_OUT = "opted_out"
 
-# `person` holds the contact, and the duplicates that were merged into it.
+# The common table expression `person` contains the contact, and the duplicates that were merged
+# into it.
 FACTS = text("""
     WITH person AS MATERIALIZED (
         SELECT c.id, c.phone FROM contact c WHERE c.id = :contact_id

@@ -22,7 +22,7 @@ Address = IPv4Address | IPv6Address
 AddressInfo = tuple[
     int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
 ]
-"""One result of ``getaddrinfo``: family, type, protocol, name, and (address, port)."""
+"""One result of ``socket.getaddrinfo``: family, type, protocol, name, and (address, port)."""
 
 ANY_PORT = range(1, 65_536)
 PORTS_OF_FILES = frozenset({80, 443})
@@ -36,11 +36,11 @@ _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "192.0.0.0/24",  # protocol assignments; the standard library calls parts of it global
-        "192.88.99.0/24",  # relays of 6to4
-        "2001::/23",  # protocol assignments, including Teredo
-        "2002::/16",  # 6to4: contains an IPv4 address
-        "3fff::/20",  # documentation
+        "192.0.0.0/24",  # Protocol assignments. For parts of it, `is_global` is True.
+        "192.88.99.0/24",  # Relays of 6to4, a method to send IPv6 over IPv4.
+        "2001::/23",  # Protocol assignments, including Teredo (IPv6 over IPv4).
+        "2002::/16",  # Addresses of 6to4. Each of them contains an IPv4 address.
+        "3fff::/20",  # Addresses for examples in documentation.
     )
 )
 """Networks that are not public, although ``is_global`` of ``ipaddress`` may be True in them.

@@ -152,7 +152,7 @@ class AuditEntryRead(ReadModel):
 
 
 DELETED_AT_ONCE = 5_000
-"""The largest number of entries that one clean-up deletes."""
+"""The largest number of audit log entries that one clean-up deletes."""
 
 
 async def note_decision(
@@ -201,10 +201,10 @@ _INSERT_IF_CHANGED = text("""
            :request_id, :address, :created_at
     WHERE pg_current_xact_id_if_assigned() IS NOT NULL
 """)
-"""Inserts an entry only if the request has changed something.
+"""SQL that inserts an entry only if the request has changed something in the database.
 
 PostgreSQL gives a transaction an id when the transaction first writes or locks a row. So a
-transaction without an id has only read data.
+transaction without an id has changed nothing.
 """
 
 
@@ -286,9 +286,10 @@ async def fetch_entries(
 
 
 _DELETE_OLD = text("SELECT forget_audit_entries(:before, :limit)")
-"""Deletes entries that were written before ``before`` and are older than a year.
+"""SQL that deletes entries that were written before ``before`` and are older than a year.
 
-The database role of the service may not delete entries. But this database function may do so.
+The database role of the service has no right to delete entries. But the database function
+``forget_audit_entries`` has this right.
 """
 
 

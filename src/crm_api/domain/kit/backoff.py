@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 LONGEST_SECONDS = 600.0
-"""The longest wait that one header can cause, even if the header asks for a longer wait."""
+"""The longest wait in seconds that one ``Retry-After`` header can cause. If a header asks for a
+longer wait, the wait is cut to this limit."""
 _LONGEST_HEADER = 64
-"""The longest header that is parsed, in characters. Valid values are shorter."""
+"""The longest value of a header that is parsed, in characters. All valid values are shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,8 @@ def read_http_date(header: str | None) -> datetime | None:
 
 
 _MOST_STEPS = 20
-"""The largest exponent. Without a limit, a counter that is never reset could cause an overflow."""
+"""The largest exponent when a wait is computed. Without this limit, a very high number of attempts
+would cause an overflow."""
 
 
 @dataclass(frozen=True, slots=True)

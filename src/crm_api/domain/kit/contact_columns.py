@@ -104,9 +104,10 @@ CONTACT_COLUMNS = (
 TEXT_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS)
 ADDRESS_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_address)
 PLAIN_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if not column.is_address)
-"""The text columns outside the address. A merge chooses the value of each column separately."""
+"""The text columns of a contact that are not part of the address. When two contacts are merged, the
+value of each of these columns is chosen separately."""
 MESSAGE_COLUMNS = tuple(column.name for column in CONTACT_COLUMNS if column.is_in_messages)
-"""The text columns that the body of a message may use as variables."""
+"""The text columns of a contact that the body of a message may use as variables."""
 
 
 @dataclass(frozen=True, slots=True)

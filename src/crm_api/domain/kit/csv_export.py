@@ -29,22 +29,22 @@ from crm_api.domain.kit.schemas import format_instant
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 5_000
-"""The number of rows in a page."""
+"""The number of rows that an export reads at once. These rows are called a page."""
 Place = TypeVar("Place")
 NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
 """A function that reads one page of a list.
 
-It takes the position after which the page begins; None for the first page. It returns the rows of
-the page as CSV, and the position of the last row; None instead of the position if the list ends.
+It takes the position of the row before the page; None for the first page. It returns the rows of
+the page as CSV, and the position of the last row. The position is None if no page follows.
 """
 
 FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-"""The characters with which a formula begins.
+"""The characters with which a formula in a spreadsheet can begin.
 
 The last four are full-width forms, which some spreadsheets treat like the ASCII characters.
 """
 E164 = r"^\+[0-9]{7,15}$"
-"""Matches a phone number. It begins with a plus sign, but it is not a formula."""
+"""Pattern of a phone number. A phone number begins with a plus sign, but it is not a formula."""
 
 _FORMULA_STARTS: ColumnElement[str] = literal_column(
     "E'" + "".join(f"\\u{ord(sign):04x}" for sign in FORMULA_STARTS) + "'"

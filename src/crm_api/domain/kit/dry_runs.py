@@ -23,9 +23,10 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.encryption import UnsealError, seal, unseal
 
 VALID_FOR = timedelta(minutes=30)
-"""How long a token is valid.
+"""How long the token of a dry run is valid.
 
-This is enough time to read the counts, and the data hardly changes during this time.
+This is enough time to read the counts that the dry run returned. The data hardly changes during
+this time.
 """
 _ABOUT = "dry run"
 _LONGEST = 400

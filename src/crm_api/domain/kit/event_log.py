@@ -27,7 +27,8 @@ class EventType(StrEnum):
     """A phone call began, or its status changed."""
     CAMPAIGN_STATUS = "campaign.status"
     CAMPAIGN_COUNTERS = "campaign.counters"
-    """The counts of a campaign changed. Streams send this at most once a second per campaign."""
+    """The counts of a campaign changed. Streams send this event at most once a second for each
+    campaign."""
     IMPORT_PROGRESS = "import.progress"
     CONTACT_CREATED = "contact.created"
     """A contact was created, but not by an import. Imports emit ``import.progress`` instead."""
@@ -62,10 +63,10 @@ EMITTED_BY: dict[EventType, tuple[str, ...]] = {
     EventType.CONVERSATION_PRESENCE: (),
     EventType.APPOINTMENT_CHANGED: ("emit_appointment_event.sql",),
 }
-"""For each type, the files of ``migrations/objects`` with the triggers that emit it.
+"""For each event type, the files in ``migrations/objects`` whose triggers emit events of this type.
 
 If a type has no file, only Python code emits its events. Python code also emits some events of the
-other types.
+types that have a file.
 """
 
 
@@ -94,7 +95,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     type: Mapped[str]
     subject_id: Mapped[UUID | None]
-    """The id of the message, campaign, import or other thing that changed."""
+    """The id of what has changed, such as a message, a campaign or an import."""
     campaign_id: Mapped[UUID | None]
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     """Ids and states, without phone numbers and message bodies."""

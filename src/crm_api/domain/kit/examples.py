@@ -27,11 +27,11 @@ ALIASES = {
 }
 """The kind of resource that a field refers to, by the name of the field without ``_id``.
 
-For example, ``primary_id`` is the id of a ``contact``. So all fields that refer to the same kind of
-resource show the same example id.
+For example, the field ``primary_id`` has the id of a ``contact``. All fields that refer to the same
+kind of resource show the same example id.
 """
 _FIRST = "01a1"
-"""The first digits of a UUIDv7 of November 2026."""
+"""The first digits of a UUIDv7 that was generated in November 2026."""
 
 
 def example_id(thing: str) -> str:
@@ -53,7 +53,8 @@ def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN4
     given: dict[str, Any] = {}
     for base in bases:
         given |= read_example(base.model_config.get("json_schema_extra")) or {}
-    # The example is stored as text, because FastAPI removes null members from the document.
+    # The example is stored as JSON text, because FastAPI would remove its null members from the
+    # OpenAPI document.
     return ConfigDict(json_schema_extra={"example": json.dumps(given | fields)})
 
 

@@ -21,12 +21,14 @@ from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.zones import is_time_zone
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
-"""Control characters that texts must not contain. Line breaks and tabs are checked separately."""
+"""Pattern of control characters that texts must not contain. Line breaks and tabs are not in this
+pattern; other code checks them."""
 _BREAK = re.compile(r"[\t\n\r]")
 _UNOFFICIAL_ZONE = re.compile(
     r"(?:posix|right)/.*|posixrules|localtime|Factory|.*[^A-Za-z0-9/_+-].*"
 )
-"""Matches names of time zone files that a machine may have, but that are not IANA time zones."""
+"""Pattern for names that are not IANA time zones, although a machine may have a time zone file with
+such a name."""
 
 _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
 _MIDNIGHT = "24:00"
@@ -144,7 +146,8 @@ def _check_zone(name: str) -> str:
 
 _YEAR = re.compile(r"\s*[0-9]{4}-")
 _YEARS = range(1900, 9000)
-"""The accepted years. Other years are typing errors, and calculations with them could overflow."""
+"""The accepted years of a time or date. Other years are typing errors, and calculations with them
+could cause an overflow."""
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -183,13 +186,13 @@ def write_clock(value: time) -> str:
 
 
 PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
-"""A phone number in any usual format. It is converted to E.164."""
+"""A phone number in any usual format. Validation converts it to E.164."""
 
 TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
 """An IANA time zone name."""
 
 RequestInstant = Annotated[AwareDatetime, BeforeValidator(_refuse_count), AfterValidator(_in_utc)]
-"""An instant in a request, with an offset. It is converted to UTC."""
+"""An instant in a request, with an offset from UTC. Validation converts it to UTC."""
 
 RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
 """A date in a request, such as 2026-11-25."""

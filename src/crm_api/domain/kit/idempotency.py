@@ -43,10 +43,10 @@ class IdempotencyKey(Base):
     )
 
     caller: Mapped[str] = mapped_column(primary_key=True)
-    """The caller who sent the key; another caller may use the same key."""
+    """The caller who sent the idempotency key. Another caller may use the same key."""
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    """SHA-256 of method, path with query, and body."""
+    """The SHA-256 of the request: its method, its path with query, and its body."""
     status: Mapped[int | None] = mapped_column(SmallInteger)
     headers: Mapped[dict[str, Any] | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -103,9 +103,10 @@ class InvalidKeyError(InvalidError):
 _WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '2s'")
 _WAIT_AS_USUAL = text("SET LOCAL lock_timeout = DEFAULT")
 KEPT_FOR = timedelta(hours=48)
-"""How long a key is stored.
+"""How long an idempotency key is stored.
 
-The API documentation promises 24 hours. With twice that time, no key is removed too early.
+The API documentation promises 24 hours. The key is stored twice as long, so that it is never
+deleted too early.
 """
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -129,7 +130,8 @@ class Keyed:
     key: str
     fingerprint: bytes
     secret: bytes = field(repr=False)
-    """The key that encrypts the response: it may contain an API key that is shown only once."""
+    """The key that encrypts the response. The response may contain an API key that is shown only
+    once."""
 
 
 def read_key(text: str) -> str:
@@ -177,7 +179,8 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     )
     await uow.session.execute(_WAIT_BRIEFLY)
     try:
-        # If another transaction is inserting the same key, this waits for its end.
+        # If another transaction is inserting the same key, the statement waits for the end of that
+        # transaction.
         is_new = await uow.session.scalar(statement) is not None
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
@@ -189,7 +192,8 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
 
 async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
     row = await find_key(uow.session, caller=request.caller, key=request.key)
-    if row is None or row.status is None:  # deleted between the two statements
+    # The row may have been deleted after the INSERT statement, which found it.
+    if row is None or row.status is None:
         raise KeyInUseError
     if row.fingerprint != request.fingerprint:
         raise KeyReusedError

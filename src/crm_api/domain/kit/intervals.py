@@ -5,7 +5,8 @@ from decimal import Decimal
 from statistics import NormalDist
 
 NORMAL_95 = NormalDist().inv_cdf(0.975)
-"""1.96: in a normal distribution, 95 % of all values are within 1.96 standard deviations."""
+"""About 1.96. In a normal distribution, 95 % of all values differ from the mean by at most 1.96
+standard deviations."""
 
 
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
@@ -24,7 +25,8 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     per_text = NORMAL_95**2 / whole
     center = (rate + per_text / 2) / (1 + per_text)
     half = math.sqrt(per_text * (rate * (1 - rate) + per_text / 4)) / (1 + per_text)
-    # At a rate of 0 or 1, the interval ends exactly at the rate. Rounding must not move it outside.
+    # At a rate of 0 or 1, one end of the interval is exactly 0 or 1. The computed end could be
+    # outside this range because of rounding.
     low = center - half if rate > 0 else 0.0
     high = center + half if rate < 1 else 1.0
     return low, high

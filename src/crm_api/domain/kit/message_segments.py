@@ -17,7 +17,8 @@ BASIC = (
 )
 EXTENSION = "\f^{}\\[~]|€"
 
-# Compiled once, because a preview counts the segments of up to 100,000 messages.
+# The patterns are compiled once, because a preview of a campaign counts the segments of up to
+# 100,000 messages.
 _FORCING = re.compile(f"[^{re.escape(BASIC + EXTENSION)}]")
 _EXTENDED = re.compile(f"[{re.escape(EXTENSION)}]")
 _PAIRED = re.compile("[\U00010000-\U0010ffff]")
@@ -33,7 +34,7 @@ class Encoding(StrEnum):
 _SINGLE = {Encoding.GSM_7: 160, Encoding.UCS_2: 70}
 _PART = {Encoding.GSM_7: 153, Encoding.UCS_2: 67}
 _DOUBLE = {Encoding.GSM_7: _EXTENDED, Encoding.UCS_2: _PAIRED}
-"""For each encoding, a pattern for the characters that count as two."""
+"""For each encoding, a pattern for the characters that need the space of two characters."""
 
 
 def segments(text: str) -> tuple[Encoding, int]:

@@ -27,8 +27,8 @@ Place = tuple[datetime, UUID]
 """The instant and the id of the last row of a page. The next page begins after this row."""
 
 _DIGEST_BYTES = 6
-"""The length of the digest in bytes: enough to distinguish lists. It need not be longer for
-security, because a forged cursor gives no extra access."""
+"""The length in bytes of the digest in a cursor. The digest only distinguishes lists. Security does
+not need a longer digest, because a forged cursor gives no extra access."""
 
 
 class InvalidCursorError(InvalidError):

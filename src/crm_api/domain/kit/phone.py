@@ -12,7 +12,7 @@ from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
 _PLAIN = re.compile(
     r"\s*(?:\+?1[-. ]?)?\(?([2-9][0-9]{2})\)?[-. ]?([2-9][0-9]{2})[-. ]?([0-9]{4})\s*"
 )
-"""Matches the most frequent formats of phone numbers. Slower code below parses other formats."""
+"""Pattern of the most frequent formats of phone numbers. Slower code parses all other formats."""
 
 _OTHER_COUNTRIES = frozenset(
     str(code)
@@ -22,8 +22,8 @@ _OTHER_COUNTRIES = frozenset(
     )
 )
 """Area codes under +1 that belong neither to the US (with its territories) nor to Canada, but to
-the Caribbean and Bermuda. They were written from general knowledge and have not been checked
-against a published list."""
+the Caribbean and Bermuda. The list was written from general knowledge. It was not compared with a
+published list."""
 
 _LABEL = re.compile(
     r"^(?:tel|telephone|phone|ph|mobile|mob|cell|cellular|text|sms|home|work|office|direct|main"

@@ -19,8 +19,8 @@ ALEUTIANS = "America/Adak"
 HAWAII = "Pacific/Honolulu"
 
 ANYWHERE = (EASTERN, CENTRAL, MOUNTAIN, ARIZONA, PACIFIC, ALASKA, HAWAII)
-"""The time zones of a person whose address and area code are unknown. A message is sent to this
-person only while it is allowed in all these zones."""
+"""The time zones of a person whose address and area code are unknown. A message is sent to such a
+person only while messages are allowed in all these time zones."""
 
 _NAMES = """
 AL Alabama|AK Alaska|AZ Arizona|AR Arkansas|CA California|CO Colorado|CT Connecticut|DE Delaware
@@ -47,7 +47,7 @@ WV W Virginia|WI Wis|WI Wisc|WY Wyo|DC D C|DC Dist of Columbia|DC Wash DC|DC Was
 PR P R|PR Porto Rico|VI US Virgin Islands|VI USVI|VI V I|MP CNMI|AS Am Samoa
 ON Ont|QC Que|QC PQ|BC B C|AB Alta|SK Sask|MB Man|NB N B|NS N S|PE P E I|PE PEI|NL Nfld|YT Yuk
 """
-"""Usual abbreviations of states, without full stops.
+"""Usual abbreviations of the names of states and provinces, without full stops.
 
 Abbreviations that fit two states (``Car``, ``Dak``) are left out.
 """
@@ -70,7 +70,7 @@ STATE_NAMES: dict[str, str] = {
 }
 """The code of a state or province, by its lower-case name or abbreviation without full stops."""
 CODES_WITHOUT_ZONES = frozenset(code for code, _ in _table(_WITHOUT_ZONES))
-"""State codes of the Postal Service for which no time zone is known."""
+"""State codes of the US Postal Service for which no time zone is known."""
 
 _ONE_ZONE = {
     EASTERN: "CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",
@@ -91,7 +91,7 @@ STATE_ZONES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("FL", "IN", "KY", "MI", "TN"), (EASTERN, CENTRAL)),
     **dict.fromkeys(("KS", "NE", "ND", "SD", "TX"), (CENTRAL, MOUNTAIN)),
     **dict.fromkeys(("ID", "NV", "OR"), (MOUNTAIN, PACIFIC)),
-    # The Navajo Nation uses daylight saving time. The rest of Arizona does not.
+    # In Arizona, only the Navajo Nation uses daylight saving time.
     "AZ": (ARIZONA, MOUNTAIN),
     "AK": (ALASKA, ALEUTIANS),
     "BC": ("America/Vancouver", "America/Edmonton"),
@@ -101,8 +101,9 @@ STATE_ZONES: dict[str, tuple[str, ...]] = {
     "QC": ("America/Toronto", "America/Halifax"),
     "SK": ("America/Regina", "America/Edmonton"),
 }
-"""All time zones of each state."""
+"""The time zones of each state or province, by its code."""
 
+# ZIP prefixes in states with two time zones. The comment after each line lists the states.
 _SPLIT_STATE_PREFIXES = {
     EASTERN: (
         "320-323 326-349 460-462 466-468 470-474 478 400 402-418 "  # FL IN KY
@@ -131,10 +132,10 @@ def _expand(ranges: str) -> list[str]:
 ZIP_ZONES: dict[str, str] = {
     prefix: zone for zone, ranges in _SPLIT_STATE_PREFIXES.items() for prefix in _expand(ranges)
 }
-"""The time zone by ZIP prefix, in states with two zones.
+"""The time zone by ZIP prefix (the first three digits), in states with two time zones.
 
-A prefix is left out if it is in both zones, or if its zone is uncertain. For such a prefix, both
-zones of the state count.
+A prefix is left out if its area has both time zones, or if its time zone is uncertain. A person
+with such a prefix may be in either time zone of the state.
 """
 
 _ZIP_STATES = """
@@ -149,7 +150,8 @@ VA 201 220-246|VI 008|VT 050-054 056-059|WA 980-994|WI 530-549|WV 247-268|WY 820
 ZIP_STATES: dict[str, str] = {
     prefix: state for state, ranges in _table(_ZIP_STATES) for prefix in _expand(ranges)
 } | dict.fromkeys(_expand("341-342 344 346-347 349"), "FL")
-"""The state by ZIP prefix. Prefixes of the armed forces and of the Pacific islands are missing."""
+"""The state by ZIP prefix (the first three digits). Prefixes of the armed forces and of the Pacific
+islands are missing."""
 
 _AREA_CODES = """
 AK 907|AL 205 251 256 334 659 938|AR 327 479 501 870|AZ 480 520 602 623 928
@@ -204,4 +206,5 @@ _ONE_ZONE_AREA_CODES = {
 ONE_ZONE_AREA_CODES: dict[str, str] = {
     code: zone for zone, codes in _ONE_ZONE_AREA_CODES.items() for code in codes.split()
 }
-"""The time zone by area code, if the area is completely in one of the two zones of its state."""
+"""The time zone by area code, in states with two time zones. An area code is included only if its
+area is completely in one time zone."""

@@ -15,7 +15,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from crm_api.domain.kit.errors import TransientError
 
 LONGEST_RETRY_AFTER_SECONDS = 30.0
-"""If a service asks for a longer wait than this, the request fails immediately, without a retry."""
+"""The longest wait that is accepted from another service. If the service asks for a longer wait,
+the request fails immediately, without a retry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,11 @@ class RetryPolicy:
 
 
 THROTTLED = RetryPolicy(tries=5, waits=(0.5, 1.0, 2.0, 4.0))
-"""The policy after a response with status 429 (too many requests): a longer wait helps."""
+"""The retry policy after a response with status 429 (too many requests). The waits become longer,
+because the service accepts requests again after some time."""
 UNAVAILABLE = RetryPolicy(tries=3, waits=(0.5, 2.0))
-"""The policy after status 5xx, no response, or an unreadable response: only a short wait."""
+"""The retry policy after a response with status 5xx, no response, or an unreadable response. There
+are only a few retries after short waits."""
 
 
 class BusyError(TransientError):
@@ -117,6 +120,6 @@ def _wait(state: RetryCallState) -> float:
     error = _failure(state)
     waits = _policy(error).waits
     mean = waits[min(state.attempt_number, len(waits)) - 1]
-    # Jitter prevents several workers from repeating at the same instant.
+    # The wait is random, so that several workers do not retry at the same instant.
     jittered = mean * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
     return max(jittered, error.retry_after_seconds or 0.0)

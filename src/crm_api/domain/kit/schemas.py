@@ -33,7 +33,7 @@ Instant = Annotated[
     PlainSerializer(format_instant, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-"""An instant in a response: always UTC with ``Z``."""
+"""An instant in a response. It is always in UTC and ends in ``Z``."""
 
 Id = Annotated[
     UUID,
@@ -74,7 +74,8 @@ class ReadModel(DocumentedModel):
 
     model_config = ConfigDict(
         from_attributes=True,
-        # Responses include defaults, so that clients need not check whether a member is present.
+        # The OpenAPI document shows fields with defaults as required in responses, because
+        # responses always contain them. So clients need not check whether a field is present.
         json_schema_serialization_defaults_required=True,
     )
 

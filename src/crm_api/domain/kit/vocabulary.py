@@ -27,10 +27,11 @@ def one_of(column: str, values: Iterable[str]) -> str:
 
 
 SET = "x-set"
-"""A key in the JSON schema of a field. Its value is the title and description of the enumeration.
+"""A key in the JSON schema of a text field with fixed values. Its value has the title and the
+description of the enumeration of these values.
 
 ``routers/http/openapi/naming.py`` makes one shared component of each enumeration, and removes this
-key from the document.
+key from the OpenAPI document.
 """
 
 

@@ -15,16 +15,17 @@ from zoneinfo import ZoneInfo
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 LAST_MINUTE = time(23, 59)
-"""If the end of a window is this time or later, the window closes at midnight. The reason: people
+"""If a window of hours ends at this local time or later, it closes at midnight. The reason: people
 write `23:59` for the end of the day."""
 SEARCH_DAYS = 14
-"""How many days ahead the next opening is searched. A weekly window opens within 8 days."""
+"""How many days ahead the next opening of a window is searched. This is enough, because a window
+that opens each week opens within 8 days."""
 
 Span = tuple[datetime, datetime]
 """The instants at which the window of a day opens and closes."""
 SpanOf = Callable[[str, date], Span | None]
-"""A function that returns the span of a local day in a time zone; None if the window does not open
-on this day."""
+"""A function that takes a time zone and a local day. It returns when the window opens and closes on
+this day; None if the window does not open."""
 
 
 @dataclass(frozen=True)

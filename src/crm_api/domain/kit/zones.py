@@ -28,8 +28,8 @@ _UNKNOWN = "?"
 STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
 """The codes that the state of a contact may have."""
 STATE_AS_WRITTEN = "state_as_written"
-"""The name of the contact attribute that stores the state as it was written, if the text is not the
-name of a known state."""
+"""The name of the attribute of a contact that stores an unknown state. The attribute has the text
+as it was written in the address."""
 _COUNTRIES = {
     **dict.fromkeys(("us", "usa", "united states", "united states of america", "u.s.a."), "US"),
     **dict.fromkeys(("ca", "can", "canada"), "CA"),
@@ -190,8 +190,8 @@ def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
         states.add(phone_state)
         zones.update(_zones_of_area_code(phone_state, area_code))
     if state and not home:
-        # The written state is unknown, so the person may live anywhere. The zones of the area code
-        # stay, because more zones only shorten the allowed hours.
+        # The state in the address is unknown, so the person may live anywhere. The time zones of
+        # the area code are not removed, because additional zones only shorten the allowed hours.
         states.clear()
         zones.update(regions.ANYWHERE)
     if timezone and is_time_zone(timezone):
@@ -204,7 +204,8 @@ def _zones_of_address(state: str, zip_prefix: str) -> tuple[str, ...]:
     if state == "AK" and zip_prefix.startswith(_ALASKA_SPLIT_PREFIX):
         return (regions.ALEUTIANS,) if zip_prefix in _ALEUTIAN_ZIPS else (regions.ALASKA,)
     decided = regions.ZIP_ZONES.get(zip_prefix[:3])
-    # A ZIP code of another state does not decide between the zones of this one.
+    # If the ZIP code belongs to another state, it does not decide between the time zones of this
+    # state.
     return (decided,) if decided in zones and _zip_is_in(state, zip_prefix) else zones
 
 

@@ -50,11 +50,11 @@ class Asked:
     received: Received | None = None
 
 
-# The person does not wait if a later answer was given outside of this service. Answers in this
-# service are not compared, because a user cannot answer a message that is not stored yet. If a
-# message is already answered and the conversation is done, the conversation becomes open, as if the
-# message had arrived before the answer. The newest message decides to which campaign the
-# conversation belongs.
+# Stores that people wait for an answer. A person does not wait if a later answer was given outside
+# of this service. Answers in this service are not compared, because a user cannot answer a message
+# that is not stored yet. If a message is already answered and the conversation has the state
+# `done`, the conversation gets the state `open`, as if the message had arrived before the answer.
+# The newest message decides to which campaign the conversation belongs.
 NOTE_ASKED = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -138,27 +138,28 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
 ANSWERS_HERE = """(a.direction = 'outgoing' AND a.origin = 'manual'
     AND a.status NOT IN ('failed', 'undelivered')
     AND (a.scheduled_for IS NULL OR a.status <> 'queued'))"""
-"""SQL condition: a message is an answer that a user sent through this service. The message counts
-as an answer from the time at which it was queued. But if the user chose a later time, the message
-does not count while it is queued. After that, it counts from the time that the user chose."""
+"""SQL condition that a message is an answer that a user sent through this service. The message is
+an answer from the time at which it was queued. But if the user chose a later time, the message is
+not an answer while it is queued. After that, it is an answer from the time that the user chose."""
 
 ANSWERS_OUTSIDE = """((a.kind = 'message' AND a.direction = 'outgoing' AND a.origin = 'provider'
         AND a.status NOT IN ('failed', 'undelivered'))
     OR (a.kind = 'call' AND a.call ? 'answered_at' AND NOT a.call ? 'voicemail'))"""
-"""SQL condition: a message or call is an answer that was given outside of this service, that is, a
-message from the provider's app or an answered call."""
+"""SQL condition that a message or call is an answer that was given outside of this service: a
+message from the provider's app, or an answered call."""
 
-# The statement `DERIVE` must see the messages that the previous holder of the lock has stored. So
-# the lock is a separate statement, and `DERIVE` runs after it with a newer snapshot.
+# The statement `DERIVE` must see the messages that another transaction stored while it had the lock
+# of the conversation. So the lock is a separate statement, and `DERIVE` runs after it with a newer
+# snapshot.
 LOCK = text("""
     SELECT k.id FROM conversation k WHERE k.id = ANY(CAST(:ids AS uuid[]))
     ORDER BY k.line_id, k.phone FOR NO KEY UPDATE
 """)
 
-# A user can only answer, or decide about, messages and calls that are already stored. So answers
-# and decisions of users are compared with `asked_at`, by our clock. An answer outside of this
-# service is compared by the provider's clock. A message may be stored late because its webhook was
-# lost. If it was stored after the user's answer, it still needs an answer.
+# A user can only answer messages and calls that are already stored, or decide about them. So
+# answers and decisions of users are compared with `asked_at`, by our clock. An answer outside of
+# this service is compared by the provider's clock. A message may be stored late because its webhook
+# was lost. If it was stored after the user's answer, the message still needs an answer.
 DERIVE = text(f"""
     UPDATE conversation k
     SET answered_at = d.answered_at, waiting_since = d.since,
@@ -208,7 +209,8 @@ async def derive_waiting(
     await session.execute(DERIVE, {**values, "now": now})
 
 
-# Only a failed answer, or an answer that failed before and is delivered now, changes who waits.
+# Who waits for an answer changes only in two cases: an answer failed, or an answer that failed
+# before was delivered now.
 OF_ATTEMPTS = text("""
     SELECT DISTINCT t.conversation_id
     FROM send_attempt a JOIN activity t ON t.id = a.activity_id

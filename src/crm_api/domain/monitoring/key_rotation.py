@@ -44,12 +44,12 @@ class RootSecret(Base):
 
 
 PATIENCE_SECONDS = 30.0
-"""How long a process waits for a database that restarts. After this time the process ends, and the
-supervisor starts it again."""
+"""How long a starting process waits for a database that is unavailable. After this time, the
+process ends, and the supervisor starts it again."""
 _POLL_SECONDS = 0.5
 _FEWEST_TRIES = 4
-"""How often a process tries at least to reach the database, even if the deadline has passed. The
-reason: the machine may have suspended the process until after the deadline."""
+"""The smallest number of tries to reach the database. They are made even if the deadline has
+passed, because the machine may have suspended the process until after the deadline."""
 
 
 async def with_secret(
@@ -103,7 +103,8 @@ async def _open_settings(settings: Settings, *, adopts: bool) -> Settings:
 
 _NAME = "root"
 ABOUT_ROOT = "root secret"
-"""The associated data of the encrypted root secret; decryption needs the same text."""
+"""The text that is bound to the encrypted root secret (the associated data). Decryption needs the
+same text."""
 _READ_ROOT = text("SELECT sealed FROM root_secret WHERE name = :name")
 _ADD_ROOT = text("""
     INSERT INTO root_secret (name, sealed, created_at) VALUES (:name, :sealed, :now)

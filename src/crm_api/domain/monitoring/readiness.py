@@ -13,8 +13,8 @@ from crm_api.domain.monitoring.scheduled_jobs.schedule import COVERED, LATE_AFTE
 from crm_api.platform.database import UnitOfWork, typed_row
 
 HOLD_WORTH_SHOWING = timedelta(seconds=60)
-"""If the provider asks for a longer pause than this, ``GET /readyz`` shows the part ``provider`` as
-``degraded``."""
+"""If the provider asks for a pause that is longer than this, ``GET /readyz`` shows the part
+``provider`` as ``degraded``."""
 
 
 @dataclass(frozen=True, slots=True)

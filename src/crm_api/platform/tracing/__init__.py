@@ -20,18 +20,20 @@ from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-if TYPE_CHECKING:  # ``logs`` imports this module, and some commands never need SQLAlchemy
+# ``logs`` imports this module. So an import of SQLAlchemy here would slow down commands that do not
+# need SQLAlchemy.
+if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 NAME: Final = "crm-api"
 CLOSE_SECONDS = 3.0
-"""Time limit for sending the remaining spans when a process ends."""
+"""Time limit in seconds for sending the remaining spans of traces when a process ends."""
 
 Attributes = Mapping[str, str | int | bool]
 _NOTHING: Attributes = {}
 NO_SPAN: Final[AbstractContextManager[Span]] = nullcontext(trace.INVALID_SPAN)
-"""Context manager of a span that is not recorded, for use when tracing is off."""
+"""Context manager that is used instead of a span when tracing is off. It records nothing."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 _FIELD = "traceparent"
 _provider: "TracerProvider | None" = None
@@ -45,7 +47,8 @@ def traced(endpoint: str | None, *, process: str) -> Iterator[None]:
         endpoint: URL of the collector, which takes OTLP over HTTP; None records no traces.
         process: Name of this process: ``serve``, ``worker`` or ``sandbox``.
     """
-    # The API's own global provider can be set only once per process.
+    # This module stores the provider itself. The OpenTelemetry API also has a global provider, but
+    # it can be set only once per process.
     global _provider  # noqa: PLW0603 - like the log, one per process
     if endpoint is not None:
         from crm_api.platform.tracing.export import open_provider  # noqa: PLC0415 - takes a second, so only if needed
@@ -66,7 +69,8 @@ def stop() -> None:
     global _provider
     provider, _provider = _provider, None
     if provider is not None:
-        # In a thread with a limit of our own, because the SDK would wait for half a minute.
+        # The SDK would wait for half a minute. So the shutdown runs in a thread, and the process
+        # waits for this thread only for a shorter time.
         closing = threading.Thread(target=provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_SECONDS)
@@ -109,7 +113,8 @@ def _written(
         context=None if parent is None else _PROPAGATOR.extract({_FIELD: parent}),
         kind=kind,
         attributes=attributes,
-        # Only the class of an exception is recorded, because its message may be personal data.
+        # OpenTelemetry must not record exceptions, because their messages may contain personal
+        # data. The code below records only the class of an exception.
         record_exception=False,
         set_status_on_exception=False,
     ) as written:

@@ -18,9 +18,10 @@ from crm_api.platform.tracing import NAME
 log = structlog.get_logger()
 
 SEND_SECONDS = 2.0
-"""Time limit to send one batch, including retries; after it, the batch's spans are dropped."""
+"""Time limit in seconds to send one batch of spans, including retries. After this time, the spans
+of the batch are dropped."""
 QUIET_SECONDS = 60.0
-"""Shortest time between two log lines about dropped spans."""
+"""Shortest time in seconds between two log lines about dropped spans."""
 
 
 def open_provider(endpoint: str, *, process: str) -> TracerProvider:
@@ -28,7 +29,8 @@ def open_provider(endpoint: str, *, process: str) -> TracerProvider:
 
     The method ``shutdown`` of the tracer provider sends the remaining spans.
     """
-    # The exporter logs each failed batch; ``_Sender`` logs once a minute instead.
+    # OpenTelemetry would log each failed batch of spans. ``_Sender`` logs failures at most once a
+    # minute instead.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     resource = Resource.create(
         {

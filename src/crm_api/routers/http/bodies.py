@@ -22,11 +22,11 @@ from crm_api.routers.http.csv_answers import preference
 from crm_api.routers.http.paths import JSON, paths_of
 
 LARGEST_BODY = 1024 * 1024
-"""Largest accepted JSON body in bytes; uploads and webhooks have their own limits."""
+"""Largest accepted JSON body in bytes. Uploads and webhooks have their own limits."""
 _LENGTH_DIGITS = 15
-"""Largest number of digits of a ``Content-Length`` that is parsed.
+"""Largest number of digits in the header ``Content-Length`` that are parsed.
 
-A number with more digits is refused as too large without parsing it.
+If the header has more digits, the request is refused as too large.
 """
 RESOURCES = "/v1/"
 _UPLOADS = ("/v1/imports", "/v1/do-not-contact-uploads")

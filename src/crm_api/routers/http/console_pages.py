@@ -46,7 +46,8 @@ PAGES = (
     "/operations",
     "/settings",
 )
-"""The addresses of the console. ``console/src/routes.tsx`` has the same list; a test compares them.
+"""The paths of the pages of the console. ``console/src/routes.tsx`` has the same list. A test
+compares the two lists.
 """
 
 POLICY = (
@@ -65,7 +66,8 @@ ISOLATED = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
 FOREVER = "public, max-age=31536000, immutable"
-"""The name of an asset contains a hash of its content, so a browser can keep the file forever."""
+"""Value of the header ``Cache-Control`` for assets (scripts, styles and pictures). The name of an
+asset contains a hash of its content, so browsers never need to load it again."""
 _SMALLEST_PACKED = 1_400
 _PACKED = frozenset({"text/html", "text/css", "text/javascript", "image/svg+xml"})
 _SANDBOX = (b'data-sandbox="false"', b'data-sandbox="true"')
@@ -137,9 +139,10 @@ async def on_unknown_path(request: Request, error: Exception) -> Response:
 _AREAS_OF_THE_API = frozenset(
     {"v1", "webhooks", "docs", "assets", "calendar", "openapi.json", "healthz", "readyz", "metrics"}
 )
-"""First segments of the paths that belong to the API or to files.
+"""First segments of the paths that belong to the API or to files, not to pages of the console.
 
-If an unknown path begins with one of these segments, even a browser gets a problem document.
+If an unknown path begins with one of these segments, even a browser gets a problem document (an
+error as JSON).
 """
 
 

@@ -40,7 +40,7 @@ CSV_OF_ERRORS = csv_response(
     "The unreadable lines of the file, as CSV with the columns line, column, value and reason.",
     {"line": "17", "column": "Mobile", "value": "555-01", "reason": "This is not a phone number."},
 )
-"""``responses`` of a route that lists the unreadable lines of a file."""
+"""The value of ``responses`` for a route that lists the unreadable lines of a file."""
 
 
 async def wants_csv(request: Request) -> bool:

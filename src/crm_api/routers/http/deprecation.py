@@ -19,7 +19,8 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 AT_LEAST = timedelta(days=180)
-"""Shortest time from the deprecation to the removal; integrators check their code twice a year."""
+"""Shortest time from the deprecation of an operation to its removal. It is half a year, because
+integrators check their code twice a year."""
 SINCE, SUNSET, INSTEAD = "x-deprecated-since", "x-sunset", "x-use-instead"
 """Names of the extra fields of a deprecated operation in the OpenAPI document."""
 

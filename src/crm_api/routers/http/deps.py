@@ -43,8 +43,8 @@ from crm_api.routers.http.exchange import CHANGING, EXCHANGE, ORIGIN, Exchange
 from crm_api.routers.http.request_outcome import OUTCOME, RequestOutcome
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-"""Pattern of an id. The audit log stores only the path parameters that match this pattern. Free
-text may be personal data, and entries of the audit log cannot be deleted."""
+"""Pattern of an id. The audit log stores only path parameters that match this pattern. Other
+parameters may contain personal data, and entries of the audit log cannot be deleted one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +184,9 @@ ListUow = Annotated[UnitOfWork, Depends(new_list_uow)]
 CALLER = "crm.caller"
 """Key in the ASGI scope under which the result of the look-up of the caller is stored."""
 IDENTIFIED_SECONDS = 1.0
-"""Maximum age, in seconds, of a stored look-up of the caller. After this time, the look-up is
-repeated. The body of a request can take minutes to arrive, and a key that is revoked during that
-time must be refused."""
+"""How many seconds the result of the look-up of the caller may be used. After this time, the caller
+is looked up again. The reason: the body of a request can take minutes to arrive. A key that is
+revoked in this time must be refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,9 @@ async def identify(scope: AsgiScope) -> Caller:
 
 async def look_up(scope: AsgiScope) -> Identified:
     """Look up the caller in the database, even if an earlier result for this request is known."""
-    at = time.monotonic()  # before the statement, so that the result is never older than ``at``
+    # The time is taken before the SQL statement runs, so that the result is never older than
+    # ``at``.
+    at = time.monotonic()
     try:
         return Identified(caller=await _find(scope), error=None, at=at)
     except UnauthenticatedError as error:
@@ -243,7 +245,8 @@ async def _find(scope: AsgiScope) -> Caller:
             "The request has no credentials. Send an API key or an access token in the header "
             "`Authorization: Bearer <key or token>`."
         )
-    now = clock.wall_now()  # credentials expire by real time, not by the sandbox clock
+    # API keys and access tokens expire by real time, not by the time of the sandbox clock.
+    now = clock.wall_now()
     reads: HotReads = scope["app"].state.hot_reads
     if token.startswith(ACCESS_PREFIX):
         return _user(await sessions.authenticate_access_token(reads, token, now=now))
@@ -282,7 +285,7 @@ async def authenticate(request: Request) -> Caller:
 
 
 AnyCaller = Annotated[Caller, Depends(authenticate)]
-"""Dependency: an authenticated caller, whatever its scopes are."""
+"""FastAPI dependency for an authenticated caller, with any scopes."""
 
 
 def _user(user: AuthenticatedUser) -> Caller:
@@ -307,9 +310,9 @@ SignedIn = Annotated[Caller, Depends(signed_in)]
 
 LISTS_OF_PEOPLE = frozenset({"contacts", "recipients"})
 HIDDEN_FILTERS = frozenset({"q", "phone", "state", "timezone", "has_email"})
-"""Query parameters that a marketer must not use in lists of people.
+"""Query parameters that a user with the role marketer must not use in lists of people.
 
-They search in fields that a marketer does not see.
+These parameters search in fields that the role must not see.
 """
 
 
@@ -400,7 +403,7 @@ Step = Annotated[
         "so on.",
     ),
 ]
-"""Query parameter: a step of a campaign; 0 is the first message, 1 the first follow-up."""
+"""Query parameter for a step of a campaign: 0 is the first message, 1 is the first follow-up."""
 
 
 async def mail_sender(uow: UnitOfWork, state: AppState) -> UserMailSender:

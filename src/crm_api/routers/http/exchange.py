@@ -26,7 +26,7 @@ EXCHANGE = "crm.exchange"
 ORIGIN = "crm.origin"
 """Key in the ASGI scope under which the ``RequestOrigin`` of a request is stored.
 
-Only requests that change data have this key.
+Only the scope of a request that may change data has this key.
 """
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _MAKING = frozenset({HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
@@ -110,7 +110,8 @@ class Exchange:
                 if boundary
                 else (message.get("body", b""))
             )
-            # A boundary may be split across two messages, so keep the end for the next message.
+            # The boundary of the form may be split across two messages of ASGI. So the end of this
+            # message is processed together with the next message.
             held = len(boundary) - 1 if boundary and message.get("more_body", False) else 0
             rest = whole[len(whole) - held :] if held else b""
             self._digest.update(whole[: len(whole) - held] if held else whole)
@@ -125,7 +126,8 @@ class Exchange:
         response is an error, roll back instead; then nothing is stored.
         """
         if self._uow is None or not self._uow.is_open:
-            return  # the route opened no transaction, or an exception has already rolled it back
+            # The route opened no transaction, or an exception has already rolled it back.
+            return
         if answer.status >= 400:  # noqa: PLR2004 - the lowest status of an error
             await self._uow.abandon()
             return

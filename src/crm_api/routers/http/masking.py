@@ -26,15 +26,17 @@ SHOWN_OF_PERSON = frozenset(
     {"id", "contact_id", "first_name", "city", "address", "tags", "opted_out", "flags"}
     | {"created_at", "updated_at"}
 )
-"""The fields of a contact that a marketer sees. In the address, only the city is visible."""
+"""The fields of a contact that a user with the role marketer may see. In the field ``address``,
+only the city is visible."""
 HIDDEN = frozenset(
     {"phone", "phones", "last_name", "company", "street", "postal_code", "attributes"}
     | {"contact_name", "participants", "body_preview"}
     | {"amount_cents", "unattributed_cents", "cents", "cost", "sums"}
 )
-"""Fields that a marketer does not see in any response."""
+"""Fields that a user with the role marketer does not see in any response."""
 ABOUT_PERSON = frozenset({"name", "body", "text", "media", "call", "note", "reason", "detail"})
-"""Further fields that are hidden in an object with a field ``phone``, and in timeline entries."""
+"""Further fields that a user with the role marketer does not see in an object that has a field
+``phone``, and in entries of a timeline."""
 _MONEY = frozenset({Unit.CENTS, Unit.RATIO})
 _AMOUNTS = ("numerator", "denominator", "value")
 

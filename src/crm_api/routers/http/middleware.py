@@ -24,7 +24,8 @@ from crm_api.routers.http.request_outcome import OUTCOME, RequestOutcome, header
 
 HEADER = b"x-request-id"
 ACCEPTED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-"""Pattern of the request ids that a caller may send; other characters could forge log lines."""
+"""Pattern of the request ids that a caller may send. With other characters, a caller could forge
+log lines."""
 OUT_OF_TIME = "Task cancelled, timeout graceful shutdown exceeded"
 """Message of the ``CancelledError`` in a request that still runs when the server must stop.
 
@@ -78,7 +79,8 @@ class RequestMiddleware:
             scope[ORIGIN] = RequestOrigin(
                 request_id=request_id, address=client[0] if client else ""
             )
-        # For a request that the receiver of webhooks passes on, ``OUTCOME`` is already set.
+        # The receiver of webhooks handles some requests itself, and passes other requests to this
+        # middleware. For these, ``OUTCOME`` is already set.
         outcome = scope[OUTCOME] = scope.get(OUTCOME) or RequestOutcome(method=scope["method"])
 
         async def send_with_id(message: Message) -> None:
@@ -94,7 +96,8 @@ class RequestMiddleware:
                 credentials.refuse_in_address(scope)
                 await self.app(scope, receive, send_with_id)
             except Exception as error:
-                # Respond here, because the framework's own response would lack the request id.
+                # The response is sent here, because the error response of the framework would not
+                # contain the request id.
                 if outcome.status is not None:
                     outcome.is_broken = True
                     raise
@@ -102,7 +105,8 @@ class RequestMiddleware:
                 answer = await handle(Request(scope), error)
                 await answer(scope, receive, send_with_id)
             except asyncio.CancelledError as error:
-                # The server stops and no longer waits. The response of uvicorn would be a bare 500.
+                # The server stops and has cancelled this request. uvicorn would respond with status
+                # 500 and no details, so a response is sent here.
                 if outcome.status is not None or OUT_OF_TIME not in error.args:
                     raise
                 stopping = problems.ServiceStoppingError()

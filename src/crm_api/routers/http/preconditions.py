@@ -32,7 +32,8 @@ KEY = b"idempotency-key"
 REPLAYED = (b"idempotent-replayed", b"true")
 RESOURCES = "/v1/"
 SIGN_IN = "/v1/auth/"
-"""Prefix of paths without idempotency keys and ETags: responses with tokens must not be stored."""
+"""Prefix of the paths that use neither idempotency keys nor ETags. Their responses contain tokens,
+so the responses must not be stored."""
 CHANGES = frozenset({"PUT", "PATCH", "DELETE"})
 TAG_BYTES = 16
 _NOT_FOR_A_READ = frozenset(
@@ -134,12 +135,14 @@ class PreconditionMiddleware:
         if seen is None or scope["method"] not in CHANGES:
             return None
         if scope["method"] not in paths_of(scope["app"].state).at(scope["path"]):
-            return None  # the router refuses the method
+            # The router will refuse the request, because the path does not support the method.
+            return None
         headers = [pair for pair in scope["headers"] if pair[0] not in _NOT_FOR_A_READ]
         reading = {**scope, "method": "GET", "query_string": b"", "headers": headers}
         now = await self._call(reading, _nothing, exchange)
         if now.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            return None  # the path has no GET, so the caller cannot have an ETag
+            # The path does not support GET, so the caller cannot have an ETag of it.
+            return None
         if now.status != HTTPStatus.OK:
             return now
         return None if matches_etag(seen, etag(now.body)) else await _precondition_failed(scope)

@@ -55,14 +55,16 @@ STATUS_OF_KIND: dict[type[CrmError], int] = {
 }
 RETRY_AFTER_SECONDS = 5
 UNREACHABLE = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
-"""Exceptions of a failed connection: refused, no socket file, timeout, unknown host."""
+"""Exceptions that are raised if a connection fails: it is refused, the socket file is missing,
+there is a timeout, or the host is unknown."""
 MEDIA_TYPE = "application/problem+json"
 DEFECT = (
     "The server failed because of a defect in its code. Report the defect to the operator, with "
     "the request id from the header X-Request-ID."
 )
 MOST_FAULTS = 100
-"""Largest number of invalid values in one response. This limit keeps the response small."""
+"""Largest number of invalid values that one error response lists. The limit keeps the response
+small."""
 
 
 class UnstorableTextError(InvalidError):
@@ -275,7 +277,7 @@ NEXT_STEPS = {
     HTTPStatus.METHOD_NOT_ALLOWED: "This path does not support the method of the request. Use one "
     "of the methods in the header `Allow` of this response.",
 }
-"""The ``detail`` of errors of the framework that have no text of their own."""
+"""The field ``detail`` of the responses to errors of the framework that have no own text."""
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -339,7 +341,8 @@ def database_is_away(error: BaseException) -> bool:
         return True
     original = getattr(error, "orig", None)
     state = getattr(original, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
-    # SQLSTATE classes: 57 operator intervention (shutdown, start-up), 53 resources, 08 connection.
+    # The first two characters of an SQLSTATE code are its class. 57 means shutdown or start of the
+    # server, 53 means a lack of resources, and 08 means a failed connection.
     return str(state)[:2] in {"57", "53", "08"}
 
 

@@ -49,8 +49,9 @@ async def refuse_unknown_parameters(request: Request) -> None:
         return
     known = known_parameters(request.scope["route"].dependant)
     unknown = [name for name in request.query_params if name not in known]
-    # A path with an invalid id belongs to another route or to no route. In this case, the response
-    # must be 405 or 404, not 422, so this function raises no error.
+    # If the path has an invalid id, it belongs to another route or to no route. Then the response
+    # must be 405 or 404, not 422. So this function raises an error only if a route of the path
+    # supports the method.
     if unknown and request.method in paths_of(request.app.state).allowed(request.scope["path"]):
         shown = [name[:LONGEST_NAME] for name in unknown[:MOST_FAULTS]]
         raise UnknownParameterError(shown, sorted(known))
@@ -79,7 +80,8 @@ def _read(value: object) -> object:
     """
     if isinstance(value, str) and len(value.strip()) == _DATE_LENGTH:
         day = _DAY.validate_python(value.strip())
-        _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")  # same limits as for times
+        # This call checks that the date is within the limits for times.
+        _INSTANT.validate_python(f"{day.isoformat()}T12:00:00Z")
         return day
     return _INSTANT.validate_python(value)
 
@@ -87,8 +89,8 @@ def _read(value: object) -> object:
 QueryTime = Annotated[datetime | date, BeforeValidator(_read)]
 """Query parameter that is a time or a date.
 
-A date means midnight in the time zone of the query parameter ``timezone``. ``start_of`` converts a
-date to a time.
+A date means the midnight at which it begins, in the time zone of the query parameter ``timezone``.
+The function ``start_of`` converts a date to a time.
 """
 
 
@@ -105,7 +107,8 @@ async def _zone(
 
 
 QueryZone = Annotated[ZoneInfo, Depends(_zone)]
-"""Query parameter ``timezone``: the time zone in which dates of other parameters begin."""
+"""Query parameter ``timezone``: the time zone in which the dates of other query parameters
+begin."""
 
 
 def start_of(value: datetime | date | None, zone: ZoneInfo) -> datetime | None:

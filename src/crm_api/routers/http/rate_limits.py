@@ -29,13 +29,16 @@ log = structlog.get_logger()
 
 WINDOW_SECONDS = 1
 LIMITED = ("/v1/", "/calendar/")
-"""Only requests below these paths are limited. Webhooks of the provider are not limited, so that no
-event is lost. Calendar programs send no credentials, so their requests are counted by network."""
+"""Prefixes of the paths whose requests are limited. Webhooks of the provider are not limited, so
+that no event is lost. Calendar programs send no credentials, so their requests are counted for each
+network address."""
 POLICY = "caller"
 AWAY_SECONDS = 5.0
-"""How long Redis is not used after an error, so that requests do not wait for its timeout."""
+"""How many seconds Redis is not used after an error, so that requests do not wait for its
+timeout."""
 ANSWER_SECONDS = 0.25
-"""Timeout of a command to Redis. Every API request waits for such a command."""
+"""Timeout of a Redis command in seconds. It is short, because every API request waits for such a
+command."""
 
 
 class TooManyRequestsError(RateLimitedError):
@@ -94,7 +97,8 @@ class RequestRate:
             "async+redis://",
             implementation="redispy",
             key_prefix="crm:rate",
-            connection_pool=cast("Any", self._pool),  # typed as a pool of another library
+            # The library declares this parameter with the type of another library's pool.
+            connection_pool=cast("Any", self._pool),
         )
         self._away_until = 0.0
 

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 OUTCOME = "crm.outcome"
 """Key in the ASGI scope under which the ``RequestOutcome`` of the request is stored."""
 UNMATCHED = "unmatched"
-"""Route in the log if no route matches. The path itself may contain personal data."""
+"""The route that a log line shows if no route matches the path. The path is not logged, because it
+may contain personal data."""
 POLLED = frozenset({"/healthz", "/readyz", "/metrics"})
 _FAILURE = 500
 

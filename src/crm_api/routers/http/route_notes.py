@@ -30,5 +30,6 @@ def shows(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
 
     The note is for the OpenAPI document. It is passed to the route as ``openapi_extra``.
     """
-    # Stored as text, because FastAPI removes null values from its document.
+    # The fields are stored as JSON text, because FastAPI would remove null values from the OpenAPI
+    # document.
     return {SHOWN: json.dumps(fields)}

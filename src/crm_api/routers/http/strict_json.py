@@ -27,10 +27,11 @@ from crm_api.routers.http import problems
 LARGEST_NUMBER = 2**53 - 1
 """Largest integer that JSON clients represent exactly (2^53 - 1)."""
 DEEPEST = 64
-"""Largest accepted number of nested levels. The API itself needs far fewer levels: the deepest JSON
-is that of a segment's rules."""
+"""Largest accepted number of nested levels in JSON. The API needs far fewer levels: the rules of a
+segment are the JSON with the most levels."""
 _SAFE_DIGITS = 15
-"""An integer with at most this many characters is always below ``LARGEST_NUMBER``."""
+"""A number of characters. An integer with at most so many characters is always smaller than
+``LARGEST_NUMBER``."""
 
 _TOO_DEEP = FieldProblem(
     pointer="",
@@ -79,7 +80,8 @@ def check(body: bytes) -> None:
         nonlocal has_large
         if len(text) <= _SAFE_DIGITS:
             return int(text)
-        # Very long numbers are not parsed: int() is slow for many digits, and raises for thousands.
+        # Very long numbers are not parsed. The function int() is slow for many digits, and raises
+        # an error for thousands of digits.
         if len(text) <= 2 * _SAFE_DIGITS and abs(int(text)) <= LARGEST_NUMBER:
             return int(text)
         has_large = True

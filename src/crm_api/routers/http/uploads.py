@@ -197,7 +197,8 @@ class _Parts:
             raise _wrong_file("more_than_one", "The form has more than one file. Send one file.")
         self.upload.has_file = True
         name = options.get(b"filename", b"").decode(errors="replace")
-        # The name is only shown, never used as a path. Some browsers send a path; remove folders.
+        # The file name is only shown; it is never used as a path. Some browsers send a path instead
+        # of a name, so the folders are removed.
         self.upload.file_name = name.replace("\\", "/").rpartition("/")[2][:_MAX_FILE_NAME] or None
 
     def _add_content(self, data: bytes, start: int, end: int) -> None:

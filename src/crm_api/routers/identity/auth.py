@@ -192,7 +192,9 @@ async def read_caller(caller: AnyCaller) -> CallerRead:
 async def _renewed(uow: Uow, token: str) -> SessionTokens:
     async with uow:
         tokens = await sessions.renew_session(uow, token, now=clock.wall_now())
-    if tokens is None:  # raised after the commit, which ends the session of a token used twice
+    # If a refresh token was used twice, its session is revoked. The error is raised after the
+    # commit, so that this change is not rolled back.
+    if tokens is None:
         raise SessionOverError
     return tokens
 

@@ -56,7 +56,7 @@ async def change_password(
     async with uow:
         user = await accounts.read_user(uow, user_id=caller.user_id)
         credentials.check_password_strength(password, email=user.email, name=user.name)
-        # The attempt counts as failed until the password is verified, as for a sign-in.
+        # As for a sign-in, the attempt is counted as failed until the password has been verified.
         counted = await sign_in_limits.count_attempt(
             uow, user, email=user.email, address=client_address(request), now=clock.wall_now()
         )

@@ -128,7 +128,8 @@ class EventIntake:
         try:
             await self._insert(connection, batch)
         except UNACCEPTABLE_ROW:
-            # One row that PostgreSQL refuses must not make the other rows fail.
+            # PostgreSQL refuses a row of the batch. The other rows must not fail because of this
+            # row, so each row is stored alone.
             for waiting in batch:
                 await self._store_alone(connection, waiting)
         except (asyncpg.PostgresError, *LOST_CONNECTION) as error:

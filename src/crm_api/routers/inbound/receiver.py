@@ -68,7 +68,8 @@ class QuickReceiver:
         given = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        # Only the middlewares record a span, add headers for browsers, and read repeated headers.
+        # Only the middlewares record a tracing span, add headers for browsers, and read repeated
+        # headers. A request that needs one of these is passed on to the middlewares.
         if tracing.is_on() or "origin" in given or len(given) != len(scope["headers"]):
             await self._app(scope, receive, send)
             return
@@ -171,8 +172,8 @@ async def _verify(state: State, headers: Mapping[str, str], body: bytes) -> Veri
     try:
         return await keys.verify(headers, body, now=clock.now())
     except StaleSignatureError:
-        # The signature is valid except for its time, so a sender without a key cannot cause this
-        # query.
+        # The signature is valid except for its time. So only a sender that has a
+        # signing key can cause this query.
         app_state: AppState = state.crm
         async with app_state.new_uow() as uow:
             now = await uow.database_now()

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 BEAT_SECONDS = 30.0
 REFUSED = AlertKind.WEBHOOK_REFUSED
-"""Kind of the alert; its subject is the error code."""
+"""Kind of the alert about refused webhook requests. The subject of the alert is the error code."""
 GATHER_SECONDS = 5.0
 WHAT_TO_DO = {
     "signature_missing": "They had no signature. Either another sender posts to this address, or a "

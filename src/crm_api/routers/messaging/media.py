@@ -35,12 +35,12 @@ Operator = Annotated[Caller, require(Scope.OPERATIONS)]
 
 SAFE_HEADERS = {
     "accept-ranges": "bytes",
-    # A browser must send a request each time, so that access is checked; the response is usually
-    # 304. No shared cache may store the file.
+    # A browser must send a request each time it shows the file, so that access is checked. The
+    # response usually has status 304 (not modified). No shared cache may store the file.
     "cache-control": "private, no-cache",
-    # A stranger may have sent the file, so scripts in it must not run. The headers in
-    # ``middleware.SECURITY``, which all responses have, forbid browsers to guess the type and to
-    # pass on the link.
+    # A stranger may have sent the file, so scripts in it must not run. All responses also have the
+    # headers in ``middleware.SECURITY``, which forbid browsers to guess the type of a file and to
+    # pass on its link.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
 }
 

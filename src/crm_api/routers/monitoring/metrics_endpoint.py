@@ -23,9 +23,10 @@ log = structlog.get_logger()
 router = ResourceRouter(tags=["health"])
 
 SCRAPE_SECONDS = 5.0
-"""The longest time for reading the metrics from the database, including the wait for a connection.
+"""The longest time in seconds for reading the metrics from the database, including the wait for a
+connection.
 
-It is half of the default scrape timeout of Prometheus.
+It is half of the default timeout of Prometheus for a request.
 """
 
 

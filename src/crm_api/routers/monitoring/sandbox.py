@@ -143,7 +143,8 @@ async def list_sandbox_people(
 ) -> PageRead[PersonScriptRead]:
     """List the phone numbers that have a script, with their scripts."""
     cursors = Cursors("sandbox_people")
-    cursors.read_text(page.cursor)  # refuse an invalid cursor before calling the sandbox
+    # An invalid cursor must be refused before the sandbox is called.
+    cursors.read_text(page.cursor)
     found = cursors.part(
         await controls.list_people(),
         cursor=page.cursor,
@@ -215,7 +216,8 @@ async def list_sandbox_faults(
 ) -> PageRead[FaultRead]:
     """List the faults that can still happen, the oldest first."""
     cursors = Cursors("sandbox_faults")
-    cursors.read_text(page.cursor)  # refuse an invalid cursor before calling the sandbox
+    # An invalid cursor must be refused before the sandbox is called.
+    cursors.read_text(page.cursor)
     found = cursors.part(
         await controls.list_faults(),
         cursor=page.cursor,

@@ -22,7 +22,8 @@ from crm_api.domain.outbound.live_events.event_log import EventRead, LoggedEvent
 from crm_api.routers.outbound.event_hub import EventHub, StreamListener, select_events
 
 HEARTBEAT_SECONDS = 15.0
-"""Silence after which a heartbeat is sent; shorter than the idle time-out of most proxies."""
+"""If a stream sends nothing for this many seconds, it sends a heartbeat. This time is shorter than
+the idle time-out of most proxies."""
 LONGEST_SECONDS = 1800.0
 """Maximum duration of a stream. Then the caller reconnects, perhaps to another process."""
 
@@ -76,7 +77,8 @@ async def stream_events(
         if after is not None and not has_missed:
             async for chunk in _catch_up(hub, listener, after=after, changed=changed):
                 yield chunk
-        # Set this before the first send, so that no event during that send is missed.
+        # This is set before the first chunk is sent, so that no event that happens during the
+        # sending is missed.
         listener.is_live = True
         begin = marks.reset if has_missed else marks.hello
         yield begin(hub.position)
@@ -102,7 +104,7 @@ async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
         ends = await events.find_log_ends(uow)
     if after > ends.head or (ends.horizon is not None and after < ends.horizon):
         return False
-    while hub.position < after:  # another process has read further than this process
+    while hub.position < after:  # another process has read more events than this process
         await hub.poll()
     return True
 

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 0.1
 AWAY_SECONDS = 1.0
-"""Pause between two tries while the database is unavailable."""
+"""Pause, in seconds, between two tries to read the event log while the database is unavailable."""
 COUNTERS_SECONDS = 1.0
 """Minimum time between two ``campaign.counters`` events of one campaign."""
 
@@ -34,7 +34,7 @@ MOST_CHUNKS = 128
 of constant changes. The stream of a slower listener is ended, and its client reconnects."""
 
 WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
-"""Serialises events for listeners; the result for no events is empty."""
+"""A function that serialises events for listeners. If there are no events, its result is empty."""
 
 
 class StreamListener:
@@ -53,7 +53,8 @@ class StreamListener:
         self.event_filter = event_filter
         self.is_live = False
         self.is_over = False
-        # A list and one event need 2 kB less than an asyncio.Queue, for each of many streams.
+        # A list and one `asyncio.Event` need 2 kB less memory than an `asyncio.Queue`. There are
+        # many streams, and each stream has these objects.
         self._chunks: list[bytes] = []
         self._has_news = asyncio.Event()
 
@@ -316,5 +317,6 @@ class EventHub:
                 log.warning("event log could not be read", error=type(error).__name__)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
-            # With more to read, sleep(0) still lets other tasks run.
+            # If there is more to read, the loop does not pause. But `sleep(0)` lets other tasks
+            # run.
             await asyncio.sleep(0 if has_more else self._poll_seconds)

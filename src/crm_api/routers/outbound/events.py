@@ -64,7 +64,8 @@ async def _after(
     ] = None,
 ) -> LogPosition | None:
     """Read the id of the last event that the caller has received; None for a new stream."""
-    # The header has priority: an ``EventSource`` that reconnects sends it with its original URL.
+    # The header has priority over the parameter of the URL. A browser's ``EventSource`` that
+    # reconnects sends the header together with its original URL.
     if header:
         return parse_position(header, pointer="/Last-Event-ID")
     return parse_position(query, pointer="/last_event_id") if query else None

@@ -128,9 +128,10 @@ async def store_next_chunk(
     return await _record_progress(uow, campaign, chunk, limit=limit, now=now)
 
 
-# A phone number may move from a person of one chunk to a person of the next chunk at this moment.
-# Then this transaction would wait for the transaction of the next chunk, which waits for this
-# transaction. The time limit ends this wait.
+# While two chunks of an audience are stored at the same time, a phone number may move from a person
+# of this chunk to a person of the next chunk. Then the transaction of this chunk would wait for the
+# transaction of the next chunk, and the transaction of the next chunk would wait for this
+# transaction. The time limit ends this deadlock.
 WAIT_BRIEFLY = text("SET LOCAL lock_timeout = '5s'")
 
 
@@ -226,8 +227,8 @@ _PAGE = """
     )
 """
 
-# The page of contacts is read here a second time, because with a join to `named` PostgreSQL would
-# read all contacts for each page.
+# This query reads the page of contacts a second time. With a join to `named` instead, PostgreSQL
+# would read all contacts for each page.
 _NEXT_PEOPLE = """(
     SELECT {columns} FROM contact a
     WHERE a.deleted_at IS NULL AND a.id > CAST(:after AS uuid)
@@ -347,9 +348,10 @@ async def resolve_page(
 
 async def insert_chunk(session: AsyncSession, page: AudiencePage) -> InsertedChunk:
     """Store the people of a page as recipients, in the order of contact ids."""
-    # ON CONFLICT is slow, because it searches each unique index before each row. So it is used only
-    # after an error. The campaign rarely has one of the phone numbers already: only if the number
-    # has moved to another contact since an earlier chunk.
+    # ON CONFLICT is slow, because it searches each unique index before it inserts a row. So the
+    # first try does not use it. The first try fails only if the campaign already has a recipient
+    # with one of the phone numbers. This is rare: the number must have moved to another contact
+    # since an earlier chunk.
     try:
         async with session.begin_nested():
             result = await session.execute(insert_chunk_statement(page.conditions), page.values)

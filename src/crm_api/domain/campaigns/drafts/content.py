@@ -17,8 +17,8 @@ Columns = dict[str, Any]
 
 _FULL_SHARE = 100
 START_SLACK = timedelta(minutes=5)
-"""A ``start_at`` may be this much in the past. A client may send its present time as ``start_at``,
-and this time has passed when the request arrives."""
+"""How far in the past a ``start_at`` may be. A client may send its present time as ``start_at``.
+When the request arrives, this time has already passed."""
 
 
 _DIRECT = ("name", "line_id", "kind", "ab_test", "follow_ups")
@@ -215,4 +215,4 @@ _EXAMPLE = CampaignCreate.model_validate(
         "variants": [{"name": "-", "body": "-", "weight": 100}],
     }
 )
-"""Any valid request. ``columns_of_campaign`` takes the names of the columns from it."""
+"""An example of a valid request. ``columns_of_campaign`` uses only its column names."""

@@ -19,8 +19,8 @@ from crm_api.domain.messaging.models.lines import Line
 _WORDS = r"stop(?: ?all)?|end|quit|cancel|revoke|remove|unsubscribe|opt[- ]?out"
 _ASKS = r"reply|respond|text|send|answer|type|write|say|responda|responde|env[ií]e|escriba|conteste"
 _HOW_TO_STOP = re.compile(
-    # "stop" counts as an instruction only in capitals or after a word such as "reply". "Can we stop
-    # by tomorrow" is not an instruction.
+    # The word "stop" is an instruction only if it is in capitals or after a word such as "reply".
+    # For example, "Can we stop by tomorrow" is not an instruction.
     rf"\bSTOP(?:ALL)?\b|(?i:\b(?:{_ASKS})\W+(?:with\W+|con\W+)?(?:{_WORDS})\b"
     r"|\bopt[- ]?out\b|\bunsubscribe\b|\bto stop (?:receiving|getting|these|texts|messages)\b)"
 )
@@ -123,7 +123,8 @@ def _missing_parts(texts: list[str], business: Business, line: Line) -> list[Mis
 def _names_sender(text: str, business: Business, line: Line) -> bool:
     names = [line.name]
     if business.name:
-        # The first word is enough: "Granite here" names "Granite Foundations".
+        # The first word of the company's name is enough to identify the sender: "Granite here"
+        # means "Granite Foundations".
         words = [
             word for word in re.findall(r"\w+", business.name) if word.lower() not in _ARTICLES
         ]

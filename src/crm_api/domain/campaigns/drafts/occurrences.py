@@ -20,7 +20,7 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
 
 AT_ONCE = 20
-"""The maximum number of series (repeated campaigns) that one transaction works on."""
+"""The maximum number of series (repeated campaigns) that one transaction processes."""
 ACTOR = "schedule"
 
 

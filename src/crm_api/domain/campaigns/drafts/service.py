@@ -95,8 +95,8 @@ async def update_campaign(
     given = content.columns_of_request(body, only_given=True)
     variants = body.variants or await read_variants(uow, campaign_id)
     columns = {**content.columns_of_campaign(campaign), **given}
-    # Only dates in the request are checked. An old draft with a date in the past can still be
-    # changed in other fields.
+    # Only the dates in the request are checked. So other fields of an old draft can still be
+    # changed if a stored date of the draft is in the past.
     passed = content.find_date_faults(given, now=now)
     await check_content(uow, columns, variants, audience=body.audience, found=passed)
     changed = await _change(uow, campaign_id, {**given, **labels}, now=now)
@@ -258,8 +258,8 @@ def _require_draft(campaign: Campaign) -> None:
 async def read_variants(uow: UnitOfWork, campaign_id: UUID) -> list[Variant]:
     """Return the stored variants of a campaign as request models."""
     rows = await list_variants(uow.session, campaign_ids=[campaign_id])
-    # The rows are not validated, because a stored variant may have a body and a template without a
-    # version. A request may not have this combination.
+    # The stored variants are not validated. A stored variant may have a body and a template without
+    # a version, but a request may not.
     return [
         Variant.model_construct(**{name: getattr(row, name) for name in Variant.model_fields})
         for row in rows

@@ -86,7 +86,8 @@ async def find_start_problems(
         except CrmError as error:
             problems.append(error)
             if isinstance(error, InvalidCampaignError):
-                # The later checks would read a list, segment or campaign that does not exist.
+                # The remaining checks are left out, because they would read a list, segment or
+                # campaign that does not exist.
                 break
     return problems
 

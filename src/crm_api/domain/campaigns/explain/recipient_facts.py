@@ -26,9 +26,9 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.usage import LINE_LIMIT
 from crm_api.platform.database import UnitOfWork, typed_row
 
-# The instant from which a limit of `max_recent` messages in `hours` hours allows the next message
-# to a phone number. At this instant, the oldest of the newest `max_recent` messages to the number
-# is `hours` hours old.
+# SQL for a time limit of a rule that allows at most `max_recent` messages to a phone number in
+# `hours` hours. The expression gives the instant from which the rule allows the next message. At
+# this instant, the oldest of the last `max_recent` messages to the number is `hours` hours old.
 _OFTEN_UNTIL = """(
     SELECT greatest(a.created_at, a.called_at, a.accepted_at) + make_interval(hours => {hours})
     FROM send_attempt a

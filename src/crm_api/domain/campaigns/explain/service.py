@@ -161,9 +161,11 @@ class Standstill:
     due_at: datetime
 
 
-# For each campaign, the recipient in an open zone key who has been due longest. The claim selects
-# this recipient first. If a rule prevents the message, the claim moves the due time into the
-# future. So a recipient who stays due for long shows that the claim does not work.
+# This statement finds campaigns that should send messages but do not. For each campaign, it selects
+# the waiting recipient with the earliest due time, among the zone keys (states and time zones) in
+# which messages are allowed now. A worker claims this recipient first. If a rule prevents the
+# message, the worker moves the due time into the future. So if the due time stays in the past for
+# long, claiming does not work.
 STANDSTILLS = text("""
     SELECT DISTINCT ON (c.id) c.id AS campaign_id, c.name, due.contact_id, due.due_at
     FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))

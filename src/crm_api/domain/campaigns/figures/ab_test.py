@@ -25,7 +25,7 @@ FEWEST_VARIANTS = 2
 """The minimum number of variants for a comparison."""
 _FOUR_DECIMALS = Decimal("0.0001")
 _LARGEST = 690.0
-"""The largest exponent that is passed to ``math.exp``, which overflows above about 709."""
+"""The largest exponent that is passed to ``math.exp``. Above about 709, ``math.exp`` overflows."""
 
 
 @dataclass(frozen=True, slots=True)

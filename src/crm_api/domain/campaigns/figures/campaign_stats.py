@@ -36,12 +36,12 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 PARKED = "parked"
-"""Pseudo-status of the row that counts recipients with a parked attempt: an unclear attempt that a
-person must settle. These recipients have the status ``unknown``, so the row of that status counts
-them too."""
+"""A status that exists only in these counts: recipients with a parked attempt (an unclear attempt
+that a user must settle). The stored status of these recipients is ``unknown``. So they are also
+included in the row of the status ``unknown``."""
 
-# A trigger keeps `campaign_tally` exact, so the sums are correct, and fast for any number of
-# recipients.
+# A trigger keeps the sums in `campaign_tally` exact. So this statement gives exact counts, and is
+# fast for any number of recipients.
 RECIPIENT_COUNTS = text("""
     SELECT t.status, t.variant, CAST(sum(t.people) AS bigint) AS people,
            CAST(sum(t.replied) AS bigint) AS replied, CAST(sum(t.opted_out) AS bigint) AS opted_out
@@ -192,7 +192,8 @@ class _UseCount:
         )
 
 
-# A template is the body of a variant (step 0) or of a follow-up (step 1 and later, all variants).
+# A template may be the body of a variant or of a follow-up. Variants belong to step 0. A follow-up
+# belongs to step 1 or later, and is the same for all variants.
 TEMPLATE_COUNTS = text("""
     WITH used AS (
         SELECT v.campaign_id, 0 AS step, v.position AS variant, v.template_version AS version

@@ -35,8 +35,8 @@ from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
-# If two workers stop variants at the same time, the second one waits here, and then gets only the
-# variants that the first one has not stopped.
+# Two workers may try to stop variants at the same time. The second worker waits for this lock. It
+# then gets only the variants that the first worker has not stopped.
 LOCK_LIVE_VARIANTS = text("""
     SELECT v.position FROM campaign_variant v
     WHERE v.campaign_id = :campaign_id AND v.stopped_at IS NULL AND v.weight > 0
@@ -143,8 +143,8 @@ def _evidence(
     }
 
 
-# Messages of all steps are counted. An opt-out after a follow-up is also stored at the first step.
-# So opt-outs are counted at the first step only, where each person appears once.
+# The sums include the messages of all steps. An opt-out after a follow-up is also stored at the
+# first step, where each person has only one row. So opt-outs are counted only at the first step.
 _ALL_STEPS = """
     CAST(coalesce(sum(t.people) FILTER (WHERE t.status IN ('sent', 'delivered')), 0) AS bigint)
         AS texts,
@@ -153,8 +153,8 @@ _ALL_STEPS = """
 """
 
 
-# One statement reads all campaigns, with a row for each variant. Variants are compared by their
-# first messages only, because the follow-ups are the same for all variants.
+# One statement reads all watched campaigns, and gives one row for each variant. Only the first
+# messages of the variants are compared, because the follow-ups are the same for all variants.
 WATCHED_CAMPAIGNS = text(f"""
     WITH watched AS (
         SELECT c.id, c.name, c.max_opt_out_rate, c.max_failure_rate, c.ab_test, c.watched_from
@@ -279,8 +279,9 @@ async def read_rate_counts(uow: UnitOfWork, *, campaign_id: UUID) -> RateCounts:
     return typed_row(RateCounts, row)
 
 
-# If the campaign was resumed after its rates were read, counting began again from zero. Then these
-# rates are out of date, so the statement compares `watched_from` and pauses nothing.
+# A resume of the campaign restarts its counts at zero, and changes `watched_from`. If the campaign
+# was resumed after its rates were read, these rates are out of date. So the statement pauses the
+# campaign only if `watched_from` is the same as before.
 PAUSE = text("""
     UPDATE campaign c
     SET status = 'paused', paused_reason = :reason, paused_evidence = :evidence, updated_at = :now
@@ -332,9 +333,10 @@ async def _pause(uow: UnitOfWork, variants: Sequence[_WatchedVariant], *, now: d
     return True
 
 
-# A failure or an opt-out that is stored after a resume may belong to a message that was sent before
-# the resume. With the LIMIT, PostgreSQL looks up the attempts of each recipient. Without the LIMIT,
-# PostgreSQL may read all attempts.
+# If a failure or an opt-out is stored after a resume, its message may have been sent before the
+# resume. So this statement counts only recipients with an attempt after the resume. With the LIMIT,
+# PostgreSQL looks up the attempts of each recipient. Without the LIMIT, PostgreSQL may read all
+# attempts.
 ANSWERED_SINCE = text("""
     SELECT count(*) FILTER (WHERE m.status = 'failed') AS failed,
            count(DISTINCT m.contact_id) FILTER (WHERE m.opted_out_at IS NOT NULL) AS opted_out

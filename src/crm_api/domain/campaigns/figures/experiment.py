@@ -47,7 +47,7 @@ class VariantTestStatus(StrEnum):
     NO_DIFFERENCE_YET = "no_difference_yet"
     WINNER = "winner"
     ENDED = "ended"
-    """Only one variant is still sent, because the others were stopped as harmful."""
+    """Only one variant is still sent, because the other variants were stopped as harmful."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,8 @@ def _compare(one: Arm, other: Arm, *, measure: ComparedMeasure, pairs: int) -> C
     log_e = log_difference(
         (higher.hits(measure), lower.hits(measure)), texts=(higher.texts, lower.texts)
     )
-    # Bonferroni's correction: the error of 5 % applies to all pairs together.
+    # The p-value is multiplied by the number of compared pairs (Bonferroni's correction). So the
+    # error probability of 5 % applies to all pairs together.
     p_value = min(1.0, pairs * math.exp(-max(0.0, log_e)))
     return Comparison(
         measure=measure, higher=higher, lower=lower, log_e_value=log_e, p_value=p_value
@@ -268,7 +269,8 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
         odds = ratio * limit / (1 - limit)
         higher = odds / (1 + odds)
         logs.append(hits * math.log(higher / limit) + misses * math.log((1 - higher) / (1 - limit)))
-    # Factor out the largest term, because exp() overflows for a rate far above its limit.
+    # The largest term is factored out of the sum, because exp() overflows for a rate far above its
+    # limit.
     largest = max(logs)
     return largest + math.log(sum(math.exp(log - largest) for log in logs) / len(logs))
 

@@ -68,10 +68,10 @@ async def count_campaigns(
     }
 
 
-# The lock lets only one worker merge at a time. Without the lock, a second worker would wait for
-# the first one, and then find nothing to merge. The lock is taken in the same statement. This is
-# safe: if another worker has merged a row since the statement began, the row is not deleted again.
-# So the sums are correct.
+# Only one worker at a time merges the rows of `campaign_tally`. Without the lock, a second worker
+# would wait for the first worker, and then find nothing to merge. The lock is taken in the
+# statement that deletes the rows. This is safe: if another worker has merged a row since the
+# statement began, the row is not deleted again. So the sums are correct.
 COMPACT = text("""
     WITH gone AS (
         DELETE FROM campaign_tally t

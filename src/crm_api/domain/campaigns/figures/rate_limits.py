@@ -94,7 +94,8 @@ def find_exceeded_rate(
         The reason, and the evidence: the figures that prove that the rate is above its limit. None
         if the counts do not prove that a rate is above its limit.
     """
-    # An opt-out may be stored before its message is counted as sent.
+    # An opt-out may be stored before its message is counted as sent. So the number of messages is
+    # at least the number of opt-outs.
     texts = max(counts.texts, counts.opted_out)
     evidence = _evidence(
         counts.opted_out,

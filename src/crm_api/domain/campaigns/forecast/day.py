@@ -16,12 +16,13 @@ from crm_api.domain.campaigns.forecast.plan import UNLIMITED, Pacing, Rival
 from crm_api.domain.kit.windows import DAYS
 
 NOTHING = 0.5
-"""A number of messages below this counts as none."""
+"""A number of messages below this is treated as zero."""
 _LEAST = 0.05
 """The lower limit of ``SharedDay.eagerness``. With a lower value, all messages would be sent in the
 last minutes of a day."""
 Demand = tuple[float, int]
-"""How many messages a group of campaigns wants to send on a day, and the number of campaigns."""
+"""Two numbers: the messages that a group of campaigns wants to send on a day, and the campaigns in
+the group."""
 
 
 class Cohort:
@@ -181,7 +182,7 @@ class Pace:
         size = self._pacing.batch_size
         if size is not None:
             return self._take_batches(texts, size)
-        # The first message is sent immediately, so n messages have n - 1 gaps.
+        # The first message is sent immediately, so there are n - 1 pauses between n messages.
         before_last = max(0.0, texts - 1)
         seconds = before_last / self._per_second
         if self._pacing.is_spread:

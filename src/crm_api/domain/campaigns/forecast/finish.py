@@ -39,11 +39,11 @@ First, the plan is simulated without the daily limits, and then without the hour
 two plans takes less than half of the time, the only other rule that is tried is ``NOT_STARTED``
 (the campaign begins later)."""
 NOTICED = timedelta(minutes=1)
-"""A shorter delay counts as no delay."""
+"""A delay that is shorter than this is treated as no delay."""
 _ALIKE = 0.95
-"""If a rule delays the last message by at least this share of the largest delay, its delay counts
-as equal to the largest. If the delays of several rules are equal, the binding rule is the first of
-them in ``_LIFTS``."""
+"""If the delay that a rule causes is at least this share of the largest delay, it is treated as
+equal to the largest delay. If several delays are equal, the binding rule (the rule that is reported
+as the cause) is the first of their rules in ``_LIFTS``."""
 
 
 class Binding(StrEnum):
@@ -190,8 +190,8 @@ def _variance(plan: Plan, odds: Odds, outcome: Outcome) -> float:
     """Return the variance of the number of messages that the line must send until the finish."""
     more = replace(plan, reply_share=plan.reply_share + _STEP).texts
     per_reply = (plan.texts - more) / (_STEP * plan.people) if plan.people else 0.0
-    # A message outside campaigns delays the campaign only on days on which the limit of the line is
-    # reached. Where several campaigns share the line, each of them bears only a part of the delay.
+    # A message outside campaigns delays this campaign only on days on which the limit of the line
+    # is reached. If several campaigns share the line, the delay is divided among them.
     part: dict[str, float] = {
         Binding.CAMPAIGN_LIMIT: 0.0,
         Binding.OTHER_CAMPAIGNS: 1 / (1 + plan.competing_campaigns),
@@ -243,9 +243,9 @@ _LIFTS: Mapping[str, Callable[[Plan], Plan]] = {
         others_a_day=0.0,
     ),
 }
-"""For each rule, a function that returns a plan without this rule. If several rules cause the same
-delay, the first of them is the binding rule. The rule ``NOT_STARTED`` (the campaign begins later)
-comes before all rules in this mapping."""
+"""For each rule, a function that returns the plan without this rule. If several rules cause the
+same delay, the first of them in this mapping is reported. The rule ``NOT_STARTED`` (the campaign
+begins later) is reported before all rules of this mapping."""
 
 
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
@@ -289,8 +289,8 @@ def _costs_without_each(
     rules = [rule for rule, one in lifted.items() if one != plan]
     if cost[1] - now > LONG:
         costs = {rule: _cost(simulate(lifted[rule])) for rule in (_LIMITS, _HOURS)}
-        # This only saves computing time: if a plan without one of these two rules takes less than
-        # half of the time, the other rules are not needed.
+        # This condition only saves computing time. If the plan without the daily limits, or without
+        # the hours, takes less than half of the time, the plans without other rules are not needed.
         if min(spared[1] for spared in costs.values()) - now < (cost[1] - now) / 2:
             rules = [rule for rule in rules if rule in {Binding.NOT_STARTED, *costs}]
     costs |= {rule: _cost(simulate(lifted[rule])) for rule in rules if rule not in costs}

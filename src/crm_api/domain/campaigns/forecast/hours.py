@@ -169,7 +169,8 @@ def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_So
     for rule in hours.rules.rules:
         if rule.kind in _HOURS:
             rules_of[rule.state].add(rule.model_dump_json(include=_RELEVANT))
-    # States with the same rules have the same hours, so one of them represents the others.
+    # States with the same legal rules have the same hours. So the hours are computed for only one
+    # of these states.
     representative: dict[frozenset[object], str] = {}
     found = {}
     for zone_key in zone_keys:

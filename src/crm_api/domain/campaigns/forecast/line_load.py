@@ -26,11 +26,11 @@ NEWEST_TEXTS = 5_000
 """The maximum number of a line's newest messages to read. Most lines send fewer messages in two
 weeks. The busiest lines send this number in a day."""
 GRACE = timedelta(minutes=10)
-"""A message with an unclear result counts for two days of a carrier's budget if it was sent less
-than this time before the end of the first day."""
+"""A message with an unclear result is included in a carrier's budget of two days if it was sent
+less than this time before the end of the first day."""
 CARRIERS_COUNTED = 2_000
-"""The maximum number of waiting people whose carriers are counted. If more people wait, the counted
-people represent all of them."""
+"""The maximum number of waiting people whose carriers are counted. If more people wait, the shares
+of the carriers among the counted people are used for all of them."""
 _ENOUGH_DAYS = 3
 """The minimum number of days from which the variance of the daily number of messages is measured.
 With fewer days, a Poisson distribution is assumed: its variance is equal to its mean."""
@@ -179,7 +179,8 @@ def _measure_other_messages(
     return mean, max(mean, spread)
 
 
-# The rows are found by the index of waiting recipients, in no particular order.
+# The statement finds the rows with the index of waiting recipients. The rows have no particular
+# order.
 CARRIERS = text("""
     SELECT k.carrier AS carrier_name, count(*) AS people
     FROM (
@@ -227,7 +228,8 @@ async def read_carrier_limits(
     ]
 
 
-# A person who waits for a step counts as one message for this step, and one for each later step.
+# For a person who waits for a step, one message is counted for this step, and one for each later
+# step.
 RIVALS = text("""
     SELECT c.id, c.daily_limit, c.days, c.window_start, c.window_end, c.timezone, c.start_at,
            c.end_at, w.waiting
@@ -250,9 +252,9 @@ async def list_rivals(
     return typed_rows(RivalCampaign, await session.execute(RIVALS, values))
 
 
-# The limit is a subquery, so that PostgreSQL does not know its value when it plans the query. If it
-# knew the limit but had no statistics, it would expect fewer messages than the limit. Then it would
-# sort all messages instead of reading the index in its order.
+# The limit is in a subquery, so that PostgreSQL does not know its value when it plans the query. If
+# PostgreSQL knew the limit and had no statistics, it would expect fewer messages than the limit.
+# Then it would sort all messages, instead of reading the index in its order.
 LATELY = text("""
     SELECT CAST(a.accepted_at AT TIME ZONE CAST(:timezone AS text) AS date) AS day, a.campaign_id,
            count(*) AS texts, min(a.accepted_at) AS first_at

@@ -14,8 +14,8 @@ from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 
 MOST_GROUPS = 48
-"""People who must wait are divided into at most this number of groups, by the time at which their
-wait ends. A limit keeps the simulation fast."""
+"""People who must wait are divided into groups by the end of their wait. This is the maximum number
+of groups; with more groups, the simulation would be slow."""
 MIN_DAYS, FREQUENCY_CAP, LEGAL_FREQUENCY = "min_days_between", "frequency_cap", "legal_frequency"
 NOT_DUE = "follow_up_waits"
 """The name of the rule by which a follow-up or a postponed message waits until it is due."""

@@ -31,17 +31,18 @@ from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.platform.database import typed_rows
 
 COUNTED = 2_000
-"""If at most this number of people wait, all of them are counted by zone key. If more people wait,
-only a sample is counted."""
+"""If at most this number of people wait, all of them are counted by zone key (the states and time
+zones in which a person may live). If more people wait, only a sample is counted."""
 FEW = 20
-"""A zone key with fewer waiting people is always counted, because a sample may miss it."""
+"""If fewer people than this wait in a zone key (the states and time zones in which a person may
+live), all of them are counted, because a sample may not include them."""
 SAMPLED_PAGES = 100
 """The number of table pages in a sample: a few thousand recipients, read in about a millisecond."""
 AUDIENCE_COUNTED = 100_000
 AUDIENCE_SAMPLE = 10_000
-"""Limits for a draft whose audience is a list. If the list has at most ``AUDIENCE_COUNTED``
-contacts, all are counted. If the list is longer, about ``AUDIENCE_SAMPLE`` contacts are counted,
-and these represent all contacts."""
+"""Numbers for a draft whose audience is a list. If the list has at most ``AUDIENCE_COUNTED``
+contacts, all contacts are counted. If the list is longer, only a sample of about
+``AUDIENCE_SAMPLE`` contacts is counted."""
 _REACHED = (MembershipStatus.SENT, MembershipStatus.DELIVERED)
 
 
@@ -110,8 +111,9 @@ async def read_people(
     places = await count_places(
         session, campaign_id=campaign.id, zone_keys=keys, most=FEW if are_many else COUNTED, now=now
     )
-    # If all recipients have the same hours, the zone keys do not matter. With follow-ups the sample
-    # is still needed, for the instants at which they are due.
+    # If all recipients have the same allowed hours, their zone keys (states and time zones) do not
+    # matter, and no sample is needed. If the campaign has follow-ups, a sample is needed to know
+    # when they are due.
     differ = bool(rules.rules) or campaign.timezone == RECIPIENT or bool(campaign.follow_ups)
     is_sampled = are_many and differ
     waiting = places
@@ -157,7 +159,9 @@ def _estimate(
     counted: Counter[str] = Counter()
     for group in few:
         counted[group.zone_key] += round(group.people)
-    # Begin with one person in each large zone key, because the sample may have missed it.
+    # The number of people in each zone key (states and time zones) with many people is estimated
+    # from a sample. The estimate starts at one person, because the sample may not include anybody
+    # with this zone key.
     large = {key: 1.0 for key, count in counted.items() if count >= FEW}
     for group in sample:
         if group.zone_key in large:
@@ -197,7 +201,8 @@ async def count_by_step(session: AsyncSession, *, campaign_id: UUID) -> list[Ste
     return typed_rows(StepCount, await session.execute(TALLY, {"campaign_id": campaign_id}))
 
 
-# At most `most` waiting people of each zone key, found by the index of waiting recipients.
+# SQL that selects at most `most` waiting people of each zone key (states and time zones), by the
+# index of waiting recipients.
 _IN_ORDER = """
     SELECT q.step, q.zone_key, q.due_at, q.phone
     FROM unnest(CAST(:zone_keys AS text[])) AS z (zone_key)
@@ -208,10 +213,10 @@ _IN_ORDER = """
     ) q
 """
 
-# REPEATABLE always selects the same pages. So two forecasts in a row differ only by the messages
-# that were sent in between. The size of the table is read from its file, because `relpages` of
+# REPEATABLE always selects the same pages. So two successive forecasts differ only by the messages
+# that were sent between them. The size of the table is read from its file, because `relpages` of
 # pg_class is 0 until the first VACUUM or ANALYZE. With 0 pages, the sample would be the whole
-# table, which takes 330 ms at two million rows.
+# table. Reading two million rows takes 330 ms.
 _SAMPLED = """
     SELECT m.step, m.zone_key, m.due_at, m.phone
     FROM campaign_membership m TABLESAMPLE SYSTEM ((
@@ -261,9 +266,10 @@ async def sample_places(
     return typed_rows(Waiting, await session.execute(SAMPLE_PLACES, values))
 
 
-# One row for each waiting recipient who is not due yet, or whose phone number got campaign messages
-# in the last `hours` hours. No rule about phone numbers can delay the other recipients, so they are
-# only counted. In a large campaign, they are the majority.
+# This query gives one row for each waiting recipient who is not due yet, or whose phone number got
+# campaign messages in the last `hours` hours. Rules about phone numbers cannot delay the other
+# recipients, so these recipients are only counted. In a large campaign, most recipients are of this
+# kind.
 _TEXTED = """
     SELECT p.step, p.zone_key, p.due_at, t.last_other,
            coalesce(t.texted, CAST('{{}}' AS timestamptz[])) AS texted, p.read

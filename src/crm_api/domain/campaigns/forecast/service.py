@@ -50,7 +50,7 @@ from crm_api.platform.database import UnitOfWork
 
 ASSUMED_REPLIES, REPLIES_WEIGHT = 0.05, 50
 """The share of replies that is assumed before any message was measured, and the weight of this
-share: it counts as much as 50 measured messages."""
+assumption: it has the same weight as 50 measured messages."""
 ASSUMED_REPEATS, REPEATS_WEIGHT = 0.002, 100
 _ON_ITS_WAY = (CampaignStatus.SCHEDULED, CampaignStatus.RUNNING)
 _OVER = (CampaignStatus.COMPLETED, CampaignStatus.CANCELLED)
@@ -119,7 +119,8 @@ async def forecast(
         uow.session, campaign_id=campaign_id, line_id=line.id, times=limits.times, now=now
     )
     situation = await _read(uow, campaign, line, limits=limits, used=used, now=now)
-    # This computes for up to some tenths of a second, so it runs in a thread.
+    # The computation takes up to some tenths of a second. It runs in a thread, so that it does not
+    # block other requests.
     prediction = await asyncio.to_thread(predict, situation.plan, situation.odds, now=now)
     return _answer(situation, prediction)
 

@@ -20,16 +20,16 @@ from crm_api.domain.campaigns.forecast.plan import Outcome, Plan, Waiting
 from crm_api.domain.messaging.sends.usage import limit_on
 
 SHOWN_DAYS = 60
-"""The number of days for which the result lists messages."""
+"""The number of days for which the result shows the number of messages."""
 HORIZON_DAYS = 3652
-"""The length of the simulation: ten years. A later finish is reported as None."""
+"""The length of the simulation: ten years. If a campaign finishes later, the finish is None."""
 _HOUR, _DAY = 3600.0, 86_400.0
 _TINY = 1e-6
 _Period = tuple[float, float, float, tuple[int, ...]]
-"""A part of a day in which messages are allowed in the same places.
+"""A part of a day during which the same groups of people may get messages.
 
-The items are: its start; its end; the latest end of the allowed hours in these places; the indices
-of the places.
+All people of a group have the same allowed hours. The items are: the start of the period; its end;
+the latest end of the allowed hours of these groups; the indices of the groups.
 """
 
 
@@ -116,8 +116,8 @@ class _Run:
             return Outcome(finish=self._plan.begins)
         starts, finish = self._calendar.starts, None
         is_endless = self._ends == inf and people_shut_out(self._plan) >= NOTHING
-        # Some people can never get a message and the campaign has no end, so the simulation would
-        # not end either. Only the days in the result are needed.
+        # Some people can never get a message, and the campaign has no end date, so the simulation
+        # would never finish. Only the days that the result shows are simulated.
         days = SHOWN_DAYS if is_endless else YEAR
         for day in range(days):
             if finish is not None or starts[day] >= self._ends:
@@ -216,8 +216,8 @@ class _Run:
         plan, on = self._plan, self._calendar.first + timedelta(days=day)
         own, used, others = plan.campaign_limit, 0, plan.others_a_day
         if day == 0:
-            # Messages outside campaigns are expected evenly over the day. On the first day, only
-            # those of its remaining part are still to come.
+            # The messages outside campaigns are assumed to be spread evenly over a day. On the
+            # first day, only the messages of its remaining part are still to be sent.
             others *= max(0.0, 1 - (self._begins - self._calendar.starts[0]) / _DAY)
             own, used = max(0, own - plan.campaign_used), plan.line_used
         limit = limit_on(plan.ramp_plan, self._ramp_started_on, plan.line_limit, on)
@@ -237,7 +237,8 @@ class _Run:
             self._limited[shared.limit] += 1
         if sent and self._ramp_started_on is None:
             self._ramp_started_on = self._calendar.first + timedelta(days=day)
-        # Rounding removes errors of floating-point additions, so that equal days look equal.
+        # The value is rounded to remove the errors of floating-point additions, so that equal days
+        # have equal values.
         self._sent.append(round(sent, 6))
         self._follow_ups.clear()
         for queue in self._queues:
@@ -259,7 +260,8 @@ class _Run:
         sent = sum(count for _, _, removed in taken for _, count in removed)
         if not sent:
             return 0.0, start
-        # A person who becomes due within the period gets no message before that instant.
+        # Some people become due only within the period. The last message is not sent before the
+        # last of them is due.
         due_at = max(cohort.last_due for _, cohort, _ in taken)
         last_at = min(end, max(pace.take(sent), due_at))
         for queue, cohort, removed in taken:

@@ -133,8 +133,8 @@ _WAITS = {
     "review": (StopRule.PREVIOUSLY_CONTACTED, "review"),
     "held": (StopRule.OPT_OUT_HOLD, "held"),
 }
-"""For each verdict of people who wait for a decision: the rule and the outcome that the result
-shows."""
+"""For each verdict of people who wait for a decision of a user: the rule and the outcome that the
+result shows."""
 
 
 async def check_launch(

@@ -15,7 +15,8 @@ from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.messaging.company.service import Business
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-# One row for each running campaign and zone key with waiting recipients.
+# This statement gives one row for each running campaign and each of its zone keys (states and time
+# zones in which a person may live) with waiting recipients.
 _FIRST_DUE = text("""
     SELECT c.days, c.window_start, c.window_end, c.timezone, l.timezone AS line_timezone,
            x.zone_key, greatest(due.due_at, c.start_at) AS due_at
@@ -78,8 +79,9 @@ async def find_next_send(
         hours = RecipientHours.of(row, rules=rules, call=call)
         opening = hours.opening(max(row.due_at, now))
         if opening == now:
-            # The recipient is due inside the hours, but the plan has no order for the campaign. So
-            # a daily limit is reached, or the pacing delays the next message.
+            # The recipient is due and the hours allow a message now, but the plan does not include
+            # the campaign. The reason is a daily limit that is reached, or the pacing, which delays
+            # the next message.
             opening = hours.opening(_next_day(now, row.line_timezone))
         if opening is not None:
             found.append(opening)

@@ -32,8 +32,8 @@ from crm_api.domain.messaging.sends.usage import limit_on
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 JITTER = (0.5, 1.5)
-"""Range of the random factor for the time between two messages in the mode ``even``. Its mean is 1,
-so that the messages of a day still fit into its hours."""
+"""Range of the random factor for the time between two messages in the mode ``even``. The mean of
+the factor is 1, so all messages of a day can still be sent within the allowed hours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +140,9 @@ async def plan_sends(
     return SendPlan(orders=orders, wakes_at=min(wakes, default=None))
 
 
-# Counts only accepted messages. The claim also counts other messages, such as those with an unclear
-# result. So the plan never leaves out a campaign that the claim would allow to send.
+# Only accepted messages are counted here. The claim, which runs later, also counts other messages,
+# such as those with an unclear result. So the plan includes each campaign for which the claim would
+# allow a message.
 ACCEPTED_TODAY = text("""
     SELECT d.id AS line_id, u.campaign_id, u.texts
     FROM (
@@ -158,8 +159,8 @@ ACCEPTED_TODAY = text("""
     ) u
 """)
 
-# This statement costs one lookup in idx_campaign_membership_status for each zone key. Without the
-# LIMIT, PostgreSQL would read all pending rows.
+# For this statement, PostgreSQL needs one lookup in idx_campaign_membership_status for each zone
+# key. Without the LIMIT, PostgreSQL would read all pending rows.
 CAMPAIGNS_WITH_DUE = text("""
     SELECT DISTINCT x.campaign_id
     FROM unnest(CAST(:campaign_ids AS uuid[]), CAST(:zone_keys AS text[]))

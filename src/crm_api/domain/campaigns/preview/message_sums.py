@@ -26,7 +26,7 @@ GETS_MESSAGE = frozenset({"pending", "review"})
 SHOWN_CONTACTS = 50
 SHOWN_CHARACTERS = 100
 KEPT_PEOPLE = 10
-"""The maximum number of people that ``MessageSums.left_out`` has for each reason."""
+"""The maximum number of people that ``MessageSums.left_out`` stores for each reason."""
 
 
 def cost_of(count: int) -> str:
@@ -229,7 +229,8 @@ class MessageSums:
 def _forcing(sums: _VariantSums, footer: str) -> list[ForcingCharacter]:
     placed = [("body", *place) for place in forcing_characters(sums.body)]
     placed += [("footer", *place) for place in forcing_characters(footer)]
-    # A character in a comment, or in a default that no contact needs, does not get into a message.
+    # A character is left out if it does not get into any message. It may be in a comment of the
+    # template, or in a default value that is not used for any contact.
     placed = [place for place in placed if sums.forcing[place[2]] or not sums.texts]
     own = {character for _, _, character in placed}
     values = [("value", None, one) for one, _ in sums.forcing.most_common() if one not in own]

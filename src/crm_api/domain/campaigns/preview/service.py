@@ -40,7 +40,7 @@ from crm_api.domain.messaging.models.lines import Line
 from crm_api.platform.database import UnitOfWork
 
 MOST_PEOPLE = 100_000
-"""The maximum number of people whose messages one preview renders; that takes a few seconds."""
+"""The maximum number of people whose messages one preview renders. This takes a few seconds."""
 _NOT_STORED = UUID(int=0)
 
 
@@ -221,7 +221,8 @@ async def render_audience(
     """
     async with aclosing(_read(uow, subject, chosen=None, most=most, now=now)) as batches:
         async for batch in batches:
-            # This runs in a thread, so that the event loop can serve other requests meanwhile.
+            # The messages are rendered in a thread, so that the event loop can process other
+            # requests in the meantime.
             await asyncio.to_thread(sums.add, batch)
     if sums.verdicts.total() < most:
         return dict(sums.verdicts)

@@ -35,8 +35,8 @@ from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, rea
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
-"""A test message shows the values of a person in the audience. At most this number of people is
-tried, until the message can be rendered for one of them."""
+"""A test message contains the values of a person in the audience. If the message cannot be rendered
+for one person, the next person is tried. This is the maximum number of people."""
 
 
 async def send_test_message(
@@ -155,7 +155,7 @@ async def _render_with_sample_values(
     now: datetime,
 ) -> str:
     footer = campaign.opt_out_footer
-    # The composer has only this variant, so it is used for every person.
+    # The composer gets only this variant, so it uses this variant for every person.
     compose = MessageComposer.of_bodies([variant.body], footer=footer, business=business)
     batches = stream_audience(
         uow.session,

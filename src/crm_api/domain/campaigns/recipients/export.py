@@ -19,7 +19,8 @@ from crm_api.domain.kit.csv_export import cell, copy_rows, end_of_page, instant,
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 _TEXTS = (
-    # With the limit, PostgreSQL reads name and body once, although `cell` uses them several times.
+    # The LIMIT makes PostgreSQL read the name and the body only once, although the function `cell`
+    # uses each of them several times.
     select(
         recipient_name(CampaignMembership).label("name"),
         recipient_body(CampaignMembership).label("body"),

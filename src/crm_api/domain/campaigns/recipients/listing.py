@@ -31,11 +31,11 @@ from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
 
 _ALL = 2**62
-"""A limit that is never reached: a campaign cannot have so many recipients."""
+"""A limit that is never reached, because a campaign cannot have so many recipients."""
 _NEAR = 2_000
 """The number of recipients that a search reads first, in order. If the search words are common,
 enough of these recipients match to fill a page. If the words are rare, the search then looks up all
-people that match."""
+people that match the words."""
 Patterns = Sequence[Sequence[str]]
 
 
@@ -137,7 +137,8 @@ async def list_recipients(
         ListedRecipient(member=member, name=name, body=body, variant=names[member.variant])
         for member, name, body in rows
     ]
-    # The order depends only on the contact id. The cursor also needs an instant, which is ignored.
+    # The recipients are ordered by contact id only. The format of the cursor also requires an
+    # instant, which is not used.
     return cursors.page(
         listed, limit=limit, position=lambda row: (row.member.created_at, row.member.contact_id)
     )
@@ -334,7 +335,7 @@ def recipient_body(member: type[CampaignMembership]) -> SQLColumnExpression[str 
 
 
 def _with_texts(member: type[CampaignMembership]) -> Select[*tuple[Any, ...]]:
-    # These are subqueries and not joins, so that no query plan reads all contacts or all messages.
+    # Subqueries are used, not joins, so that no query plan reads all contacts or all messages.
     return select(
         member, recipient_name(member).label("name"), recipient_body(member).label("body")
     )

@@ -29,8 +29,9 @@ _IS_RECONCILED = text("""
     )
 """)
 
-# The reconciliation stores all messages that the provider has in the conversations of the line. So
-# `last_outgoing_at` also shows the messages that were sent after the backup.
+# After a restore from a backup, the reconciliation copies all messages in the conversations of the
+# line from the provider. So `last_outgoing_at` also includes the messages that were sent after the
+# backup.
 _SET_ASIDE = text("""
     UPDATE campaign_membership m
     SET status = CASE WHEN m.step = 0 THEN 'review' ELSE 'skipped' END,

@@ -53,9 +53,10 @@ class ReviewRead(DryRunRead):
     left: int
 
 
-# Only first messages are reviewed. Of two simultaneous decisions, the second one waits for the row
-# lock and then finds no recipient in review. Flags are checked here too, because an opt-out may be
-# stored before its recipient is taken out of review.
+# Only first messages of a campaign are reviewed. If two users decide at the same time, the second
+# decision waits for the row lock, and then finds no recipient in review. The flags of the number
+# are checked here too, because an opt-out may be stored before its recipient is removed from the
+# review.
 _DECIDE = text(f"""
     WITH chosen AS (
         SELECT m.id, m.phone FROM campaign_membership m

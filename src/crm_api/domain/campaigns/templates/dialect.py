@@ -51,8 +51,8 @@ _FILTERS = (
 )
 _REMOVED_TAGS = ("include", "render", "tablerow")
 _OUTPUT_LIMIT = 16_000
-"""The maximum output in bytes. It is far above the length of a message. Rendering stops at this
-limit, so a template that produces too much output cannot cost much time."""
+"""The maximum size of a rendered text, in bytes. This is much more than the length of a message.
+Rendering stops at this size, so a template with too much output cannot use much time."""
 FAULTS = (LiquidError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
 """The exceptions that the library raises when a filter cannot process a value."""
 

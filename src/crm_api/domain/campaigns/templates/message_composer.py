@@ -89,8 +89,8 @@ class MessageComposer:
         footer: str | None,
         business: Business,
     ) -> None:
-        # Bodies are compiled when the first message is rendered, because only a few of the planned
-        # campaigns send a message.
+        # The bodies are not compiled here, but when the first message is rendered. Many campaigns
+        # are planned without sending a message, and need no compiled bodies.
         self._variants = [one["body"] for one in variants]
         self._follow_ups = [one["body"] for one in follow_ups]
         self._stopped = {position for position, one in enumerate(variants) if one["is_stopped"]}

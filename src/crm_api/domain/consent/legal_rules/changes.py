@@ -37,8 +37,9 @@ class EmptyRuleSpanError(InvalidError):
 SAMPLE = 5
 MOST_PLACES = 50
 
-# Finds the distinct zone keys with one index lookup each, so the number of contacts does not matter
-# (loose index scan).
+# This query finds the distinct zone keys (states and time zones) of all contacts. It needs one
+# index lookup for each zone key, so its duration does not depend on the number of contacts (loose
+# index scan).
 _PLACES = text("""
     WITH RECURSIVE place AS (
         (SELECT zone_key FROM contact WHERE deleted_at IS NULL ORDER BY zone_key LIMIT 1)

@@ -28,11 +28,11 @@ from crm_api.domain.kit.zones import parse_zone_key
 from crm_api.platform.settings import SettingsError
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
-"""The end of the allowed hours if there are no rules."""
+"""The end of the allowed hours if there are no rules about hours."""
 _ALL_DAY = Window.of(DAYS, time(0), time.max)
 _CACHE_SIZE = 16_384
-"""The maximum number of entries of each cache. A few hundred zone keys with two or three days each
-are in use at the same time."""
+"""The maximum number of entries of each cache. At the same time, entries for a few hundred zone
+keys (states and time zones) are in use, each with two or three days."""
 
 
 class FrequencyCap(NamedTuple):

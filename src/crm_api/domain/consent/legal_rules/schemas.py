@@ -21,7 +21,7 @@ from crm_api.domain.kit.schemas import DocumentedModel
 from crm_api.domain.kit.windows import DAYS, Day
 
 IsoDate = Annotated[date, Field(strict=True)]
-"""A date as ``YYYY-MM-DD``. A number, which pydantic would accept as a date, is refused."""
+"""A date as ``YYYY-MM-DD``. Numbers are refused, although pydantic would accept them as dates."""
 
 
 class ComplianceRuleKind(StrEnum):

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from crm_api.domain.consent.reply_reader.lexicon import LANGUAGES, NOT_LISTED, Concepts, lexicon
 
 LONGEST_READ = 2000
-"""The largest number of characters that are read. Of a longer text, only the first and the last
-thousand characters are read."""
+"""The largest number of characters of a reply that are read. Of a longer reply, only the first and
+the last thousand characters are read."""
 
 _HALF = LONGEST_READ // 2
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]")
@@ -30,9 +30,10 @@ _PLAIN = str.maketrans("0123456789", "0" * 10, "'\u2019\u2018\u02bc`\u00b4")
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏκντ", "aeopcyxijsdhlkvt")
 
 UNKNOWN = 1
-"""The concept of a word that is not in the lexicon."""
+"""The number for words that are not in the lexicon (the list of words with their concepts)."""
 _FIRST_MARK = 8
-"""Each punctuation mark or symbol is a concept. Its number is this value plus the code point."""
+"""Each punctuation mark or symbol is also a concept. The number of the concept is this value plus
+the code point."""
 
 
 @dataclass(frozen=True)

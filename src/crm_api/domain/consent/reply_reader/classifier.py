@@ -22,9 +22,9 @@ from crm_api.domain.consent.reply_reader.analysis import Analysis, Context
 from crm_api.domain.consent.reply_reader.features import Features, features_of, first_words
 from crm_api.domain.consent.reply_reader.reply_classes import CLASSES
 
-# Exported, because the scripts that train the model import it from this module. The digests of the
-# scripts are stored in the model. So if an import in a script changes, the model must be trained
-# again.
+# This name is exported, because the scripts that train the model import it from this module. The
+# model stores digests of these scripts. So if an import in a script changes, the model must be
+# trained again.
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass as ReplyClass  # noqa: PLC0414 - as above
 
 OUTPUTS = ("asks_to_stop", "needs_a_person", *CLASSES)
@@ -42,7 +42,7 @@ Rows = npt.NDArray[np.int32]
 Hashes = npt.NDArray[np.uint32]
 _UNITS = np.arange(HIDDEN)
 _SMALLEST = 0.0001
-"""No reading is certain: a probability is at least this value, and at most 1 minus this value."""
+"""The limit of certainty: a probability is at least this value, and at most 1 minus this value."""
 _BUCKET_BITS = np.uint32(16)
 
 

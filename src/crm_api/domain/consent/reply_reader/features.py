@@ -26,7 +26,8 @@ Codes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 _START, _END = 2, 3
-"""The marks before and after the concepts of a reply; known concepts have larger numbers."""
+"""The numbers that mark the beginning and the end of a reply. All concepts (word meanings or
+punctuation marks), except ``UNKNOWN``, have larger numbers."""
 _SKIPS = np.array([[1], [2], [3], [4], [5]])
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
@@ -42,7 +43,8 @@ _SALTS = np.array(
     ],
     np.uint64,
 )
-"""A number for each kind and size of n-gram, in the order of ``features_of``.
+"""A number for each kind and size of n-gram (a sequence of words, concepts or letters), in the
+order of ``features_of``.
 
 It is added before hashing, so that n-grams of different kinds and sizes get different hashes.
 """
@@ -149,7 +151,8 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
     threes = twos[:-1] * _MULTIPLIER + codes[2:]
     fours = threes[:-1] * _MULTIPLIER + codes[3:]
     known = (codes[letters:before_words] > _END).nonzero()[0] + letters
-    # Pairs of known concepts: the second is one to five known concepts after the first.
+    # This makes pairs of concepts (word meanings or punctuation marks). Words that are not in the
+    # lexicon are skipped. The second concept of a pair is one to five concepts after the first.
     skips, firsts = (np.arange(len(known)) + _SKIPS < len(known)).nonzero()
     left, right = known[firsts], known[firsts + skips + 1]
     are_sales = np.array([context.is_sale for context in contexts])

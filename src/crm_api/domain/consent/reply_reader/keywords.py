@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from crm_api.domain.consent.reply_reader.analysis import COURTESIES
 
 PROVIDER_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})
-"""If the reply is exactly one of these words, the provider itself confirms the opt-out."""
+"""If the reply is exactly one of these words, the provider itself confirms the opt-out to the
+person."""
 
 OPT_IN = frozenset({"start", "unstop"})
 HELP = frozenset({"help", "info", "ayuda", "ajuda", "aide", "ed"})
@@ -91,7 +92,8 @@ _LONGEST_PHRASE = max(len(phrase.split()) for phrase in OPT_OUT)
 
 def _forms(words: Sequence[str]) -> Iterator[str]:
     if len(words) > _LONGEST_PHRASE and len({word[0] for word in words}) > 1:
-        return  # too many words for a keyword, and not a repetition of one
+        # There are too many words for a keyword, and the words are not repetitions of one word.
+        return
     yield " ".join(words)
     if len(set(words)) == 1:
         yield words[0]

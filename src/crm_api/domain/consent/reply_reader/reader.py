@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 NO_CONTEXT = Context()
 WORDS_SHOWN = 3
-"""A reading names at most this many words: the words with the highest weight."""
+"""The largest number of words that a reading shows. They are the words with the highest weight."""
 
 CLASS_AT = 0.4
 """A class other than ``other`` is proposed if its probability is at least this value.
@@ -46,11 +46,11 @@ _REACTION = re.compile(
     r"\s+[\"\u201c\u00ab\u2018'])",
     re.IGNORECASE,
 )
-"""How phones send a reaction as text, such as ``Liked "…"``. The quoted words are from our message.
-"""
+"""Regular expression for a reaction that a phone sends as text, such as ``Liked "…"``. The quoted
+words are from our message."""
 _PICTURES = re.compile("[\U0001f6d1\u26d4\U0001f6ab\U0001f595]")
-"""Stop signs and a middle finger. If a reply that the model reads has one of them, it is at least
-doubtful."""
+"""Emoji: stop signs and a middle finger. If the model reads a reply with one of them, the result is
+at least doubtful."""
 
 
 class ReplyKind(StrEnum):
@@ -149,8 +149,8 @@ def read_replies(texts: Sequence[str], contexts: Sequence[Context]) -> list[Read
 def _read(
     texts: Sequence[str], analyses: Sequence[Analysis], contexts: Sequence[Context]
 ) -> list[Reading]:
-    # The model needs numpy (11 MB of memory). A process that reads no replies, such as the API,
-    # does not load numpy.
+    # numpy, which the model needs, takes 11 MB of memory. It is imported here, so that a process
+    # that reads no replies, such as the API, does not load it.
     from crm_api.domain.consent.reply_reader.classifier import current_model, score_replies  # noqa: PLC0415 - as above
 
     readings = {index: _read_certain(texts[index], one) for index, one in enumerate(analyses)}
@@ -303,7 +303,8 @@ def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
 _LONG = 300
 """A reply with more characters than this is long."""
 _END = 100
-"""The number of characters at the beginning and at the end of a long reply that are read alone."""
+"""The number of characters at the beginning and at the end of a long reply that are also read
+separately."""
 
 
 def _read_certain(text: str, analysis: Analysis) -> Reading | None:

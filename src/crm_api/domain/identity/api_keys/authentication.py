@@ -65,8 +65,9 @@ FIND_API_KEYS = """
     SELECT key_hash, id, name, scopes, expires_at, revoked_at FROM api_key
     WHERE key_hash = ANY($1)
 """
-"""SQL that reads the keys with the given hashes, including revoked and expired keys. One
-execution by ``HotReads`` serves several requests.
+"""SQL that reads the API keys with the given hashes, including revoked and expired keys.
+
+``HotReads`` runs this statement once for several requests.
 """
 
 

@@ -13,7 +13,8 @@ from crm_api.platform.lifetimes import BackgroundTask
 log = structlog.get_logger()
 
 AT_MOST_EVERY = timedelta(minutes=1)
-"""The shortest time between two updates of a key's ``last_used_at``, over all web processes."""
+"""The shortest time between two updates of an API key's ``last_used_at``. It applies to all web
+processes together."""
 _STORE_USES = text("""
     UPDATE api_key k SET last_used_at = u.at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:instants AS timestamptz[])) AS u (id, at)
@@ -50,7 +51,8 @@ class KeyUsage:
         seen, self._seen = self._seen, {}
         if not seen:
             return
-        ids = sorted(seen)  # all processes lock rows in this order, so that they do not deadlock
+        # All processes lock the rows of API keys in this order, so that they do not deadlock.
+        ids = sorted(seen)
         values = {
             "ids": ids,
             "instants": [seen[key_id] for key_id in ids],
@@ -60,10 +62,12 @@ class KeyUsage:
             async with self._new_uow() as uow:
                 await uow.commit_each()
                 await uow.session.execute(_STORE_USES, values)
-        except asyncio.CancelledError:  # `close` stores the uses
+        except asyncio.CancelledError:
+            # The process stops. The method `close` stores these uses of keys.
             self._seen = seen | self._seen
             raise
-        except Exception:  # the background task must go on after an outage of the database
+        except Exception:
+            # The background task must continue after an outage of the database.
             self._seen = seen | self._seen
             log.exception("API key usage not stored")
 

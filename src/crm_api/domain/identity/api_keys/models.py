@@ -53,18 +53,18 @@ class ApiKey(Base):
     name: Mapped[str]
     key_hash: Mapped[bytes] = mapped_column(LargeBinary)
     prefix: Mapped[str]
-    """The first characters of the key, by which a person recognises it in a list."""
+    """The first characters of the key. With them, a user recognises the key in a list."""
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     created_at: Mapped[datetime]
     created_by: Mapped[str | None]
     """The name of the API key or user that created this key; None for the first key."""
     expires_at: Mapped[datetime | None]
-    """The key is refused from this time on; None if it does not expire."""
+    """When the key expires. From this time on, it is refused; None if it does not expire."""
     last_used_at: Mapped[datetime | None]
     """When the key was last used, accurate to the minute; None if it was never used."""
     replaces_id: Mapped[UUID | None]
-    """The older key that this key replaced in a rotation. The older key may be deleted, so the
-    column is not a foreign key."""
+    """The id of the older key that this key replaced in a rotation. The older key may be deleted,
+    so the column is not a foreign key."""
     revoked_at: Mapped[datetime | None]
 
     def status(self, now: datetime) -> KeyStatus:

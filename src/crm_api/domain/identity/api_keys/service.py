@@ -40,8 +40,8 @@ class KeyMaker:
 
 
 COMMAND_LINE = KeyMaker(name="command line", scopes=frozenset({Scope.ADMIN}))
-"""The caller of ``crm-api`` commands. It has every scope, because a person who can run commands can
-also change the database."""
+"""The creator of API keys that are created by a ``crm-api`` command. It has every scope, because a
+person who can run commands can also change the database."""
 
 
 def parse_scopes(names: Iterable[str]) -> list[Scope]:

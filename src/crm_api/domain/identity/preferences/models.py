@@ -63,7 +63,7 @@ class UserPreferences(Base):
     language: Mapped[str]
     theme: Mapped[str]
     notices: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """The fields of ``NoticePreferences`` that the user changed."""
+    """The fields of ``NoticePreferences`` that the user has changed. Other fields have defaults."""
     updated_at: Mapped[datetime]
 
 

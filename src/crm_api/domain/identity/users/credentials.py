@@ -18,7 +18,8 @@ from crm_api.domain.identity.users.errors import PasswordsBusyError, WeakPasswor
 SHORTEST = 10
 """The smallest number of characters of a password."""
 LONGEST = 256
-"""The largest number of characters of a password. A longer password only takes more time to hash.
+"""The largest number of characters of a password. A longer password would only take more time to
+hash.
 """
 _FEWEST_DIFFERENT = 4
 WAIT_SECONDS = 5.0
@@ -105,8 +106,8 @@ class PasswordHasher:
                 await self._threads.acquire()
         except TimeoutError:
             raise PasswordsBusyError from None
-        # If the caller disconnects, the thread still finishes its hash. Until then, the thread
-        # counts as running.
+        # If the client disconnects, the thread still finishes its work. The thread is released for
+        # other passwords only after that.
         hashing = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
         hashing.add_done_callback(lambda _: self._threads.release())
         return await asyncio.shield(hashing)

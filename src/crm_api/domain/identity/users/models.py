@@ -57,15 +57,15 @@ MASKED = frozenset(
         *("GET /v1/tags", "GET /v1/custom-fields"),
     }
 )
-"""API operations that a marketer may call, although the marketer's scopes do not allow them. Some
-fields of their responses are hidden."""
+"""API operations that a user with the role marketer may call, although the scopes of this role do
+not allow them. Some fields in the responses of these operations are hidden."""
 
 
 class UserStatus(StrEnum):
     """The state of a user. Only an active user can sign in."""
 
     INVITED = "invited"
-    """The user has not accepted the invitation."""
+    """The user has not accepted the invitation yet."""
     ACTIVE = "active"
     DISABLED = "disabled"
 
@@ -162,7 +162,8 @@ class SignInThrottle(Base):
 
     subject: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     allowance: Mapped[int] = mapped_column(Integer)
-    """The number of failures without a wait. Each further failure doubles the wait."""
+    """The number of failed attempts that cause no wait. The next failed attempt causes a wait, and
+    each further failed attempt doubles it, up to a limit."""
     failures: Mapped[int] = mapped_column(Integer)
     last_failed_at: Mapped[datetime]
     blocked_until: Mapped[datetime]
@@ -177,5 +178,5 @@ class SignInAddress(Base):
         ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True
     )
     address: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    """The hash of the address, or of the /64 network of an IPv6 address."""
+    """The hash of the network address; for an IPv6 address, the hash of its /64 network."""
     last_used_at: Mapped[datetime]

@@ -16,7 +16,8 @@ from crm_api.domain.kit.audit_log import note_decision
 from crm_api.platform.database import UnitOfWork
 
 RESET_AGAIN_AFTER = timedelta(minutes=1)
-"""The shortest time between two reset mails, so that nobody can flood another person's mailbox."""
+"""The shortest time between two password reset mails to a user. Without this limit, a stranger
+could cause very many mails to the user."""
 
 
 async def accept_invitation(
@@ -156,8 +157,8 @@ async def _set_password(
     )
     if changed is None:
         return None
-    # The update may have waited for a sign-in to commit. This later statement sees the session of
-    # that sign-in.
+    # The UPDATE statement may have waited until the transaction of a sign-in committed. The next
+    # statement sees the session of that sign-in, so this session is also revoked.
     await sessions.revoke_sessions(uow.session, user_id=user_id, now=now)
     await note_decision(
         uow,

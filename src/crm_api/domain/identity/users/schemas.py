@@ -69,7 +69,7 @@ def normalize_email_or_keep(text: str) -> str:
 EmailAddress = Annotated[
     str, BeforeValidator(normalize_email), WithJsonSchema({"type": "string", "format": "email"})
 ]
-"""The e-mail address with which a user signs in, in its normal form."""
+"""The e-mail address with which a user signs in. Validation converts it to one standard form."""
 
 
 MOST_FORM_FIELDS = 20

@@ -30,7 +30,8 @@ from crm_api.platform.database import UnitOfWork, get_or_raise
 from crm_api.platform.ids import new_id
 
 LOCK_FIRST_OWNER = text("SELECT pg_advisory_xact_lock(hashtextextended('first owner', 0))")
-"""SQL of a lock. With this lock, only one transaction at a time can create the first user."""
+"""SQL that takes a lock. With this lock, only one transaction at a time can create the first
+owner."""
 
 
 def require_first_owner_token(token: str, expected: Iterable[str]) -> None:
@@ -81,7 +82,9 @@ async def create_first_owner(
         .returning(User)
     )
     user = await uow.session.scalar(statement)
-    if user is None:  # an invitation was stored in the meantime, without the lock
+    # No row was inserted if a user with this e-mail address was invited in the meantime.
+    # Invitations do not take the lock.
+    if user is None:
         raise OwnerExistsError
     await note_decision(
         uow, actor=email, action="create_first_owner", subject=str(user.id), detail={}, now=now

@@ -41,10 +41,10 @@ log = structlog.get_logger()
 ACCESS_FOR = timedelta(minutes=15)
 """How long an access token is valid."""
 SESSION_FOR = timedelta(days=30)
-"""How long a session lasts from the sign-in; renewing the tokens does not extend it."""
+"""How long a session lasts after the sign-in. Renewed tokens do not extend it."""
 TWICE_WITHIN = timedelta(seconds=10)
 """Within this time after its first use, a refresh token may be used again, because two browser tabs
-may send the same token. A later use counts as theft."""
+may send the same token. A later use is treated as theft of the token."""
 REUSED_ALERT = AlertKind.REFRESH_TOKEN_REUSED
 
 
@@ -251,9 +251,9 @@ FIND_LIVE_SESSIONS = """
     FROM user_session s JOIN app_user u ON u.id = s.user_id
     WHERE s.access_hash = ANY($1) AND s.revoked_at IS NULL AND u.status = 'active'
 """
-"""SQL that reads the active users to whom the given access tokens belong. ``HotReads`` runs it.
+"""SQL that finds the active users by the hashes of their access tokens. ``HotReads`` runs it.
 
-Sessions that were ended are left out, but expired access tokens are included.
+Revoked sessions are left out. Expired access tokens are included.
 """
 
 

@@ -31,17 +31,19 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.request_context import network_of
 
 PAIR_FAILURES, ACCOUNT_FAILURES, ADDRESS_FAILURES = 5, 20, 50
-"""For each of the three counters, the number of failures that cause no wait. An hour without a
-failure resets a counter."""
+"""The number of failed attempts that cause no wait, for each of the three counters of failed
+attempts. An hour without a failed attempt resets a counter."""
 WAITS = Backoff(first=timedelta(seconds=30), longest=timedelta(minutes=15))
-"""The waits after failures above the allowed number. The first such failure causes a wait of 30
-seconds, and each further failure doubles the wait, up to 15 minutes."""
+"""The waits after failed attempts above the allowed number. The first such attempt causes a wait of
+30 seconds, and each further failed attempt doubles the wait, up to 15 minutes."""
 KNOWN_FOR = timedelta(days=90)
-"""How long an address stays known for an account after the last sign-in from it."""
+"""How long a network address stays known for an account after the last sign-in from this
+address."""
 
-# An attempt is counted as failed before its password is verified, so that a thousand simultaneous
-# attempts count a thousand times. A success removes the count. While a counter blocks no attempt,
-# its `blocked_until` is far in the past. So two simultaneous attempts both pass, in any order.
+# An attempt to sign in is counted as failed before its password is verified. So a thousand
+# simultaneous attempts are counted a thousand times. If the password is right, the attempt is
+# removed from the counter. A counter that does not block attempts has a `blocked_until` far in the
+# past. So simultaneous attempts may be stored in any order, and none of them is refused.
 _COUNT_TRY = text(f"""
     INSERT INTO sign_in_throttle AS t (subject, allowance, failures, last_failed_at, blocked_until)
     SELECT s.subject, s.allowance, 1, CAST(:now AS timestamptz), to_timestamp(0)
@@ -60,7 +62,8 @@ _COUNT_TRY = text(f"""
     WHERE t.blocked_until <= excluded.last_failed_at
     RETURNING t.subject
 """)
-# Locks the rows in the same order as _COUNT_TRY, so that simultaneous sign-ins cannot deadlock.
+# The statement locks rows in the same order as _COUNT_TRY, so that simultaneous sign-ins cannot
+# deadlock.
 _UNCOUNT = text("""
     WITH locked AS MATERIALIZED (
         SELECT subject FROM sign_in_throttle WHERE subject = ANY(CAST(:subjects AS bytea[]))
@@ -188,8 +191,8 @@ async def delete_old_counts(uow: UnitOfWork, *, failed_before: datetime, now: da
 async def _counters(
     session: AsyncSession, user: User | None, *, email: str, network: str
 ) -> CountedAttempt:
-    # The hash of the current password is part of the counter's name. So after a change of the
-    # password all counters of the account begin at zero.
+    # The hash of the current password is part of the keys of the account's counters. So after a
+    # change of the password, these counters begin at zero.
     account = (email.casefold(), (user.password_hash or "") if user else "")
     pair = _digest("pair", *account, network)
     if user is not None and await _is_known(session, user, network):

@@ -22,10 +22,11 @@ from crm_api.domain.imports.files.errors import file_error
 from crm_api.domain.people.properties.imported_property import ImportedProperty
 
 THREAD_BYTES = 256 * 1024
-"""Files up to this size are read in a thread, because starting a process would take longer."""
+"""Files up to this size in bytes are read in a thread, because starting a process would take
+longer."""
 _AHEAD_BYTES = 1 << 20
-"""Size of the pipe's buffer in bytes. The process may write twice as much before it must wait for
-the worker."""
+"""Size of the pipe's buffer in bytes. The process that reads the file may write twice this size.
+Then it must wait until the worker has read data from the pipe."""
 
 
 async def open_chunk_reader(
@@ -89,7 +90,8 @@ class _ProcessChunkReader:
         """Kill the process that reads the file, even if it has not read the whole file."""
         if self._process.returncode is None:
             self._process.kill()
-        # Read the rest of the pipe. Otherwise some event loops never report the process's end.
+        # The rest of the pipe is read and ignored. Otherwise, some event loops never report that
+        # the process has ended.
         await self._process.communicate()
 
     async def _send_order(self, order: Order) -> None:

@@ -82,10 +82,10 @@ NOT_READ_BACK = {
     *("id", "created_at", "updated_at", "lists", "source", "flags"),
     *("opted_out_at", "opt_out_reason", "opt_out_hold"),
 }
-"""Columns of an export that an import ignores. The import sets their values itself, or never
-changes them.
+"""Columns of an export that an import ignores.
 
-``opted_out`` is read, because it can only stop messages.
+The import sets the values of these columns itself, or never changes them. The column ``opted_out``
+is imported, because it can only stop messages.
 """
 
 EXPORT_SIGNS = frozenset({"id", "opted_out", "opted_out_at", "do_not_contact", "created_at"})

@@ -251,7 +251,8 @@ def _map_by_name(kinds: Mapping[str, str], mapping: dict[str, str | None]) -> No
         mapping[column] = target
         taken.add(target)
     if "address" in taken and "street" not in taken and taken & {"city", "postal_code", "state"}:
-        # In a file with a city column, "Address" is only the street.
+        # If a file has a column for the city, state or ZIP code, its column "Address" contains only
+        # the street.
         for column, mapped in mapping.items():
             if mapped == "address":
                 mapping[column] = "street"

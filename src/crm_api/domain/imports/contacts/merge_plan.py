@@ -39,7 +39,7 @@ MAKE_TABLES = (
         "zone_key text, old_zone_key text, old_updated_at timestamptz, filled text[], "
         "old jsonb) ON COMMIT DELETE ROWS"
     ),
-    # An earlier part of this transaction may have left rows in the tables.
+    # An earlier statement of this transaction may have left rows in the temporary tables.
     text("TRUNCATE import_person, import_plan"),
 )
 
@@ -166,9 +166,10 @@ def _plan(on_duplicate: OnDuplicate) -> TextClause:
 _PLAN = {on_duplicate: _plan(on_duplicate) for on_duplicate in OnDuplicate}
 
 
-# If a phone number in the file belongs to a merged duplicate, replace it with the phone number of
-# the primary contact. Also clear the zone key, so that it is computed again. If several rows belong
-# to one primary contact, only the first row gets its phone number. The other rows change nothing.
+# A phone number in the file may belong to a duplicate that was merged into another contact. Then it
+# is replaced by the phone number of that contact (the primary contact). The zone key is cleared, so
+# that it is computed again. If several rows belong to one primary contact, only the first row gets
+# its phone number. The other rows keep their numbers, and change nothing.
 RESOLVE = text("""
     UPDATE import_person s SET phone = x.phone, zone_key = NULL
     FROM (
@@ -188,7 +189,8 @@ async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None
     for statement in MAKE_TABLES:
         await session.execute(statement)
     connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection  # asyncpg's connection; SQLAlchemy's has no COPY
+    # This is the connection of asyncpg. The connection object of SQLAlchemy has no COPY.
+    driver: Any = connection.driver_connection
     await driver.copy_records_to_table("import_person", records=records, columns=PERSON)
     await session.execute(RESOLVE)
 

@@ -93,9 +93,10 @@ class ContactImport(FileImport):
     )
 
     kind: Mapped[str] = mapped_column(server_default=text("'contacts'"))
-    """What the rows are. Outcomes are recorded by ``domain/sales/outcome_imports``."""
+    """What the rows of the file are. An import of outcomes is done by
+    ``domain/sales/outcome_imports``."""
     actor: Mapped[str | None]
-    """Who requested an import of outcomes; None for an import of contacts."""
+    """The user or API key that requested an import of outcomes; None for an import of contacts."""
     source: Mapped[str] = mapped_column(server_default=text("'file'"))
     rows_sha256: Mapped[str | None]
     """SHA-256 of the CSV that is imported: the upload, or the CSV that was made from a workbook or
@@ -113,9 +114,10 @@ class ContactImport(FileImport):
     list_name: Mapped[str | None]
     """The name of the list that the contacts join. A dry run does not create the list."""
     fetch_token: Mapped[str | None]
-    """Token of the provider's next page; None before the first page, empty after the last one.
+    """Token of the next page of contacts at the provider. None: no page was read yet. Empty: the
+    last page was read.
 
-    Always None for the import of a file.
+    For the import of a file, it is always None.
     """
     fetched_bytes: Mapped[int | None] = mapped_column(BigInteger)
     """The size in bytes of the rows that were fetched from the provider so far; None for a file."""

@@ -19,7 +19,8 @@ _NOT_A_FLAG = re.compile(
     r"email|correo|fax|postal|reason|motivo|source|fuente|link|url|notes?$|method|channel|count"
     r"|by$|(?<!not)message$|keyword"
 )
-"""Names of columns that are about an opt-out but do not say who opted out of messages.
+"""Regular expression for names of columns that are about an opt-out, but do not say whether the
+person opted out of messages.
 
 Examples are the reason for the opt-out, and an opt-out from e-mail.
 """
@@ -53,7 +54,7 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _DAY_NUMBER = re.compile(r"[2-6]\d{4}(?:\.\d+)?")
-"""A date from 1954 to 2091, written as the day number that spreadsheets use."""
+"""A date from 1954 to 2091 as a spreadsheet stores it: the number of days since the end of 1899."""
 _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
 
 
@@ -108,7 +109,8 @@ def read_answer(text: str, *, column: str) -> bool | None:
     if not squeezed or squeezed.casefold() in _NO or (key and key in _NO):
         return False
     if not re.sub(r"[0:/.\- T]", "", squeezed):
-        return False  # 0000-00-00
+        # A date that consists only of zeros, such as 0000-00-00, means that there is no opt-out.
+        return False
     if squeezed.casefold() in _YES or key in _YES or key == _key(column):
         return True
     if _DATE.fullmatch(squeezed):

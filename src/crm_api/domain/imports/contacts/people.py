@@ -130,7 +130,8 @@ class RowReader:
     def _cells(self, row: RawRow) -> list[str] | None:
         """Return the values, padded to the header's length; None if the row repeats the header."""
         cells = [value.strip() for value in row.values]
-        # ``all`` stops at the first cell that differs, which is nearly always the first cell.
+        # ``all`` stops at the first cell that is not equal to the header. This is nearly always the
+        # first cell of the row.
         folded = (cell.casefold() for cell in cells)
         if len(cells) == len(self._folded) and all(map(eq, folded, self._folded)):
             return None
@@ -206,7 +207,9 @@ class RowReader:
                 continue
             if answer is None:
                 problem = left_out(person.line, column, text, "unclear_opt_out")
-                if problem not in problems:  # two people of one row share its cells
+                # The two people of a row share its cells. So the same problem may already be in the
+                # list.
+                if problem not in problems:
                     problems.append(problem)
             others = (person.attributes.get(f"phone_{copy}", "") for copy in range(2, 10))
             found.append(
@@ -355,7 +358,9 @@ class RowReader:
             person.state = text
         else:
             problem = left_out(person.line, column, text, "unknown_state")
-            if problem not in problems:  # two people of one row share their address
+            # The two people of a row share its address. So the same problem may already be in the
+            # list.
+            if problem not in problems:
                 problems.append(problem)
             if person.state is None:
                 person.attributes[STATE_AS_WRITTEN] = text

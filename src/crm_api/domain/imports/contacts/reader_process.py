@@ -89,5 +89,6 @@ if __name__ == "__main__":
     try:
         main()
     except BrokenPipeError:
-        # The worker has ended. Without this, the interpreter would print an error at exit.
+        # The worker that read the output has ended. Without this redirection, the interpreter would
+        # print an error when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

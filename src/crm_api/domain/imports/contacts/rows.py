@@ -21,11 +21,12 @@ from crm_api.domain.people.properties.imported_property import ImportedProperty
 from crm_api.platform.ids import new_id_text
 
 COLUMNS = (*PLAIN_COLUMNS, *ADDRESS_COLUMNS)
-"""The text columns of a contact. Keep their order: digests of stored dry runs depend on it."""
+"""The text columns of a contact. Do not change their order, because digests of stored dry runs
+depend on it."""
 PERSON = ("position", "line", "new_id", "phone", *COLUMNS, "zone_key", "tags", "attributes")
-"""The columns of ``import_person``, in the order in which they are copied."""
+"""The columns of the temporary table ``import_person``, in the order in which values are copied."""
 MAX_SHOWN = 200
-"""A problem shows at most this many characters of a value."""
+"""The largest number of characters of a value that the report of a problem shows."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,7 +93,8 @@ class RowProblem:
     refuses: bool
 
 
-@dataclass(slots=True)  # a frozen object would take three times as long to create
+# The class is not frozen, because creating a frozen object would take three times as long.
+@dataclass(slots=True)
 class RowResult:
     """The people, problems and opt-outs that were read from a row.
 

@@ -61,7 +61,8 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):
-        with contextlib.suppress(FileNotFoundError):  # another worker has deleted it
+        # Another worker may have deleted the file in the meantime.
+        with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:
                 path.unlink()
 

@@ -39,8 +39,8 @@ LOCK = text("""
         ORDER BY phone FOR NO KEY UPDATE
     ) known
 """)
-"""All code locks contacts in the order of their phone numbers, so that two transactions cannot
-deadlock."""
+"""Locks the contacts in the order of their phone numbers, as all code does, so that two
+transactions cannot deadlock."""
 
 
 async def lock_known_contacts(session: AsyncSession) -> None:
@@ -146,7 +146,8 @@ DROP_LOST = text("""
     DELETE FROM import_plan p
     WHERE p.outcome = 'created' AND NOT EXISTS (SELECT 1 FROM contact c WHERE c.id = p.contact_id)
 """)
-"""Deletes from the plan the people whose contact another transaction inserted in the meantime."""
+"""Removes from the plan each new person whose contact was not inserted, because another transaction
+inserted a contact with the same number first."""
 
 
 async def drop_lost_people(session: AsyncSession) -> int:

@@ -193,8 +193,9 @@ async def mark_chunk_undone(
     await session.execute(statement)
 
 
-# Transactions that send to a number or edit a contact hold this row lock. So the statements after
-# this one see the changes of those transactions.
+# A transaction that edits a contact, or sends a message to it, locks the contact's row. This
+# statement waits for such transactions. So the later statements of the undo see the changes of
+# these transactions.
 _LOCK = text("""
     SELECT count(*) FROM (
         SELECT 1 FROM contact_import_chunk k
@@ -317,8 +318,8 @@ async def fetch_created_contacts(
     return typed_rows(CreatedContact, await session.execute(_NEW, values))
 
 
-# The arrays are in a CTE, so PostgreSQL does not know that they are long. It then looks up each
-# contact by its id. Otherwise it reads all contacts for each chunk.
+# The arrays are in a common table expression, so that PostgreSQL does not know how long they are.
+# It then looks up each contact by its id. Otherwise, it reads all contacts for each chunk.
 _REMOVE = text(f"""
     WITH given AS MATERIALIZED (
         SELECT CAST(:ids AS uuid[]) AS ids, CAST(:zone_keys AS text[]) AS zone_keys

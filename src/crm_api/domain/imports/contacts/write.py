@@ -44,10 +44,11 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork
 
 MANY_PEOPLE = 1_000
-"""With at least this many people in a chunk, another connection empties the pending list."""
+"""The minimum number of people in a chunk for which another connection empties the pending list of
+the search indexes (new words that are not in the index yet)."""
 ANALYZE_FROM = 10_000
-"""Statistics are refreshed after at least this many changed contacts. A refresh takes about a
-second."""
+"""The minimum number of changed contacts after which the statistics of the tables are refreshed. A
+refresh takes about a second."""
 
 LEAVE_PENDING = text("SELECT set_config('gin_pending_list_limit', '32768', TRUE)")
 
@@ -332,7 +333,7 @@ def convert_attributes(
         The records with the converted values, and a ``RowProblem`` for each cell of the file whose
         value was left out.
     """
-    # Most files have no values of custom fields. Their attributes are not parsed.
+    # Most files have no values of custom fields. For these files, the attributes are not parsed.
     marks = [f'"{name}":' for name in defined.by_name]
     taken: list[Record] = []
     problems: dict[tuple[int, str], RowProblem] = {}
@@ -344,7 +345,8 @@ def convert_attributes(
         written = orjson.dumps(attributes).decode()
         taken.append((*record[:_VALUES], written, *record[_VALUES + 1 :]))
         for misfit in misfits:
-            # Two people of one row share its cells, so report one problem for both.
+            # The two people of a row share its cells. So only one problem is reported for both of
+            # them.
             problems[record[_LINE], misfit.name] = RowProblem(
                 line=record[_LINE],
                 column=_column(misfit.name, mapping),

@@ -8,8 +8,8 @@ from array import array
 _START_SLOTS = 1 << 12
 _MAX_FILL = 0.6
 _SPREAD = 0x9E3779B97F4A7C15
-"""2^64 divided by the golden ratio. Multiplication by this constant puts similar phone numbers at
-distant positions in the arrays."""
+"""2^64 divided by the golden ratio. Phone numbers are multiplied by this constant, so that similar
+phone numbers get distant positions in the arrays."""
 _WORD = (1 << 64) - 1
 
 

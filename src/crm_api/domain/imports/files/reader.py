@@ -17,7 +17,8 @@ from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 
 SAMPLE_BYTES = 65_536
 MAX_LINE_CHARACTERS = 1_000_000
-"""A longer line is refused. It is read in parts, so that it never fills the memory."""
+"""The largest accepted number of characters in a line. A longer line is read in parts, so that it
+never fills the memory, and is refused."""
 
 _SIGNATURES = (
     (b"PK\x03\x04", "an Excel workbook or a zip archive"),
@@ -45,7 +46,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_ROWS = 50
 _MAX_COLUMNS = 1_000
 _MAX_ROW_LINES = 100
-"""A row with more lines is refused, because its opening quote is probably not closed."""
+"""The largest accepted number of lines in a row. A longer row is refused, because its opening quote
+is probably not closed."""
 _MAX_ROW_CHARACTERS = 2_000_000
 _MAX_COLUMN_NAME = 200
 _MAX_SAMPLE = 1_000
@@ -72,7 +74,8 @@ class Layout:
     sample: tuple[tuple[str, ...], ...]
 
 
-@dataclass(slots=True)  # a frozen object would take three times as long to create
+# The class is not frozen, because creating a frozen object would take three times as long.
+@dataclass(slots=True)
 class RawRow:
     """One row of a CSV file.
 
@@ -105,7 +108,8 @@ def _as_windows_1252(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_ERRORS, _as_windows_1252)
 
 
-@dataclass(slots=True)  # a frozen object would take three times as long to create
+# The class is not frozen, because creating a frozen object would take three times as long.
+@dataclass(slots=True)
 class Line:
     """One line of a file. If ``is_overlong`` is True, ``text`` is only the start of the line."""
 
@@ -212,7 +216,7 @@ def inspect_file(path: Path) -> Layout:
     declared = _declared_delimiter(sample)
     delimiter = declared or _sniff(sample)
     rows = _rows(path, encoding=encoding, delimiter=delimiter, skip_first=declared is not None)
-    # Shorten each row as soon as it is read, because a single row may have a million values.
+    # Each row is shortened as soon as it is read, because a single row may have a million values.
     first = [_cut(row) for row in islice(rows, _SAMPLE_ROWS + 1)]
     if not first:
         raise EmptyFileError("The file has no rows. Upload a file with rows.")

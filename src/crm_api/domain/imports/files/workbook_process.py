@@ -48,7 +48,8 @@ def convert(path: Path, target: Path) -> list[str]:
                 if sheet.start is None:
                     continue
                 with target.open("w", newline="", encoding="utf-8") as rows:
-                    # Blank rows are written too, so that line numbers equal row numbers.
+                    # Blank rows are written too, so that the line numbers of the CSV are the row
+                    # numbers of the sheet.
                     csv.writer(rows).writerows(_lines(sheet.iter_rows()))
                 return _notes(names, name)
     except CalamineError as error:
@@ -111,7 +112,8 @@ def _limit() -> None:
         (resource.RLIMIT_AS, _MEMORY_BYTES),
         (resource.RLIMIT_CPU, _CPU_SECONDS),
     ):
-        with suppress(ValueError, OSError):  # a lower limit is already set
+        # Setting the limit fails if a lower limit is already set. This is no problem.
+        with suppress(ValueError, OSError):
             resource.setrlimit(kind, (most, most))
 
 

@@ -124,9 +124,9 @@ async def compare_batch(
     return found
 
 
-# Selects listed messages that are not stored, or are stored with an earlier status. The ranks are
-# those of `sends.report`. With LIMIT, the query does one index look-up per id. Without LIMIT, the
-# planner reads the whole table if there are many ids.
+# Selects messages of the provider's list that are not stored, or that are stored with an earlier
+# status. The ranks of statuses are those of `sends.report`. With LIMIT, the query does one index
+# look-up per message id. Without LIMIT, the planner reads the whole table if there are many ids.
 COMPARE_MESSAGES = sqlalchemy.text("""
     SELECT listed.place, a.status
     FROM unnest(CAST(:ids AS text[]), CAST(:ranks AS smallint[]))
@@ -253,8 +253,9 @@ def _missing_extras(call: ListedCall, known: StoredCall | None, *, now: datetime
     return frozenset(name for name in wanted if not stored.get(name))
 
 
-# EXCEPT uses a hash or a sort. With a join instead, and without statistics (as during an import),
-# the planner would compare every pair. ABSENT_IN_THREADS costs one index look-up per conversation.
+# EXCEPT uses a hash or a sort to find the stored messages and calls that the provider's list lacks.
+# With a join and without statistics (as during an import), the planner would compare every stored
+# item with every listed item. The query ABSENT_IN_THREADS does one index look-up per conversation.
 _NOT_LISTED = """
     SELECT ours.openphone_id, kind, direction, status, occurred_at
     FROM (SELECT openphone_id FROM ours EXCEPT SELECT unnest(CAST(:ids AS text[]))) AS absent

@@ -38,8 +38,8 @@ IN_FLIGHT = timedelta(minutes=2)
 so a newer change is stored but not counted."""
 LONGEST_REASON = 300
 COMMIT_SOON = sql("SET LOCAL synchronous_commit = off")
-"""For a transaction that stores only the progress of a run: its commit does not wait for the disk.
-"""
+"""For a transaction that stores only the progress of a run. With this setting, the commit does not
+wait for the disk."""
 
 
 class ExtrasReader:
@@ -101,7 +101,8 @@ class ExtrasReader:
             try:
                 found[name] = await read(call_id)
             except OpenPhoneBusyError as error:
-                # Further requests would fail too, and each would use all its retries.
+                # The provider is unavailable. Further requests would fail too, and each request
+                # would use all its retries.
                 self._is_unavailable = True
                 self.missed.append(DriftExample(id=call_id, kind=name, why=error.detail))
         return CallExtras(**found)
@@ -146,7 +147,8 @@ class Filler:
                 uow, batch, since=run.since, until=run.until, now=self._now()
             )
             if not found:
-                # This stores only progress. If a power cut loses it, the batch is read again.
+                # This transaction stores only the progress of the run. If a power cut loses the
+                # progress, the batch is read again.
                 await uow.session.execute(COMMIT_SOON)
                 await self._move_on(uow, batch, position, others=0)
                 return

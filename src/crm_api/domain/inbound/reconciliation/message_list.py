@@ -19,8 +19,9 @@ The provider leaves out messages at the exact bounds. Its times have a resolutio
 millisecond."""
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 MOST_NEAR = 20_000
-"""Maximum number of message ids in the member ``near`` of the position (see ``walking``). If more
-messages are near the edge of the time span, no message near the edge is reported as absent."""
+"""Maximum number of message ids that a run stores in the member ``near`` of its position (see
+``walking``). If more messages are near the edge of the time span, no message near the edge is
+reported as absent."""
 NO_SUCH_LIST = frozenset({400, 404, 405, 410, 501})
 """HTTP statuses that mean that the provider's host has only API v1, so it does not have this list.
 """
@@ -182,8 +183,9 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     listed.update((message_id, at) for message_id, at in times.items() if at is not None)
     near = {message_id: at.isoformat() for message_id, at in listed.items() if at <= lower + SKEW}
     if len(near) > MOST_NEAR:
-        # There are too many ids to store. Drop them, and move the edge to an earlier time, so that
-        # these messages are in the span of no batch.
+        # There are too many ids of messages near the edge of the time span to store them. The ids
+        # are dropped, and the edge is moved to an earlier time. So these messages are in the time
+        # span of no batch.
         near, lower = {}, lower - 2 * SKEW
     position.update(edge=lower.isoformat(), near=near, reached=low.isoformat())
 
@@ -195,7 +197,7 @@ def _near(position: Position) -> dict[str, datetime]:
     batch. The values are the times of these messages in the list.
     """
     near = position["near"]
-    if not isinstance(near, dict):  # stored by the previous release
+    if not isinstance(near, dict):  # the previous release stored a list
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))
     return {message_id: datetime.fromisoformat(at) for message_id, at in near.items()}
 

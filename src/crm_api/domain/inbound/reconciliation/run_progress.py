@@ -38,9 +38,10 @@ class RunLostError(ConflictError):
     detail = "Another worker has taken over this run."
 
 
-# Selects the oldest unfinished run, even if another worker has claimed it. Its row is locked, so a
-# second worker waits here and then sees the lease. So two workers never work on two runs at the
-# same time. An expired lease counts as a failure, so that a run that crashes its workers ends.
+# Selects the oldest unfinished run, even if another worker has claimed it. The statement locks the
+# row of the run, so a second worker waits here and then sees the lease. So two workers never work
+# on two runs at the same time. An expired lease is counted as a failure of the run. So a run that
+# crashes its workers ends after some failures.
 CLAIM_RUN = text("""
     WITH first AS (
         SELECT id FROM reconciliation_run WHERE status IN ('pending', 'running')

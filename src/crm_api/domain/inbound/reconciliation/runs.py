@@ -202,8 +202,8 @@ async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     )
 
 
-# The row is locked before the old value is read. If several processes restart at the same time,
-# only one of them sees the outage.
+# The row of the heartbeat is locked before the old value is read. If several processes restart at
+# the same time, only one of them sees the outage.
 STORE_HEARTBEAT = text("""
     WITH before AS (
         SELECT seen_at FROM receiver_heartbeat WHERE name = :name FOR NO KEY UPDATE

@@ -130,7 +130,8 @@ async def _work_or_store_failure(
             wait = await run_progress.postpone_run(uow, run, error=error.detail, now=parts.now())
         return SliceResult(wait=wait)
     except (RunLostError, *DATABASE_UNREACHABLE):
-        # If the database is unavailable, the lease expires, and another worker claims the run.
+        # If the database is unavailable, the lease of the run expires. Then another worker claims
+        # the run.
         raise
     except CrmError as error:
         await _fail(parts, run, error.detail)

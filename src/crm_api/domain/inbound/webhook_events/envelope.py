@@ -102,7 +102,8 @@ def _raw(text: str) -> str:
 def _read_object(body: bytes) -> tuple[dict[str, Any], str]:
     try:
         document = orjson.loads(body)
-        # ``jsonb`` cannot store NUL, although an escaped NUL is valid JSON.
+        # The PostgreSQL type ``jsonb`` cannot store the character NUL, although an escaped NUL is
+        # valid JSON.
         payload = _storable_json(document) if b"\\u0000" in body else body.decode()
     except (orjson.JSONDecodeError, RecursionError):
         document, payload = _read_unusual(body)
@@ -149,7 +150,8 @@ def _storable(value: object) -> object:
 def _storable_text(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
-    # UTF-16 joins surrogate pairs. A lone surrogate is replaced, and so is NUL.
+    # Encoding as UTF-16 joins the two halves of each surrogate pair. A half without its other half
+    # is replaced, and NUL is replaced too.
     return (
         text.encode("utf-16", "surrogatepass")
         .decode("utf-16", "replace")

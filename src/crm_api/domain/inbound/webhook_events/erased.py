@@ -24,8 +24,8 @@ DECISIONS = {
     ReplyKind.DOUBTFUL: ConsentAction.HOLD,
 }
 """Maps a kind of reply to the consent decision that follows from such a reply."""
-# Events about the summary or transcript of a call do not name the person. The row of the call shows
-# whether the person was erased.
+# Events about the summary or transcript of a call do not contain the person's number. The stored
+# row of the call shows whether the person was erased.
 OF_ERASED = text("""
     SELECT k.openphone_id FROM activity_key k JOIN activity a ON a.id = k.activity_id
     WHERE k.openphone_id = ANY(CAST(:ids AS text[])) AND a.phone LIKE 'erased:%'

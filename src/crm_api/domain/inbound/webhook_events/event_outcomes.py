@@ -20,8 +20,8 @@ LONGEST_ERROR = 500
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
-"""Returns a random number from 0 to 1. A retry waits for the longest wait times this number. So
-many events are not all retried at the same time."""
+"""Returns a random number from 0 to 1. The wait before a retry is the longest wait multiplied by
+this number. So many events are not all retried at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,8 @@ def describe_error(error: Exception) -> tuple[str, str]:
         return error.code, error.detail
     if isinstance(error, DBAPIError):
         state = sql_state(error)
-        # Use only the driver's first line, because the whole message would contain the values.
+        # Use only the first line of the driver's message, because the whole message would contain
+        # the values.
         sentence = f"The database refused the event (SQLSTATE {state}): {_first_line(error.orig)}"
         return f"database_{state}", sentence
     name = type(error).__name__

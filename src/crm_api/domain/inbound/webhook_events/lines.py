@@ -33,9 +33,10 @@ from crm_api.domain.provider.openphone.facts import (
 from crm_api.platform.database import UnitOfWork
 
 UNKNOWN_LINE = AlertKind.OPT_OUT_ON_UNKNOWN_LINE
-"""Kind of the alert; its subject is the provider's id of the line."""
+"""Kind of the alert about an opt-out on an unknown line. The subject of the alert is the provider's
+id of the line."""
 NO_LINE = "none"
-"""Subject of the alert if the event names no line."""
+"""Subject of the alert if the event contains no id of a line."""
 BY_THE_PERSON = "person"
 APPLIED_AT_ONCE = {
     ReplyKind.OPT_OUT: (consent.opt_out, FlagType.OPTED_OUT),

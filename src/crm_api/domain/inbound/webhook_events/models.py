@@ -33,7 +33,8 @@ class WebhookEventStatus(StrEnum):
 
 
 UNUSUAL = (WebhookEventStatus.FAILED, WebhookEventStatus.DEAD, WebhookEventStatus.IGNORED)
-"""Statuses in a partial index. Most events are pending or processed; they are not in this index."""
+"""The statuses of the events in a partial index. Most events are pending or processed; these events
+are not in the index."""
 WAITING = (WebhookEventStatus.PENDING, WebhookEventStatus.FAILED)
 
 

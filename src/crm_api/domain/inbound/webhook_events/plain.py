@@ -26,8 +26,8 @@ from crm_api.domain.provider.openphone.facts import MessageFacts, bound_message
 from crm_api.platform.database import UnitOfWork
 
 PAST_AFTER = timedelta(days=4)
-"""A message that is older than this gets no automatic reply and does not count as a
-reply to a campaign message."""
+"""A message that is older than this gets no automatic reply and is not treated as a reply to a
+campaign message."""
 
 
 async def apply_plain_messages(

@@ -8,7 +8,8 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.settings import Settings
 
 RETRY_MEANS = tuple(timedelta(minutes=wait) for wait in (1, 5, 30, 120, 360, 960))
-"""Mean waits after the first, second … failure; their sum is about a day."""
+"""Mean waits after the first failure, the second failure, and so on. The sum of these waits is
+about a day."""
 
 
 @dataclass(frozen=True, kw_only=True)

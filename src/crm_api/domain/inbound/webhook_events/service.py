@@ -40,9 +40,9 @@ SCHEDULE_SECONDS = 60
 scheduled run."""
 
 
-# On a partition without statistics, as in a new month, the planner expects few waiting events. It
-# would read and sort all of them, with their payloads (47 ms at 13,000 events). If sorting is
-# switched off, it reads the index in order and stops at the limit.
+# On a partition of the table without statistics, as in a new month, the planner expects few waiting
+# events. It would read and sort all of them, with their payloads (47 ms at 13,000 events). If
+# sorting is switched off, PostgreSQL reads the index in order and stops at the limit.
 READ_INDEX_IN_ORDER = text("SET LOCAL enable_sort = off")
 READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 CLAIM_EVENTS = text("""
@@ -205,7 +205,8 @@ class _Run:
         readable: list[_Readable] = []
         for one in claimed:
             if kind_of(one.type) is EventKind.UNKNOWN:
-                # Such events are never applied. docs/explanation/recovery.md says why.
+                # Events of an unknown type are never applied. docs/explanation/recovery.md explains
+                # why.
                 outcomes.append(
                     event_outcomes.applied_outcome(one, WebhookEventStatus.IGNORED, now=self._now)
                 )
@@ -290,7 +291,7 @@ class _Run:
         except DBAPIError as failure:
             if failure.connection_invalidated:
                 raise
-            # The next try of the event stores the opt-out.
+            # The opt-out is stored when the event is processed again.
             log.warning(
                 "opt-out on an unknown line could not be stored; it will be stored when its event "
                 "is processed again",

@@ -25,7 +25,8 @@ from crm_api.platform.database import UnitOfWork, affected, get_or_raise
 from crm_api.platform.jobs import Job, JobName
 
 DEAD_EVENT = AlertKind.WEBHOOK_EVENT_DEAD
-"""Kind of the alert about dead events; its subject is the error code."""
+"""Kind of the alert about dead events (events that are not tried again). The subject of the alert
+is the error code."""
 PER_SECOND = 300
 """Number of replayed events that become due per second; new events are applied in between."""
 

@@ -58,7 +58,9 @@ class IntakeConnection:
         except TimeoutError:
             raise
         except LOST_CONNECTION:
-            # The server may have restarted since the last batch. Storing twice is harmless.
+            # The connection was lost, perhaps because the server has restarted since the last
+            # batch. So the batch is stored again over a new connection. It is harmless if the batch
+            # was already stored.
             return await self._execute(events)
 
     async def close(self) -> None:
@@ -80,7 +82,8 @@ class IntakeConnection:
         except UNACCEPTABLE_ROW:
             raise
         except BaseException:
-            # The state of the connection is unknown after any other error.
+            # After any other error, the state of the connection is unknown, so the connection is
+            # closed.
             self._connection = None
             connection.terminate()
             raise

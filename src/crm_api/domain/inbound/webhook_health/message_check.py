@@ -180,7 +180,7 @@ TRACE_MESSAGE = text("""
      WHERE c.id = :id
 """)
 
-# A test message that could not be sent in time must not be sent hours later.
+# The time of the check is over. A test message that is still queued must not be sent hours later.
 WITHDRAW_MESSAGE = text("""
     UPDATE activity SET status = 'failed', error_code = 'health_check_over', updated_at = :now
      WHERE id = :activity_id AND status = 'queued'

@@ -27,8 +27,8 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 from crm_api.platform.database import UnitOfWork
 
 LOOKS_BACK = timedelta(hours=30)
-"""How far back the log is read. The provider stops retrying a delivery 27 h 35 min after its first
-try, and checks are an hour apart."""
+"""How far back a check reads the provider's log of deliveries. The provider stops retrying a
+delivery 27 h 35 min after its first try, and checks are an hour apart."""
 LATE = timedelta(minutes=10)
 """A delivery that is still retried is reported only if it is older than this: it has then failed at
 least three times. A younger delivery may have failed once, because this service restarted."""
@@ -37,8 +37,8 @@ MOST_REQUESTED = 200
 WORKING_SECONDS = 30.0
 """Maximum time for requesting redeliveries in one check; well below the job's time limit."""
 MOST_READ = 20
-"""If an entry of the log has no event id, the check fetches the delivery to read the id. It fetches
-at most this many deliveries."""
+"""If an entry of the provider's log has no event id, the check fetches the delivery to read the id.
+It fetches at most this many deliveries."""
 MOST_TIMES = 3
 """Maximum number of requests to repeat one delivery."""
 REQUEST_AGAIN_AFTER = timedelta(hours=1)
@@ -133,7 +133,8 @@ class ProviderCheck:
                     created = [d.created_at async for d in self._read_log(webhook_id, status)]
                     log.waiting += sum(at is not None and self.now - at > LATE for at in created)
             except (OpenPhoneRefusedError, OpenPhoneListError):
-                # Not every plan or host has a log, and the rest of this check does not need it.
+                # The provider's log of deliveries exists only in some plans and on some hosts. The
+                # rest of this check does not need the log.
                 log.is_complete = False
         return log
 
@@ -195,12 +196,14 @@ class ProviderCheck:
                 else:
                     requested.append(one)
         finally:
-            # Store the requests even if this task is cancelled, because they were already sent.
+            # Store which deliveries were requested again, even if this task is cancelled, because
+            # the requests were already sent to the provider.
             async with self.registrar.new_uow() as uow:
                 await _store_requests(uow, requested, now=self.registrar.now())
         log.requested = len(requested)
         log.lost += refused
-        # The next check continues with the deliveries that this check did not reach.
+        # This check did not request all missing deliveries again. The next check continues with the
+        # others.
         log.under_way += len(missing) - len(requested) - refused
 
 

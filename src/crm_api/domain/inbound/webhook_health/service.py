@@ -27,17 +27,18 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 ALERT = AlertKind.WEBHOOK_HEALTH
-"""Kind of the alert; its subject is the kind of check."""
+"""Kind of the alert about a failed webhook check. The subject of the alert is the kind of check."""
 SCHEDULE = "schedule"
 EVERY = timedelta(hours=1)
 EVERY_WHILE_FAILING = timedelta(minutes=5)
-"""Time between checks after a failure; it is short, so that a repair shows soon."""
+"""Time between checks after a failure. It is short, so that a repair is noticed soon."""
 SLACK = timedelta(seconds=30)
 """A check may be requested this long before it is due, because the schedule does not run at exact
 seconds."""
 KEPT_FOR = timedelta(days=90)
 SWITCHED_OFF = "switched_off"
-"""Value of ``leg`` for a failed check whose kind was switched off afterwards."""
+"""Value of ``leg`` (the step that failed) for a failed check whose kind was switched off
+afterwards."""
 MESSAGE_OFF_BECAUSE = (
     "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not two lines of this account"
 )

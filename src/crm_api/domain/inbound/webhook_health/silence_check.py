@@ -40,7 +40,7 @@ WEEK = timedelta(days=7)
 
 Span = tuple[datetime, datetime]
 
-# Selects when the last event arrived. The events of our own test messages do not count.
+# Selects when the last event arrived. The events of our own test messages are left out.
 LAST_EVENT = text("""
     SELECT e.received_at FROM webhook_event e
      WHERE e.received_at > :since AND e.received_at <= :now

@@ -302,7 +302,8 @@ def _faults_of(one: OurWebhook) -> Iterator[Finding]:
     option = " --legacy" if one.scheme is SignatureScheme.LEGACY else ""
     for fault, sentence in sentences.items():
         if fault in one.faults:
-            # A legacy webhook shows its key, so registering again can save it.
+            # The provider shows the key of a legacy webhook. So this service can save the key if
+            # the webhook is registered again.
             is_shown = fault is Fault.KEY_UNKNOWN and one.webhook.key is not None
             repair = "crm-api webhooks register" if is_shown else _REPAIRS[fault]
             yield Finding(fault=fault, sentence=sentence, repair=repair + option)

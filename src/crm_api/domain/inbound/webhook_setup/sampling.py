@@ -23,8 +23,8 @@ POLL_SECONDS = 0.2
 _UNAUTHORIZED = 401
 
 
-# All samples of a type have the same event id, and an event id is stored only once. So the stored
-# event of an earlier sample gets another id.
+# All samples (test events of the provider) of one event type have the same event id, and an event
+# id is stored only once. So the stored event of an earlier sample gets another id.
 FREE_EVENT_ID = text("""
     WITH freed AS (
         DELETE FROM webhook_event_key WHERE provider_event_id = :event_id RETURNING event_id
@@ -73,8 +73,8 @@ async def receive_sample(
         freed = await uow.session.execute(FREE_EVENT_ID, {"event_id": event_id})
         was_there = freed.first() is not None
     if was_there:
-        # The stored event may be an earlier sample, or this sample. A second sample is new in both
-        # cases.
+        # The event that was stored may be an earlier sample or the sample that was just requested.
+        # In both cases, a second sample is stored as a new event.
         await registrar.hooks.send_test(webhook_id, kind)
     while time.monotonic() - began < seconds:
         async with registrar.new_uow() as uow:

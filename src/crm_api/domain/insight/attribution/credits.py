@@ -14,15 +14,16 @@ from uuid import UUID
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 
 HALF_LIFE = timedelta(days=7)
-"""In the model ``time_decay``, the weight of a touch is halved for each full period of this length
-between the touch and the outcome."""
+"""In the model ``time_decay``, the weight of a touch (a message with a later delivery, reply or
+call) is halved for each full period of this length between the touch and the outcome."""
 MOST_HALVINGS = 52
 """A weight is halved at most this number of times, so that the numerators and denominators of the
 shares fit in 64 bits. The rules allow at most one year between a touch and an outcome. A year has
 52 half-lives."""
 _STRENGTH = {TouchClass.REPLIED: 0, TouchClass.CALLED: 1, TouchClass.DELIVERED: 2}
-"""The strength of each class; the smallest number is the strongest class. If a message has several
-touches, only the strongest class counts. So a message gets at most one credit of an outcome."""
+"""The strength of each touch class. The smallest number is the strongest class. If a message has
+several touches, only the touch of the strongest class is used. So a message gets at most one credit
+of an outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,8 +69,9 @@ class AttributionRule(Base):
     version: Mapped[int] = mapped_column(Integer, Identity(always=True, start=2), primary_key=True)
     model: Mapped[str]
     windows: Mapped[dict[str, Any]]
-    """For each ``TouchClass``, a number of hours. A touch is credited with an outcome only if the
-    outcome happens within these hours after the touch. With 0, the class gets no credit."""
+    """A number of hours for each ``TouchClass`` (delivered, replied or called). A touch gets a
+    credit for an outcome only if the outcome happens within these hours after the touch. With 0
+    hours, touches of the class get no credit."""
     created_by: Mapped[str]
     created_at: Mapped[datetime]
 
@@ -94,7 +95,7 @@ class OutcomeCredit(Base):
     outcome_id: Mapped[UUID] = mapped_column(ForeignKey("outcome.id", ondelete="CASCADE"))
     rules_version: Mapped[int] = mapped_column(Integer)
     run_id: Mapped[UUID | None]
-    """The run that computed the credit; None if a request computed it between two runs."""
+    """The run that computed the credit; None if a request computed the credit between two runs."""
     membership_id: Mapped[UUID | None]
     """The id of the recipient of the message; None if the share is credited to no message."""
     campaign_id: Mapped[UUID | None]
@@ -117,7 +118,7 @@ class AttributionRun(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     rules_version: Mapped[int] = mapped_column(Integer)
     as_of: Mapped[datetime]
-    """Outcomes, messages, replies and calls up to this instant were read."""
+    """The run uses the outcomes, messages, replies and calls up to this instant."""
     outcomes: Mapped[int] = mapped_column(Integer)
     inputs_hash: Mapped[bytes] = mapped_column(LargeBinary)
     """The SHA-256 of the rules, the outcomes and their touches."""

@@ -78,9 +78,9 @@ FIRST_RULES = AddedRules(
     created_by="crm-api",
     created_at=datetime(2026, 11, 29, tzinfo=UTC),
 )
-"""Version 1: the last reply or call in the 90 days before an outcome gets the whole outcome. A
-message without a reply or call gets no credit. Otherwise, it would be credited with sales that
-would have happened without it."""
+"""Version 1 of the rules: the last reply or call in the 90 days before an outcome gets the whole
+credit. A message without a reply or call gets no credit. Otherwise, it would get credit for sales
+that would also have happened without the message."""
 
 
 async def add_rules(

@@ -31,8 +31,9 @@ outcomes are missing, the request fails, and the job computes them."""
 EVERY = timedelta(hours=24)
 """How often the job computes all credits again."""
 OVERLAP = timedelta(minutes=10)
-"""An outcome is committed at most this long after its ``created_at``. So a run may miss an outcome
-that was created less than this long before the run. ``fill_credits`` finds such outcomes."""
+"""The longest time between the ``created_at`` of an outcome and its commit. A run may miss an
+outcome that was created less than this long before the run. ``fill_credits`` finds such outcomes.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def _row(outcome_id: UUID, credit: Credit | None, share: Fraction, cents: int | 
     )
 
 
-# Reversed outcomes and reversals get no credits.
+# Reversed outcomes, and the reversals themselves, get no credits. So they are left out.
 COUNTED = text("""
     SELECT o.id FROM outcome o
     WHERE o.reverses_id IS NULL AND o.created_at <= :as_of AND o.id > :after
@@ -151,7 +152,7 @@ async def insert_credits(
     await session.execute(INSERT_CREDITS, values)
 
 
-# With this lock, only one transaction at a time writes the credits of a version.
+# Because of this lock, only one transaction at a time writes the credits of a version of the rules.
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('outcome_credit'), :version)")
 DELETE_CREDITS = text("DELETE FROM outcome_credit WHERE rules_version = :version")
 
@@ -175,7 +176,8 @@ class CreditHashes:
 StoreCredits = Callable[[Sequence[CreditRow]], Awaitable[None]]
 """A function that receives the computed credits of a chunk."""
 Progress = Callable[[int], None]
-"""A function that is called after each chunk, with the number of outcomes processed until then."""
+"""A function that is called after each chunk, with the number of outcomes that are processed so
+far."""
 
 
 async def compute_all_credits(
@@ -338,10 +340,13 @@ async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> Non
     if not ids:
         return
     if len(ids) > AT_ONCE:
-        # The job computes them in the next minute, because ``is_run_due`` then returns True.
+        # The job computes the missing credits within the next minute, because ``is_run_due`` then
+        # returns True.
         raise CreditsNotComputedError
     await uow.session.execute(LOCK, {"version": rules.version})
-    ids = list(await uow.session.scalars(MISSING, wanted))  # another request may have credited them
+    # The ids are read again under the lock, because another request may have computed the credits
+    # in the meantime.
+    ids = list(await uow.session.scalars(MISSING, wanted))
     outcomes = await read_outcomes(uow.session, ids=ids, as_of=now, rules=[rules])
     rows = [row for one in outcomes for row in credit_rows(one, rules)]
     await insert_credits(uow.session, rows, version=rules.version, run_id=None)

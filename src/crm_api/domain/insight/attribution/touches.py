@@ -18,7 +18,7 @@ from crm_api.domain.insight.attribution.models import TouchClass
 from crm_api.platform.database import typed_rows
 
 CALL_WITHIN = timedelta(hours=72)
-"""A phone call is a touch of only one campaign message: the last message that was sent within this
+"""A phone call is assigned to only one campaign message: the last message that was sent within this
 time before the call."""
 
 
@@ -67,9 +67,10 @@ OUTCOMES = text("""
     LEFT JOIN contact d ON d.id = s.contact_id
 """)
 
-# `person` holds the contact of each outcome, and the duplicates that were merged into it. A
-# recipient keeps the phone number to which the message was sent. So `SENT` also searches for the
-# earlier phone numbers of the person, and finds them in the person's conversations.
+# The common table expression `person` contains the contact of each outcome, and the duplicates that
+# were merged into the contact. A recipient's row keeps the phone number to which the message was
+# sent. So `SENT` also searches for earlier phone numbers of the person, which are in the person's
+# conversations.
 _PEOPLE = """
     WITH asked AS MATERIALIZED (
         SELECT o.id AS outcome_id, o.occurred_at, coalesce(d.merged_into, d.id) AS head,
@@ -89,8 +90,8 @@ _PEOPLE = """
     )
 """
 # `OFFSET 0` makes PostgreSQL look up each phone number in an index, independently of the statistics
-# of the table. A person gets many messages and replies to few. So messages without a reply are read
-# only if deliveries count, or if the person called.
+# of the table. A person gets many messages and replies to few. So a message without a reply is read
+# only if the rules give credit for deliveries, or if the person called.
 SENT = text(f"""
     {_PEOPLE}, number AS MATERIALIZED (
         SELECT p.outcome_id, p.occurred_at, c.phone FROM person p

@@ -160,7 +160,7 @@ async def count_cohorts(
         reached = "SELECT l.sent_at, l.at FROM later l WHERE l.stage = :stage"
     # People are first counted by hour, so that the time zone is applied once for each hour, and not
     # once for each person. The column `place` is the number of the first window (1, 2, ...) in
-    # which a person has reached the stage. It is 0 in the rows that count all people of a cohort.
+    # which a person has reached the stage. In the rows that count all people of a cohort, it is 0.
     hour = "date_bin('1 hour', p.sent_at, '2000-01-01Z')" if has_whole_hours(zone) else "p.sent_at"
     statement = text(f"""
         WITH {tables}, hours AS (

@@ -97,9 +97,10 @@ def first_message_sql(wanted: PeopleFilter) -> str:
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]
-    # The conditions contain the expression of an index. With one bound, the planner expects to read
-    # a third of the table; with two bounds, a small part. So, if the period has a beginning, the
-    # SQL has both bounds.
+    # The conditions on the period use the expression of an index. For a period with only one limit,
+    # the planner of PostgreSQL expects to read a third of the table. For a period with two limits,
+    # it expects to read a small part. So, if the period has a beginning, the SQL contains both
+    # limits.
     if wanted.since > BEGINNING:
         filters.append("AND coalesce(m.sent_at, m.due_at) >= :since")
     if wanted.since > BEGINNING or wanted.until < END:

@@ -13,9 +13,9 @@ RATE_WITH, RATE_WITHOUT = 0.015, 0.01
 messages, and 1 % of the people without messages."""
 MOST_DAYS = 3650
 LOOKED_AT_OFTEN = 1.75
-"""A factor for the number of people. A test whose result may be looked at every day needs more
-people than a test whose result is looked at once. With this factor, 80 of 100 experiments find the
-difference between ``RATE_WITH`` and ``RATE_WITHOUT``. The factor was found by simulation, for
+"""A factor for the number of people. If the result of a test may be looked at every day, the test
+needs more people than if its result is looked at once. With this factor, 80 of 100 experiments find
+the difference between ``RATE_WITH`` and ``RATE_WITHOUT``. The factor was found by simulation, for
 holdouts of 10 %, 20 % and 50 %."""
 
 

@@ -58,7 +58,8 @@ USUAL_PER_DAY = 125
 days. It is the usual daily limit of a phone line."""
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('holdout'), 0)")
-# First messages that were sent or failed, in campaigns that were started after `since`.
+# This counts the first messages that were sent or failed, in campaigns that were started after
+# `since`.
 PACE = text("""
     SELECT (SELECT coalesce(sum(t.people), 0) FROM campaign_tally t JOIN campaign c
             ON c.id = t.campaign_id

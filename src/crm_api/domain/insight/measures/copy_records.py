@@ -27,9 +27,9 @@ MOST_CHANGES = 2_000
 """One run of ``copy_answers`` processes at most this number of rows of ``insight_answer_change``.
 One run of ``copy_replies`` processes at most this number of rows of ``insight_reply_change``."""
 
-# The messages of an hour are copied only when no transaction is open that began earlier than one
-# hour after the end of this hour. Then each change of these messages is either visible to this
-# transaction, or noted by the triggers.
+# The messages of an hour are copied only when every open transaction began at least one hour after
+# the end of this hour. Then each change of these messages is either visible to this transaction, or
+# recorded by the triggers.
 NEXT_ANSWER_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
@@ -45,7 +45,8 @@ NEXT_ANSWER_HOURS = text(f"""
         EXISTS (SELECT FROM insight_answer_change c WHERE c.at < u.until) AS has_changes
     FROM (SELECT {ANSWERS_UNTIL} AS until) u
 """)
-# Figures do not use the copies of a conversation whose change is still in the table of changes.
+# While the change of a conversation is still in the table of changes, figures do not use the copies
+# of its answers.
 TAKE_ANSWER_CHANGES = text("""
     WITH taken AS (
         DELETE FROM insight_answer_change c
@@ -67,8 +68,9 @@ _CHANGED_CONVERSATIONS = """unnest(CAST(:conversations AS uuid[])) AS s (convers
         CROSS JOIN LATERAL (
             SELECT a.* FROM activity a WHERE a.conversation_id = s.conversation_id OFFSET 0) a"""
 _NEW_ANSWERS = "AND a.occurred_at >= :since AND a.occurred_at < :until"
-# This statement runs after `TAKE_ANSWER_CHANGES`, so it sees at least the same data. If both parts
-# of this statement select an answer, the two rows are equal, and `UNION` keeps only one.
+# This statement runs after `TAKE_ANSWER_CHANGES`, so it sees at least the same data. Both parts of
+# this statement may select the same answer. Then the two rows are equal, and `UNION` returns only
+# one of them.
 STORE_ANSWERS = text(f"""
     WITH found AS (
         {select_answers(_ANSWER_COLUMNS, where=_NEW_ANSWERS)}
@@ -116,7 +118,7 @@ async def copy_answers(
     return True
 
 
-# `{name}` is the name of the partition: the name of the table and a date.
+# `{name}` is replaced by the name of the partition. This is the name of the table and a date.
 _DELETE_MONTH = "DELETE FROM insight_answer k WHERE k.id = ANY(ARRAY(SELECT a.id FROM {name} a))"
 _NOTE_MONTH = """
     INSERT INTO insight_answer_change (conversation_id, at)
@@ -147,10 +149,10 @@ MOST_REPLIES = 20_000
 because it always copies the replies to all messages of an hour."""
 _REPLIED = "m.status IN ('sent', 'delivered') AND m.replied_at IS NOT NULL"
 
-# A reply counts for 72 hours. So messages are copied after 74 hours, because few messages change
-# later. The messages of an hour are copied only when no transaction is open that began earlier than
-# 73 hours after the end of this hour. Then each change of these messages is either visible to this
-# transaction, or noted by the triggers.
+# Only a reply within 72 hours after the message is used. So messages are copied after 74 hours,
+# because few messages change later. The messages of an hour are copied only when every open
+# transaction began at least 73 hours after the end of this hour. Then each change of these messages
+# is either visible to this transaction, or recorded by the triggers.
 NEXT_REPLY_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '74 hours', 'UTC'),
@@ -165,7 +167,8 @@ NEXT_REPLY_HOURS = text(f"""
         EXISTS (SELECT FROM insight_reply_change) AS has_changes
     FROM (SELECT {REPLIES_UNTIL} AS until) u
 """)
-# Figures do not use the copy of a message whose change is still in the table of changes.
+# While the change of a message is still in the table of changes, figures do not use the copy of the
+# message.
 TAKE_REPLY_CHANGES = text("""
     WITH taken AS (
         DELETE FROM insight_reply_change c
@@ -182,8 +185,9 @@ _REPLY = f"""
         SELECT m.id, m.contact_id, m.sent_at, {REPLY_MICROSECONDS}
         FROM campaign_membership m
         WHERE {_REPLIED} AND m.replied_at >= m.sent_at AND m.step = 0"""
-# This statement runs after `TAKE_REPLY_CHANGES`, so it sees at least the same data. If both parts
-# of this statement select a reply, the two rows are equal, and `UNION` keeps only one.
+# This statement runs after `TAKE_REPLY_CHANGES`, so it sees at least the same data. Both parts of
+# this statement may select the same reply. Then the two rows are equal, and `UNION` returns only
+# one of them.
 STORE_REPLIES = text(f"""
     INSERT INTO insight_reply (id, contact_id, at, waited)
     {_REPLY} AND {MESSAGE_HOUR} >= :since AND {MESSAGE_HOUR} < :until
@@ -226,7 +230,8 @@ async def copy_replies(
 MOST_OUTCOMES = 20_000
 """One run of ``copy_outcomes`` processes at most this number of rows of
 ``insight_outcome_change``."""
-# Figures do not use the copy of an outcome whose change is still in the table of changes.
+# While the change of an outcome is still in the table of changes, figures do not use the copy of
+# the outcome.
 TAKE_OUTCOME_CHANGES = text("""
     WITH taken AS (
         DELETE FROM insight_outcome_change c
@@ -239,8 +244,8 @@ TAKE_OUTCOME_CHANGES = text("""
     )
     SELECT ARRAY(SELECT DISTINCT t.outcome_id FROM taken t) AS ids
 """)
-# Reversals and reversed outcomes are not copied, because the measures leave them out. `OFFSET 0`
-# makes PostgreSQL look up the outcomes one by one.
+# Reversed outcomes, and the reversals themselves, are not copied, because the measures leave them
+# out. `OFFSET 0` makes PostgreSQL look up the outcomes one by one.
 STORE_OUTCOMES = text("""
     INSERT INTO insight_outcome (id, contact_id, kind, at, amount_cents, source)
     SELECT o.id, s.contact_id, o.kind, o.occurred_at, o.amount_cents, o.source
@@ -272,11 +277,13 @@ async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
 
 
 MOST_PLACES = 5_000
-"""One run of ``add_places`` adds the place to at most this number of copies in each table."""
+"""One run of ``add_places`` adds the place (ZIP, city and source) to at most this number of copies
+in each table."""
 MOST_MOVES = 1_000
 """``add_places`` does nothing while ``insight_person_move`` has more than this number of rows,
 because each copy would have to be compared with all these rows."""
-# For each table, the SQL of the source of a copy. Only outcomes have a source of their own.
+# For each table of copies, this is the SQL for the source of the record itself. Only outcomes have
+# a source that is independent of the person's source.
 _SOURCES = {
     "insight_answer": "CAST(NULL AS text)",
     "insight_outcome": "k.source",

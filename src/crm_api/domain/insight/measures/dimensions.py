@@ -81,7 +81,8 @@ _CAMPAIGN = "LEFT JOIN campaign g ON g.id = b.campaign_id"
 LIST_KEY = "coalesce(CAST(b.list_id AS text), g.audience ->> 'list_id')"
 """SQL expression for the id of a record's list: the list for which a cost was paid, or the list to
 which the campaign was sent."""
-# If a contact was merged as a duplicate, its data is in the contact into which it was merged.
+# If a contact was merged as a duplicate, its data is read from the contact into which it was
+# merged.
 _OF_PERSON = """CROSS JOIN LATERAL (
             SELECT coalesce(d.id, e.id) AS id,
                    CASE WHEN d.id IS NULL THEN e.postal_code ELSE d.postal_code END AS postal_code,
@@ -92,10 +93,10 @@ _OF_PERSON = """CROSS JOIN LATERAL (
 _PERSON = f"""LEFT JOIN contact e ON e.id = b.contact_id
         LEFT JOIN contact d ON d.id = e.merged_into
         {_OF_PERSON}"""
-# These joins find the place under which the sums by place count the person. For about a minute
-# after a person's place has changed, this is the former place. Only few records have no stored
-# place. `OFFSET 0` makes PostgreSQL look up the contact of each of these records. Otherwise,
-# PostgreSQL may read all contacts.
+# These joins find the place (ZIP, city and source) with which the stored sums count the person.
+# After a person's place has changed, this is still the former place for about a minute. Only few
+# records have no stored place. `OFFSET 0` makes PostgreSQL look up the contact of each of these
+# records. Otherwise, PostgreSQL may read all contacts.
 _PLACE = f"""LEFT JOIN LATERAL (
             SELECT c.* FROM contact c WHERE c.id = b.contact_id OFFSET 0) e ON true
         LEFT JOIN LATERAL (

@@ -32,7 +32,8 @@ from crm_api.domain.insight.measures.record_query import Operand, RecordCopies
 from crm_api.domain.insight.measures.registry import Unit
 
 UNRIPE = "CAST(b.ripe_at > :as_of AND b.ripe_at < 'infinity' AS integer)"
-"""SQL: 1 if the result of the record ``b`` may still change, otherwise 0."""
+"""SQL: 1 if a later reply or report may still change how the record ``b`` is counted, otherwise 0.
+"""
 
 
 def compile_sums(
@@ -118,8 +119,8 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
     placed = f"({request.in_period(copies.records_with_place(request.by or ''))}) b"
     if has_row_per_record(request):
         columns = f"'{operand}' AS part, b.amount AS time, {UNRIPE} AS unripe, b.at"
-        # With this order, the planner can read an index that is sorted by key, and merge the few
-        # other records into the result.
+        # The rows are ordered by key, so that the planner can read an index that is sorted by key.
+        # It then merges the few other records into the result.
         order = "ORDER BY b.place" if request.bucket is None else ""
         return [
             f"(SELECT {columns}, {key} FROM {placed} {order})",
@@ -151,9 +152,9 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
     """
     is_median = request.measure.unit is Unit.SECONDS
     columns = f"b.counted, {amount_of(request)} AS amount, {UNRIPE} AS unripe, b.at"
-    # People are looked up in the order of their index, which halves the time. `OFFSET 0` hides from
-    # the planner how a key is computed. Otherwise, the planner would expect as many keys as people,
-    # and would sort all records by key.
+    # The records are ordered by contact id, because looking up the contacts in the order of their
+    # index halves the time. `OFFSET 0` hides from the planner how a key is computed. Otherwise, the
+    # planner would expect as many keys as people, and would sort all records by key.
     ordered = f"SELECT r.* FROM ({records}) r ORDER BY r.contact_id"
     return f"""
         (SELECT '{operand}' AS part, count(*) AS records,

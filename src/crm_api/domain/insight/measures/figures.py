@@ -24,7 +24,7 @@ from crm_api.platform.database import typed_rows
 MOST_FIGURES = 2_000
 
 Number = int | str
-"""An integer, or a decimal number as text: money and rates are never binary floats."""
+"""An integer, or a decimal number as a string. Money and rates are never floating-point numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +109,8 @@ def _sum(column: str, operand: Operand | None = None) -> str:
     return f"CAST(coalesce(sum(x.{column}){of_operand}, 0) AS bigint)"
 
 
-# The empty grouping set is the total, which exists even without records. A group whose records sum
-# to 0 has no row.
+# The empty grouping set gives the total. The total always has a row, even if there are no records.
+# A key or bucket has no row if its number of records is 0.
 _GROUPED = f"""
     SELECT grouping(x.key, x.bucket_start) = 3 AS is_total, x.key,
            CASE WHEN grouping(x.key, x.bucket_start) = 0 THEN min(x.label) END AS label,
@@ -145,8 +145,9 @@ _MEDIANS = f"""
 """
 
 
-# Each array of times becomes several rows. The few arrays are sorted by key first, so that the many
-# rows need no sort. Only the first row of an array has the label, `at` and `unripe` of the array.
+# This query turns each array of times into several rows. The few arrays are sorted by key first, so
+# that the many rows need no sort. Only the first row of an array has the values `label`, `at` and
+# `unripe` of the array (`unripe`: the number of records that may still change).
 _SINGLE_TIMES = """
     SELECT r.key, r.bucket_start, unnest(r.amount) AS time, unnest(ARRAY[r.label]) AS label,
            unnest(ARRAY[r.at]) AS at, unnest(ARRAY[r.unripe]) AS unripe
@@ -243,8 +244,8 @@ async def _read(
         found = typed_rows(FigureSums, await session.execute(text(statement), compiled.values))
         if stored_until is None or found[0].stored_until == stored_until:
             return found
-        # After `stored_until` was read, the job, which runs once a minute, has stored more hours.
-        # So the figures are read again.
+        # The job that stores sums runs once a minute. It has stored more hours after `stored_until`
+        # was read. So the figures are read again.
         stored_until = found[0].stored_until
 
 

@@ -34,8 +34,8 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _FIRST_YEAR = 2000
 DAY_SUMS_AFTER = timedelta(days=30)
-"""Sums of whole days are read only for days that are older than this. For later days, sums of hours
-are read, because ``enough_at`` is computed from the hour of the first record."""
+"""The age from which sums of whole days are read. For later days, sums of hours are read, because
+``enough_at`` is computed from the hour of the first record."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from crm_api.domain.campaigns.figures.experiment import is_significant, log_diff
 from crm_api.domain.kit.intervals import NORMAL_95, wilson_interval
 
 FEWEST = 30
-"""You can rely on a rate or a median only if it has at least this number of records."""
+"""A rate or a median is reliable only if it is computed from at least this number of records."""
 WIDEST = 0.04
-"""You can rely on a rate only if its 95 % interval is at most 4 percentage points wide, such as 2 %
-to 6 %."""
+"""A rate is reliable only if its 95 % interval is at most 4 percentage points wide, such as 2 % to
+6 %."""
 LONGEST_WAIT = timedelta(days=3650)
 
 

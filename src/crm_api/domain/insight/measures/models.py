@@ -21,7 +21,8 @@ from crm_api.domain.kit.vocabulary import one_of
 from crm_api.platform.database import Base
 
 NO_CAMPAIGN = UUID(int=0)
-"""The campaign id in rows that count all campaigns together, or attempts without a campaign."""
+"""The campaign id in rows for all campaigns together, and in rows for attempts without a campaign.
+"""
 _ZERO = text("0")
 
 
@@ -56,7 +57,7 @@ class _CountColumns:
     interested: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Sent or delivered messages to which the person replied with interest."""
     opted_out: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
-    """Sent or delivered messages after which the person opted out by a reply."""
+    """Sent or delivered messages to which the person replied with an opt-out."""
     accepted: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
     """Attempts that the provider accepted."""
     segments: Mapped[int] = mapped_column(Integer, server_default=_ZERO)
@@ -89,17 +90,17 @@ class InsightTally(_CountColumns, Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     grain: Mapped[str]
-    """A ``TallyGranularity``."""
+    """The kind of this row's sums: a ``TallyGranularity``."""
     campaign_id: Mapped[UUID]
     """``NO_CAMPAIGN`` in the granularity ``all``, and for attempts without a campaign."""
     step: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """-1 for accepted attempts without a recipient."""
+    """The step of the campaign; -1 for accepted attempts without a recipient."""
     variant: Mapped[int] = mapped_column(SmallInteger, server_default=_ZERO)
-    """0 in the granularity ``all``; -1 for accepted attempts without a recipient."""
+    """The variant; 0 in the granularity ``all``; -1 for accepted attempts without a recipient."""
     at: Mapped[datetime]
     """The beginning of the hour or the day."""
     is_merged: Mapped[bool] = mapped_column(server_default=text("false"))
-    """True: the row is the sum of merged changes. False: it is one change."""
+    """True if the row is the sum of merged changes; False if it is a single change."""
 
 
 class PlaceGranularity(StrEnum):
@@ -126,8 +127,8 @@ class PlaceDimension(StrEnum):
 PLACE_SUMS_UNTIL = (
     "coalesce((SELECT u.until FROM insight_person_until u), CAST('1900-01-01Z' AS timestamptz))"
 )
-"""SQL expression of an instant. The sums by place count all messages and attempts before this
-instant."""
+"""SQL expression of an instant. The sums by place (ZIP, city and source) include all messages and
+attempts before this instant."""
 
 
 class InsightPersonTally(_CountColumns, Base):
@@ -167,15 +168,15 @@ class InsightPersonTally(_CountColumns, Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     dimension: Mapped[str]
-    """A ``PlaceDimension``."""
+    """What ``key`` is: a ``PlaceDimension``."""
     key: Mapped[str | None]
     """The ZIP, the city or the source."""
     grain: Mapped[str]
-    """A ``PlaceGranularity``."""
+    """The length of the period of this row: a ``PlaceGranularity``."""
     at: Mapped[datetime]
     """The beginning of the day or the month."""
     is_first: Mapped[bool]
-    """True: the row counts messages of the first step. False: other messages, or attempts."""
+    """True if the row counts first messages; False if it counts other messages, or attempts."""
     first_at: Mapped[datetime]
     """The instant of the earliest message or attempt that the row counts."""
 
@@ -196,7 +197,8 @@ class InsightPersonChange(_CountColumns, Base):
     contact_id: Mapped[UUID | None]
     is_first: Mapped[bool] = mapped_column(server_default=text("false"))
     at: Mapped[datetime]
-    """When the message was sent (if it failed: due), or when the attempt was accepted."""
+    """When the attempt was accepted or the message was sent; for a failed message, when it was due.
+    """
 
 
 class InsightPersonMove(Base):
@@ -240,7 +242,8 @@ class PlaceColumns:
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))
-    """False until the job has stored the place. Until then, figures read the person's contact."""
+    """False until the job has stored the place (ZIP, city and source) in this row. Until then,
+    figures read these values from the person's contact."""
     zip: Mapped[str | None]
     city: Mapped[str | None]
     source: Mapped[str | None]

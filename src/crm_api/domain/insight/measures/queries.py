@@ -13,8 +13,8 @@ from crm_api.domain.insight.measures.models import ANSWERS_UNTIL, REPLIES_UNTIL
 from crm_api.domain.insight.measures.record_query import RecordCopies, RecordQuery, StoredSums
 
 MICROSECONDS = 1_000_000
-"""The number of microseconds in a second. Measures of time count whole microseconds, because
-integers are sorted fast."""
+"""The number of microseconds in a second. Measures of time use whole microseconds, because integers
+are sorted fast."""
 INFINITY = "CAST('infinity' AS timestamptz)"
 _FIRST_STEP = "(m.step = 0 OR CAST(:all_steps AS boolean))"
 _IN_PERIOD = "$period(coalesce(m.sent_at, m.due_at))$"
@@ -140,7 +140,8 @@ _ANSWER_COLUMNS = """'answer' AS kind, {at} AS at, true AS counted, {amount} AS 
                CAST(NULL AS text) AS source, CAST(NULL AS uuid) AS outcome_id,
                CAST(NULL AS uuid) AS list_id"""
 _WAITED = "CAST(extract(epoch FROM a.occurred_at - w.at) * 1000000 AS bigint)"
-# `w.at` is the instant of the person's first unanswered message before the answer `a` of a user.
+# In this SQL, `a` is the answer of a user, and `w.at` is the instant of the person's first
+# unanswered message before this answer.
 _FIRST_UNANSWERED = """
         CROSS JOIN LATERAL (
             SELECT min(i.occurred_at) AS at FROM activity i
@@ -153,8 +154,9 @@ _FIRST_UNANSWERED = """
                   '-infinity')) w
         WHERE a.kind = 'message' AND a.direction = 'outgoing' AND a.origin IN ('manual', 'provider')
           AND a.status IN ('sent', 'delivered') AND w.at IS NOT NULL"""
-# The messages `a` of conversations whose copied answers may be out of date. `OFFSET 0` makes
-# PostgreSQL look up the conversations one by one, independently of the statistics of the tables.
+# This SQL selects the messages `a` of conversations whose copied answers may be out of date.
+# `OFFSET 0` makes PostgreSQL look up the conversations one by one, independently of the statistics
+# of the tables.
 _CHANGED_CONVERSATIONS = """(SELECT DISTINCT c.conversation_id FROM insight_answer_change c
                    WHERE c.at < :stored_until) s
         CROSS JOIN LATERAL (
@@ -190,7 +192,8 @@ ANSWERS = RecordQuery(
         + _ANSWER_COLUMNS.format(
             at="st.at", amount="st.waited", infinity=INFINITY, contact_id="st.contact_id"
         ),
-        # `IS NOT TRUE` makes the planner use a hash, not a join.
+        # With `IS NOT TRUE`, PostgreSQL reads the changed conversations once, and checks each
+        # answer with a hash table. Without it, PostgreSQL would use a join, which is slower.
         is_current="""(st.conversation_id IN (
             SELECT c.conversation_id FROM insight_answer_change c WHERE c.at < :stored_until
         )) IS NOT TRUE $period(st.at)$""",
@@ -238,7 +241,7 @@ cost that was entered."""
 
 SHARE = "round(k.numerator::numeric / k.denominator, 6)"
 """SQL: the share of an outcome that the credit ``k`` stores, such as 0.333333."""
-# Reversed outcomes and reversals are left out.
+# Reversed outcomes, and the reversals themselves, are left out.
 _NOT_REVERSED = """o.reverses_id IS NULL
           AND NOT EXISTS (
               SELECT FROM outcome r WHERE r.reverses_id = o.id AND r.reverses_id IS NOT NULL)

@@ -77,7 +77,8 @@ async def list_records(
             transaction cannot be used any more.
     """
     wanted.request.check()
-    cursors = Cursors(  # a renamed argument would make the cursors of clients invalid
+    # Do not rename the arguments, because existing cursors of clients would become invalid.
+    cursors = Cursors(
         "insight rows",
         measure=wanted.request.measure.name,
         question={**vars(wanted.request), "measure": None},

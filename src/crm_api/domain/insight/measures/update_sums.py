@@ -65,8 +65,9 @@ async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
 
 
 SUMS_LOCK = "insight_person_tally"
-"""The name of an advisory lock. Every job that updates the sums by place or copies records takes
-this lock. In earlier releases, only the job that updates the sums by place takes it."""
+"""The name of an advisory lock. Each job that copies records, or updates the sums by place (ZIP,
+city and source), takes this lock. In earlier releases, only the job that updates the sums by place
+took it."""
 _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -127,15 +128,15 @@ MOST_MESSAGES = 200_000
 """One run of ``update_place_sums`` adds at most about this number of messages. It can add more,
 because it always adds all messages of an hour."""
 MOST_PEOPLE = 500
-"""One run of ``update_place_sums`` moves at most this number of people to the sums of their new
-places."""
+"""One run of ``update_place_sums`` moves at most this number of people from the sums of their
+former place to the sums of their new place (ZIP, city and source)."""
 _MOST_STEPS = 21
 """The largest number of steps of a campaign: the first message and 20 follow-ups."""
 
-# A trigger does not note the change of a message that is at most one hour older than the beginning
-# of the transaction. So the messages of an hour are added only when no transaction is open that
-# began earlier than one hour after the end of this hour. The triggers read `now()`, so this
-# statement reads it too, even if a sandbox has its own time.
+# A trigger records the change of a message only if the message is more than one hour older than the
+# beginning of the transaction. So the messages of an hour are added only when every open
+# transaction began at least one hour after the end of this hour. The triggers use `now()`, so this
+# statement uses it too, even if a sandbox has a clock of its own.
 NEXT_HOURS = text(f"""
     SELECT u.until AS since, greatest(u.until, least(
         date_trunc('hour', now() - interval '2 hours', 'UTC'),
@@ -167,10 +168,11 @@ _ATTEMPT = """m.contact_id, {is_old}, false, a.accepted_at, 0, 0, 0, 0, 0, 0, {s
 _NEW = {"is_old": "false", "sign": "1"}
 _MOVED = {"is_old": "v.is_old", "sign": "v.sign"}
 _SIDES = "(VALUES (true, -1), (false, 1)) AS v (is_old, sign)"
-# All parts of the statement see the same snapshot. A person who moved is still counted in the sums
-# of the former place, and these sums lack the late changes. So the late changes are first added to
-# the sums of the former place. Then all records of the person are subtracted from these sums, and
-# added to the sums of the new place.
+# All parts of this statement see the same snapshot. A person whose place (ZIP, city and source)
+# changed is still included in the sums of the former place. These sums do not yet include the late
+# changes of the person's records. So the late changes are first added to the sums of the former
+# place. Then all records of the person are subtracted from these sums, and added to the sums of the
+# new place.
 ADD_TO_PLACE_SUMS = text(f"""
     WITH move AS MATERIALIZED (
         SELECT f.*, row_number() OVER (ORDER BY f.id) <= :people AS is_moved FROM (

@@ -37,7 +37,8 @@ class Carrier(StrEnum):
 
 
 UNKNOWN = "unknown"
-"""Stored on a send attempt if the number's carrier is not known or its name is not recognised."""
+"""The value that a send attempt stores as carrier if the carrier of the number is not known, or if
+the name of the carrier is not recognised."""
 
 _NAMES: tuple[tuple[re.Pattern[str], Carrier], ...] = (
     (re.compile(r"t ?mobile|metro ?pcs|metro by|\bsprint\b"), Carrier.T_MOBILE),

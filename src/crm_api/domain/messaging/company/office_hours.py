@@ -18,8 +18,8 @@ from crm_api.domain.kit.windows import DAYS, Window, day_span
 MOST_SPANS = 6
 MOST_HOLIDAYS = 100
 LOOK_BACK = timedelta(days=60)
-"""The service searches this period for the instant at which the office last closed. If the office
-was never open in the period, it counts as closed since the beginning of the period."""
+"""How far back the service searches for the instant at which the office last closed. If the office
+was never open in this period, it is treated as closed since the beginning of the period."""
 
 
 class OfficeSpan(RequestModel):

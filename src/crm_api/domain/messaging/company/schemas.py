@@ -16,7 +16,8 @@ MOST_TEST_NUMBERS = 50
 MOST_VENDORS = 50
 MOST_SEGMENTS = 10_000_000
 LONGEST_AWAY_REPLY = 480
-"""The largest number of characters of the away reply: about three segments."""
+"""The largest number of characters of the away reply. This length is about three message segments.
+"""
 
 Segments = Annotated[
     int,

@@ -95,7 +95,8 @@ async def _read(session: AsyncSession) -> StoredSettings:
     if row is None:
         return StoredSettings()
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-    # The erasure of a person replaces the person's number with a value that is not a number.
+    # If a person is erased, the person's number in this list is replaced by a value that is not a
+    # phone number. Such a value is left out.
     values["test_numbers"] = [one for one in row.test_numbers if one.startswith("+")]
     return StoredSettings(**values)
 

@@ -41,8 +41,9 @@ FORGET_LINE_TYPE = text("""
 """)
 
 SEALED_WITHIN_SECONDS = 1.0
-"""The job that links new entries into the consent chain runs this many seconds after a decision.
-One run links all entries that were stored before the run."""
+"""How many seconds after a decision the job runs that links new entries into the consent chain (the
+chain of digests that shows later changes of the consent history). One run links all entries that
+were stored before the run."""
 _LAST_ENTRY_ID = 2**63 - 1
 
 

@@ -19,7 +19,8 @@ from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork
 
 ERASED_REASON = "the person had their data erased"
-"""The reason of the flag ``do_not_contact`` if an erased person's number is stored again."""
+"""The reason that is stored with the flag ``do_not_contact`` if the number of an erased person is
+stored again."""
 
 
 async def suppress_numbers(
@@ -58,7 +59,8 @@ async def suppress_erased(
         return set()
     gone = sorted(hashes[row.phone_hash] for row in found)
     barred = sorted(hashes[row.phone_hash] for row in found if row.lifted_at is None)
-    # Lock order: contact rows, then consent decisions about numbers.
+    # The contact rows are locked first, and the consent decisions about the numbers second. All
+    # transactions use this order, so that they cannot deadlock.
     await queries.lock_contacts(uow.session, phones=gone)
     await queries.lock_decisions(uow.session, phones=gone)
     if barred:

@@ -29,7 +29,7 @@ _ONE_BY_ONE = {
     ConsentAction.HOLD: service.place_hold,
 }
 Change = tuple[ConsentState, ConsentState]
-"""The consent of a number before and after a decision."""
+"""The consent state of a number before a decision, and its consent state after the decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,8 @@ async def decide_together(
         else:
             left[place] = one
     while left:
-        # A second decision about a number follows in the next round, so that it sees the first.
+        # Each round makes only one decision about a number. The next round makes a second decision
+        # about the number, so that it sees the result of the first decision.
         first: dict[str, int] = {}
         for place, one in left.items():
             first.setdefault(one.phone, place)

@@ -16,11 +16,11 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 ANSWERED_WITHIN = timedelta(minutes=10)
-"""Maximum age of a message that gets an away reply. An older message was reported late, or was
-found by the reconciliation."""
+"""Maximum age of a message that gets an away reply. An older message arrived late, or the
+reconciliation (the comparison with the provider's lists) found it."""
 ATTENDED_FOR = timedelta(hours=1)
-"""If an employee wrote in the conversation less than this time ago, no away reply is sent. Somebody
-is working, although the office is closed."""
+"""If an employee wrote in the conversation less than this time ago, no away reply is sent. The
+employee is probably still working, although the office is closed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +38,9 @@ class UnattendedMessage:
     at: datetime
 
 
-# This transaction already holds the locks of the conversations, because it stored the messages in
-# them. So two transactions cannot both queue an away reply to one conversation while the office is
-# closed.
+# The transaction of this statement has already locked the conversations, because it stored messages
+# in them. So two transactions cannot both queue an away reply to one conversation while the office
+# is closed.
 QUEUE_AWAY_REPLIES = text(f"""
     WITH wanted AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:conversation_ids AS uuid[]),

@@ -84,8 +84,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
         _set(merged, name, _larger(known.get(name), getattr(facts, name)))
     for name in ("external", "own"):
         _set(merged, name, _longer(known.get(name), list(getattr(facts, name))))
-    # `last_event_at` is needed only until the other party is known. Then it is copied to the
-    # conversation as the time of the last activity.
+    # `last_event_at` (the time of the call's newest event) is needed only until the other party of
+    # the call is known. Then it is copied to the conversation as the time of the last activity.
     if "external" in merged:
         merged.pop("last_event_at", None)
     else:

@@ -248,20 +248,22 @@ async def _note_waiting(
         elif call.asked_at is None and was.asked_at is not None:
             changed.add(conversation_id)
         is_answered, was_answered = map(call_documents.was_answered, (call.call, was.call))
-        # A later event can correct the time at which the call began.
+        # A later event can correct the time at which the call began. The corrected time can change
+        # whether the person waits for an answer.
         is_moved = call.occurred_at != was.occurred_at
         if is_moved and (was.asked_at is not None or was_answered):
             changed.add(conversation_id)
         if is_answered and conversation_id in waiting:
             changed.add(conversation_id)
-        # If an answer turns out to be a voicemail, it was not an answer.
+        # A call that was stored as answered may turn out to be a voicemail. Then it was not an
+        # answer to the person.
         if not is_answered and was_answered:
             changed.add(conversation_id)
     await note_asked(uow.session, asked, now=now)
     await derive_waiting(uow.session, changed, now=now)
 
 
-# A call is written only if the events changed it.
+# This statement writes a call only if the events changed the call.
 SAVE_CALLS = text("""
     UPDATE activity a
        SET call = x.call, rank = x.rank, status = x.status, direction = x.direction,

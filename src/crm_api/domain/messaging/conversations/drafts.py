@@ -16,8 +16,8 @@ from crm_api.domain.messaging.conversations.service import get_conversation
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationDraft
 from crm_api.platform.database import UnitOfWork
 
-# The event has the fields of `emit_conversation_event.sql`, and also the caller for whom the
-# conversation changed.
+# This event has the same fields as the event that `emit_conversation_event.sql` writes, and one
+# field more: the id of the caller for whom the conversation changed.
 RECORD_OWN_CHANGE = text(f"""
     INSERT INTO event (type, subject_id, data)
     SELECT '{EventType.CONVERSATION_CHANGED.value}', k.id, jsonb_build_object(

@@ -20,7 +20,7 @@ ConversationKey = tuple[UUID, str]
 """The id of the line, and the phone number (or other identifier) of the person."""
 
 
-# While a batch is applied, the same identifiers are converted several times.
+# One batch of events converts the same identifiers several times, so the results are cached.
 @lru_cache(maxsize=4_096)
 def as_phone(identifier: str) -> str | None:
     """Convert the identifier of a sender or recipient to a phone number in E.164.
@@ -76,14 +76,15 @@ async def _add_senders(uow: UnitOfWork, phones: Sequence[str], *, now: datetime)
     added = await add_senders(uow.session, phones=strangers, now=now)
     if added:
         await adopt_activities(uow.session, contacts=added)
-    # Another transaction has added the others in the meantime.
+    # Another transaction has added the contacts of the other numbers in the meantime.
     others = [phone for phone in strangers if phone not in added]
     return added | (await find_contacts(uow.session, phones=others) if others else {})
 
 
-# For the number of a merged contact, this returns the contact into which it was merged. The lock
-# makes a merge wait until this transaction ends. Otherwise the merge, which moves the messages of
-# the number, would miss the messages that this transaction stores.
+# For the number of a merged contact, this statement returns the contact into which that contact was
+# merged. The statement locks the contacts, so that a merge waits until this transaction ends.
+# Otherwise the merge, which moves the messages of the number, would miss the messages that this
+# transaction stores.
 FIND_CONTACTS = text("""
     SELECT phone, coalesce(merged_into, id) AS id FROM contact
      WHERE phone = ANY(CAST(:phones AS text[]))
@@ -101,7 +102,8 @@ async def find_contacts(session: AsyncSession, *, phones: Sequence[str]) -> dict
     return {row.phone: row.id for row in rows}
 
 
-# If a deleted contact has the number, its row is used again. Such a row has no other data.
+# If a deleted contact has the number, the row of this contact is used again. The row of a deleted
+# contact has no other data.
 ADD_SENDERS = text("""
     INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
     SELECT id, phone, zone_key, 'message', :now, :now
@@ -135,7 +137,8 @@ async def add_senders(
     return {row.phone: row.id for row in added}
 
 
-# Finds the messages and calls that were stored while the numbers had no contact.
+# Assigns messages and calls to new contacts. These messages and calls were stored while their
+# numbers had no contact.
 ADOPT_ACTIVITIES = text("""
     WITH earlier AS MATERIALIZED (
         SELECT a.id, a.contact_id, new.contact_id AS new_contact_id
@@ -214,7 +217,8 @@ class TouchedConversation(LockedConversation):
     is_waiting: bool
 
 
-# `xmax` is 0 only for a row that this statement inserted, not for a row that it updated.
+# In PostgreSQL, the system column `xmax` is 0 for a row that this statement inserted, and not 0 for
+# a row that it updated.
 TOUCH_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
         (id, line_id, phone, contact_id, openphone_id, last_activity_at, last_outgoing_at,
@@ -304,8 +308,9 @@ class ConversationAddition:
     needs_answer: bool
 
 
-# If another transaction has added a row in the meantime, the row is not in the snapshot of this
-# statement. The insert finds the row, and locks it by an update that changes nothing.
+# If another transaction adds a conversation while this statement runs, the statement does not see
+# the new row and tries to insert the conversation. The insert finds the row, and an update that
+# changes nothing locks it.
 LOCK_OR_ADD_CONVERSATIONS = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]),

@@ -98,16 +98,17 @@ async def lock_known_numbers(uow: UnitOfWork, *, phones: Sequence[str]) -> dict[
 
     Until this transaction ends, no other transaction can merge these contacts.
     """
-    # A merge of contacts moves the messages of a number. It waits for this lock, so it does not
-    # miss the messages that this transaction stores.
+    # A merge of contacts moves the messages of a number. Because of this lock, a merge waits until
+    # this transaction ends. So the merge does not miss the messages that this transaction stores.
     await lock_contacts(uow.session, phones=phones)
     found = await uow.session.execute(KNOWN_NUMBERS, {"phones": phones})
     return {one.phone: one for one in typed_rows(KnownNumber, found)}
 
 
-# Assigns the messages that were stored before the contact existed. The condition is not
-# `contact_id IS NULL`, because the planner would then read all messages without a contact.
-# `coalesce` has the same effect, because the new contact has no other messages yet.
+# Assigns the messages that were stored before the contact existed to the new contact. The condition
+# is not `contact_id IS NULL`, because the planner would then read all messages without a contact.
+# The condition with `coalesce` selects the same messages, because the new contact has no other
+# messages yet.
 ADOPT_EARLIER_MESSAGES = text("""
     UPDATE activity a SET contact_id = made.contact_id
     FROM unnest(CAST(:conversation_ids AS uuid[]), CAST(:contact_ids AS uuid[]))
@@ -180,7 +181,8 @@ async def _note_waiting(
     await derive_waiting(uow.session, answered, now=now)
 
 
-# Inserts in the order of the phone numbers, so that two imports cannot deadlock.
+# The contacts are inserted in the order of their phone numbers, so that two imports cannot
+# deadlock.
 ADD_CONTACTS = text("""
     INSERT INTO contact (id, phone, zone_key, source, created_at, updated_at)
     SELECT id, phone, zone_key, 'message', :now, :now

@@ -148,8 +148,8 @@ async def store_received_messages(
     for one, (activity_id, _) in zip(messages, stored, strict=True):
         wanted = [_file_of(item) for item in one.facts.media]
         await fetching.note_files(uow, activity_id=activity_id, wanted=wanted, now=now)
-    # A conversation that was added above has the state `waiting` if its message needs an answer.
-    # This is wrong if the message was stored before, so the state is computed again.
+    # A conversation that was just added has the state `waiting` if its message needs an answer.
+    # This state is wrong if the message had been stored before, so the state is computed again.
     known = {
         conversation.id
         for conversation, (_, is_new) in zip(conversations, stored, strict=True)
@@ -275,8 +275,8 @@ ADD_INCOMING = text("""
     RETURNING openphone_id, id
 """)
 
-# This is a separate statement after ADD_INCOMING, so that it sees the rows that another transaction
-# stored while ADD_INCOMING was running.
+# FILL_INCOMING is a separate statement that runs after ADD_INCOMING (the insert of received
+# messages). So it sees the rows that another transaction stored while ADD_INCOMING was running.
 FILL_INCOMING = text("""
     UPDATE activity known
        SET user_id = coalesce(known.user_id, received.user_id),
@@ -319,7 +319,8 @@ async def add_incoming(
             }
             filled = await session.execute(FILL_INCOMING, values)
             stored |= {row.openphone_id: (row.id, False) for row in filled}
-            # If another transaction deleted a row in the meantime, the loop inserts it again.
+            # A message that another transaction deleted in the meantime is not stored yet, so the
+            # loop inserts the message again.
             left = [row for row in left if row.openphone_id not in stored]
     return stored
 

@@ -23,7 +23,7 @@ from crm_api.platform.database import UnitOfWork
 
 WRONG_NUMBER = "a reply came from a wrong number"
 """The reason that is stored with the flag ``invalid_number`` if the reply class ``wrong_number``
-has set the flag. If the flag has another reason, it stays when the reply class changes."""
+has set the flag. If the flag has another reason, the flag stays when the reply class changes."""
 
 
 class ReplyClassWrite(RequestModel):
@@ -131,7 +131,9 @@ async def _change_number(
     reasons = {flag.flag_type: flag.reason for flag in flags}
     invalid = FlagType.INVALID_NUMBER
     if reply_class is ReplyClass.STOP:
-        # The same choice again, such as a repeated request, is not a second decision.
+        # A user may already have chosen the class `stop` for this message, for example because the
+        # request is repeated. Then this request is a second opt-out only if the flag `opted_out` is
+        # missing.
         is_decided = message.reply_class == ReplyClass.STOP and _is_by_a_person(message)
         if not is_decided or FlagType.OPTED_OUT not in reasons:
             await consent.opt_out(uow, **details)

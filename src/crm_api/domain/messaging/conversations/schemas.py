@@ -19,7 +19,8 @@ from crm_api.domain.messaging.media.uploads import MOST_FILES
 from crm_api.domain.messaging.models.timeline import Activity, Direction, MessageStatus, Origin
 
 LONGEST_TEXT = 1600
-"""The provider's limit, in characters. Source: OpenPhone API reference, read 2026-11-24."""
+"""The largest number of characters of a message; the provider's limit. Source: OpenPhone API
+reference, read 2026-11-24."""
 
 LONGEST_NOTE = 10_000
 """The largest number of characters in a note."""

@@ -55,7 +55,8 @@ async def list_calls(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
     """
-    # The constant in the SQL text lets the planner use the partial index of calls.
+    # The value 'call' is part of the SQL text and not a bind parameter. So the planner can use the
+    # partial index that contains only calls.
     query = select(Activity).where(literal_column("activity.kind = 'call'"))
     return await _newest_page(uow, query, Cursors("calls"), cursor=cursor, limit=limit)
 
@@ -108,7 +109,8 @@ async def settle_message(
     return await get_message(uow, message_id)
 
 
-# An attempt that ended before its request began is left out, because it did not reach the provider.
+# An attempt that ended before its request to the provider began is not selected, because it did not
+# reach the provider.
 SHOWN_ATTEMPTS = text("""
     SELECT a.activity_id, a.called_at, a.error_code,
            CASE a.status WHEN 'calling' THEN 'sending' WHEN 'parked' THEN 'unknown'
@@ -174,7 +176,8 @@ async def attempts_of(
     ]
     if not ours:
         return {}
-    # The index finds attempts by phone number.
+    # The query also compares phone numbers, because the index of attempts begins with the phone
+    # number.
     phones = sorted({one.phone for one in ours if one.phone})
     values = {"activity_ids": [one.id for one in ours], "phones": phones}
     found: dict[UUID, list[ShownAttempt]] = {}

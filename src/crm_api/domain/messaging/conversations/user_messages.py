@@ -126,12 +126,14 @@ async def _hours_at(
 
 
 MEANWHILE = timedelta(minutes=1)
-"""An answer of somebody else is reported only if this service learned of it at most this long ago.
-The user has already seen an older answer on the screen."""
+"""If somebody else has answered the person, this is reported to the user only if this service
+stored the other answer at most this long ago. The user has already seen an older answer on the
+screen."""
 LATEST_NEWS = timedelta(days=1)
-"""An answer that was sent longer ago than this is ignored, even if this service receives it only
-now. This happens if the event of an answer in the provider's app arrives late, or if the
-reconciliation finds the answer."""
+"""If somebody else has answered the person longer ago than this, it is not reported to the user,
+even if this service stores the answer only now. An answer is stored late if the event about a
+message from the provider's app arrives late, or if the reconciliation (the comparison with the
+provider's lists) finds the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +153,10 @@ class OtherAnswer:
     at: datetime
 
 
-# A message counts as an answer if it is later than the newest message of the person. For answers
-# that were written in this service, the times of storing are compared, because a user can only
-# answer a stored message. For answers in the provider's app, the times of the provider's clock are
-# compared. A message that failed or was withdrawn is not an answer.
+# A message is an answer if it is later than the newest message of the person. If the answer was
+# written in this service, the times at which both messages were stored are compared, because a user
+# can only answer a stored message. If the answer was written in the provider's app, the times of
+# the provider's clock are compared. A message that failed or was withdrawn is not an answer.
 FIND_OTHER_ANSWER = text("""
     SELECT a.id, a.body, a.sent_by_id, a.sent_by_name, a.occurred_at AS at
     FROM conversation k
@@ -302,8 +304,9 @@ async def queue_user_message(
             "or use another line.",
             blocked_reason=line.blocked_reason,
         )
-    # Lock order: the contact's row, then the lock of decisions. Until the commit, no other
-    # transaction can erase the person or decide about the number.
+    # The contact's row is locked first, and the decisions about the number second. All transactions
+    # use this order, so that they cannot deadlock. Until the commit, no other transaction can erase
+    # the person or record a consent decision about the number.
     contact_id = await find_or_add_contact(uow, reply.to, now=now)
     await consent.lock_decisions(uow, phones=[reply.to])
     await suppress_erased(uow, phones=[reply.to], now=now, secret=secret)

@@ -19,8 +19,8 @@ from crm_api.domain.messaging.models.lines import (
 
 HIGHEST_DAILY_LIMIT = 1_000_000
 LONGEST_RAMP_DAYS = 60
-"""The largest number of days in a ramp plan. Carriers trust a new number after some weeks, so a
-longer plan has no use."""
+"""The largest number of days in a ramp plan (the daily limits of a new line on its first days).
+Carriers trust a new number after some weeks, so a longer plan has no use."""
 
 DailyLimit = Annotated[
     int,

@@ -272,8 +272,8 @@ KNOWS_ZONE = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :
 
 
 async def _check_zone(uow: UnitOfWork, name: str) -> None:
-    # Python has accepted the name already. PostgreSQL, which counts the messages of the line's day,
-    # has time zone files of its own and may lack the name.
+    # Python has already accepted the name of the time zone. But PostgreSQL counts the messages of
+    # the line's day. It has its own time zone files, and the name may be missing there.
     if not await uow.session.scalar(KNOWS_ZONE, {"name": name}):
         raise ZoneUnknownToDatabaseError
 

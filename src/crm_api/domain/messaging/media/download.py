@@ -107,7 +107,8 @@ class Downloader:
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=limits.connect, sock_read=limits.silence
             ),
-            # Do not accept compression, because a few kilobytes of gzip can expand to gigabytes.
+            # Do not accept a compressed response, because a few kilobytes of gzip can expand to
+            # gigabytes.
             headers={"user-agent": "crm-api", "accept": "*/*", "accept-encoding": "identity"},
             auto_decompress=False,
             trust_env=False,
@@ -132,7 +133,7 @@ class Downloader:
                 too large.
         """
         try:
-            async with asyncio.timeout(self._limits.whole):  # for all redirects together
+            async with asyncio.timeout(self._limits.whole):  # one limit for all redirects
                 return await self._follow(parse_url(address), limit=limit, into=into)
         except AddressRefusedError as error:
             raise _refused(error) from error

@@ -31,13 +31,15 @@ from crm_api.platform.jobs import Job, JobName
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=2)
-"""How long a fetch belongs to one worker; longer than a download plus the write to the store."""
+"""How long a fetch (the download of one file) belongs to the worker that claimed it. This is longer
+than a download and the write to the media store together."""
 WAITS = Backoff(first=timedelta(minutes=2), longest=timedelta(hours=12), factor=4)
 MOST_ATTEMPTS = 7
-"""The number of attempts before a fetch is dead. The waits between two attempts are at most 2 min,
-8 min, 32 min, 2 h, 8.5 h and 12 h."""
+"""The number of failed attempts after which a fetch (the download of one file) is dead, so that it
+is not tried again. The waits between two attempts are at most 2 min, 8 min, 32 min, 2 h, 8.5 h and
+12 h."""
 DEAD_FETCH = AlertKind.MEDIA_FETCH_DEAD
-"""The kind of the alert that reports a dead fetch."""
+"""The kind of the alert that reports a dead fetch (a download that is not tried again)."""
 
 Jitter = Callable[[], float]
 random_fraction: Jitter = SystemRandom().random
@@ -179,8 +181,8 @@ async def _download_and_store(
     )
 
 
-# The condition does not name the status, so that the planner does not use the partial index of due
-# fetches.
+# The condition does not contain the status. With the status, the planner could use the partial
+# index of due fetches.
 FINISH = text("""
     UPDATE media_fetch
        SET status = :status, next_attempt_at = :next_attempt_at, error_code = :error_code,
@@ -251,8 +253,8 @@ def _status_after(claimed: ClaimedFetch, error: FetchError) -> FetchStatus:
     return FetchStatus.DEAD if claimed.attempts >= MOST_ATTEMPTS else FetchStatus.FAILED
 
 
-# The update changes nothing. It is needed because `RETURNING` does not return a row that the
-# statement neither inserted nor updated.
+# If the file already has a row, the update changes nothing in it. The update is needed because
+# `RETURNING` returns only rows that the statement inserted or updated.
 SAVE_MEDIA = text("""
     INSERT INTO media AS known (id, sha256, content_type, size_bytes, created_at)
     VALUES (:id, :sha256, :content_type, :size_bytes, :now)

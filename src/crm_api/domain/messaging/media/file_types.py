@@ -71,7 +71,7 @@ def type_of(head: bytes) -> str | None:
         guesses = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):
         guesses = []
-    for guess in guesses:  # most probable first
+    for guess in guesses:  # the most probable type comes first
         if guess.extension in _TYPE_OF_EXTENSION:
             return _TYPE_OF_EXTENSION[guess.extension]
     return "audio/mpeg" if _is_mpeg_audio(head) else None

@@ -162,7 +162,7 @@ def show_call(document: dict[str, Any], fetches: Sequence[ShownFetch]) -> dict[s
         shown["recordings"] = show(document["recordings"], taken)
     if "voicemail" in document:
         voicemail = show([document["voicemail"]], left)
-        # If the provider reported several URLs, prefer a URL whose file is stored.
+        # If the provider reported several URLs of the voicemail, prefer a URL whose file is stored.
         best = next((one for one in voicemail if one["media_id"] is not None), voicemail[0])
         shown["voicemail"] = document["voicemail"] | best
     return shown

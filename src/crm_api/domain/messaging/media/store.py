@@ -24,8 +24,9 @@ three parts are in memory at the same time."""
 CHUNK_BYTES = 256 * 1024
 REQUEST_SECONDS = 30
 RETRY_SECONDS = 10
-"""For how many seconds the library repeats a failed request. The library's default of three minutes
-is longer than the job may run. A failed fetch is repeated later in any case."""
+"""How long, in seconds, the library repeats a failed request to the media store. The library's
+default of three minutes is longer than the job may run. If all repetitions fail, a later run of the
+job fetches the file again."""
 
 
 class MediaStore:
@@ -123,7 +124,8 @@ def open_store(location: Path | str) -> "ObjectStore":
         return LocalStore(location)
     return from_url(
         location,
-        # HTTP is used only if AWS_ENDPOINT_URL is an HTTP URL; Amazon's own URLs use HTTPS.
+        # HTTP is used only if AWS_ENDPOINT_URL (the address of the S3 server) is an HTTP URL.
+        # Amazon's own URLs use HTTPS.
         client_options={"timeout": timedelta(seconds=REQUEST_SECONDS), "allow_http": True},
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
     )

@@ -26,7 +26,7 @@ from crm_api.platform.ids import new_id
 LARGEST_UPLOAD = 5 * MEGABYTE
 """The largest size of an uploaded file, in bytes. Carriers refuse messages with larger pictures."""
 MOST_FILES = 10
-"""The largest number of files of a message."""
+"""The largest number of files that one message can have."""
 SENDABLE = ("image/gif", "image/jpeg", "image/png")
 """The media types that every carrier delivers and every telephone shows."""
 KEPT_FOR = timedelta(days=7)
@@ -147,8 +147,8 @@ async def read_media(uow: UnitOfWork, media_id: UUID) -> Media:
     return (await uow.session.scalars(select(Media).where(Media.id == media_id))).one()
 
 
-# A transaction that attaches one of these files to a message holds a lock on the file. Such a file
-# is skipped now, and a later batch can contain it.
+# Another transaction may be attaching one of these uploaded files to a message. That transaction
+# has locked the file, so the file is skipped now. A later batch can contain the file.
 FORGET_UPLOADS = text("""
     DELETE FROM media_upload u
     WHERE u.media_id IN (

@@ -99,8 +99,9 @@ class Conversation(Base):
             "id",
             postgresql_where=text("snoozed_until IS NOT NULL"),
         ),
-        # The count of unread conversations uses this index. It reads the conversations of the day
-        # on which the caller (a user or an API key) was created, and the tallies of later days.
+        # The count of a caller's unread conversations uses this index. For the day on which the
+        # caller (a user or an API key) was created, the count reads the conversations. For later
+        # days, the count reads the sums in the tally table `conversation_tally`.
         Index(
             "idx_conversation_heard",
             "last_incoming_at",
@@ -203,7 +204,7 @@ class ConversationTally(Base):
     heard_on: Mapped[date | None]
     """The day, in UTC, on which the person last sent a message; None if never."""
     conversations: Mapped[int] = mapped_column(BigInteger)
-    """The number of conversations to add; negative to subtract."""
+    """The number that this row adds to the count of conversations; negative if it subtracts."""
 
 
 class ConversationNote(Base):

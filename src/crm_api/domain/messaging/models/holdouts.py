@@ -46,7 +46,8 @@ class Holdout(Base):
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     hash_key: Mapped[bytes] = mapped_column(LargeBinary)
-    """The key of the hash that assigns a phone number to a group; it is random for each holdout."""
+    """The key of the hash that assigns a phone number to one of the two groups of the holdout. The
+    key is random for each holdout."""
     created_by: Mapped[str]
     created_at: Mapped[datetime]
 

@@ -22,7 +22,7 @@ from crm_api.platform.database import Base
 from crm_api.platform.ids import new_id
 
 THE_ROW = 1
-"""The id of the only row."""
+"""The id of the only row of the table ``company_settings``."""
 
 
 class CompanySettings(Base):
@@ -52,11 +52,12 @@ class CompanySettings(Base):
     office_hours: Mapped[dict[str, Any] | None]
     """The time zone of the office and, for each day of the week, the times at which it is open."""
     holidays: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    """The days on which the office is closed: ``date`` and ``name``."""
+    """The days on which the office is closed. Each day has a ``date`` and a ``name``."""
     away_reply: Mapped[str | None]
     """The automatic answer to messages while the office is closed; None if there is no answer."""
     require_approval: Mapped[bool] = mapped_column(server_default=text("false"))
-    """If true, a campaign starts only if another user has approved the campaign or its texts."""
+    """If true, a campaign starts only if another user has approved the campaign, or if all its
+    texts are approved versions of templates."""
     updated_at: Mapped[datetime]
 
 
@@ -115,7 +116,8 @@ class Line(Base):
     ramp_plan: Mapped[list[int] | None] = mapped_column(ARRAY(Integer()))
     """The daily limits of a new line's first days, in order. Later, ``daily_limit`` applies."""
     ramp_started_on: Mapped[date | None]
-    """The first day of the ramp plan, in the line's time zone. The first campaign claim sets it."""
+    """The first day of the ramp plan, in the line's time zone. It is set when the first campaign
+    message under the plan is claimed (reserved for sending)."""
     resend_unclear: Mapped[bool] = mapped_column(server_default=text("true"))
     own_user_id: Mapped[str | None]
     """The provider's id of the user in whose name we send over this line, as the provider's

@@ -85,10 +85,11 @@ KIND_OF_CODE: Mapping[str, FailureKind] = {
     "30005": FailureKind.UNREACHABLE,
     "21211": FailureKind.UNREACHABLE,
 }
-"""What an error code says about the number.
+"""Maps an error code of the provider to what the code says about the number.
 
-Codes that are missing here say nothing lasting about the number: 30003 (the phone is switched off
-or out of reach), 30007 (filtered as spam), 30008 (unknown), and all refusals of the account.
+An error code that is not in this table says nothing permanent about the number. Examples are 30003
+(the phone is switched off or out of reach), 30007 (filtered as spam), 30008 (unknown), and all
+codes with which the provider refuses the account.
 
 Source: OpenPhone passes on the codes of carriers as text, with the numbers that Twilio uses. Their
 meanings: Twilio changelog, "Updates to the error code dictionary", and SleekFlow help centre,
@@ -124,8 +125,9 @@ class NumberFailure(Base):
     failed_at: Mapped[datetime]
     created_at: Mapped[datetime]
     learned_at: Mapped[datetime | None]
-    """When the job evaluated this failure; None before."""
+    """When the job that learns from failures evaluated this failure; None if it has not done so
+    yet."""
     counted_at: Mapped[datetime | None]
-    """When this failure was counted to mark the number invalid; None if it was not counted. A
-    failure counts only once. So if a user removes the flag ``invalid_number``, old failures do
-    not set it again."""
+    """When this failure was used to mark the number as invalid; None if it was not used. A failure
+    is used only once. So if a user removes the flag ``invalid_number``, old failures do not set it
+    again."""

@@ -22,14 +22,14 @@ class AttemptStatus(StrEnum):
     """A worker has reserved the attempt and has not sent a request to the provider. The attempt can
     still be withdrawn."""
     CALLING = "calling"
-    """The attempt passed the gate, and the request to the provider is running. The message may have
-    been sent."""
+    """The attempt passed the gate (the last check before the call of the provider), and the request
+    to the provider is running. The message may have been sent."""
     UNKNOWN = "unknown"
-    """The request ended without a clear response. A look-up at the provider or a report settles the
-    attempt; the message is not sent again before that."""
+    """The request ended without a clear response. A look-up in the provider's list or a delivery
+    report settles the attempt. The message is not sent again before that."""
     PARKED = "parked"
-    """The look-ups did not show whether the message was sent. The attempt waits for a report or
-    for the decision of a user."""
+    """The look-ups in the provider's list did not show whether the message was sent. The attempt
+    waits for a delivery report or for the decision of a user."""
     SENT = "sent"
     FAILED = "failed"
     """The provider accepted the message and then reported it failed or undelivered."""
@@ -37,11 +37,12 @@ class AttemptStatus(StrEnum):
     REFUSED = "refused"
     """The message was certainly not sent, because the provider refused it."""
     RELEASED = "released"
-    """The message was certainly not sent. It was withdrawn before the request, no connection to the
-    provider was made, the provider asked to wait, or it was too late for a request."""
+    """The message was certainly not sent. Possible reasons: it was withdrawn before the request, no
+    connection to the provider was made, the provider asked to wait, or it was too late for a
+    request."""
     NOT_FOUND = "not_found"
-    """Two look-ups did not find the message, so it counts as not accepted. A response or a report
-    that arrives later corrects this."""
+    """Two look-ups in the provider's list did not find the message, so it is treated as not
+    accepted. A response or a delivery report that arrives later corrects this."""
 
 
 OPEN_ATTEMPTS = (AttemptStatus.CLAIMED, AttemptStatus.CALLING, AttemptStatus.UNKNOWN)
@@ -113,8 +114,9 @@ class SendAttempt(Base):
             "created_at",
             postgresql_where=text("is_uncertain"),
         ),
-        # Each page of the table has free space, so that a row can stay on its page when the gate
-        # updates it.
+        # Each page of the table has free space. When the gate (the last check before the call of
+        # the provider) updates the row of an attempt, the new version of the row can stay on the
+        # same page.
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -135,29 +137,32 @@ class SendAttempt(Base):
     is_uncertain: Mapped[bool | None] = mapped_column(
         Computed(one_of("status", UNCERTAIN_ATTEMPTS), persisted=True)
     )
-    """True if the attempt is closed although its message may have been sent. Such attempts count
-    for the limits."""
+    """True if the attempt is closed although its message may have been sent. Such attempts are
+    included when the sending limits are checked."""
     token: Mapped[UUID | None]
-    """The token of the claim; None after the request to the provider. Only the process that has
-    this token in memory may pass the gate and send the request."""
+    """The token of the claim (the reservation for one worker); None after the request to the
+    provider. Only the process that has this token in memory may pass the attempt through the gate
+    (the last check before the request) and send the request."""
     lease_until: Mapped[datetime | None]
-    """When the claim or the request counts as lost; None if no worker has the attempt."""
+    """After this instant, the claim or the request is treated as lost. None if no worker has the
+    attempt."""
     not_after: Mapped[datetime | None]
     """The request to the provider must not begin after this instant. None if any hour is allowed,
-    for example for responses to HELP and for confirmations. An away reply has a latest instant,
-    because the reply is wrong once the office is open."""
+    for example for automatic replies to HELP and for confirmations of opt-outs. An away reply has a
+    latest instant, because the reply is wrong once the office is open."""
     called_at: Mapped[datetime | None]
-    """When the attempt passed the gate. The age of an unclear attempt is counted from this
-    instant."""
+    """When the attempt passed the gate (the last check before the call of the provider). The age of
+    an unclear attempt is measured from this instant."""
     accepted_at: Mapped[datetime | None]
     """When the provider accepted the message, by the provider's clock (``createdAt``). This time
-    decides for which day the message counts."""
+    decides to which day of a daily limit the message belongs."""
     answered_at: Mapped[datetime | None]
     """When a response or another outcome was last recorded."""
     reported_at: Mapped[datetime | None]
     """When the message was delivered, failed or was undelivered, by the provider's clock."""
     nil_at: Mapped[datetime | None]
-    """The start of the first complete look-up that did not find the message; None before."""
+    """The start of the first complete look-up that did not find the message in the provider's list;
+    None if there was no such look-up."""
     provider_message_id: Mapped[str | None]
     is_matched: Mapped[bool] = mapped_column(server_default=text("false"))
     """True if a look-up or a report matched the provider's id to this attempt. False if the
@@ -193,9 +198,10 @@ class SendTally(Base):
     line_id: Mapped[UUID]
     campaign_id: Mapped[UUID | None]
     quarter: Mapped[datetime]
-    """The beginning of the quarter of an hour, by the provider's clock."""
+    """The beginning of the quarter of an hour in which the provider accepted the messages, by the
+    provider's clock."""
     texts: Mapped[int] = mapped_column(BigInteger)
-    """The number of messages to add; negative to subtract."""
+    """The number that this row adds to the count of messages; negative if it subtracts."""
 
 
 class CarrierTally(Base):
@@ -212,9 +218,10 @@ class CarrierTally(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     carrier: Mapped[str]
     quarter: Mapped[datetime]
-    """The beginning of the quarter of an hour, by the provider's clock."""
+    """The beginning of the quarter of an hour in which the provider accepted the messages, by the
+    provider's clock."""
     segments: Mapped[int] = mapped_column(BigInteger)
-    """The number of segments to add; negative to subtract."""
+    """The number that this row adds to the count of message segments; negative if it subtracts."""
 
 
 class RateLimit(Base):

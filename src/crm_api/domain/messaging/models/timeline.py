@@ -132,8 +132,8 @@ class Activity(Base):
             postgresql_where=text("kind = 'message'"),
         ),
         Index("idx_activity_written", "occurred_at", "id", postgresql_where=text(BY_PEOPLE)),
-        # Campaign messages are not in this index, because the additional work for each message
-        # would slow down the sending.
+        # This index contains no campaign messages, because the additional work for each campaign
+        # message would slow down the sending.
         Index(
             "idx_activity_words",
             literal_column("(' ' || search_fold(body))").label("words"),
@@ -148,8 +148,9 @@ class Activity(Base):
             "id",
             postgresql_where=text("status = 'queued'"),
         ),
-        # Confirmations and HELP answers come first. `sends.queued_claim.LOCK_QUEUED` reads the rows
-        # in the order of this index.
+        # In this index, confirmations of opt-outs and automatic replies to HELP come before all
+        # other queued messages. `sends.queued_claim.LOCK_QUEUED` reads the rows in the order of
+        # this index.
         Index(
             "idx_activity_queue",
             text("(origin <> ALL (ARRAY['confirmation'::text, 'help'::text]))"),
@@ -190,8 +191,8 @@ class Activity(Base):
     rank: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     error_code: Mapped[str | None]
     call: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For a call: the document that ``call_documents.merge_call`` builds. For a message of a group
-    conversation: the numbers of its participants."""
+    """For a call: the JSON object that ``call_documents.merge_call`` builds. For a message of a
+    group conversation: the numbers of its participants."""
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""
     scheduled_for: Mapped[datetime | None]

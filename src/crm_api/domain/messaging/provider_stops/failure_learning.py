@@ -34,8 +34,8 @@ class NewFailure:
     failed_at: datetime
 
 
-# Only one worker runs this at a time. Two workers could evaluate failures of the same number and
-# deadlock.
+# Only one worker evaluates failures at a time. Two workers could evaluate failures of the same
+# number, and their transactions could deadlock.
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('learn_from_failures', 0))")
 
 NEXT_NUMBER = text("""
@@ -48,8 +48,9 @@ NEW_FAILURES = text("""
     ORDER BY f.failed_at, f.id
 """)
 
-# A failed message is better evidence than a numbering plan or an earlier look-up. The row expires
-# immediately, so that the next phone validation asks a look-up service again.
+# Stores that the number is a landline, because a message to the number failed. This failure is
+# better evidence than a numbering plan or an earlier look-up. The row expires immediately, so that
+# the next phone validation asks a look-up service again.
 LEARN_LINE_TYPE = text("""
     INSERT INTO phone_lookup AS k (phone, line_type, carrier, source, checked_at, expires_at)
     VALUES (:phone, 'landline', NULL, 'provider_failure', :now, :now)

@@ -27,10 +27,11 @@ _REACHED_CAMPAIGN_CAP = WAS_MESSAGED_OFTEN.format(
     phone="w.phone", max_recent="CAST(:cap_texts AS integer)", hours="CAST(:cap_hours AS integer)"
 )
 
-# If an earlier attempt sent nothing, its message is reused, unless the recipient's number has
-# changed. The recipient's status is checked again, because a merge may have skipped the recipient
-# before the phone number was locked. The comparison uses `IS NOT DISTINCT FROM`, because with `=`
-# the planner would choose the partial index of all pending recipients.
+# If an earlier attempt for a recipient sent nothing, the new attempt uses its message again, unless
+# the recipient's number has changed. The recipient's status is checked again, because a merge of
+# contacts may have skipped the recipient before the phone number was locked. The status is compared
+# with `IS NOT DISTINCT FROM`. With `=`, the planner would choose the partial index of all pending
+# recipients.
 INSERT_ATTEMPTS = text(f"""
     INSERT INTO send_attempt (id, kind, membership_id, campaign_id, line_id, activity_id,
         phone, body, status, token, lease_until, not_after, segments, carrier, created_at,
@@ -95,8 +96,9 @@ async def insert_attempts(
     ]
 
 
-# Conversations are locked in the order of line and phone number. The statements for events and
-# answers use the same order. With different orders, two transactions could deadlock.
+# Conversations are locked in the order of line and phone number. The statements that store events
+# and the provider's responses use the same order. With different orders, two transactions could
+# deadlock.
 OPEN_CONVERSATIONS = text("""
     INSERT INTO conversation (id, line_id, phone, contact_id, last_activity_at, created_at)
     SELECT uuid_v7(), :line_id, x.phone, x.contact_id, :now, :now
@@ -107,8 +109,8 @@ OPEN_CONVERSATIONS = text("""
     RETURNING id, phone
 """)
 
-# All attempts for a recipient share one message. If the recipient's number has changed, the message
-# to the old number is marked as failed here.
+# All attempts for a recipient share one message. But if the recipient's number has changed, the new
+# attempt has a new message. Then this statement marks the message to the old number as failed.
 SHOW_CLAIMED = text("""
     WITH claimed AS (
         SELECT x.membership_id, x.variant, x.activity_id, x.contact_id, x.body,
@@ -180,8 +182,9 @@ async def show_claimed(
     await session.execute(SHOW_CLAIMED, values)
 
 
-# The recipient is due again after one day at the latest. Reason: the provider may still refuse the
-# message of the other campaign, and a refused message does not block this recipient.
+# Another campaign has messaged these recipients recently, so this campaign must wait. A recipient
+# is due again after one day at the latest. Until then, the provider may still refuse the message of
+# the other campaign, and a refused message does not block the recipient.
 POSTPONE_MESSAGED = text("""
     UPDATE campaign_membership m
     SET due_at = least(x.until, CAST(:now AS timestamptz) + interval '1 day')

@@ -24,10 +24,11 @@ from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
 WAITS = Backoff(first=timedelta(minutes=10), longest=timedelta(hours=6))
-"""How long a line is blocked before each trial: first 10 minutes, then 20, 40, 80, 160 and 320
-minutes, then always 6 hours. In ten minutes, a user can read the alert and add credits or change
-a key. Other causes, such as a missing registration, last for days. For these, four trials a day are
-enough, and they cost nothing."""
+"""How long a line is blocked before each trial (a single message that tests whether the provider
+accepts messages again): first 10 minutes, then 20, 40, 80, 160 and 320 minutes, then always 6
+hours. In ten minutes, a user can read the alert and add credits or change a key. Other causes, such
+as a missing registration, last for days. For these causes, four trials a day are enough, and they
+cost nothing."""
 
 
 LOCK_LINES = text("""
@@ -71,8 +72,9 @@ async def block_refused(
     )
 
 
-# A line that is already blocked does not change. Otherwise the wait would double for each request
-# that was still running when the line was blocked, because the provider refuses these requests too.
+# This statement does not change a line that is already blocked. Otherwise the wait until the next
+# trial would double for each request that was still running when the line was blocked, because the
+# provider refuses these requests too.
 BLOCK_LINE = text(f"""
     UPDATE line
     SET status = 'blocked', blocked_reason = :reason, blocked_at = :now, is_probing = false,
@@ -114,17 +116,17 @@ async def _block_campaign(
     )
 
 
-# If a user or a restore has blocked a line, its `probe_at` is null, so only a user can unblock
-# the line.
+# A line that was blocked by a user, or by a restore of the database, has no `probe_at`. So this
+# statement does not select the line, and only a user can unblock it.
 OPEN_ON_TRIAL = text("""
     UPDATE line SET status = 'active', is_probing = true, probe_at = :now, updated_at = :now
     WHERE status = 'blocked' AND probe_at <= :now
     RETURNING id
 """)
 
-# A message belongs to the trial if its request began after the trial began. The condition on
-# `accepted_at` lets the planner use an index. The condition begins one minute before the trial,
-# because the provider's clock may be behind ours.
+# A message belongs to the trial of a line if its request began after the trial began. The condition
+# on `accepted_at` lets the planner use an index. It accepts times up to one minute before the
+# trial, because the provider's clock may be behind ours.
 SETTLED_TRIALS = text("""
     SELECT l.id FROM line l
     WHERE l.is_probing AND l.status = 'active' AND EXISTS (

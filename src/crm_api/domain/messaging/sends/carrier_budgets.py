@@ -22,15 +22,16 @@ from crm_api.domain.messaging.sends.claim_order import PlannedAttempt
 from crm_api.platform.database import UnitOfWork
 
 LOOK_AHEAD = 500
-"""How many candidates a claim reads if the budget of a carrier is used up. Many candidates of this
-carrier may come first, before a candidate of another carrier."""
+"""How many recipients a claim (the reservation of messages for sending) reads if the daily budget
+of a carrier is used up. Many recipients with this carrier may come before the first recipient with
+another carrier."""
 MARK = timedelta(microseconds=1)
-"""A held recipient becomes due this long after the end of the carriers' day. No other recipient is
-due at that instant. So this value of ``due_at`` marks the held recipients, and no further column is
-needed."""
+"""A recipient that waits because the budget of its carrier is used up becomes due this long after
+the end of the carriers' day. No other recipient is due at that instant. So this value of ``due_at``
+marks the recipients that wait for a budget, and no further column is needed."""
 LOOK_AGAIN = timedelta(hours=1)
-"""How often the job of the campaign queue checks whether a budget has room again, for example
-because the budget was raised."""
+"""How often the job of the campaign queue checks whether the budget of a carrier allows messages
+again, for example because the budget was raised."""
 
 
 @dataclass(kw_only=True)
@@ -134,15 +135,17 @@ class CarrierRoom:
 READ_BUDGETS = text("SELECT s.carrier_budgets FROM company_settings s")
 LOCK_BUDGETS = text(f"{READ_BUDGETS.text} FOR NO KEY UPDATE")
 
-# Rows that are older than the column `segments` count as one segment per 67 characters.
+# Rows that are older than the column `segments` have no value in it. For such a row, one segment is
+# assumed for each 67 characters.
 _SEGMENTS = "coalesce(a.segments, CAST(ceil(length(a.body) / 67.0) AS integer))"
 
 _CARRIER = "coalesce(a.carrier, 'unknown')"
 
-# The count follows the rules for a line's day (`usage.USAGE`). Open attempts count today. Accepted
-# attempts count on the day of acceptance, by the provider's clock. For parked and not-found
-# attempts, the acceptance is assumed between the gate and the end of the grace period. If midnight
-# is in this time, such an attempt counts on both days.
+# The rules are the same as for a line's day (`usage.USAGE`). Open attempts belong to today.
+# Accepted attempts belong to the day of acceptance, by the provider's clock. For parked attempts
+# (unclear attempts that wait for a user) and not-found attempts, the acceptance is assumed between
+# the gate (the last check before the call of the provider) and the end of the grace period. If
+# midnight is in this time, such an attempt is included in both days.
 SEGMENTS_USED = text(f"""
     SELECT u.carrier, CAST(greatest(0, sum(u.segments)) AS bigint) AS segments
     FROM (
@@ -213,7 +216,7 @@ _HELD = """
 
 COUNT_HELD = text(f"SELECT k.carrier AS name, count(*) AS number {_HELD} GROUP BY k.carrier")
 
-# The rows are locked in the order of their ids, as everywhere.
+# The rows are locked in the order of their ids, so that two transactions cannot deadlock.
 WAKE = text(f"""
     WITH woken AS (
         SELECT m.id {_HELD}

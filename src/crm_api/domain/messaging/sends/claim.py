@@ -73,8 +73,9 @@ async def claim_recipients(
     The caller must commit before it sends the claimed messages.
     """
     session = uow.session
-    # A zone key counts as closed if its hours end before a request could be completed. The gate
-    # would refuse such an attempt.
+    # A zone key (the states and time zones in which a person may live) is left out if its legal
+    # hours end before a request could be completed. The gate (the last check before the call of the
+    # provider) would refuse an attempt for such a zone key.
     zones = [key for key, closes_at in order.open_zones.items() if closes_at > now + times.call]
     line = await lock_line(session, campaign_id=order.campaign_id, now=now) if zones else None
     if line is None:
@@ -86,7 +87,8 @@ async def claim_recipients(
     wanted = min(limit, allowance.quota)
     if wanted <= 0:
         return ClaimResult()
-    # Lock order: line, carrier budgets, numbers.
+    # The rows are locked in this order: the line, the carrier budgets, the numbers. All
+    # transactions use this order, so that they cannot deadlock.
     carriers = None
     if line.has_carrier_budgets:
         carriers = await carrier_budgets.read_carrier_room(
@@ -112,15 +114,15 @@ async def claim_recipients(
     claimed = await _insert_planned(uow, order, planned, line=line, times=times, now=now)
     if claimed:
         await _advance_pace(uow, order, allowance, taken=len(claimed), now=now)
-    # If the query found fewer recipients than it asked for, the missing recipients are locked by
-    # another transaction or do not exist. In both cases the next run is early enough.
+    # The query may have found fewer recipients than it asked for. Then the missing recipients are
+    # locked by another transaction or do not exist. In both cases, the next run can look for them.
     is_short = len(due) < asked and not has_passed_over
     is_exhausted = is_short or len(claimed) >= allowance.quota
     return ClaimResult(claimed=claimed, is_exhausted=is_exhausted)
 
 
-# The campaign is read again, because it may have been paused or a variant may have been stopped
-# since the order was planned.
+# The statement reads the campaign again. After the claim was planned, the campaign may have been
+# paused, or a variant may have been stopped.
 LOCK_LINE = text("""
     SELECT l.id, l.timezone, l.name, l.number, l.phone_number_id, l.is_probing,
            EXISTS (SELECT 1 FROM company_settings s WHERE s.carrier_budgets <> '{}')
@@ -180,13 +182,14 @@ async def _count_allowance(
     )
     quota = pacing.quota(order.pacing, pace, room, now)
     if line.is_probing:
-        # The line is on trial after a block: one message at a time, until the provider accepts one.
+        # The line is on trial after a block. It sends one message at a time, until the provider
+        # accepts one.
         quota = min(quota, 0 if used.line_open else 1)
     return _Allowance(room=room, pace=pace, quota=quota, is_ramp_waiting=used.is_ramp_waiting)
 
 
-# Locking the contact row locks the number. So two lines cannot claim the same number at the same
-# time.
+# This statement locks the contacts of the candidates. The lock of a contact is also the lock of its
+# number. So two lines cannot claim (reserve) messages to one number at the same time.
 LOCK_CANDIDATES = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step,
            {", ".join(f"c.{name}" for name in MESSAGE_COLUMNS)}, c.attributes,
@@ -247,10 +250,10 @@ async def _set_contacted_aside(
     return [recipient for recipient in due if recipient.id not in aside]
 
 
-# The numbers are locked. So if two campaigns claim one number at the same time, the second sees the
-# message of the first. The status is checked again, because an opt-out may have arrived in the
-# meantime. The comparison uses `IS NOT DISTINCT FROM`, because with `=` the planner would choose
-# the partial index of all pending recipients.
+# The numbers are already locked. So if two campaigns claim (reserve) a message to one number at the
+# same time, the second campaign sees the message of the first. The recipient's status is checked
+# again, because an opt-out may have arrived in the meantime. The status is compared with `IS NOT
+# DISTINCT FROM`. With `=`, the planner would choose the partial index of all pending recipients.
 SET_ASIDE = text(f"""
     UPDATE campaign_membership m
     SET status = CASE WHEN CAST(:rule AS text) = 'skip' THEN 'skipped' ELSE 'review' END,
@@ -374,7 +377,8 @@ SET_PACE = text("""
     SET next_at = excluded.next_at, batch_left = excluded.batch_left
 """)
 
-# A ramp plan starts on the day of the first campaign message, in the time zone of the line.
+# A ramp plan (the daily limits of a new line on its first days) starts on the day of the
+# first campaign message under the plan, in the time zone of the line.
 BEGIN_RAMP = text("""
     UPDATE line l
     SET ramp_started_on = CAST(CAST(:now AS timestamptz) AT TIME ZONE l.timezone AS date)

@@ -43,13 +43,15 @@ LOCK_MEMBERSHIPS = text("""
     ORDER BY m.id FOR NO KEY UPDATE
 """)
 
-# The attempts decide first. The recipient gets the status of its best attempt, in this order:
-# delivered; failed; sent; claimed or calling; unknown or parked; refused. If there is no such
-# attempt, the campaign's status, the number rules and the end of follow-ups decide. A skipped or
-# cancelled recipient keeps its status unless an attempt decides otherwise. A recipient of a merged
-# contact gets no further attempt, because the recipient of the other contact continues. A sent or
-# delivered message creates the recipient of the next step; a failed message skips that recipient
-# (Sending, rule 14).
+# This statement derives the status of a recipient. The attempts decide first. The recipient gets
+# the status of its best attempt, in this order: delivered; failed; sent; claimed or calling;
+# unknown or parked; refused. If no attempt has one of these statuses, the campaign's status, the
+# number rules and the end of follow-ups decide. A skipped or cancelled recipient keeps its status
+# unless an attempt decides otherwise. If the recipient's contact was merged into the contact of
+# another recipient, there is no further attempt, because the other recipient gets the messages.
+# After a sent or delivered message, the statement creates the recipient of the next step. After a
+# failed message, the statement skips a recipient of the next step that already exists (Sending,
+# rule 14).
 DERIVE = text(f"""
     WITH derived AS (
     UPDATE campaign_membership m

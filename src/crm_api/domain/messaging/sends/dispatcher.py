@@ -39,30 +39,33 @@ from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWorkFactory
 
 GATE_SIZE = 64
-"""The largest number of attempts that one gate checks. It is a third of the API requests that may
-run in parallel, so that other requests run while a gate checks its attempts."""
+"""The largest number of attempts that one gate (the last check before the calls of the provider)
+checks together. It is a third of the API requests that may run in parallel, so that other requests
+run while a gate checks its attempts."""
 GATE_SHARE = 0.4
-"""The requests of one gate start within this fraction of ``call_start``. The rest is a margin for
-delays. ``call_start`` is the longest allowed time from the gate to the sending of the request
-body."""
+"""``call_start`` is the longest allowed time from the gate (the last check before the call of the
+provider) to the sending of the request body. The requests of one gate start within this fraction of
+``call_start``. The rest of ``call_start`` is a margin for delays."""
 MIN_SPACING = 0.002
-"""If the time between two API requests is shorter than this, in seconds, all requests of a gate
-start at the same time."""
+"""If the time between two API requests is shorter than this, in seconds, all requests that passed
+the gate (the last check before the call of the provider) together start at the same time."""
 AHEAD = 2
-"""How many batches are claimed in advance, while requests of earlier batches still run."""
+"""How many batches of messages are claimed (reserved) in advance, while requests of earlier batches
+still run."""
 CLAIM_SECONDS = 5.0
 """A claimed batch has at most as many attempts as can be sent in this many seconds."""
 CLAIM_SIZE = 1_000
 """The largest number of attempts in one claimed batch. With a larger number, a crash would leave
-more claims that must expire. With a smaller number, a fast run would claim too often."""
+more claims that must expire. With a smaller number, a fast run would have to claim batches too
+often."""
 RECORD_IN = 5.0
 """How many seconds a cancelled run may use to record the last responses."""
 MAX_SKEW = timedelta(seconds=5)
 """No message is sent if the clocks of worker, provider and database differ by more than this."""
 
 ClaimMore = Callable[[int], Awaitable[list[ClaimedAttempt]]]
-"""Claims up to the given number of attempts and commits. An empty list means that no message may be
-sent now."""
+"""A function that claims (reserves) up to the given number of attempts and commits. If it returns
+an empty list, no message may be sent now."""
 
 
 @dataclass
@@ -154,8 +157,8 @@ class Dispatcher:
         spread = times.call_start.total_seconds() * GATE_SHARE
         self._gate_size = max(1, min(GATE_SIZE, int(limiter.rate_per_second * spread)))
         self._starts = CallStarts(limiter, self._gate_size)
-        # The requests of all claimed batches begin within a third of a lease, so that no lease ends
-        # before its request begins.
+        # The requests of all claimed batches begin within a third of a lease (the time for which a
+        # claim is valid). So no lease ends before its request begins.
         ahead = min(CLAIM_SECONDS, times.lease.total_seconds() / 3 / AHEAD)
         self.claim_size = max(1, min(CLAIM_SIZE, int(limiter.rate_per_second * ahead)))
         self._failure: Exception | None = None
@@ -327,7 +330,8 @@ class Dispatcher:
             await uow.commit_each()
             passed = await gate.pass_gate(uow, batch, times=self._times, now=now)
             await failpoints.reach("gate.open")
-        # Only here is the commit confirmed, so calls may start (Sending, rule 3).
+        # The database has confirmed the commit only at this point, so the calls of the provider may
+        # start now (Sending, rule 3).
         await failpoints.reach("gate.committed")
         spacing = self._limiter.spacing.total_seconds()
         for position, claimed in enumerate(passed):
@@ -362,7 +366,8 @@ class Dispatcher:
             pass
 
     async def _one_call(self, claimed: ClaimedAttempt, start: GateClock, wait: float) -> None:
-        # Each call runs in its own task, so this binding of the log context ends with the call.
+        # The id of the attempt is added to all log entries of this task. Each call runs in its own
+        # task, so the id is in no other log entries.
         bind_contextvars(attempt=str(claimed.attempt_id))
         try:
             if wait:

@@ -20,7 +20,8 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
-# `ends_at` is the latest instant at which a request of this gate can end.
+# `ends_at` is the latest instant at which a request can end if its attempt passes this gate (the
+# last check before the call of the provider) now.
 PASS_GATE = text(f"""
     UPDATE send_attempt a
     SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
@@ -56,7 +57,8 @@ async def pass_gate(
 
 
 # Locks the conversations of the claimed messages that users wrote. Each transaction must lock a
-# conversation before it locks the messages and attempts of the conversation.
+# conversation before it locks the messages and attempts of the conversation. Otherwise two
+# transactions could deadlock.
 LOCK_CONVERSATIONS = text("""
     SELECT k.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
     JOIN conversation k ON k.id = t.conversation_id

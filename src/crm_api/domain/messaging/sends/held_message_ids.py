@@ -67,8 +67,9 @@ async def take_strays(
     return {stray.openphone_id: stray for stray in strays}
 
 
-# The attempt becomes `parked` and not `unknown`, because `unknown` is open and a number can have
-# only one open attempt. The open attempt is usually the one whose response has just arrived.
+# The attempt that loses its message id gets the status `parked`. It cannot get the status
+# `unknown`, because an unknown attempt is open, and a number can have only one open attempt. The
+# number usually has an open attempt already: the attempt whose response has just arrived.
 UNBIND = text("""
     WITH freed AS (
         UPDATE send_attempt a

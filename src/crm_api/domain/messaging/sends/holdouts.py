@@ -55,7 +55,7 @@ COLD = text(f"""
     SELECT m.id FROM campaign_membership m
     WHERE m.id = ANY(CAST(:ids AS uuid[])) AND m.approved_at IS NULL AND NOT {WAS_CONTACTED}
 """)
-# The first assignment of a person is kept.
+# If the person is already in a group of the holdout, this statement changes nothing.
 ASSIGN = text("""
     INSERT INTO holdout_person (holdout_id, contact_id, is_held, assigned_at)
     SELECT :holdout_id, x.contact_id, x.is_held, :now

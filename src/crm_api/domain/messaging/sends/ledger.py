@@ -21,16 +21,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.platform.database import typed_rows
 from crm_api.platform.setting_fields import MAX_SKEW_SECONDS
 
-# The statuses sent, failed and delivered have this order of ranks. The rank of a message never
-# decreases. Of two reports with the same rank, the earlier by the provider's clock wins, so the
-# order of arrival does not matter (Sending, rule 13).
+# The statuses sent, failed and delivered have the ranks 1, 2 and 3. The rank of a message never
+# decreases. If two reports have the same rank, the report that is earlier by the provider's clock
+# is stored. So the order of arrival does not matter (Sending, rule 13).
 _RANK = "array_position(ARRAY['sent', 'failed', 'delivered'], {status})"
 
 _STORED_WINS = f"""(a.provider_message_id = x.message_id AND (
     {_RANK.format(status="a.status")} > {_RANK.format(status="x.status")}
     OR (a.status = x.status AND a.status <> 'sent' AND x.reported_at >= a.reported_at)))"""
 
-# The new status of the attempt. A repeated report changes nothing, and then no row is written.
+# SQL expression of the new status of the attempt. A repeated report does not change the status, and
+# then no row is written.
 _STATUS = f"""CASE WHEN {_STORED_WINS} THEN a.status
                 WHEN x.has_no_id AND a.status IN ('parked', 'not_found') THEN 'parked'
                 WHEN a.has_no_id AND x.status = 'not_found' THEN 'parked'
@@ -40,11 +41,12 @@ _CODE = f"CASE WHEN {_STORED_WINS} THEN a.error_code ELSE x.code END"
 
 _REPORTED = f"CASE WHEN {_STORED_WINS} THEN a.reported_at ELSE x.reported_at END"
 
-# A message counts on the day of its acceptance, by the provider's clock (Sending, rule 9). The
-# acceptance must lie between the gate and this statement, plus or minus the allowed skew. An
-# instant outside is replaced by the nearer bound, so that the message does not count on a wrong
-# day. Of two instants for one message the earlier is stored, so that the order of reports does not
-# matter.
+# SQL expression of the time of acceptance. A message belongs to the day of its acceptance, by the
+# provider's clock (Sending, rule 9). The acceptance must be between the gate (the last check before
+# the call of the provider) and this statement, plus or minus the allowed difference of the clocks.
+# An instant outside this time is replaced by the nearer bound, so that the message does not belong
+# to a wrong day. If there are two instants for one message, the earlier is stored, so that the
+# order of reports does not matter.
 _BOUNDED = f"""CASE WHEN x.accepted_at IS NOT NULL THEN least(
                 greatest(x.accepted_at, a.called_at - interval '{MAX_SKEW_SECONDS} s'),
                 greatest(a.called_at, CAST(:now AS timestamptz))
@@ -58,9 +60,10 @@ _IS_NEWS = f"""(a.token IS NOT NULL OR (a.status, a.error_code, a.reported_at, a
             IS DISTINCT FROM ({_STATUS}, {_CODE}, {_REPORTED}, {_ACCEPTED},
                 x.message_id, x.is_matched, a.has_no_id OR x.has_no_id, x.detail))"""
 
-# The status of the message for the status of its attempt. After an attempt that certainly sent
-# nothing, the message is queued for the next attempt. The status `not_found` is only inferred.
-# After it, a campaign message is queued again, but any other message fails.
+# SQL expression that derives the status of a message from the status of its attempt. After an
+# attempt that certainly sent nothing, the message is queued for the next attempt. The status
+# `not_found` is only inferred. After it, a campaign message is queued again, but any other message
+# fails.
 _SHOWN = """CASE {attempt}.status
                 WHEN 'claimed' THEN 'sending' WHEN 'calling' THEN 'sending'
                 WHEN 'parked' THEN 'unknown' WHEN 'refused' THEN 'failed'
@@ -78,9 +81,10 @@ _RANK_SHOWN = """CASE {attempt}.status WHEN 'unknown' THEN 2 WHEN 'parked' THEN 
 _SEND_AFTER = """CASE WHEN {attempt}.status = 'released' AND {attempt}.kind <> 'campaign'
                 THEN CAST(:send_after AS timestamptz) END"""
 
-# All attempts of a message share the message's row. If another attempt may have been accepted or
-# may still be sent, the row must show the best attempt. `RECORD` cannot see its own changes to the
-# attempts, so a later statement, `SHOW`, writes such rows.
+# SQL condition that several attempts share the row of one message, and that another attempt may
+# have been accepted or may still be sent. Then the row of the message must show the best attempt.
+# The statement `RECORD` cannot see its own changes to the attempts, so a later statement, `SHOW`,
+# writes such rows.
 _IS_SHARED = """EXISTS (
             SELECT 1 FROM send_attempt o
             WHERE o.phone = a.phone AND o.activity_id = a.activity_id AND o.id <> a.id
@@ -140,12 +144,12 @@ class ChangedAttempt:
     is_to_show: bool
 
 
-# A response is a fact, so it is written in any state of the row. An inferred outcome is written
-# only if the row still has the state that its writer saw (Sending, rule 6). An acceptance without
-# an id is also a fact, so the attempt can never become `not_found`. The transactions that store
-# received messages lock conversations in the same order. With different orders, two transactions
-# could deadlock. `OFFSET 0` forces one index look-up per attempt; without statistics, the planner
-# would read all attempts.
+# A response of the provider is a fact, so it is stored whatever state the row has. An inferred
+# outcome is stored only if the row still has the state that its writer saw (Sending, rule 6). An
+# acceptance without a message id is also a fact, so such an attempt can never become `not_found`.
+# This statement locks conversations in the same order as the transactions that store received
+# messages. With different orders, two transactions could deadlock. `OFFSET 0` forces one index
+# look-up per attempt. Without it and without statistics, the planner would read all attempts.
 RECORD = text(f"""
     WITH answer AS (
         SELECT * FROM unnest(
@@ -256,14 +260,15 @@ async def write_to_ledger(
     return changed
 
 
-# Locks messages that several attempts share. The attempts are read in a later statement.
+# Locks messages that several attempts share. The attempts are read in a later statement, which sees
+# what other transactions stored before this lock.
 LOCK_SHARED = text("""
     SELECT t.id FROM send_attempt a JOIN activity t ON t.id = a.activity_id
     WHERE a.id = ANY(CAST(:ids AS uuid[])) ORDER BY t.id FOR NO KEY UPDATE OF t
 """)
 
-# If the provider accepted two attempts of one message, the person got two messages. So the second
-# attempt gets a message row of its own.
+# If the provider accepted two attempts of one message, the person got the message twice. So the
+# second attempt gets a message row of its own.
 SPLIT = text("""
     WITH apart AS (
         UPDATE send_attempt a SET activity_id = uuid_v7()
@@ -284,7 +289,8 @@ SPLIT = text("""
     FROM apart p JOIN activity t ON t.id = p.was
 """)
 
-# Copies the state of the best attempt to each message; attempts are ordered as in `derive.DERIVE`.
+# Copies the state of the best attempt to each message. The attempts are ordered as in the statement
+# `derive.DERIVE`.
 SHOW = text(f"""
     WITH best AS (
         SELECT DISTINCT ON (x.activity_id) o.id, o.activity_id, o.kind, o.status, o.error_code,

@@ -17,11 +17,13 @@ later than this allows, the latest allowed instant is used."""
 LONGEST_PAUSE = timedelta(seconds=LONGEST_SECONDS)
 """The longest pause that this service makes when the provider asks for one."""
 MOST_WAIT = timedelta(seconds=30)
-"""If the wait until the next request is longer than this, a run of the dispatcher ends."""
+"""If a request would have to wait longer than this, the run of the dispatcher (the job that sends
+messages) ends."""
 
-# Both bounds use the database's clock. A process with a clock that is ahead must not write a late
-# start, because this would delay all other processes, even after the clock was corrected. A stored
-# start that is further away than the longest pause is an error and is replaced by the bound.
+# This statement bounds the start times by the database's clock. A process whose clock is ahead must
+# not store a late start time, because a late start time would delay all processes, even after the
+# clock was corrected. A stored start time that is further away than the longest pause is an error
+# and is replaced by the latest allowed time.
 _RESERVE = text("""
     INSERT INTO rate_limit AS r (name, next_at)
     VALUES (:name, least(CAST(:now AS timestamptz),
@@ -147,11 +149,12 @@ class Limiter:
 
 
 SLICE_SECONDS = 0.1
-"""A run of the dispatcher reserves start times in blocks. A block has as many start times as the
-rate limit allows in this many seconds, but at most ``SLICE_CALLS``, and at least as many as one
-gate needs."""
+"""A run of the dispatcher (the job that sends messages) reserves start times in blocks. A block has
+as many start times as the rate limit allows in this many seconds, but at most ``SLICE_CALLS``. It
+has at least one start time for each message that the dispatcher checks together."""
 SLICE_CALLS = 500
-"""The largest number of start times in a block, unless one gate needs more."""
+"""The largest number of start times in a block. A block has more if the dispatcher checks more
+messages together."""
 STALE_AFTER = timedelta(seconds=1)
 """A reserved start time is not used if it is more than this long in the past, because the late
 requests would all start at the same time."""

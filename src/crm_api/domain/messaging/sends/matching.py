@@ -97,8 +97,8 @@ class UnknownAttempt:
     resend_unclear: bool
 
 
-# Attempts whose last look-up is longest ago come first. So attempts that stay unclear do not delay
-# the others.
+# The attempts whose last look-up was longest ago come first. So attempts that stay unclear do not
+# delay the look-ups of other attempts.
 UNKNOWN_ATTEMPTS = text("""
     SELECT a.id, a.phone, a.body, a.called_at, a.nil_at, a.has_no_id, a.membership_id,
            a.campaign_id, a.line_id, a.activity_id, l.phone_number_id, l.resend_unclear

@@ -16,7 +16,7 @@ from crm_api.domain.messaging.models.number_failures import KIND_OF_CODE
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
-# A message gets only one row, even if its failure is reported several times.
+# The failure of a message gets only one row, even if the failure is reported several times.
 NOTE_OURS = text("""
     INSERT INTO number_failure (id, phone, kind, code, line_id, activity_id, failed_at, created_at)
     SELECT uuid_v7(), a.phone, k.kind, a.error_code, a.line_id, a.activity_id,

@@ -73,7 +73,8 @@ STOPS: Mapping[SendKind, tuple[NumberRule, ...]] = {
 }
 """The rules that stop each kind of message. If several rules apply, the first is reported."""
 HOLDING = NumberRule.OPT_OUT_HOLD
-"""The rule under which a campaign message waits and is not skipped, because a user will decide."""
+"""The rule that a hold on the number sets: a campaign message waits and is not skipped, because a
+user will decide whether the person opted out."""
 
 _FLAGGED = """EXISTS (
     SELECT 1 FROM contact_flag of_number
@@ -180,8 +181,9 @@ IS_KEPT = """EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND (a.status = 'parked' OR a.is_matched)
       AND a.called_at > CAST(:now AS timestamptz) - make_interval(secs => :grace))"""
-"""SQL condition that a number must not get another message yet. The reason is a parked or matched
-attempt that passed the gate less than the grace period ago (Sending, rule 2)."""
+"""SQL condition that a number must not get another message yet. The condition is true if the number
+has a parked attempt (unclear, waiting for a user) or a matched attempt (found by a look-up or a
+report) whose request began less than the grace period ago (Sending, rule 2)."""
 WAS_MESSAGED_LATELY = """({min_days} IS NOT NULL AND EXISTS (
     SELECT 1 FROM send_attempt a
     WHERE a.phone = {phone} AND a.kind = 'campaign' AND a.campaign_id <> :campaign_id

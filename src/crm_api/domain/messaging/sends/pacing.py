@@ -19,8 +19,9 @@ STEP = timedelta(seconds=1)
 """Messages that become due within this time are claimed together, so that a fast campaign claims
 batches and not single messages."""
 CATCH_UP = timedelta(minutes=2)
-"""A late claim makes up for at most this much delay (two runs of the job). After a longer delay,
-the remaining late messages are spread over the rest of the day."""
+"""If messages are claimed (reserved for sending) late, this much of the delay (two runs of the job)
+is corrected at once: the messages of this time are claimed together. After a longer delay, the
+remaining late messages are spread over the rest of the day."""
 
 
 @dataclass(frozen=True, kw_only=True)

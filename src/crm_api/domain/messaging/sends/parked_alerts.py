@@ -27,8 +27,8 @@ WHY_PARKED = {
     "id_given_twice": "OpenPhone gave this message the id of another message",
     "match_corrected": "the OpenPhone message that was assigned to it belongs to another attempt",
 }
-"""The texts of alerts about parked attempts: why it is unclear whether the message was sent. The
-key is the error code of the attempt."""
+"""Texts of alerts about parked attempts (unclear attempts that wait for a user). Each text says why
+it is unclear whether the message was sent. The key is the error code of the attempt."""
 UNKNOWN_REASON = "the data from OpenPhone does not show whether it accepted the message"
 
 
@@ -42,7 +42,7 @@ class _ParkedAttempt:
     own_user_id: str | None
 
 
-# The attempt with the latest request comes last, because the alert of a campaign names this
+# The attempt with the latest request comes last, because the alert of a campaign mentions this
 # attempt.
 _PARKED = text("""
     SELECT a.activity_id, a.campaign_id, a.line_id, a.called_at, a.error_code, l.own_user_id

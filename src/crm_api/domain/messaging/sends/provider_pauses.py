@@ -19,8 +19,8 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
 
 NOTE_EVERY = timedelta(seconds=1)
-"""Successes keep the circuit breaker closed. They are reported to the circuit breaker at most once
-in this time."""
+"""Successful requests are reported to the circuit breaker at most once in this time. The circuit
+breaker stops all requests after repeated failures; a reported success keeps requests allowed."""
 PAUSE_MARGIN = timedelta(minutes=1)
 """Tolerance for finding the messages that a pause has postponed, when a user ends the pause early.
 
@@ -109,9 +109,10 @@ def _sentence(answer: SendAnswer) -> str:
     return said if answer.http_status is None else f"HTTP {answer.http_status}: {said}"
 
 
-# A message that the provider answered with 429 is due at the end of the pause. If the pause ends
-# early, the statements MAKE_RECIPIENTS_DUE and MAKE_MESSAGES_DUE make the message due immediately.
-# A row that another transaction has locked is being sent or stopped, so it is skipped.
+# A message that the provider refused with status 429 is due at the end of the pause. If the pause
+# ends early, the statements MAKE_RECIPIENTS_DUE and MAKE_MESSAGES_DUE make the message due
+# immediately. If another transaction has locked the row of the message, the message is being sent
+# or stopped, so the row is skipped.
 _WAS_POSTPONED = """EXISTS (
         SELECT 1 FROM send_attempt a
         WHERE {of} AND a.status = 'released' AND a.called_at IS NOT NULL

@@ -20,11 +20,12 @@ from crm_api.platform.ids import new_id
 from crm_api.platform.jobs import Job, JobName
 
 LATEST_AFTER_SCHEDULE = timedelta(hours=48)
-"""A message for later may still be sent this long after the instant that the user chose (Invariant
-6). So the message is still sent after a day without legal hours, but not after the line was blocked
-for a week."""
+"""A message for which a user chose the time of sending may still be sent this long after that time
+(Invariant 6). So the message is still sent after a day without legal hours. It is not sent after
+its line was blocked for a week."""
 
-# Only instants within a short time are read, so the index on `send_after` finds few rows.
+# The statement reads only messages that are due within a short time, so the index on `send_after`
+# finds few rows.
 NEXT_SCHEDULED = text("""
     SELECT min(t.send_after) FROM activity t
     WHERE t.status = 'queued' AND t.send_after > :now AND t.send_after <= :until
@@ -45,8 +46,8 @@ async def next_scheduled(uow: UnitOfWork, *, within: timedelta, now: datetime) -
 
 
 LONGEST_NUDGE = timedelta(minutes=1)
-"""If a message becomes due only after more than this time, the job that sends it is not requested,
-because the schedule runs the job every minute."""
+"""If the next message becomes due later than this, the job that sends it is not requested, because
+the job runs every minute in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,9 @@ class NewMessage:
         return self.kind is SendKind.MANUAL and self.scheduled_for is None
 
 
-# `last_outgoing_at` is set when the provider accepts the message. A user's message ends the
-# waiting. A conversation that begins with a user's message has the state `open`.
+# The column `last_outgoing_at` is set later, when the provider accepts the message. After a user's
+# message, the person does not wait any more. A conversation that begins with a user's message has
+# the state `open`.
 UPSERT_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
         (id, line_id, phone, contact_id, state, last_activity_at, created_at)

@@ -33,8 +33,8 @@ from crm_api.platform.ids import new_id
 
 QUEUE_ORDER = "(t.origin NOT IN ('confirmation', 'help'))"
 NEVER_OPEN_RETRY = timedelta(days=1)
-"""If the law allows no message in the number's zone within two weeks, the legal hours are checked
-again after this time."""
+"""If the law allows no message to a number within two weeks, the legal hours are checked again
+after this time."""
 AWAY_LASTS = timedelta(minutes=15)
 """How long after the person's message an away reply may still be sent. After a longer delay, for
 example on a blocked line, the reply would be confusing, and the office may be open again."""
@@ -44,7 +44,7 @@ MEDIA_NOT_SUPPORTED = "media_not_supported"
 """The error code of a message with files that the provider cannot send."""
 
 MediaLink = Callable[[UUID], str]
-"""Returns the URL from which the provider downloads a file."""
+"""A function that returns the URL from which the provider downloads a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,16 +143,17 @@ async def claim_queued(
     return await _insert(uow, sendable, trials, times=times, media_link=media_link, now=now)
 
 
-# On a partition without statistics, the planner expects few rows and would sort all queued
-# messages. If sorting is switched off, the planner reads the index in order.
+# If a partition of the table has no statistics, the planner expects few rows and would sort all
+# queued messages. If sorting is switched off, the planner reads the index in order.
 READ_INDEX_IN_ORDER = text("SET LOCAL enable_sort = off")
 
 READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 
-# The order must be exactly the order of `idx_activity_queue`: confirmations and HELP answers first.
-# A confirmation has a legal deadline of five minutes, and a thousand manual messages before it
-# would take longer. Numbers with an open attempt are left out, so that messages that must wait do
-# not fill the batch. A message for later is never claimed before its time, whatever has changed its
+# The order must be exactly the order of the index `idx_activity_queue`: confirmations of opt-outs
+# and automatic replies to HELP come first. By law, a confirmation must be sent within five minutes.
+# If a thousand messages of users were sent before it, it would be too late. Numbers with an open
+# attempt are left out, so that messages that must wait do not fill the batch. A message with a
+# chosen time is never claimed (reserved for sending) before that time, whatever has changed its
 # `send_after`.
 LOCK_QUEUED = text(f"""
     SELECT t.id, t.line_id, t.phone, t.body, t.origin, t.created_at, t.scheduled_for,
@@ -205,12 +206,12 @@ async def _fail(uow: UnitOfWork, ids: Sequence[UUID], *, code: str, now: datetim
 
 
 BUSY_FOR = timedelta(seconds=2)
-"""A message that must fail is tried again after this time if another transaction has locked its
-conversation."""
+"""If a message must be marked as failed, but another transaction has locked its conversation, the
+service tries again after this time."""
 
-# Elsewhere, a conversation is locked before its messages. Here the messages are locked already, so
-# this statement does not wait for a locked conversation: the transaction that locked it, for
-# example an opt-out, may itself wait for the message.
+# Other statements lock a conversation before its messages. Here the messages are locked already. So
+# this statement skips a locked conversation and does not wait for it. The transaction that locked
+# the conversation, for example to store an opt-out, may itself wait for the message.
 LOCK_FREE = text("""
     WITH free AS (
         SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
@@ -308,8 +309,9 @@ async def _postpone_closed(
     send_afters: dict[UUID, datetime] = {}
     late: list[UUID] = []
     for message in locked:
-        # HELP answers and confirmations answer the person's own message. A test message to one of
-        # our lines reaches only ourselves. So legal hours do not apply to these.
+        # Automatic replies to HELP and confirmations of opt-outs react to the person's own message.
+        # A test message to one of our lines reaches only ourselves. So legal hours do not apply to
+        # these messages.
         is_test = message.origin == SendKind.TEST and not message.is_own_line
         is_unasked = is_test or message.origin == SendKind.REMINDER
         has_hours = message.origin in {SendKind.MANUAL, SendKind.AWAY}
@@ -318,7 +320,7 @@ async def _postpone_closed(
             continue
         hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
-        # The legal hours count as over if they end before a request could be completed.
+        # The legal hours are treated as over if they end before a request could be completed.
         is_open = closes_at is None or closes_at > now + times.call
         leaves_at = now
         if closes_at is not None and not is_open:
@@ -360,8 +362,8 @@ def _limit_trials(
     return kept
 
 
-# Consent is checked again in this statement. A number can have only one open attempt. If two
-# messages go to one number, the first message in the order of the queue gets the attempt.
+# This statement checks consent again. A number can have only one open attempt. If two messages go
+# to one number, the message that is earlier in the queue gets the attempt.
 CLAIM_QUEUED = text(f"""
     WITH wanted AS (
         SELECT * FROM unnest(CAST(:attempt_ids AS uuid[]), CAST(:activity_ids AS uuid[]),

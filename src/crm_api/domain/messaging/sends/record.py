@@ -31,8 +31,8 @@ from crm_api.domain.messaging.waiting import derive_waiting, derive_waiting_of_a
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.platform.database import UnitOfWork
 
-# The back-off is the same as for recipients (`derive.DERIVE`): a random delay ("full jitter") whose
-# upper bound grows with every postponed attempt.
+# The wait before the next attempt is computed as for recipients of campaigns (`derive.DERIVE`): a
+# random delay ("full jitter") whose upper bound grows with every postponed attempt.
 BACK_OFF_QUEUED = text(f"""
     UPDATE activity t
     SET send_after = greatest(CAST(:asked AS timestamptz),
@@ -85,8 +85,8 @@ SETTLED = {
     AttemptStatus.NOT_FOUND,
     AttemptStatus.DELIVERED,
 }
-"""If an attempt gets one of these statuses, its message may begin or cease to count as an answer.
-Then the service derives again whether the person waits for an answer."""
+"""If an attempt gets one of these statuses, its message may become an answer, or may no longer be
+an answer. Then the service derives again whether the person waits for an answer."""
 
 REPORT_RANKS = {AttemptStatus.SENT: 1, AttemptStatus.FAILED: 2, AttemptStatus.DELIVERED: 3}
 
@@ -204,8 +204,9 @@ async def write_outcomes(
     """
     merged, misread = await _merge_strays(uow, outcomes)
     changed = await ledger.write_to_ledger(uow.session, merged, send_after=retry_at or now, now=now)
-    # Messages of this service that were stored as messages from the provider's app counted as
-    # answers. They do not count any more.
+    # Some messages of this service were wrongly stored as messages from the provider's app, so they
+    # were treated as answers. They are not treated as answers any more, so the service derives
+    # again who waits.
     await derive_waiting(uow.session, misread, now=now)
     alone = [one.id for one in changed if one.membership_id is None and one.status in SETTLED]
     await derive_waiting_of_attempts(uow.session, alone, now=now)

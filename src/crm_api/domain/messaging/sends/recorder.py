@@ -163,8 +163,9 @@ class Recorder:
         This also stores which user at the provider is the sender of each line's messages.
         """
         async with self._new_uow() as uow:
-            # The wait of a recipient, the block of a line and the wait for a look-up are computed
-            # from this time. If this worker's clock is wrong, they could last hours too long.
+            # This time decides when the waits after the responses end: the wait of a recipient, the
+            # block of a line, the wait for a look-up. If this worker's clock is wrong, these waits
+            # could last hours too long. So the database's time is used for them.
             is_final = all(item.answer.kind in FINAL for item in batch)
             await write(uow, batch, now=now if is_final else await uow.database_now())
             await failpoints.reach("record.open")

@@ -17,9 +17,10 @@ from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.platform.database import UnitOfWork
 
-# Selects the recipients whose follow-ups may end, by the numbers of the person. A reply from a
-# number that was merged into a contact counts for that contact. `OFFSET 0` forces one index look-up
-# per number; without statistics, the planner would read all recipients.
+# Selects the recipients whose follow-ups may end, by the phone numbers of the person. If the number
+# of a reply belongs to a merged contact, the reply is treated as a reply of the contact into which
+# it was merged. `OFFSET 0` forces one index look-up per number. Without it and without statistics,
+# the planner would read all recipients.
 _HEARD = """
     SELECT t.phone, t.at FROM unnest(CAST(:phones AS text[]), CAST(:ats AS timestamptz[]))
         AS t (phone, at)
@@ -38,19 +39,20 @@ _FOLLOWED = """
       AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
 """
 
-# Another transaction may be creating the next step. It commits this step together with a change of
-# the recipient's row. So after this lock, the next statement sees the step. A transaction that
-# records a message later sees the mark `ended_by` and creates no step.
+# Another transaction may be creating the next step of a recipient. It commits the new step together
+# with a change of the recipient's row. So after this lock, the next statement sees the new step. A
+# transaction that records a message later sees the mark `ended_by` and creates no step.
 LOCK_HEARD = text(f"""
     WITH heard AS MATERIALIZED ({_HEARD}), followed AS MATERIALIZED ({_FOLLOWED})
     SELECT m.id FROM campaign_membership m WHERE m.id = ANY(ARRAY(SELECT id FROM followed))
     ORDER BY m.id FOR NO KEY UPDATE
 """)
 
-# A campaign counts only if it had already sent a message to one of the person's numbers when the
-# person replied or called. So an old event that arrives late ends nothing. A claim at the same time
-# waits for the lock of this row, or its gate finds the mark. `LIMIT` makes the look-up of the
-# messages run once per recipient; as a join, it compared each of 100 recipients with every
+# Follow-ups end only in a campaign that had already sent a message to one of the person's numbers
+# when the person replied or called. So an old event that arrives late ends nothing. A claim
+# (reservation for sending) at the same time waits for the lock of this row, or the gate (the last
+# check before the call of the provider) finds the mark `ended_by`. Because of `LIMIT`, the messages
+# are looked up once per recipient. As a join, the query compared each of 100 recipients with every
 # recipient of the campaign (650,000 pages at 4,300 recipients).
 END = text(f"""
     WITH heard AS MATERIALIZED ({_HEARD}), followed AS MATERIALIZED ({_FOLLOWED})
@@ -168,8 +170,8 @@ class PersonReply:
     is_interested: bool = False
 
 
-# Statistics count people, so the recipient of the first step is marked too. If a person replies
-# several times, the earliest reply counts, in any order of arrival.
+# Statistics are about people, so the recipient of the first step is marked too. If a person replies
+# several times, the time of the earliest reply is stored, in any order of arrival.
 NOTE_REPLIES = text("""
     UPDATE campaign_membership m
     SET replied_at = least(m.replied_at, x.replied_at),

@@ -10,8 +10,9 @@ from crm_api.domain.consent.legal_rules.rules import FOREVER, RuleBook
 from crm_api.domain.kit.zones import zone_key
 from crm_api.platform.database import UnitOfWork, typed_row
 
-# Columns: the zone key of the contact with the number, and whether our message counts as an answer
-# because the person has ever sent a message to the line.
+# Two SQL columns. The first is the zone key (the states and time zones in which the person may
+# live) of the contact with the number. The second is true if the person has ever sent a message to
+# the line, so that our message is an answer.
 NUMBER_ZONE = """
     (SELECT p.zone_key FROM contact p WHERE p.phone = {phone} AND p.deleted_at IS NULL)
         AS zone_key,
@@ -84,9 +85,10 @@ async def read_reply_hours(
     return hours_of(zone, rules=rules, is_test=is_test, now=now)
 
 
-# Selects when the number may get a test message again, if it has had as many messages as the law
-# allows (`most`). The newest `most` campaign and test messages are compared. The number may get a
-# test message when the oldest of them is older than the legal period.
+# Selects when a number may get a test message again. There is a result only if the number has had
+# as many messages as the law allows (`most`). The newest `most` campaign and test messages are
+# compared. The number may get a test message when the oldest of these messages is older than the
+# legal period.
 TEST_ALLOWED_AT = text("""
     SELECT a.until FROM (
         SELECT greatest(a.created_at, a.called_at, a.accepted_at)

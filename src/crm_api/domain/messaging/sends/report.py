@@ -22,8 +22,8 @@ from crm_api.domain.provider.openphone.facts import MessageFacts
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
 
-# Inserts the row of a message that belongs to no attempt. If two transactions do this at the same
-# time, only the one that inserts the key first stores the row.
+# Inserts the row of a message that belongs to no attempt. If two transactions insert the same
+# message at the same time, only the transaction that inserts the key first stores the row.
 INSERT_FOREIGN = text("""
     WITH named AS (
         INSERT INTO activity_key (openphone_id, activity_id) VALUES (:message_id, :id)
@@ -43,9 +43,11 @@ INSERT_FOREIGN = text("""
     RETURNING id
 """)
 
-# A report about a stored foreign message can only raise its rank. Of two reports with the same
-# rank, the earlier wins. RAISE_FOREIGN is a separate statement after the insert, so that it sees a
-# row that was stored while the insert waited. It returns no row if the message is ours.
+# A foreign message is a message that this service did not send. A report about a stored foreign
+# message can only raise the rank of the message. If two reports have the same rank, the earlier
+# report is stored. RAISE_FOREIGN is a separate statement after the insert, so that it sees a row
+# that was stored while the insert waited. RAISE_FOREIGN returns no row if this service sent the
+# message.
 _WINS = """(CAST(:rank AS smallint) > a.rank OR (
     CAST(:rank AS smallint) = a.rank AND CAST(:reported_at AS timestamptz) < a.updated_at))"""
 
@@ -137,8 +139,8 @@ async def _move(
 ) -> None:
     left = list(reports)
     while left:
-        # One statement can write an attempt only once. So a second report about the same attempt is
-        # written by the next statement.
+        # One statement can write an attempt only once. So the next statement writes a second report
+        # about the same attempt.
         first = {one.facts.provider_message_id: one for one in reversed(left)}
         outcomes = [
             outcome_of(
@@ -182,8 +184,8 @@ async def apply_report(
         stored = await _store(uow, facts, line_id=line_id, contact_id=contact_id, now=now)
         if stored is not None:
             return stored
-        # Another transaction has recorded the provider's response in the meantime, so the message
-        # belongs to an attempt now. The loop starts again.
+        # In the meantime, another transaction has recorded the provider's response, so the message
+        # belongs to an attempt now. The loop starts again and finds this attempt.
 
 
 ATTEMPTS_OF_MESSAGES = text("""
@@ -210,10 +212,11 @@ class _UnsettledAttempt:
     own_user_id: str | None
 
 
-# Finds the unclear attempts with the line and phone number of a message. The message must have been
-# created between the gate of the attempt and the end of its grace period (Sending, rule 8); clocks
-# may differ by `skew`. An attempt whose request still runs is not matched, because its own response
-# may still arrive.
+# Finds the unclear attempts with the line and the phone number of a message. The message must have
+# been created between the gate of the attempt (the last check before the call of the provider) and
+# the end of the attempt's grace period (Sending, rule 8). The clocks may differ by `skew`. An
+# attempt whose request still runs is not selected, because the response to this request may still
+# arrive.
 UNSETTLED = text("""
     SELECT a.id, a.body, a.status, a.membership_id, a.activity_id,
            (SELECT l.own_user_id FROM line l WHERE l.id = a.line_id) AS own_user_id
@@ -331,7 +334,7 @@ async def _store(
     if activity_id is None:
         activity_id = await uow.session.scalar(RAISE_FOREIGN, report)
     if activity_id is not None:
-        # A failed message is not an answer, even if it was stored as an answer before.
+        # A failed message is not an answer, even if it was treated as an answer before.
         if conversation_id is not None and (is_waiting or is_failure):
             await derive_waiting(uow.session, [conversation_id], now=now)
         await _note_failure(uow, facts, line_id=line_id, activity_id=activity_id, now=now)

@@ -107,7 +107,7 @@ async def next_lease_end(uow: UnitOfWork) -> datetime | None:
 CANARY_SHARE = 4
 """The provider's list must contain an accepted message after a quarter of the grace period (the
 grace period divided by this number). If the list lacks such a message (the canary), the list is not
-up to date, and a look-up that finds nothing does not count."""
+up to date, and the result of a look-up that finds nothing is ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,8 @@ class ListedMessage:
     accepted_at: datetime
 
 
-# Finds the newest message with a known id that is old enough to be in the provider's list.
+# Finds the canary: the newest message that must already be in the provider's list, and whose id is
+# known from the provider's response.
 CANARY = text("""
     SELECT a.provider_message_id, a.phone, a.accepted_at FROM send_attempt a
     WHERE a.line_id = :line_id AND a.accepted_at IS NOT NULL

@@ -14,9 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-# The limit of a line today. During a ramp plan it is the plan's entry for the day; before the first
-# campaign message, the first entry. After the plan's last day it is the daily limit, because
-# PostgreSQL returns null for an index outside an array. It is never above the daily limit.
+# SQL expression of the limit of a line today. During a ramp plan (the daily limits of a new line on
+# its first days), the limit is the plan's entry for the day. Before the first campaign message, the
+# limit is the first entry. After the plan's last day, the limit is the daily limit, because
+# PostgreSQL returns null for an index outside an array. The limit is never above the daily limit.
 LINE_LIMIT = """least({line}.daily_limit, coalesce(
     {line}.ramp_plan[1 + coalesce(
         CAST(CAST(:now AS timestamptz) AT TIME ZONE {line}.timezone AS date)
@@ -38,8 +39,8 @@ def limit_on(
     """
     if not plan:
         return daily_limit
-    # If the line's time zone was changed to one further west, `started_on` can be after `day`. Then
-    # the first entry applies.
+    # If the line's time zone was changed to a time zone further west, `started_on` can be after
+    # `day`. Then the first entry of the plan applies.
     past = 0 if started_on is None else max(0, (day - started_on).days)
     return daily_limit if past >= len(plan) else min(plan[past], daily_limit)
 
@@ -75,12 +76,14 @@ class LineUsage:
     batch_left: int | None
 
 
-# Open attempts count today. Accepted attempts count on the day of acceptance, by the provider's
-# clock and in the line's time zone; the table `send_tally` has their number per quarter of an hour.
-# For parked and not-found attempts, the acceptance is assumed between the gate and the end of the
-# grace period. If midnight is in this time, such an attempt counts on both days (Sending, rule 9).
-# The condition on `created_at` lets the planner use an index. It excludes no attempt, because every
-# request begins within an hour after the row of its attempt was created.
+# Open attempts belong to today. Accepted attempts belong to the day of acceptance, by the
+# provider's clock and in the line's time zone; the table `send_tally` has their number per quarter
+# of an hour. For parked attempts (unclear attempts that wait for a user) and not-found attempts,
+# the acceptance is assumed between the gate (the last check before the call of the provider) and
+# the end of the grace period. If midnight is in this time, such an attempt is included in both days
+# (Sending, rule 9). The condition on `created_at` lets the planner use an index. This condition
+# excludes no attempt, because every request begins within an hour after the row of its attempt was
+# created.
 USAGE = text(f"""
     SELECT d.line_id, d.line_limit, d.ends_at, d.is_ramp_waiting,
            CAST(coalesce(sum(u.texts), 0) AS integer) AS line_used,
@@ -166,9 +169,10 @@ async def count_campaign_sent_today(
     return (rows[0].campaign_used, rows[0].line_used) if rows else (0, 0)
 
 
-# Only one transaction compacts at a time. A second one would only wait for the first and then find
-# no rows to merge. The lock is taken in the same statement: a row that another transaction has
-# merged since the statement began is not deleted again, so the sums are right.
+# Only one transaction merges rows of the tally table at a time. A second transaction would only
+# wait for the first and then find no rows to merge. The lock is taken in the same statement as the
+# deletion. A row that another transaction has merged since the statement began is not deleted
+# again, so the sums are right.
 COMPACT_TALLIES = text("""
     WITH alone AS MATERIALIZED (
         SELECT pg_try_advisory_xact_lock(hashtextextended('compact_send_tally', 0)) AS is_locked

@@ -227,7 +227,8 @@ class EndedBy(StrEnum):
     gets the messages."""
 
 
-# `crm_api.domain.campaigns.service` defines which action allows which change of this status.
+# The module `crm_api.domain.campaigns.service` defines in which statuses of a campaign each action
+# of a user is possible.
 class CampaignStatus(StrEnum):
     """The state of a campaign.
 

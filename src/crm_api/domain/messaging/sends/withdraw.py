@@ -30,15 +30,17 @@ WITHDRAWN = "withdrawn"
 """The error code of a message that was withdrawn before it was sent."""
 
 # Each transaction must lock a conversation before it locks the messages of the conversation.
+# Otherwise two transactions could deadlock.
 LOCK_CONVERSATION = text("""
     SELECT k.id FROM activity t JOIN conversation k ON k.id = t.conversation_id
     WHERE t.id = :message_id AND t.origin = 'manual' FOR NO KEY UPDATE OF k
 """)
 
-# This one statement decides the race with a claim. A claim that committed has set the status
-# `sending`, and a claim skips a row that this statement has locked. If a queued message has earlier
-# attempts, they certainly sent nothing, so no request for the message is running. The status is not
-# compared with `=`, because the planner would then choose the partial index of all queued messages.
+# If a message is withdrawn and claimed (reserved for sending) at the same time, this one statement
+# decides. A claim that committed has set the status `sending`. A claim skips a row that this
+# statement has locked. If a queued message has earlier attempts, they certainly sent nothing, so no
+# request for the message is running. The status is not compared with `=`, because the planner would
+# then choose the partial index of all queued messages.
 WITHDRAW = text(f"""
     UPDATE activity t
     SET status = 'failed', error_code = '{WITHDRAWN}', send_after = NULL, updated_at = :now
@@ -71,9 +73,9 @@ CANCELLED_AT_ONCE = 20_000
 second. A job cancels the other recipients."""
 
 
-# If another transaction has claimed one of these messages and has not committed yet, this statement
-# waits for the other transaction. Campaign messages are excluded, because their recipients were
-# handled before this statement.
+# Locks queued messages before they are withdrawn. If another transaction has claimed (reserved) one
+# of these messages and has not committed yet, this statement waits for that transaction. Campaign
+# messages are excluded, because their recipients were handled before.
 LOCK_WAITING_TEXTS = text("""
     SELECT t.id FROM activity t
     WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
@@ -81,7 +83,8 @@ LOCK_WAITING_TEXTS = text("""
     ORDER BY t.id FOR NO KEY UPDATE
 """)
 
-# This statement runs after the lock, so that it sees what earlier claims committed.
+# This statement runs after the messages were locked. So it sees what earlier claims (reservations
+# for sending) committed.
 WITHDRAW_WAITING = text(f"""
     UPDATE activity t
     SET status = 'failed', error_code = {CODE_OF_RULE.format(rule="x.rule")}, updated_at = :now
@@ -190,9 +193,10 @@ async def restore_held_recipients(uow: UnitOfWork, *, phones: Sequence[str], now
     uow.after_commit(Job(name=JobName.PROCESS_CAMPAIGN_QUEUE))
 
 
-# Finds recipients that are held although their number is not on hold. Such a recipient exists if an
-# audience was stored while a hold ended: the statement that stored the audience had read the flags
-# before. The query uses one index look-up for each step of each campaign that has not ended.
+# Finds recipients with the status `held` although their number is not on hold. Such a recipient
+# exists if a hold ended while an audience was stored: the statement that stored the audience had
+# read the flags before the hold ended. The query uses one index look-up for each step of each
+# campaign that has not ended.
 HELD_WITHOUT_HOLD = text(f"""
     SELECT w.id FROM campaign c
     CROSS JOIN LATERAL generate_series(0, jsonb_array_length(c.follow_ups)) AS s (step)
@@ -250,8 +254,9 @@ WITHDRAW_CAMPAIGN = text("""
     SELECT membership_id FROM freed
 """)
 
-# The limit keeps the request short. `END_CANCELLED` cancels the other recipients later. Until then
-# they cannot be claimed, because the campaign is cancelled.
+# The limit keeps the request of the user short. The statement `END_CANCELLED` cancels the other
+# recipients later. Until then, no message to them can be claimed (reserved for sending), because
+# the campaign is cancelled.
 CANCEL_PENDING = text("""
     WITH waiting AS (
         SELECT w.id FROM campaign c

@@ -42,7 +42,7 @@ class Manifest(BaseModel):
 
     format: Literal[1]
     made_at: Instant
-    """The time of the data: changes after this time are not in the backup."""
+    """The time of the data. The backup does not contain changes after this time."""
     program: str
     """The version of crm-api that made the backup."""
     revision: str
@@ -198,7 +198,8 @@ class _Cipher:
         try:
             self._work()
         except BrokenPipeError:
-            return  # the other end has stopped reading, and raises its own error
+            # The code that reads from the pipe has stopped, and raises its own error.
+            return
         except Exception as error:  # noqa: BLE001 - raised in the thread that waits for this one
             self._failure = error
 

@@ -30,7 +30,7 @@ from crm_api.platform.postgres import require_direct
 from crm_api.platform.settings import Settings
 
 Report = Callable[[str], None]
-"""A function that shows a sentence about the progress to the person who runs the command."""
+"""A function that shows a sentence about the progress to the user who runs the command."""
 _REPORT_EVERY = 64 * PART_BYTES
 _TABLES = text("""
     SELECT c.relname FROM pg_class c
@@ -164,7 +164,7 @@ async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
             raise BackupError("the database is empty, so there is nothing to back up")
         async with engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="REPEATABLE READ")
-            # A dump may take longer than the usual time limits.
+            # The dump of the database may take longer than the usual time limits of PostgreSQL.
             await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             yield Snapshot(

@@ -42,9 +42,9 @@ _WAITING_FILES = text("""
 Digests = dict[str, tuple[int, str]]
 """The content of a database, in a form that can be compared with another database.
 
-- A table: the key is its name. The value is the number of rows, and the sum of the digests of the
-  rows.
-- A sequence: the key is ``sequence``, a space and its name. The value is the last value of the
+- For a table, the key is its name. The value is the number of rows, and the sum of the digests of
+  the rows.
+- For a sequence, the key is ``sequence``, a space and its name. The value is the last value of the
   sequence, and an empty text.
 """
 
@@ -103,8 +103,9 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
         moved = await _compare(source, target)
         report(f"database: {moved.tables} tables have the same rows in both databases")
         media_files, missing = await _copy_media(settings, snapshot)
-        # The old copy is disabled before the new copy is enabled. So after a crash between these
-        # two steps, neither copy starts. The two copies can never both start.
+        # The service must never run on both databases. So the old database is disabled before the
+        # new database is enabled. After a crash between these two steps, the service starts on
+        # neither of them.
         mark_moved(settings.data_dir, to=_place(target_url), at=format_instant(now))
         async with target.begin() as connection:
             await connection.execute(_SET_REVISION, {"revision": snapshot.revision})

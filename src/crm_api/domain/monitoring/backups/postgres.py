@@ -70,8 +70,8 @@ def dump(database_url: str, *, snapshot: str) -> Iterator[bytes]:
         "--compress=gzip:3",
         "--no-owner",
         "--no-privileges",
-        # No process of the service starts without the row of this table. A restore writes the row
-        # together with the pause of all sending.
+        # The service does not start if this table is empty. A restore writes the row of this table
+        # in the same transaction in which it pauses all sending.
         "--exclude-table-data=public.alembic_version",
         f"--snapshot={snapshot}",
         "--lock-wait-timeout=60s",
@@ -118,10 +118,11 @@ def restore(database_url: str, chunks: Iterable[bytes]) -> None:
                 running.stdin.write(chunk)
             running.stdin.close()
         except BrokenPipeError:
-            with suppress(BrokenPipeError):  # pg_restore has ended; its output says why
+            # pg_restore has ended too early. Its error output contains the reason.
+            with suppress(BrokenPipeError):
                 running.stdin.close()
         except BaseException:
-            # The dump is incomplete, so pg_restore must not commit it.
+            # The dump is incomplete, so pg_restore must not commit what it has restored.
             running.kill()
             raise
         said = running.stderr.read().decode(errors="replace")

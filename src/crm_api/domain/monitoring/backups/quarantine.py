@@ -41,8 +41,9 @@ _STOP_WAITING = text("""
     WHERE status = 'queued'
     RETURNING CASE WHEN origin = 'manual' THEN conversation_id END
 """)
-# An attempt that was claimed when the backup was made may have been sent later. The status
-# "calling" with an expired lease makes a worker look it up at the provider.
+# If an attempt was claimed (reserved by a worker) when the backup was made, its message may have
+# been sent after the backup. So the attempt gets the status "calling" and an expired lease. Then a
+# worker looks the message up at the provider.
 _DOUBT_CLAIMS = text("""
     UPDATE send_attempt
     SET status = 'calling', called_at = coalesce(called_at, :made_at), lease_until = :made_at,

@@ -43,7 +43,8 @@ class WeekFigures:
 async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
     """Read the figures of the seven days before ``until``, which must be a midnight in ``zone``."""
     local = until.astimezone(ZoneInfo(zone))
-    # In a week in which the clocks change, seven local days are an hour longer or shorter.
+    # The days are subtracted in local time. In a week in which the clocks are set forward or back,
+    # seven local days are an hour shorter or longer than 168 hours.
     since = (local - timedelta(days=DAYS)).astimezone(UTC)
     rules = await find_rules(uow, version=None)
     request = FigureRequest(
@@ -156,8 +157,9 @@ class Digest:
     week: WeekFigures
 
 
-# Messages between two lines of the company are left out, because they only check webhooks. An
-# opt-out in the period counts for the campaign to which the person replied.
+# Messages between two phone lines of the company are left out, because the service sends them only
+# to check webhooks. An opt-out in the period is counted for the campaign to which the person
+# replied.
 TEXTS = text("""
     SELECT c.name,
            CAST(sum(x.sent) AS bigint) AS sent, CAST(sum(x.delivered) AS bigint) AS delivered,

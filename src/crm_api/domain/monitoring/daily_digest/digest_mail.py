@@ -16,7 +16,7 @@ from crm_api.domain.monitoring.daily_digest.digest import (
 )
 
 DAY = timedelta(hours=25)
-"""The longest possible day: the day on which clocks are set back by an hour."""
+"""The length of the longest possible day, on which the clocks are set back by an hour."""
 
 
 def write_digest_mail(digest: Digest, *, name: str, api_url: str) -> tuple[str, str]:
@@ -50,7 +50,7 @@ def _subject(digest: Digest, *, name: str, waiting: int) -> str:
         else "a quiet day"
     )
     more = f"; {_many(waiting, 'thing')} to do" if waiting else ""
-    whose = " ".join(name.split())  # the subject must be one line
+    whose = " ".join(name.split())  # the subject of a mail must be one line
     return f"[{whose}] {_last_day(digest):%a %d %b}: {summary}{more}"
 
 

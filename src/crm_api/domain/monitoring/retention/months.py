@@ -29,8 +29,8 @@ from crm_api.domain.monitoring.retention.archive import (
 from crm_api.platform.database import UnitOfWork
 
 AHEAD = 2
-"""The number of monthly partitions that are created in advance. So workers may be stopped for this
-number of months."""
+"""The number of months for which partitions (of tables that are split by month) are created in
+advance. So the API still works if all workers are stopped for this number of months."""
 
 MONTHS = text(r"""
     SELECT c.relname AS name,
@@ -101,8 +101,8 @@ async def list_detached_months(uow: UnitOfWork, table: MonthlyTable) -> list[Mon
     return [month for month in months if not month.is_attached]
 
 
-# The statements about one month are formatted with the name of its partition, which consists of the
-# table's name and a date.
+# The name of a partition is inserted into the text of SQL statements. This is safe, because the
+# name consists of a table's name and a date.
 _UNFINISHED = "SELECT EXISTS (SELECT FROM {name} WHERE {waits})"
 
 

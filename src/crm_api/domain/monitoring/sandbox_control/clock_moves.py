@@ -42,26 +42,28 @@ class SandboxClock(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     ahead: Mapped[timedelta] = mapped_column(Interval())
     version: Mapped[int] = mapped_column(BigInteger)
-    """Increases with each change of the clock. Each process shows which version it knows."""
+    """A number that grows with each change of the clock. Each process shows, by the name of its
+    database connection, which version of the clock it uses."""
     is_moving: Mapped[bool] = mapped_column(server_default=text("false"))
     from_at: Mapped[datetime | None]
     to_at: Mapped[datetime | None]
     stops: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of steps of the move so far."""
+    """The number of steps that the move of the clock has made so far."""
     failure: Mapped[str | None]
-    """Why the move is delayed; None if it is not delayed. The move continues automatically."""
+    """Why the move of the clock is delayed; None if it is not delayed. A delayed move continues
+    automatically."""
     holder: Mapped[UUID | None]
-    """The id of the job run that owns the move; None if no job run owns it."""
+    """The id of the job run that makes the move of the clock; None if no job run makes it now."""
     held_until: Mapped[datetime | None]
 
 
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-"""How long a worker owns the move after each step, by the machine's clock. If the worker dies,
-another worker continues the move when this time is over."""
+"""For how long after each step a worker has reserved the move of the clock, in real time. If the
+worker dies, another worker continues the move when this time is over."""
 FARTHEST = timedelta(days=366)
-"""The longest move."""
+"""The longest time by which one request can move the sandbox clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +218,8 @@ async def is_clock_followed(uow: UnitOfWork, *, version: int) -> bool:
     return bool(await uow.session.scalar(_IS_FOLLOWED, {"known": f"{FOLLOWER} {version}"}))
 
 
-# Finds for each job with postponed work, such as retries, when the first of this work is due.
+# Some jobs have work that was planned for later, such as retries. The statement finds, for each of
+# these jobs, when its first planned work is due.
 _NEXT_WAITING = text("""
     SELECT
         (SELECT min(next_attempt_at) FROM webhook_event WHERE status IN ('pending', 'failed'))

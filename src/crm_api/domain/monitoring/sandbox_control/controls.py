@@ -28,7 +28,8 @@ TIMEOUT = aiohttp.ClientTimeout(total=30.0)
 _DELIVERED = PersonStep(do=Act.DELIVER)
 _SOON = timedelta(seconds=30)
 _LANDLINE, _FILTERED = "30006", "30007"
-"""Error codes of the carrier for a number that cannot get messages, and for a filtered message."""
+"""Error codes of the phone carrier. The first means that the number cannot get messages, the second
+that the carrier has filtered out the message."""
 BEHAVIOURS: dict[Behaviour, tuple[PersonStep, ...]] = {
     Behaviour.REPLIES: (
         _DELIVERED,

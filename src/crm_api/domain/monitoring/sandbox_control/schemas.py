@@ -44,8 +44,8 @@ Phones = Annotated[
     BeforeValidator(_read_phones),
     WithJsonSchema({"type": "string", "example": "+16175550123"}),
 ]
-"""A phone number; the first digits of several numbers and a star (``+1617555*``); or ``*`` for all
-numbers."""
+"""One or more phone numbers. The text is a phone number, or the first digits of several numbers and
+a star (``+1617555*``), or ``*`` for all numbers."""
 
 _DURATION = (
     r"^P(?=[0-9T])([0-9]{1,3}W|([0-9]{1,4}D)?"

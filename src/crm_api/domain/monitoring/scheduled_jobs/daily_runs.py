@@ -15,15 +15,15 @@ from crm_api.domain.monitoring.scheduled_jobs.models import DailyRun as StoredRu
 from crm_api.platform.database import UnitOfWork
 
 HOUR = 7
-"""The hour at which the daily run is due, in the time zone of the first line. At this hour people
-read mail, and the campaigns of the day have not begun to send."""
+"""The hour at which the daily run is due, in the time zone of the phone line that was added first.
+At this hour, users read their mail, and the campaigns of the day have not begun to send."""
 MAIL_TAKES = timedelta(seconds=120)
-"""How long a worker owns the digest mail. Sending the mail takes less time. If the worker dies,
-another worker sends the mail after this time."""
+"""For how long a worker reserves the digest mail in order to send it. The sending takes less time.
+If the worker dies, another worker sends the mail after this time."""
 RETRY = timedelta(minutes=10)
 """The wait before the digest mail is tried again after an error."""
 LONGEST_ERROR = 300
-"""How many characters of an error are stored at most."""
+"""The largest number of characters that are stored of an error message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def due_day_of(now: datetime, zone: str) -> date:
     return local.date() if local.hour >= HOUR else local.date() - timedelta(days=1)
 
 
-# If no digest mail was sent on the days before, the mail reports these days too, up to a week.
+# The digest mail reports the time since the last sent digest mail, but at most one week.
 MAKE_RUN = text("""
     INSERT INTO daily_run (day, since, until, made_at)
     SELECT :day, greatest(coalesce(max(r.until), CAST(:until AS timestamptz) - interval '1 day'),

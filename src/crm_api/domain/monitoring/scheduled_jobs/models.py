@@ -27,19 +27,22 @@ class ScheduledJob(Base):
     last_finished_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None] = mapped_column(Integer)
     last_result: Mapped[str | None]
-    """``ok`` or ``failed``; None before the first run has ended."""
+    """The result of the last run: ``ok`` or ``failed``; None before the first run has ended."""
     last_error: Mapped[str | None]
     runs: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     covered_until: Mapped[datetime | None]
-    """The last time at which the job began, was running, or ended."""
+    """The last time at which the job is known to have been at work: it began, was running, or
+    ended."""
     misses: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """The number of all missed minutes until the last start of the job."""
+    """The total number of minutes in which the job neither began nor was at work."""
     missed_from: Mapped[datetime | None]
-    """The first minute of the last series of missed minutes; None if no minute was missed."""
+    """The first minute of the last period in which the job neither began nor was at work; None if
+    there was no such period."""
     missed_until: Mapped[datetime | None]
-    """The last minute of the last series of missed minutes; None if no minute was missed."""
+    """The last minute of the last period in which the job neither began nor was at work; None if
+    there was no such period."""
     failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """The number of failed runs in a row."""
+    """The number of runs that have failed in a row."""
     failing_since: Mapped[datetime | None]
 
 
@@ -73,6 +76,7 @@ class DailyRun(Base):
     made_at: Mapped[datetime]
     cleaned_at: Mapped[datetime | None]
     mail_claimed_until: Mapped[datetime | None]
-    """Until this time one worker sends the digest mail, or a failed mail waits for its retry."""
+    """Until this time, no further worker sends the digest mail: a worker is sending it now, or a
+    failed mail waits for the next attempt."""
     mailed_at: Mapped[datetime | None]
     last_error: Mapped[str | None]

@@ -41,10 +41,10 @@ SCHEDULE = {
     "wake_conversations": "every 60 s",
     "write_audiences": "every 60 s",
 }
-"""Every scheduled job, with a text that says when the job works.
+"""The names of all scheduled jobs, each with a text that says how often the job has work.
 
-Each job begins every minute and looks for work. A worker refuses to start if its registered jobs
-are not exactly these.
+Each job begins every minute and looks for work. A worker refuses to start if it does not have
+exactly these jobs.
 """
 
 MINUTE = timedelta(minutes=1)
@@ -53,8 +53,8 @@ LATE_AFTER = timedelta(seconds=90)
 nor run for this time."""
 
 
-# The last time at which a job was at work. It includes the columns that an older release writes,
-# because a worker of the older release may still run.
+# SQL for the last time at which a job was at work. An older release writes only the last two
+# columns. They are included, because a worker of the older release may still run.
 COVERED = "greatest(j.covered_until, j.last_started_at, j.last_finished_at)"
 
 _MISSED = f"""greatest(0, CAST(extract(epoch FROM

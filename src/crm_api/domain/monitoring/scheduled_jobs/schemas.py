@@ -10,15 +10,15 @@ class JobState(StrEnum):
     """The state of a scheduled job."""
 
     OK = "ok"
-    """Its last run succeeded."""
+    """The last run of the job succeeded."""
     RUNNING = "running"
-    """It is running now."""
+    """The job is running now."""
     FAILING = "failing"
-    """Its last run failed."""
+    """The last run of the job failed."""
     OVERDUE = "overdue"
-    """It should have begun more than half a minute ago."""
+    """The job should have begun more than half a minute ago."""
     NEW = "new"
-    """It has never run."""
+    """The job has never run."""
 
 
 class ScheduledJobRead(ReadModel):
@@ -78,11 +78,12 @@ class WorkerState(StrEnum):
     """The state of a worker process."""
 
     ALIVE = "alive"
-    """It has sent a heartbeat in the last 90 seconds."""
+    """The worker has sent a heartbeat in the last 90 seconds."""
     SILENT = "silent"
-    """It has sent no heartbeat for 90 seconds: it has died, or it cannot reach the database."""
+    """The worker has sent no heartbeat for 90 seconds. It has died, or it cannot reach the
+    database."""
     STOPPED = "stopped"
-    """It has stopped because it was asked to."""
+    """The worker has stopped because it was asked to."""
 
 
 class WorkerRead(ReadModel):

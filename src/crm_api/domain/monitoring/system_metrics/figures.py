@@ -21,9 +21,10 @@ from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 
 STATEMENT_SECONDS = 2.0
-"""The time limit of each statement, so that metrics never load the database for longer."""
+"""The time limit of each SQL statement that reads metrics. It limits the load on the database."""
 MOST_COUNTED = 100_000
-"""The count of waiting rows stops at this number; a larger number is shown as this number."""
+"""The largest number of waiting rows that are counted. If more rows wait, the metric shows this
+number."""
 MOST_LINES = 200
 
 
@@ -124,12 +125,13 @@ class Figures:
     worker_seen_at: datetime | None
 
 
-# Limits the time of each later statement of the transaction.
+# The statement sets a time limit for each later statement of the transaction.
 TIME_BOX = text("""
     SELECT clock_timestamp() AS database_now, set_config('statement_timeout', :milliseconds, true)
 """)
 
-# Usually few rows wait. In an outage there may be very many, so counting stops at :most.
+# Usually few rows wait. During an outage, very many rows may wait, so the statement counts at most
+# :most rows.
 WAITING = text("""
     SELECT (SELECT count(*) FROM (
                 SELECT FROM webhook_event WHERE status = 'pending' LIMIT :most) e) AS pending,
@@ -145,7 +147,8 @@ WAITING = text("""
            (SELECT min(send_after) FROM activity WHERE status = 'queued') AS single_due_at
 """)
 
-# One look-up in idx_campaign_membership_status for each running campaign and zone key.
+# The statement is fast: it makes one look-up in the index idx_campaign_membership_status for each
+# running campaign and zone key (the states and time zones in which a person may live).
 CAMPAIGN_DUE_AT = text("""
     SELECT min(due.due_at)
     FROM campaign c
@@ -158,7 +161,7 @@ CAMPAIGN_DUE_AT = text("""
     WHERE c.status = 'running'
 """)
 
-# campaign_tally has a few dozen rows for each campaign.
+# The statement is fast, because campaign_tally has only a few dozen rows for each campaign.
 PEOPLE = text("""
     SELECT t.status, CAST(sum(t.people) AS bigint) AS people
     FROM campaign c JOIN campaign_tally t ON t.campaign_id = c.id
@@ -173,7 +176,8 @@ UNCLEAR = text("""
     GROUP BY a.status
 """)
 
-# One look-up in idx_webhook_delivery_due for each endpoint.
+# The statement is fast: it makes one look-up in the index idx_webhook_delivery_due for each
+# endpoint.
 ENDPOINTS = text("""
     SELECT count(*) FILTER (WHERE e.status = 'active' AND e.failing_since IS NULL) AS well,
            count(*) FILTER (WHERE e.status = 'active' AND e.failing_since IS NOT NULL) AS failing,
@@ -209,7 +213,8 @@ async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
     """Read the state of the service. A statement that exceeds ``STATEMENT_SECONDS`` fails."""
     session = uow.session
     box = await session.execute(TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
-    # The real clocks are compared, even if the sandbox clock was moved.
+    # Both times are real times, without the sandbox's moved time. So the difference shows whether a
+    # clock is wrong.
     skew = clock.wall_now() - box.one().database_now
     waiting = (await session.execute(WAITING, {"most": MOST_COUNTED})).one()
     unclear = await session.execute(UNCLEAR)

@@ -29,8 +29,8 @@ class Suspicion(Base):
 
 
 STALE = timedelta(minutes=3)
-"""Checks happen every minute. If the checks pause for longer than this, it is unknown whether a
-problem persisted, so the problem counts as new."""
+"""The longest pause between two checks for a problem; usually there is a check every minute. After
+a longer pause, it is unknown whether the problem persisted. So the problem is treated as new."""
 RAISED_AGAIN_AFTER = timedelta(seconds=50)
 """While a problem lasts, its alert is raised again after this time. So the count of the alert grows
 once a minute, even if several processes check."""
@@ -58,7 +58,7 @@ CLEAR = text("""
       AND subject <> ALL(CAST(:subjects AS text[]))
 """)
 
-# After a long pause of the checks, `since` begins again at the current time.
+# If a problem was not checked for a long time, its time `since` is set to the current time.
 SUSPECT = text("""
     INSERT INTO suspicion AS s (kind, subject, since, seen_at)
     SELECT CAST(:kind AS text), x.subject, CAST(:now AS timestamptz), CAST(:now AS timestamptz)

@@ -13,7 +13,8 @@ from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 SCHEDULED_WITHIN = timedelta(days=2)
-"""How long the contact of an approved quote may be without an appointment."""
+"""How long after the approval of a quote its contact may be without an appointment. After this
+time, an alert is raised."""
 MOST_ALERTS = 50
 """The largest number of quotes that have an alert at the same time."""
 
@@ -71,8 +72,8 @@ async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[Waiting
 
 
 MOST_FAILURES = 6
-"""The number of failed synchronisations in a row that raises an alert. The pauses between them
-grow, so this takes about an hour."""
+"""If this many synchronisations of a calendar have failed in a row, an alert is raised. The pauses
+between the synchronisations grow, so this takes about an hour."""
 
 
 async def check_calendars(uow: UnitOfWork, *, now: datetime) -> None:

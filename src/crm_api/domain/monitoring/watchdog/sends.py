@@ -15,20 +15,22 @@ from crm_api.domain.monitoring.watchdog.findings import Finding, settle_alerts
 from crm_api.platform.database import UnitOfWork, typed_row
 
 NOTHING_SENT_AFTER = timedelta(minutes=15)
-"""How long a campaign may send nothing although a message is due and every rule allows it."""
+"""How long a campaign may send nothing, although a message is due and every rule allows it. After
+this time, an alert is raised."""
 LATE_AFTER = timedelta(minutes=5)
-"""How long a message outside campaigns may wait. A confirmation of an opt-out must be sent within
-five minutes."""
+"""How long a message that belongs to no campaign may wait after it is due. For example, the
+confirmation of an opt-out must be sent within five minutes."""
 GRACES = 3
-"""How long an outcome may be unclear, as a multiple of ``SendTimes.grace``. Two complete look-ups
-fit into this time."""
+"""How long it may be unclear whether a message was sent, as a multiple of ``SendTimes.grace``. In
+this time, two complete look-ups at the provider are possible."""
 REPORTED_WITHIN = timedelta(minutes=15)
-"""How long it may take until the events about an accepted message arrive."""
+"""How long the events about a message may take to arrive after the provider has accepted the
+message."""
 FEWEST_UNREPORTED = 20
-"""An alert is raised if at least this many messages were accepted and no event has arrived. Usually
-each accepted message causes an event, so this cannot be chance."""
+"""If the provider has accepted at least this many messages and no event about them has arrived, an
+alert is raised. Usually each accepted message causes an event, so this cannot be chance."""
 UNREPORTED_SINCE = timedelta(days=1)
-"""Messages that were accepted longer ago than this are not counted."""
+"""Messages that the provider accepted longer ago than this are not counted."""
 PATIENCE = timedelta(minutes=2)
 """How long a problem must last before an alert is raised. In this time, the service can catch up
 after an outage."""
@@ -90,7 +92,7 @@ class MessageCount:
     since: datetime | None
 
 
-# Messages of a blocked line are left out, because the line has its own alert.
+# Messages of a blocked phone line are left out, because a blocked line has its own alert.
 WAITS_FOR_LONG = text("""
     SELECT count(*) AS texts, min(t.send_after) AS since
     FROM activity t JOIN line l ON l.id = t.line_id

@@ -20,21 +20,23 @@ from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 from crm_api.platform.settings import Settings
 
 AWAY_FOR = timedelta(minutes=1)
-"""How long the service may be without a living worker, in addition to the 90 seconds after which a
-worker counts as silent. A restart takes less time."""
+"""How long the service may be without a running worker, in addition to the 90 seconds after which a
+worker without heartbeats is considered dead. A restart of the worker takes less time."""
 OVERDUE_FOR = timedelta(minutes=4)
 """How long a job may be overdue before an alert is raised."""
 FAILING_FOR = timedelta(minutes=10)
 FEWEST_FAILURES = 3
-"""A job is reported if this many runs in a row have failed, over at least ``FAILING_FOR``."""
+"""An alert is raised if this many runs of a job have failed in a row, and the job has failed for at
+least ``FAILING_FOR``."""
 EVENTS_LATE_AFTER = timedelta(minutes=5)
 EVENTS_PATIENCE = timedelta(minutes=3)
-"""How long events may be late before an alert is raised. Events are late if the oldest one has been
-due for more than ``EVENTS_LATE_AFTER``."""
+"""How long received events may be late before an alert is raised. Events are late if the oldest
+event has been due for more than ``EVENTS_LATE_AFTER``."""
 COMPARED_WITHIN = timedelta(hours=50)
-"""How old the last completed reconciliation may be: two days and two hours."""
+"""How old the last completed reconciliation (comparison with the provider) may be: two days and two
+hours."""
 MOST_NAMED = 5
-"""The largest number of overdue jobs that an alert names."""
+"""The largest number of overdue jobs whose names an alert shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +195,16 @@ async def check_clock(uow: UnitOfWork, *, wall: datetime, now: datetime) -> None
 
 GIB = 2**30
 LEAST_BYTES = GIB
-"""A disk with less free space than this is low: an import or a backup may need that much."""
+"""If a disk has fewer free bytes than this, an alert is raised. An import or a backup may need this
+much space."""
 LEAST_SHARE = 0.10
-"""A disk with a smaller share of free space than this is low, unless ``ENOUGH_BYTES`` are free."""
+"""If the free share of a disk is smaller than this, an alert is raised, unless ``ENOUGH_BYTES`` are
+free."""
 ENOUGH_BYTES = 20 * GIB
-"""A disk with this much free space is not low, whatever its size is."""
+"""If a disk has at least this many free bytes, its free share is not checked."""
 LEAST_SHARE_OF_FILES = 0.05
-"""A disk is also low if the number of further files that it can hold is less than this share of
-``files_total``. Without room for new files, free space cannot be used."""
+"""If the share of files that can still be created on a disk is smaller than this, an alert is
+raised. If no file can be created, free space cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -227,7 +227,8 @@ async def change_conversations(
     values = {**wanted.values, "caller_id": str(caller_id), "now": now}
     where = matching(wanted)
     if change.add_tag is not None:
-        # Lock order: contacts before conversations.
+        # Contacts are locked before conversations, as in all other code, so that two transactions
+        # cannot deadlock.
         statement = text(
             f"WITH {ME} SELECT DISTINCT k.contact_id FROM conversation k WHERE {where}"
         )
@@ -266,7 +267,7 @@ ASSIGN = text("""
       AND k.assignee_id IS DISTINCT FROM CAST(:assignee_id AS uuid)
 """)
 
-# The same rules as in `changes.state_values`, which changes one conversation.
+# These rules must be the same as in `changes.state_values`, which changes one conversation.
 SET_STATE = text(f"""
     UPDATE conversation k
     SET state = CAST(:state AS text), snoozed_until = CAST(:until AS timestamptz),

@@ -27,8 +27,9 @@ from crm_api.domain.office.inbox.selection import (
 from crm_api.platform.database import UnitOfWork
 
 FEW_NUMBERS = 3_000
-"""If at most this many phone numbers have a flag, their conversations are looked up by number.
-Otherwise it is faster to read the conversations in order and check the flag."""
+"""If at most this many phone numbers have the flag of the filter, their conversations are looked up
+by number. Otherwise it is faster to read the conversations in order and to check the flag of each.
+"""
 _ARE_FEW = f"(SELECT count(*) FROM flagged) <= {FEW_NUMBERS}"
 
 
@@ -67,7 +68,7 @@ class _Page:
         if not is_first:
             self._conditions.append(order.after)
         self.is_narrow = wanted.contact_id is not None or wanted.ids is not None
-        """Whether the filter selects only a few conversations, so that sorting them is fast."""
+        """True if the filter selects only a few conversations, so that sorting them is fast."""
 
     def in_order(self) -> str:
         """Return the query that reads conversations in order, and stops when the page is full."""
@@ -76,8 +77,8 @@ class _Page:
         if self.is_narrow:
             return self._first([self._states])
         if wanted.campaign_id is not None or isinstance(wanted.assignee, UUID):
-            # A user or a campaign has only a few waiting conversations. No index has these
-            # conversations in this order, so they are sorted.
+            # A user or a campaign has only a few waiting conversations. No index contains these
+            # conversations in the order of the list, so they are sorted.
             return self._first([self._states] if is_waiting else each)
         is_done = ConversationState.DONE in self._states
         if wanted.assignee == NOBODY and not is_waiting and not is_done:
@@ -137,7 +138,8 @@ class _Page:
         rows = f"SELECT * FROM ({' UNION ALL '.join(parts_of)}) p {in_order}"
         if self._wanted.flag is None:
             return f"{rows} {limit}"
-        # Without OFFSET 0, PostgreSQL would read the numbers with the flag once for each part.
+        # Without OFFSET 0, PostgreSQL would read the phone numbers with the flag once for each part
+        # of the UNION.
         met = has_flag(self._wanted)
         return f"SELECT id, key FROM ({rows} OFFSET 0) k WHERE {met} {in_order} {limit}"
 

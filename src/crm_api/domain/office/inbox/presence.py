@@ -13,7 +13,7 @@ from crm_api.platform.database import UnitOfWork
 LIVES_FOR = timedelta(seconds=15)
 """How long a reported presence is valid. The console repeats the report before this time ends."""
 KEPT_FOR = timedelta(minutes=1)
-"""How long the event of a presence is stored, for streams that reconnect after a short break."""
+"""How long a presence event is stored. Streams that reconnect after a short break still get it."""
 
 
 class PresenceActivity(StrEnum):

@@ -56,8 +56,8 @@ ME = """me AS MATERIALIZED (
                         (SELECT a.created_at FROM api_key a WHERE a.id = CAST(:caller_id AS uuid)),
                         '-infinity') AS since
     )"""
-"""SQL of the common table expression ``me``. It has the instant at which the user or API key of the
-caller was created. Messages from before this instant count as read."""
+"""SQL of the common table expression ``me``: the instant at which the calling user or API key was
+created. Messages from before this instant are treated as read."""
 
 READ_UNTIL = """greatest((
     SELECT r.read_until FROM conversation_read r
@@ -65,7 +65,7 @@ READ_UNTIL = """greatest((
     (SELECT since FROM me))"""
 IS_UNREAD = f"(k.last_incoming_at > {READ_UNTIL}) IS TRUE"
 
-# Messages are read and counted only for conversations that have unread messages.
+# The unread messages are read and counted only for conversations that have unread messages.
 SHOWN = f"""
     SELECT k.id, k.line_id, k.phone, k.contact_id, c.id IS NOT NULL AS is_contact_known,
            c.first_name, c.last_name, c.company, k.state, k.waiting_since, k.snoozed_until,

@@ -14,8 +14,8 @@ from crm_api.domain.office.message_search.terms import Term
 from crm_api.platform.database import UnitOfWork
 
 _EXACT, _SIMILAR = "=", "~"
-"""The first character of a cursor. It shows in which part of the results the page ended: ``=`` for
-conversations with all terms, ``~`` for conversations with similar words."""
+"""The first character of a cursor. It shows in which part of the results the page ended: ``=`` in
+the conversations with all terms, ``~`` in the conversations with similar words."""
 
 
 async def search_conversations(

@@ -30,9 +30,9 @@ class InboxCounts:
     unassigned: int
 
 
-# A conversation is unread if the person has written since the caller was created, and the caller
-# has not read it completely. The sums are by day. So for the day on which the caller was created,
-# the conversations are counted one by one.
+# A conversation is unread if the person has written since the caller (a user or an API key) was
+# created, and the caller has not read all messages. The stored sums are by day. So for the day on
+# which the caller was created, the conversations are counted one by one.
 COUNTS = text(f"""
     WITH {ME}, first_day AS MATERIALIZED (
         SELECT since, CAST(since AT TIME ZONE 'UTC' AS date) AS day FROM me
@@ -72,7 +72,8 @@ async def count_conversations(uow: UnitOfWork, *, caller_id: UUID) -> InboxCount
     return typed_row(InboxCounts, found.one())
 
 
-# Only one worker merges at a time. A second worker would wait for the first and then find nothing.
+# Only one worker at a time merges the sums. A second worker would wait for the first worker, and
+# then find nothing to merge.
 COMPACT_LOCK = text("""
     SELECT pg_try_advisory_xact_lock(hashtextextended('compact_conversation_tally', 0))
 """)
@@ -90,9 +91,9 @@ COMPACT = text("""
 """)
 
 COMPACT_ABOVE = 1_000
-"""Rows are merged if there are more than ``2 * n + COMPACT_ABOVE`` rows.
+"""The rows of sums are merged if there are more than ``2 * n + COMPACT_ABOVE`` rows.
 
-``n`` is the largest number of rows that a merge leaves.
+``n`` is the largest number of rows that remain after a merge.
 """
 
 

@@ -21,15 +21,15 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 WINDOWS = (2_000, 100_000)
 """Without search words, a page is filled from the 2,000 newest messages after the cursor. If too
-few of them match, it is filled from the 100,000 newest."""
+few of these messages match, it is filled from the 100,000 newest."""
 WORD_WINDOW, NAME_WINDOW, LARGEST_WORD_WINDOW = 1_000, 3_000, 16_000
 """How many of the newest messages a search with words reads. Messages of campaigns are not counted.
 ``WORD_WINDOW`` is for the first try. The other two are the maxima for the second try:
 ``NAME_WINDOW`` if the search must check the name of each person, else ``LARGEST_WORD_WINDOW``."""
 Row = TypeVar("Row")
 _EXACT, _SIMILAR = "=", "~"
-"""The first character of a cursor. It shows in which part of the results the page ended: ``=`` for
-messages with all words, ``~`` for messages with similar words."""
+"""The first character of a cursor. It shows in which part of the results the page ended: ``=`` in
+the messages with all words, ``~`` in the messages with similar words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,8 +46,7 @@ from crm_api.domain.office.message_search.terms import NOBODY, Term, TermPeople
 from crm_api.domain.people.models.contacts import Contact
 
 Position = tuple[datetime, UUID]
-"""Instant and id of the last message of the previous page. The next page begins after this message.
-"""
+"""The instant and id of the last message of the previous page. The next page begins after it."""
 Condition = ColumnElement[bool]
 
 MOST_NAMED = 3
@@ -60,11 +59,12 @@ _NEEDED = (*_FOUND, Activity.contact_id, Activity.body)
 _Message = type[Activity] | ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 """Messages, or the columns of a subquery of messages."""
 
-# Constants in the SQL text let the planner use the partial indexes.
+# The values are constants in the SQL text, so that the planner can use the partial indexes.
 IS_MESSAGE = "activity.kind = 'message'"
 IS_WRITTEN = f"{IS_MESSAGE} AND activity.origin IN ('manual', 'provider')"
-# The same condition in a form that fits no partial index. Otherwise PostgreSQL would read all
-# entries of an index of written messages in addition to the index of people.
+# This is the condition of `IS_WRITTEN` in a form for which PostgreSQL cannot use a partial index.
+# With `IS_WRITTEN`, PostgreSQL would read all entries of the index of written messages, in addition
+# to the index of people.
 IS_WRITTEN_TOO = f"{IS_MESSAGE} AND coalesce(activity.origin, '') IN ('manual', 'provider')"
 
 

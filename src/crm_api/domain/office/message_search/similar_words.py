@@ -15,8 +15,8 @@ from crm_api.platform import clock
 from crm_api.platform.ids import smallest_id_at
 
 WINDOW = 3_000
-"""The number of newest messages that are compared with the words in step 2 of
-``with_similar_words``."""
+"""The number of the newest messages that step 2 of ``with_similar_words`` compares with the search
+words."""
 SPANS = (timedelta(days=45), timedelta(days=150), timedelta(days=450), None)
 """The steps in which the index searches older messages: first the last 45 days, then back to 150
 days, then back to 450 days. None is the last step: all older messages."""
@@ -29,7 +29,8 @@ frequent word must be compared with each message that contains the frequent word
 """
 _CANCELLED = "57014"
 
-# A generic plan, made without the values, would read all ids of the span, not the index of words.
+# The statement must be planned for the actual values. A generic plan would read all ids of the
+# period, instead of using the index of words.
 SET_SIMILARITY = text("""
     SELECT set_config('pg_trgm.word_similarity_threshold', CAST(:least AS text), true),
            set_config('plan_cache_mode', 'force_custom_plan', true),

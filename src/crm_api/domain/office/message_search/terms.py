@@ -18,11 +18,11 @@ from crm_api.domain.people.models.contacts import Contact
 
 _PHRASE = re.compile('["\u201c\u201d\u201e]([^"\u201c\u201d\u201e]*)["\u201c\u201d\u201e]')
 _WORD = re.compile(r"[^\W\d_]{4,}")
-"""Words of four letters or more. Only for these words, the search also finds similar words, such as
-words with a typing error. Shorter words are similar to too many other words.
+"""Regular expression for words of four letters or more. Only for these words, the search also finds
+similar words, such as words with a typing error. Shorter words are similar to too many other words.
 """
 _ENDS = re.compile(r"[.,;:!?]+(?=\s)")
-"""Punctuation after a word. It is not a part of the word."""
+"""Regular expression for the punctuation after a word. It is not a part of the word."""
 _USABLE = re.compile(r"[^\W_]{3}")
 _WILDCARD = re.compile(r"([\\%_])")
 MOST_PHRASES = 5
@@ -58,7 +58,7 @@ def parse_terms(text: str) -> list[Term]:
     phrases = [one for one in phrases if one]
     rest = _PHRASE.sub(" ", text)
     whole = [Term(patterns=(f"%{_escape(one)}%",)) for one in phrases if _USABLE.search(one)]
-    # The index cannot find a phrase of one or two letters, so it is searched as a word.
+    # The index cannot find a phrase of one or two letters. So such a phrase is searched as a word.
     rest = _ENDS.sub(" ", f" {rest} ")
     rest = " ".join([rest, *(one for one in phrases if not _USABLE.search(one))])
     terms = [*whole[:MOST_PHRASES], *_words(rest if rest.strip() or not whole else "")]

@@ -41,8 +41,8 @@ from crm_api.domain.people.tags.schemas import TagsRequest
 from crm_api.domain.people.tags.tag_changes import change_tags
 from crm_api.platform.database import UnitOfWork
 
-# Selects the phone line of the contact's last conversation. If the contact has no conversation, it
-# selects the first line.
+# This selects the phone line of the contact's last conversation. If the contact has no
+# conversation, it selects the first line.
 USUAL_LINE = text("""
     SELECT l.id FROM line l
     LEFT JOIN LATERAL (
@@ -143,8 +143,9 @@ async def apply_saved_reply(
     """
     conversation = await get_conversation(uow, conversation_id=conversation_id)
     following = (await read_saved_reply(uow, saved_reply_id=saved_reply_id)).following
-    # Lock order: contacts, decisions about numbers, conversations, attempts. The class `stop`
-    # withdraws attempts, so it is set last.
+    # The locks must be taken in this order, so that two transactions cannot deadlock: contacts,
+    # decisions about numbers, conversations, attempts. The reply class `stop` withdraws attempts,
+    # so it is set last.
     tag = following.get("tag")
     if tag is not None:
         is_tagged = await _add_tag(

@@ -139,14 +139,16 @@ class LogEnds:
     head: LogPosition
 
 
-# Every transaction before the oldest one that still runs has ended, committed or not.
+# SQL expression of the number of the oldest transaction that still runs. Every transaction with a
+# lower number has ended, by a commit or a rollback.
 _FINAL = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-# One more than the number of the newest ended transaction. No visible event that this server has
-# written has this number or a higher one.
+# SQL expression of a number that is one higher than the number of the newest ended transaction. If
+# this server has written an event and the event is visible, its transaction number is lower than
+# this number.
 _FOREIGN = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
-# If the database was copied from another server, a horizon of that server has no meaning here and
-# is ignored.
+# The horizon is the position of the newest deleted event. If the database was copied from another
+# server, a horizon of that server has no meaning here and is ignored.
 READ_ENDS = text(f"""
     SELECT {_FINAL} AS final, h.transaction_id, h.id
     FROM (VALUES (1)) AS one (row)
@@ -161,7 +163,8 @@ async def find_log_ends(uow: UnitOfWork) -> LogEnds:
     return LogEnds(horizon=horizon, head=LogPosition(ends.final, 0))
 
 
-# One statement reads the boundary and the rows, so both come from the same snapshot.
+# One statement reads the boundary (the oldest transaction that still runs) and the new events, so
+# both come from the same snapshot.
 READ_NEW = text(f"""
     SELECT edge.final, e.transaction_id, e.id, e.type, e.subject_id, e.campaign_id, e.data,
            e.recorded_at
@@ -183,9 +186,10 @@ async def read_new_events(uow: UnitOfWork, *, after: LogPosition, limit: int = P
     """
     values = {"transaction_id": after.transaction_id, "id": after.id, "limit": limit}
     found = (await uow.session.execute(READ_NEW, values)).all()
-    # If there are no new events, the result is one row, which contains only the boundary.
+    # If there are no new events, the result is one row, which contains only the boundary (the
+    # oldest transaction that still runs).
     rows = [row for row in found if row.id is not None]
-    # No event can still appear before the boundary.
+    # No further event can appear before the boundary (the oldest transaction that still runs).
     return _page(rows, end=max(after, LogPosition(found[0].final, 0)), limit=limit)
 
 

@@ -35,8 +35,8 @@ class _MessageRow:
     company: str | None
 
 
-# A message of a deleted contact has no contact here. A message of a merged contact has the contact
-# into which it was merged.
+# For a message of a deleted contact, the result has no contact. For a message of a merged contact,
+# the result has the contact into which the merged contact was merged.
 READ_DETAILS = text("""
     SELECT a.id, a.conversation_id, a.phone, a.body, c.id AS contact_id, c.first_name, c.last_name,
            c.company

@@ -439,5 +439,5 @@ SCOPE_OF = {
     EventType.CAMPAIGN_COUNTERS: Scope.CAMPAIGNS_READ,
     EventType.CONVERSATION_PRESENCE: Scope.MESSAGES_READ,
 }
-"""The scope that allows each event type. For events of campaigns, ``campaigns:read`` allows every
-type."""
+"""Maps each event type to the scope that allows a caller to get events of this type. The scope
+``campaigns:read`` also allows all events that belong to a campaign, whatever their type is."""

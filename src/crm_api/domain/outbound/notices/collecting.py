@@ -32,8 +32,8 @@ KEPT_FOR = timedelta(days=7)
 """How long notices are kept. It must be longer than ``LOOK_BACK``, because a stored notice prevents
 a second notice about the same thing."""
 
-# Two runs at the same time would not see each other's notices. A message that arrives between their
-# statements could then cause two notices.
+# Only one run collects notices at a time. Two runs at the same time would not see each other's
+# notices. A message that arrives between the statements of these runs could then cause two notices.
 LOCK_COLLECTION = text("SELECT pg_try_advisory_xact_lock(hashtextextended('crm-api notices', 0))")
 
 _WATCHERS = """unnest(CAST(:user_ids AS uuid[]), CAST(:emails AS text[]),

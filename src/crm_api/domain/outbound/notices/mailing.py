@@ -46,8 +46,8 @@ def subjects_of(notices: Sequence[LockedNotice]) -> dict[NoticeKind, list[UUID]]
     return {kind: list(ids) for kind, ids in found.items()}
 
 
-# If another worker mails the same user at this moment, it has locked the rows, and this statement
-# returns no row.
+# If another worker mails the same user at this moment, that worker has locked the user's notices,
+# and this statement returns no row.
 LOCK_NOTICES = text("""
     SELECT n.id, n.kind, n.subject_id FROM notice n
     WHERE n.user_id = :user_id AND n.channel = 'mail' AND n.ended_at IS NULL

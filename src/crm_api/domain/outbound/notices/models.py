@@ -18,10 +18,10 @@ class NoticeOutcome(StrEnum):
 
     SENT = "sent"
     OBSOLETE = "obsolete"
-    """It was no longer needed: the message or note was read, the message was answered, the task was
-    done, or the user has no device."""
+    """The notice was no longer needed: the message or note was read, the message was answered, the
+    task was done, or the user has no device."""
     FAILED = "failed"
-    """The push services did not accept it in time."""
+    """The push services did not accept the push in time."""
 
 
 class Notice(Base):

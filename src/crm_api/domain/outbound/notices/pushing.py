@@ -28,7 +28,8 @@ CLAIMED_FOR = timedelta(minutes=2)
 """How long a worker owns the pushes that it claimed. All their requests take less time."""
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=30))
 MOST_ATTEMPTS = 8
-"""The largest number of attempts, over about an hour and a half. A later notice would not help."""
+"""The largest number of attempts to send a push, over about an hour and a half. After that time,
+the notice would be too late to help the user."""
 PUSH_LASTS = timedelta(hours=4)
 """How long the push service keeps a notice for a device that is not connected."""
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -66,8 +67,9 @@ class ClaimedPush:
     attempts: int
 
 
-# A push that was claimed before is repeated with the same notices, without newer ones. Its topic is
-# the same, so a device that has already shown the push replaces it.
+# A push that was claimed (reserved) before is sent again with the same notices, without newer
+# notices. The repeated push has the same topic. So it replaces the first push on a device that has
+# already shown it.
 CLAIM_PUSH = text("""
     WITH waiting AS (
         SELECT n.id, n.batch FROM notice n

@@ -15,10 +15,11 @@ from crm_api.domain.identity.preferences.notices import NoticeKind
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 WAITING_SINCE = "c.waiting_since"
-"""The time of the first message or call that waits for an answer."""
+"""SQL expression of the time of the oldest message or call that waits for an answer."""
 
 LAST_HEARD = "greatest(c.waiting_since, c.last_incoming_at)"
-"""The time of the last message or call that waits for an answer."""
+"""SQL expression of the later of two times: the time of the oldest message or call that waits for
+an answer, and the time of the person's last message."""
 
 WAITS = "(c.state = 'waiting' AND c.waiting_since IS NOT NULL)"
 """SQL condition that the conversation waits for an answer, and is not snoozed."""
@@ -30,7 +31,8 @@ READ_UNTIL = """coalesce((
     SELECT r.read_until FROM conversation_read r
     WHERE r.caller_id = CAST({user_id} AS text) AND r.conversation_id = {conversation_id}
 ), '-infinity')"""
-"""The time until which user ``{user_id}`` has read conversation ``{conversation_id}``, as SQL."""
+"""SQL expression of the time until which user ``{user_id}`` has read conversation
+``{conversation_id}``."""
 
 
 _OWN_READ_UNTIL = READ_UNTIL.format(user_id="w.user_id", conversation_id="c.id")
@@ -43,7 +45,7 @@ The condition is true if all of these are true:
 
 - The conversation waits for an answer.
 - It is assigned to this user or to nobody.
-- The user has not read it since its last message or call.
+- The user has not read it since the person began to wait or last sent a message.
 - Its phone number does not have the flag ``blocked_sender``.
 """
 

@@ -12,7 +12,7 @@ from crm_api.domain.outbound.web_push.push_message import MOST_BYTES
 
 LONGEST_TEXT = 160
 MOST_LINES = 4
-"""The largest number of items that a push names."""
+"""The largest number of items that a push mentions."""
 _COUNTED = {
     NoticeKind.REPLY: ("1 conversation waits for an answer", "{} conversations wait for an answer"),
     NoticeKind.MENTION: ("1 note mentions you", "{} notes mention you"),
@@ -72,7 +72,8 @@ def write_push(items: Sequence[NoticeItem], *, show_text: bool, tag: str) -> byt
     }
     payload = json.dumps(shown, ensure_ascii=False).encode()
     if len(payload) > MOST_BYTES:
-        # Some alphabets need up to four bytes per character, so that the body can be too long.
+        # Some alphabets need up to four bytes per character, so the push can be too long. Then it
+        # is sent without its body.
         payload = json.dumps(shown | {"body": ""}, ensure_ascii=False).encode()
     return payload
 

@@ -93,7 +93,7 @@ def build_push_request(
     Raises:
         ValueError: The payload is too long, or the address or a key of the browser is not valid.
     """
-    # Imported here, because only a worker that sends a push needs these modules.
+    # These modules are imported here, because only a worker that sends a push needs them.
     import http_ece  # noqa: PLC0415
     from py_vapid import Vapid02, VapidException  # noqa: PLC0415
 

@@ -69,7 +69,8 @@ def body_of(claimed: ClaimedDelivery) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-# Each endpoint has its own allowance, so that no endpoint waits for the queue of another.
+# Each endpoint has its own maximum number of deliveries per claim (reservation). So no endpoint
+# waits because another endpoint has many deliveries.
 CLAIM_DELIVERIES = text("""
     UPDATE webhook_delivery d
        SET claims = d.claims + 1, next_attempt_at = :lease_until
@@ -194,8 +195,8 @@ def _answers(
     )
 
 
-# The join is by id and claim alone, so that the planner does not use the partial index of pending
-# rows.
+# The rows are joined by the id and the claim number alone. With a condition on the status, the
+# planner could use the partial index of pending deliveries.
 STORE_TRIES = text("""
     UPDATE webhook_delivery d
        SET status = o.status, attempts = d.attempts + 1, next_attempt_at = o.next_attempt_at,

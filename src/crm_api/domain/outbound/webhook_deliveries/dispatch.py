@@ -41,7 +41,7 @@ FAILING_AT_ONCE = 2
 """Maximum number of reserved deliveries of an endpoint that fails. Even if all 50 endpoints hang,
 they use only half of ``AT_ONCE``."""
 POLL_SECONDS = 0.5
-"""Seconds between two reads of the log and of due deliveries."""
+"""Seconds between two reads of the event log and of due deliveries."""
 LEASE = timedelta(seconds=60)
 LEASE_MARGIN = timedelta(seconds=10)
 """The smallest time between the latest end of a request and the end of the lease. A request that
@@ -217,7 +217,8 @@ class WebhookDispatcher:
             )
         now = self._now()
         body = attempts.body_of(claimed)
-        # Receivers compare this time with their own clocks, so it must not be sandbox time.
+        # Receivers compare this time with their own clocks. So it must be the real time, and not
+        # the sandbox time, which may be ahead.
         signed_at = now - clock.ahead()
         headers = sign(endpoint.signers, message_id=str(claimed.id), body=body, now=signed_at)
         try:

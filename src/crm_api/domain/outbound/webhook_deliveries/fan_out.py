@@ -34,7 +34,8 @@ LISTENING = text("""
     WHERE status = 'active' AND deleted_at IS NULL
 """)
 
-# If the database was copied from another server, positions of that server have no meaning here.
+# If the database was copied from another server, the stored position in the event log is of that
+# server and has no meaning here. So it is replaced by the current position.
 ADOPT_CURSOR = text("""
     INSERT INTO webhook_cursor AS c (name, transaction_id, event_id)
     VALUES ('log', 0, 0)
@@ -167,8 +168,8 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
     page = await events.read_new_events(uow, after=after, limit=limit)
     if not page.events:
         return FannedOutPage()
-    # The endpoints are read after the log. So every endpoint that existed when an event happened is
-    # included.
+    # The endpoints are read after the event log. So every endpoint that existed when an event
+    # happened is included.
     listeners = await _read_listeners(uow)
     messages, wanted = _match(page.events, listeners)
     if wanted:
@@ -228,7 +229,8 @@ def _content_of(event: LoggedEvent) -> EventContent | None:
     try:
         data = facts_of(event)
     except ValidationError as error:
-        # Another version wrote the event. It is skipped, so that later events need not wait.
+        # Another version of this service wrote the event. The event is skipped, so that later
+        # events need not wait.
         log.exception(
             "event with invalid data not sent to webhook endpoints",
             type=event.type,

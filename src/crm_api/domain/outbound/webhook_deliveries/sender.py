@@ -215,7 +215,7 @@ async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
                 kept += chunk
     if not answer.content.at_eof():
         answer.close()
-    # PostgreSQL cannot store NUL in text.
+    # PostgreSQL cannot store the character NUL in text, so NUL is replaced.
     return kept[:KEPT_OF_ANSWER].decode(errors="replace").replace("\x00", "\ufffd")
 
 

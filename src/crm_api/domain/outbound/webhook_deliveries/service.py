@@ -166,7 +166,8 @@ async def retry_deliveries(
     return count
 
 
-# Deletes the oldest deliveries of each endpoint, and deliveries of deleted endpoints at any age.
+# Deletes deliveries that were created before a given time, and deliveries of deleted endpoints at
+# any age. The oldest deliveries of an endpoint are deleted first.
 FORGET = text("""
     DELETE FROM webhook_delivery WHERE id IN (
         SELECT old.id FROM webhook_endpoint e

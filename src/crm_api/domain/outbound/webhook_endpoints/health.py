@@ -56,8 +56,8 @@ class EndpointAnswers:
     holds: Mapping[UUID, datetime] = field(default_factory=dict)
 
 
-# Only the newest 5 secrets sign. Otherwise each rotation within the grace period would add one more
-# signature to every delivery.
+# Only the newest five secrets of an endpoint sign its deliveries. Otherwise each rotation of the
+# secret within the grace period would add one more signature to every delivery.
 LIST_DUE = text("""
     SELECT e.id, e.url, e.failing_since, e.scopes && '{messages:read,admin}' AS reads_messages,
            ARRAY(SELECT s.sealed FROM webhook_secret s
@@ -98,14 +98,14 @@ def _signers(sealed: Sequence[bytes], *, endpoint_id: UUID, key: bytes) -> list[
     return found
 
 
-# Clears the failures and the pauses of endpoints that accepted a delivery.
+# If an endpoint accepted a delivery, its failures and its pause are over, so both are cleared.
 STORE_ARRIVALS = text("""
     UPDATE webhook_endpoint SET failing_since = NULL, held_until = NULL
      WHERE id = ANY(CAST(:ids AS uuid[]))
        AND (failing_since IS NOT NULL OR held_until IS NOT NULL)
 """)
 
-# Stores since when endpoints fail, unless a time is already stored.
+# Stores the time at which an endpoint began to fail, unless such a time is already stored.
 STORE_FAILURES = text("""
     UPDATE webhook_endpoint SET failing_since = :now
      WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NULL
@@ -169,7 +169,7 @@ async def _alert(uow: UnitOfWork, endpoint: WebhookEndpoint, *, now: datetime) -
     )
 
 
-# Deletes secrets whose grace period has ended.
+# Deletes the old secrets of endpoints after their grace period has ended.
 REMOVE_EXPIRED = text("DELETE FROM webhook_secret WHERE expires_at <= :now RETURNING id")
 
 # Deletes endpoints that are marked as deleted and have no deliveries left.

@@ -166,7 +166,7 @@ async def update_endpoint(
     values: dict[str, Any] = {**given, "updated_at": now}
     if "url" in given:
         _check_url(changes.url, policy)
-        values |= {"failing_since": None, "held_until": None}  # these concern the old address
+        values |= {"failing_since": None, "held_until": None}  # both belong to the old address
     if "event_types" in given:
         values["event_types"] = _unique(changes.event_types)
     if {"url", "event_types"} & given.keys():
@@ -202,7 +202,7 @@ async def rotate_secret(
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
     """
-    # The lock serialises concurrent rotations.
+    # Because of this lock, two rotations of the secret cannot run at the same time.
     await get_endpoint(uow, endpoint_id, is_locked=True)
     old_until = now + grace
     secret = await add_secret(uow, endpoint_id, key=key, old_until=old_until, now=now)

@@ -155,7 +155,8 @@ class LoadedContacts:
             merged = self.definitions.merged(changes.attributes, pointer="/attributes")
             changes = changes.model_copy(update={"attributes": merged})
         values = _columns(changes, row)
-        # An upsert may use the number of a duplicate that was merged into the contact.
+        # The request may give the number of a duplicate that was merged into this contact. The
+        # contact keeps its own number.
         values.pop("phone", None)
         if not values:
             return row

@@ -99,7 +99,8 @@ def _catch_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noq
     except ValidationError as error:
         faults = []
         for one in error.errors(include_url=False, include_context=False, include_input=False):
-            # In a union, the location of an error begins with the name of the union's member.
+            # The items of a batch are a union type. The location of a validation error therefore
+            # begins with the name of a member of the union. Remove this name.
             one["loc"] = ("op",) if one["type"].startswith("union_tag") else one["loc"][1:]
             faults.append(one)
         return FaultyItem(faults_of(faults))

@@ -73,7 +73,8 @@ async def apply(
             async with uow.session.begin_nested():
                 outcomes = await _apply(uow, items, defined, now=now)
         except _RacedError:
-            # The row of the other transaction exists now, so the next try locks it.
+            # Another transaction has just added a contact with a number of the batch. The contact
+            # exists now, so the next try can lock it.
             continue
         return await _flagged(uow, outcomes, now=now)
     raise BatchRacedError
@@ -147,7 +148,8 @@ def _named(items: Sequence[Item | FaultyItem]) -> tuple[set[UUID], set[str]]:
         if isinstance(item, (UpdateItem, DeleteItem)):
             ids.add(item.id)
         if not isinstance(item, (DeleteItem, FaultyItem)):
-            # An update without a new number has an empty string here, which no contact has.
+            # In an update without a new number, the number is an empty string here. No contact has
+            # an empty number, so the string finds nothing.
             phones.add(item.contact.phone)
     return ids, phones
 

@@ -150,7 +150,8 @@ async def update_contact(
                 now=now,
             )
         if phone != old_phone:
-            # From now on, the flags of the new number decide which waiting messages are withdrawn.
+            # The contact has another phone number now. The flags of the new number decide whether
+            # the waiting messages to the contact are withdrawn.
             await sends.restore_held_recipients(uow, phones=[phone], now=now)
             if await find_suppressed_numbers(uow.session, [phone], now=now):
                 await sends.withdraw_numbers(uow, phones=[phone], now=now)
@@ -292,8 +293,8 @@ _END_APPOINTMENTS = text("""
 """)
 
 
-# After a deletion, the merged contacts of a person are separate contacts again. So each outcome
-# stores the ids of all contacts that were this person.
+# After the deletion of a contact, its merged duplicates are separate contacts again. So each
+# outcome stores the ids of all these contacts, which were one person.
 KEEP_PERSON = text("""
     WITH person AS (
         SELECT array_agg(c.id) AS ids FROM contact c

@@ -60,7 +60,8 @@ def _ids(contact_ids: Sequence[UUID]) -> ColumnElement[list[UUID]]:
 
 
 def _of_page(search: Search, end: Position | None) -> list[ColumnElement[bool]]:
-    # Query other tables once for each contact, so that only their rows for this page are read.
+    # The conditions on other tables are checked by a separate query for each contact. So only the
+    # rows for the contacts of this page are read.
     found = [*search.span(), *search.conditions(Contact, one_by_one=True)]
     if end is not None:
         place = tuple_(search.order.key(Contact), Contact.id)
@@ -154,10 +155,11 @@ async def contacts_csv(
 
 
 NextPeople = Callable[[UnitOfWork, Place | None, int], Awaitable[list[tuple[datetime, UUID]]]]
-"""A function that returns contacts to export: for each contact, an instant and the contact's id.
+"""A function that returns the next contacts to export.
 
-The arguments are the open transaction, the position after which to begin (None: at the beginning),
-and the largest number of contacts. The contacts are ordered by the instant and the id.
+Its arguments are the open transaction, the position after which to begin (None: at the beginning),
+and the largest number of contacts. It returns an instant and the id of each contact, ordered by the
+instant and then by the id.
 """
 
 
@@ -231,8 +233,8 @@ def _select_rows(
     source: FromClause | type[Contact], *, attributes: Sequence[str], now: datetime
 ) -> Select[Any]:
     """Return the statement that selects the CSV columns of the contacts in ``source``."""
-    # Join flags and lists instead of using sub-selects, because ``cell`` reads its column several
-    # times.
+    # Flags and lists are joined, because ``cell`` puts the SQL of its column into the statement
+    # several times. A sub-select would be run several times.
     flags, lists = _flags(now), _lists()
     own = (cell(Contact.attributes[name].astext) for name in attributes)
     statement = select(*_columns(flags, lists), *own).select_from(source)

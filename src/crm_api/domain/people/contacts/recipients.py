@@ -72,7 +72,8 @@ async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: d
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
 
 
-# Lock campaigns before recipients, as ``_add_zones_of`` does.
+# The campaigns are locked before their recipients, as in ``_add_zones_of``, so that two
+# transactions cannot deadlock.
 _ADD_ZONES = text("""
     UPDATE campaign c SET zone_keys = array_append(c.zone_keys, :zone_key)
     FROM (
@@ -107,8 +108,9 @@ _FOLLOW = text("""
 """)
 
 
-# An attempt in progress keeps its number. If its message was not sent, the recipient waits again,
-# now with the new number and zone key. The next step uses the new number and zone key too.
+# An attempt in progress keeps the old phone number. If its message was not sent, the recipient
+# waits again, now with the new number and zone key (the states and time zones in which the person
+# may live). The next step of the campaign also uses the new number and zone key.
 _FOLLOW_UNDER_WAY = text("""
     UPDATE campaign_membership m
     SET phone = CASE WHEN EXISTS (
@@ -155,7 +157,8 @@ async def move_recipients(
     await session.execute(_FOLLOW, values | {"now": now})
 
 
-# The last condition is always true. It makes PostgreSQL lock the campaigns first.
+# The last condition of this statement is always true. It makes PostgreSQL lock the campaigns before
+# their recipients.
 _SKIP_DELETED = text(f"""
     WITH zoned AS ({_add_zones_of("'sending', 'unknown'")} RETURNING c.id
     ), under_way AS (

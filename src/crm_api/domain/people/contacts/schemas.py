@@ -382,7 +382,8 @@ def _read_flag(name: str) -> str:
             "The name of a flag must have 1 to {limit} characters and no slash.",
             {"limit": MAX_TAG_LENGTH},
         )
-    # A custom flag with the name ``Opted Out`` would stop no messages. So store the known flag.
+    # A custom flag with the name ``Opted Out`` would not stop messages. So this name is stored as
+    # the built-in flag ``opted_out``.
     known = cleaned.casefold().replace(" ", "_").replace("-", "_")
     return known if known in set(FlagType) else cleaned
 

@@ -47,14 +47,16 @@ Position = tuple[datetime | str, UUID]
 """The sort value and id of the last row of the previous page. The page begins after this row."""
 
 WINDOW = 5_000
-"""The number of contacts that are read in order first.
+"""The number of contacts that a search reads first, in the order of the list.
 
-Reading them takes 3 ms. If one contact in a hundred matches, they fill a page.
+Reading these contacts takes 3 ms. If one contact in a hundred matches, the matching contacts fill a
+page.
 """
 FEW = 5_000
-"""If the filter's list or flag has at most this many contacts, matches are rare.
+"""The largest number of contacts of a list or flag for which a search looks up all matches at once.
 
-In this case, all matches are looked up immediately, without first reading contacts in order.
+If the list or flag in the filter has more contacts, the search first reads contacts in the order of
+the result.
 """
 
 
@@ -112,10 +114,10 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""The order for a ``Search`` if only its method ``conditions`` is used.
+"""The order for a ``Search`` of which only the method ``conditions`` is used.
 
-``conditions`` leaves out the filter's conditions on the sort column. No filter has a condition on
-the name. So with this order, ``conditions`` returns all conditions of the filter.
+``conditions`` leaves out the filter's conditions on the column of the order. No filter has a
+condition on the name. So with this order, ``conditions`` returns all conditions of the filter.
 """
 
 
@@ -131,7 +133,8 @@ async def fetch_contacts(
         window: The number of contacts that are checked first, in the order of the list. If too few
             of them match the filter, all contacts are searched.
     """
-    # Without conditions, every row in order matches. A phone number matches one row at most.
+    # If the filter has no conditions, every contact matches, so reading in order is fast. If the
+    # filter has a phone number, at most one contact matches.
     if search.wanted.phone is not None or not search.conditions(Contact):
         return await fetch_flagged(session, search.all_in_order().limit(limit))
     if not await _are_few(session, search):
@@ -189,7 +192,8 @@ async def _are_few(session: AsyncSession, search: "Search") -> bool:
     """Return True if a list or flag that the filter requires has at most ``FEW`` contacts."""
     for rows, _, is_wanted in search.elsewhere(Contact):
         if is_wanted:
-            # As in ``near``, PostgreSQL must not know the limit.
+            # The limit is in a subquery, so that PostgreSQL does not know it. If PostgreSQL knew
+            # the limit, it might choose a slower plan (see ``near``).
             few = rows.limit(_unknown(FEW + 1)).subquery()
             counted = select(func.count()).select_from(few)
             if (await session.scalar(counted) or 0) <= FEW:
@@ -371,7 +375,8 @@ class Search:
         for flag, is_wanted in flags:
             if flag is None or is_wanted is None:
                 continue
-            # A known flag is a literal, so that PostgreSQL can use the partial index for that flag.
+            # The name of a built-in flag is written into the SQL text, so that PostgreSQL can use
+            # the partial index for that flag.
             name = literal_column(f"'{flag}'") if flag in set(FlagType) else literal(flag)
             flags_found = select(literal(1)).where(
                 ContactFlag.flag_type == name, is_unexpired(self.now)

@@ -29,7 +29,8 @@ _LETTERS = str.maketrans("łøđðħı", "loddhi", "'\u2018\u2019\u02bc") | {
 def fold(text: str) -> str:
     """Remove accents and apostrophes, and convert to lower case, as ``search_fold`` in SQL does."""
     bare = unicodedata.normalize("NFKD", text).translate(_MARKS)
-    # Convert letter by letter, because in a whole word a final sigma would get its special form.
+    # The letters are converted one by one. ``lower`` of a whole word would convert a Greek capital
+    # sigma at the end of the word to the special final form of the letter.
     return "".join(letter.lower() for letter in bare).translate(_LETTERS)
 
 

@@ -95,8 +95,8 @@ async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     )
     contact = await uow.session.scalar(statement)
     if contact is None:
-        # The contact may have been merged while the statement waited for the lock. The second run
-        # finds the contact that it was merged into.
+        # The contact may have been merged into another contact while the statement waited for the
+        # lock. The second run of the statement finds that other contact.
         contact = await uow.session.scalar(statement)
     if contact is None:
         raise ContactNotFoundError
@@ -163,9 +163,10 @@ async def fetch_list_members(
 
     The contact that was added last comes first.
     """
-    # Join only the contacts of the page. Do not check for deleted contacts, because they are on no
-    # list. With that check and without statistics, PostgreSQL expects few contacts, reads all of
-    # them, and looks up each of them in the list: 1.4 s for a million.
+    # Join only the contacts of the page. Deleted contacts need no check, because they are not on
+    # any list. With such a check and without statistics, PostgreSQL expects few contacts. It then
+    # reads all contacts and looks up each of them in the list, which takes 1.4 s for a million
+    # contacts.
     page = _member_ids(list_id, after=after, limit=limit).subquery("page")
     statement = (
         select(*flagged_columns(Contact, now), page.c.added_at)

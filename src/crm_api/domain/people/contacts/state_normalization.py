@@ -26,7 +26,8 @@ from crm_api.platform.database import UnitOfWork
 
 _AT_ONCE = 500
 
-# Reads one index entry for each distinct value, however many contacts there are.
+# This query reads only one index entry for each distinct value of ``state``, so its duration does
+# not depend on the number of contacts.
 _NAMES = text("""
     WITH RECURSIVE found AS (
         (SELECT lower(state) AS name FROM contact
@@ -39,7 +40,8 @@ _NAMES = text("""
     SELECT name FROM found WHERE name <> ALL (CAST(:codes AS text[]))
 """)
 
-# All code locks contacts in the order of their phone numbers.
+# Contacts are locked in the order of their phone numbers, as in all other code, so that two
+# transactions cannot deadlock.
 _ROWS = text("""
     SELECT id, phone, state, postal_code, timezone, zone_key, attributes FROM contact
     WHERE deleted_at IS NULL AND lower(state) = ANY (CAST(:names AS text[]))

@@ -242,7 +242,8 @@ def _read_item(row: TimelineRow, files: Sequence[ShownFetch]) -> TimelineItem:
     return _ITEM.validate_python({"id": row.id, "type": row.type, "at": row.at, **detail})
 
 
-# The integer id of a consent entry is converted to a UUID, so that all items have keys of one type.
+# The id of a consent entry is an integer. It is converted to a UUID, because the sort keys of all
+# timeline items must have the same type.
 _TIMELINE = text(f"""
     SELECT * FROM (
         (SELECT a.id AS key, a.id::text AS id, a.kind AS type, a.occurred_at AS at,

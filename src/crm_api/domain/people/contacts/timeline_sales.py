@@ -101,8 +101,8 @@ class TimelineOutcome(ReadModel):
     reversed: bool
 
 
-# A merge moves appointments, quotes and invoices to the primary contact, but not the subjects of
-# outcomes.
+# A merge of contacts moves appointments, quotes and invoices to the primary contact. It does not
+# change the rows of ``outcome_subject``, so outcomes are also found by the ids of the duplicates.
 SALES_ENTRIES = """
         (SELECT p.id, p.id::text, 'appointment', p.starts_at,
                 jsonb_build_object('ends_at', p.ends_at, 'kind', p.kind, 'status', p.status)
@@ -146,4 +146,5 @@ SALES_ENTRIES = """
          WHERE (o.occurred_at, o.id) < (:at, :key)
          ORDER BY o.occurred_at DESC, o.id DESC LIMIT :limit)
 """
-"""Four parts of the UNION in ``timeline.py``; they have the same columns as its other parts."""
+"""The four parts of the UNION in ``timeline.py`` that read sales data. All parts have the same
+columns."""

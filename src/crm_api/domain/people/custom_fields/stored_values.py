@@ -180,8 +180,8 @@ _LOCK = text("""
     ORDER BY phone FOR NO KEY UPDATE
 """)
 
-# A value that has changed since it was read is not replaced. The request that changed the value has
-# already converted it to the new type.
+# A stored value is not replaced if it has changed since it was read. The request that changed the
+# value has already converted it to the new type.
 _REWRITE = text("""
     UPDATE contact c
     SET attributes = CASE WHEN r.normal IS NULL THEN c.attributes - CAST(:name AS text)

@@ -39,7 +39,7 @@ _KINDS = (
     ("quote", "quote"),
     ("invoice", "invoice"),
 )
-"""The kinds of belongings that belong to one contact only, and their tables."""
+"""The kinds of rows that belong to only one contact, such as notes, and the table of each kind."""
 
 _MOVE_CHILDREN = tuple(
     text(f"UPDATE {table} SET contact_id = :to WHERE contact_id = ANY(CAST(:ids AS uuid[]))")

@@ -22,16 +22,18 @@ NUMBER_DIGITS = 10
 """The number of digits of a US or Canadian phone number without the country code."""
 
 _MOST_OF_A_KEY = 20
-"""At most this many contacts with the same key are compared; further contacts are left out.
+"""The largest number of contacts with the same key that are compared with each other.
 
-A key is a value that two contacts may have in common, such as an e-mail address. If more contacts
-have the same value, it is probably the value of an office, or a placeholder.
+A key is a value that two contacts may have in common, such as an e-mail address. Further contacts
+with the key are left out. If so many contacts have the same value, it is probably the value of an
+office, or a placeholder.
 """
 
 _SIMILAR = 0.5
-"""The smallest trigram similarity of two names that are considered similar.
+"""The smallest trigram similarity (from 0 to 1) of two names that are considered similar.
 
-``Jon Smith`` and ``John Smith`` have 0.6. The names of a couple have about 0.4.
+The similarity of ``Jon Smith`` and ``John Smith`` is 0.6. The similarity of the names of a couple
+is about 0.4.
 """
 
 _COMPARED = f"""
@@ -106,8 +108,9 @@ PREPARE = (
     text("ANALYZE person"),
 )
 
-# Of all contacts with the same e-mail address, the oldest is paired with each of the others. So the
-# number of pairs grows with the number of contacts, not with its square.
+# Of all contacts with the same e-mail address, only the oldest is paired with each of the others.
+# If all contacts were paired with each other, the number of pairs would grow with the square of the
+# number of contacts.
 SAME_EMAIL = text(f"""
     INSERT INTO pair (kind, first_id, second_id, points)
     SELECT 'email', least(x.head, x.id), greatest(x.head, x.id),
@@ -135,8 +138,8 @@ SIMILAR_ADDRESS = text(
 
 CLOSE_NUMBER = tuple(close_number(place) for place in range(NUMBER_DIGITS))
 
-# The score combines the points of several reasons like independent probabilities: 80 and 60 give
-# 92.
+# The points of the reasons are percentages. The score combines them in the same way as the
+# probabilities of independent events: 80 and 60 points give a score of 92.
 STORE = (
     text("""
         CREATE TEMPORARY TABLE found ON COMMIT DROP AS
@@ -173,9 +176,10 @@ REST = 20
 With 20, scans take at most 5% of the time.
 """
 UNSEEN = timedelta(minutes=1)
-"""How long before the start of the last scan a change of a contact still causes a new scan.
+"""How long before the start of the last scan a changed contact still causes a new scan.
 
-The last scan missed such a change if the change was committed after the scan began.
+A contact may change before a scan starts and be committed after the scan started. The scan does not
+see this change.
 """
 
 
@@ -260,7 +264,7 @@ async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[],
         rests_until = last.finished_at + REST * (last.finished_at - last.started_at)
         if now < rests_until:
             return False
-        # This reads all contacts if no contact has changed.
+        # If no contact has changed, this query reads all contacts.
         changed = exists().where(Contact.updated_at > last.started_at - UNSEEN)
         if not await session.scalar(select(changed)):
             return False

@@ -93,7 +93,8 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
             group = await _lock_all(uow, heads, primary_id, duplicate_ids)
             if group is not None:
                 return group
-            # Release all locks, because the next try must take them in order again.
+            # All locks are released, because the next try must lock the contacts again in the same
+            # order.
             await attempt.rollback()
     raise ContactsChangedError
 

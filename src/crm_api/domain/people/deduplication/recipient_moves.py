@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.people.deduplication.tracks import Member, TrackVerdict
 
-# Lock campaigns before recipients, as pausing and cancelling do. A recipient whose zone key is
-# missing in ``campaign.zone_keys`` is never planned.
+# Campaigns are locked before their recipients, as in pausing and cancelling, so that two
+# transactions cannot deadlock. The lock is needed because a zone key (the states and time zones in
+# which a person may live) may be added to ``campaign.zone_keys``. A recipient whose zone key is
+# missing there never gets a message.
 _LOCK_CAMPAIGNS = text("""
     SELECT c.id FROM campaign c
     WHERE c.id IN (SELECT m.campaign_id FROM campaign_membership m
@@ -142,8 +144,9 @@ async def apply_verdict(
 _MOST_STEPS = 21
 
 
-# The recipients of one contact in one campaign return together. If a message to one of these
-# recipients was sent, or may have been sent, to another number, none of these recipients returns.
+# The undo of a merge moves recipients back to the former duplicate. If a message to one recipient
+# of the contact in a campaign was sent, or may have been sent, to another number, none of the
+# contact's recipients in this campaign is moved back.
 _RETURN_MEMBERS = text("""
     UPDATE campaign_membership m
     SET contact_id = :to, updated_at = :now,

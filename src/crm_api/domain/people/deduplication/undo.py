@@ -98,7 +98,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
             contact, or a duplicate was deleted, or a duplicate's number changed.
     """
     merge = await get_merge(uow, merge_id=merge_id)
-    # Lock the contacts before the row of the merge, because merging takes its locks in this order.
+    # The contacts are locked before the row of the merge, in the same order as during a merge, so
+    # that two transactions cannot deadlock.
     rows = await lock_contacts(uow.session, ids={merge.primary_id, *merge.duplicate_ids})
     locking = select(ContactMerge).where(ContactMerge.id == merge_id).with_for_update()
     locked = await uow.session.scalar(locking.execution_options(populate_existing=True))
@@ -129,7 +130,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         },
         now=now,
     )
-    # The data for the undo is no longer needed.
+    # The snapshot contains the data that an undo needs. It is removed, because the merge is undone
+    # now.
     undone = (
         update(ContactMerge)
         .where(ContactMerge.id == merge_id)

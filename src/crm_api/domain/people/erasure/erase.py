@@ -51,7 +51,8 @@ async def erase_contact(
     if person.deleted_at is None:
         await contact_changes.delete_contact(uow, contact_id=person.id, now=now)
     await cancel_queued_messages(uow.session, phones=phones, now=now)
-    # Setting the flag withdraws all claimed messages. The flag is deleted below, with the numbers.
+    # This sets a flag on each number, which withdraws all claimed messages to the number. The flags
+    # are deleted later in this function, with the other data about the numbers.
     await suppression.suppress_numbers(
         uow, phones=phones, reason=suppression.ERASED_REASON, now=now
     )
@@ -70,7 +71,8 @@ async def erase_contact(
     await delete_number_rows(uow.session, phones=phones)
     if properties:
         await drop_unused_properties(uow.session, ids=properties)
-    # Names are removed only from the reason, because other people may have the same name.
+    # The person's name is removed only from the reason of the erasure. In other texts, the same
+    # name may be the name of another person.
     names = [person.first_name or "", person.last_name or ""]
     of_reason = SearchTerms.of(phones, [" ".join(names), ", ".join(reversed(names)), *found.emails])
     return await _store_erasure(
@@ -144,11 +146,13 @@ async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
             locked = await _find_person_rows(uow, contact_id=contact_id)
             if (locked.ids, locked.phones) == (found.ids, found.phones):
                 return locked
-            # Release all locks, because the next try must take them in order again.
+            # All locks are released, because the next try must lock the rows again in the same
+            # order.
             await attempt.rollback()
 
 
-# The statement also finds the contact by the id of a merged duplicate.
+# If the given id is the id of a merged duplicate, the statement finds the contact into which the
+# duplicate was merged.
 FIND_PERSON = text("""
     SELECT c.id, c.phone, c.first_name, c.last_name, c.email, c.deleted_at
     FROM contact c
@@ -167,7 +171,7 @@ async def find_contact_to_erase(session: AsyncSession, *, contact_id: UUID) -> E
     return typed_row(ErasedPerson, found.one_or_none())
 
 
-# Duplicates merged into the contact are the same person.
+# This finds the duplicates that were merged into the contact. They are the same person.
 MERGED = text("SELECT d.id, d.phone FROM contact d WHERE d.merged_into = :contact_id")
 
 
@@ -177,8 +181,8 @@ async def fetch_merged(session: AsyncSession, *, contact_id: UUID) -> dict[UUID,
     return {row.id: row.phone for row in rows}
 
 
-# A merge clears the row of the duplicate. Only the snapshot of the merge still has the duplicate's
-# e-mail address. The duplicates of an undone merge are other people.
+# A merge clears the row of the duplicate, so only the snapshot of the merge still has the
+# duplicate's e-mail address. If the merge was undone, the duplicate is considered another person.
 MERGED_EMAILS = text("""
     SELECT DISTINCT d.content ->> 'email' FROM contact_merge m
       CROSS JOIN LATERAL jsonb_to_recordset(m.snapshot -> 'duplicates') AS d(content jsonb)
@@ -192,7 +196,7 @@ async def fetch_merged_emails(session: AsyncSession, *, ids: Sequence[UUID]) -> 
     return list(await session.scalars(MERGED_EMAILS, {"ids": list(ids)}))
 
 
-# Finds earlier phone numbers of the person, without the numbers that another contact has now.
+# Find the earlier phone numbers of the person. A number that another contact has now is left out.
 FORMER_NUMBERS = text("""
     SELECT DISTINCT x.phone FROM (
         SELECT a.phone FROM activity a WHERE a.contact_id = ANY(CAST(:ids AS uuid[]))
@@ -214,9 +218,9 @@ async def fetch_former_numbers(session: AsyncSession, *, ids: Sequence[UUID]) ->
 
 
 # A transaction that adds data for a number holds a share lock on the contact row of the number. FOR
-# UPDATE waits for such transactions, and blocks new ones. So their data is either committed and
-# visible to the next statement, or it is added after the erasure. All code locks contacts in the
-# order of their phone numbers.
+# UPDATE waits for such transactions, and makes new ones wait. So their data is either committed and
+# visible to the next statement, or it is added after the erasure. Contacts are locked in the order
+# of their phone numbers, as in all other code, so that two transactions cannot deadlock.
 LOCK_NUMBERS = text("""
     SELECT c.id FROM contact c
     WHERE c.id = :contact_id OR c.merged_into = :contact_id
@@ -249,8 +253,8 @@ async def cancel_queued_messages(
     await session.execute(CANCEL_QUEUED, {"phones": list(phones), "now": now})
 
 
-# Counts the attempts that are not settled and whose message may have been sent. Claimed messages
-# were withdrawn before.
+# Count the attempts whose message may have been sent, and whose result is not known yet. Claimed
+# attempts were withdrawn before, so they are not included.
 UNDER_WAY = text("""
     SELECT count(*) FROM send_attempt a
     WHERE a.phone = ANY(CAST(:phones AS text[])) AND (a.is_open OR a.status = 'parked')

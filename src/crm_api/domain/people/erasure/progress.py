@@ -14,9 +14,10 @@ from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
 from crm_api.platform.database import UnitOfWork
 
 LEASE = timedelta(seconds=60)
-"""If a worker makes no step for this time, another worker may claim the erasure."""
+"""If a worker writes no progress for this time, another worker may claim the erasure."""
 AGAIN_AFTER = timedelta(minutes=10)
-"""The time until the next search, if received events or files must be processed first."""
+"""The pause before the tables are searched again, if received events or files must be processed
+first."""
 
 
 async def claim_erasure(session: AsyncSession, *, now: datetime) -> Erasure | None:
@@ -68,7 +69,7 @@ async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> 
         await erase_remains(uow.session, contact_id=UUID(person_id))
     freed = await release_media(uow.session, contact_id=erasure.contact_id, now=now)
     wanted = {*erasure.position.get("objects", ()), *freed}
-    # Another message may have got the same file since.
+    # In the meantime, another message may have got the same file. Such a file is not removed.
     in_use = await find_stored_objects(uow.session, names=sorted(wanted))
     objects = sorted(wanted - in_use)
     erasure.position = {**erasure.position, "objects": objects}
@@ -76,7 +77,8 @@ async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> 
     return objects
 
 
-# No index finds these rows. So the job runs these statements, not the request.
+# No index helps to find the rows that these statements change. So a background job runs the
+# statements, not the request.
 ERASE_CHANGES = text("""
     UPDATE contact_import_chunk k
     SET changes[array_position(k.changed_ids, CAST(:contact_id AS uuid))] = '{}'
@@ -100,7 +102,8 @@ async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
 
 
-# Deletes the fetches of files in the contact's messages, except files that a worker fetches now.
+# Delete the rows that record the download of files from the contact's messages. A row is not
+# deleted if a worker downloads its file at the moment.
 FREE_MEDIA = text("""
     WITH gone AS (
         DELETE FROM media_fetch f USING activity a

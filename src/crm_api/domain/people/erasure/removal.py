@@ -22,8 +22,8 @@ CONVERSATIONS = text("""
 """)
 
 
-# Another contact may have had the number before. The messages of that contact stay, without the
-# number.
+# The number may have belonged to another contact before. The messages of that other contact are not
+# deleted, but their phone number is removed.
 ERASE_ACTIVITIES = text("""
     UPDATE activity a
     SET phone = 'erased:' || a.id, updated_at = :now,
@@ -57,7 +57,8 @@ FORGET_TASKS = text("""
 """)
 
 
-# The row stays for counts, without the data about the person.
+# The row of the appointment is kept, so that it is still included in statistics. The data about the
+# person is removed.
 ERASE_APPOINTMENTS = text("""
     UPDATE appointment t
     SET contact_id = NULL, property_id = NULL, location = NULL, note = NULL,
@@ -66,7 +67,7 @@ ERASE_APPOINTMENTS = text("""
 """)
 
 
-# The amounts stay. The references to the person and to the property are removed.
+# The amounts of a quote are kept. Its references to the person and to the property are removed.
 ERASE_QUOTES = text("""
     UPDATE quote t SET contact_id = NULL, property_id = NULL, updated_at = :now
     WHERE t.contact_id = ANY(CAST(:ids AS uuid[]))
@@ -97,7 +98,8 @@ FORGET_TALK_NOTES = text("""
 """)
 
 
-# The outcome itself contains only amounts and dates. So the outcome and its credits stay.
+# An outcome contains only amounts and dates, so the outcome and its credits are kept. The data
+# about the person is removed from ``outcome_subject``.
 ERASE_OUTCOMES = text("""
     UPDATE outcome_subject s
     SET contact_id = coalesce(s.contact_id, :contact_id), phone = NULL, external_id = NULL
@@ -122,22 +124,25 @@ FORGET_STOPS = text("""
 """)
 
 
-# The contact's id makes the value unique for each campaign and step. The contact's row gets the
-# same value. So the statement that derives a recipient's status finds the erased contact.
+# The phone number of a recipient is replaced by a value with the contact's id. This makes the value
+# unique for each campaign and step. The row of the contact gets the same value, so the statement
+# that computes the status of a recipient still finds the contact.
 ERASE_MEMBERSHIPS = text("""
     UPDATE campaign_membership m SET phone = 'erased:' || m.contact_id, updated_at = :now
     WHERE m.phone = ANY(CAST(:phones AS text[]))
 """)
 
 
-# The other fields were cleared when the contact was deleted.
+# This statement changes only these fields, because the deletion of the contact has already cleared
+# the other fields.
 ERASE_CONTACT = text("""
     UPDATE contact c SET phone = 'erased:' || c.id, zone_key = :zone_key, updated_at = :now
     WHERE c.id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
-# Imports store examples of changed contacts.
+# An import stores some of the changed contacts as examples. This removes the examples with the
+# person's phone numbers.
 ERASE_SAMPLES = text("""
     UPDATE contact_import i
     SET sample = coalesce((
@@ -204,7 +209,7 @@ async def fetch_property_ids(session: AsyncSession, *, contact_id: UUID) -> list
     return list(await session.scalars(PROPERTIES_OF, {"contact_id": contact_id}))
 
 
-# A property without other contacts is removed too.
+# Delete the properties that no longer belong to any contact.
 DROP_UNUSED_PROPERTIES = text("""
     DELETE FROM property p
     WHERE p.id = ANY(CAST(:ids AS uuid[]))

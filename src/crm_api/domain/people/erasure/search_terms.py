@@ -10,7 +10,7 @@ from uuid import UUID
 from crm_api.platform.encryption import seal, unseal
 
 _SHORTEST_WORDS = 6
-"""Words with fewer characters are not searched, because they would match unrelated text."""
+"""A word with fewer characters than this is not searched, because it would match unrelated text."""
 _BETWEEN = r"[^0-9]{0,3}"
 """Regular expression for the characters between the groups of digits in a phone number."""
 

@@ -22,17 +22,18 @@ BLOCKS = 1_000
 APPEND_ONLY = frozenset(
     {"attribution_rule", "audit_log", "consent_entry", "consent_link", "outcome"}
 )
-"""Tables that are not searched, because their rows are never changed.
+"""Tables that the search after an erasure leaves out, because their rows are never changed.
 
-About persons, they contain only ids and keyed hashes.
+About persons, these tables contain only ids and keyed hashes.
 """
 AT_ONCE = frozenset({"consent_unlinked", "erased_number", "erasure"})
-"""Tables that are not searched, because the request of the erasure has already cleared them, or
-because they contain only data about erasures."""
+"""Tables that the search after an erasure leaves out. The request of the erasure has already
+cleared them, or they contain only data about erasures."""
 IDENTITY = "phone"
 """The name of the column with a phone number.
 
-The request erases the number in the rows that it finds. The search erases it in the other rows.
+The erasure request replaces the number in the rows that it finds. The later search replaces the
+number in the remaining rows.
 """
 ERASED_NAMES = {
     "activity": "'erased:' || t.id",
@@ -43,10 +44,10 @@ ERASED_NAMES = {
 }
 """The SQL of the value that replaces the phone number, by table."""
 CHANGED = frozenset({"campaign_membership", "contact"})
-"""Tables in which a row from before the erasure may get the phone number again later.
+"""Tables in which an older row may get the phone number again after the erasure.
 
-The ``updated_at`` of such a row is after the erasure. The search does not replace the phone number
-in such a row.
+The ``updated_at`` of such a row is later than the erasure. The search does not replace the phone
+number in such a row.
 """
 REMOVED = {
     "consent_wording": (
@@ -57,9 +58,9 @@ REMOVED = {
     "phone_lookup": "t.checked_at <= :before",
     "provider_stop": "t.created_at <= :before",
 }
-"""Tables in which rows with the phone number are deleted.
+"""Tables in which rows with the phone number are deleted, and an SQL condition for each table.
 
-Only rows that were stored before the erasure are deleted. The SQL conditions select these rows.
+The condition selects the rows that were stored before the erasure. Only these rows are deleted.
 """
 WHOLE = {
     "webhook_event": (
@@ -67,9 +68,11 @@ WHOLE = {
         "error_code = NULL"
     ),
 }
-"""The new values of a row that names the person, by table. Such a row is replaced as a whole.
+"""The new values of a row that contains data of the person, by table. All these columns are
+replaced.
 
-An erased event has the unknown type ``erased``, so that replaying it changes nothing.
+An erased event gets the type ``erased``, which no code processes. So replaying the event changes
+nothing.
 """
 ONLY = {"webhook_event": "status NOT IN ('pending', 'failed')"}
 """The condition for rows that may be replaced, by table.
@@ -77,7 +80,7 @@ ONLY = {"webhook_event": "status NOT IN ('pending', 'failed')"}
 A received event must be processed before it is replaced.
 """
 BORN = ("created_at", "received_at")
-"""Columns that store when a row was added. Rows that are newer than the erasure do not change."""
+"""Columns that store when a row was added. Rows that were added after the erasure do not change."""
 
 WAITING = text("""
     SELECT EXISTS (
@@ -85,8 +88,8 @@ WAITING = text("""
         WHERE e.status IN ('pending', 'failed') AND e.received_at <= :before
           AND (e.payload::text ~ :numbers OR e.payload::text ~* :words))
 """)
-# The number of pages of a table. For a partitioned table it is that of the largest partition,
-# because one statement searches the same range of pages in every partition.
+# The number of pages of a table. For a partitioned table, this is the size of the largest
+# partition, because one statement searches the same range of pages in every partition.
 PAGES = text("""
     SELECT max(pg_relation_size(part.oid)) / current_setting('block_size')::bigint
     FROM (
@@ -223,7 +226,7 @@ def _as_text(column: Column[object]) -> str:
 
 
 def _redacted(column: Column[object]) -> str:
-    # Numbers are replaced by 0, which is valid both as a JSON number and in a JSON string.
+    # Numbers are replaced by 0, because 0 is valid as a JSON number and also inside a JSON string.
     without = (
         f"regexp_replace(regexp_replace({_as_text(column)}, :numbers, '0', 'g'), "
         ":words, 'erased', 'gi')"

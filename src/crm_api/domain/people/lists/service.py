@@ -169,7 +169,7 @@ async def find_or_create_list(session: AsyncSession, *, name: str, now: datetime
     return found.one()
 
 
-# Until the transaction ends, the lock prevents the deletion of the list.
+# Until the transaction ends, this lock prevents the deletion of the list.
 _LOCK_LIST = text("SELECT 1 FROM contact_list WHERE id = :list_id FOR KEY SHARE")
 
 
@@ -199,8 +199,8 @@ async def add_members(
     return replace(await get_list(uow, list_id=list_id), added=sum(known.values()))
 
 
-# At the same time, another transaction could delete a contact, and with it the contact's rows in
-# ``contact_list_member``. The share lock prevents this.
+# Another transaction could delete a contact at the same time, and with it the contact's rows in
+# ``contact_list_member``. The share lock on the contact prevents this.
 _ADD_MEMBERS = text("""
     WITH known AS (
         SELECT c.id FROM contact c
@@ -246,7 +246,8 @@ async def remove_member(uow: UnitOfWork, *, list_id: UUID, contact_id: UUID) -> 
     raise MemberNotFoundError
 
 
-# Only one worker merges at a time. A second worker would wait for the first, and find nothing left.
+# Only one worker at a time merges the rows of ``contact_list_tally``. A second worker would wait
+# for the first worker, and then find nothing to merge.
 _MERGE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('merge_list_tallies', 0))")
 _MERGE_TALLIES = text("""
     WITH gone AS (

@@ -116,8 +116,8 @@ class Contact(Base):
     country: Mapped[str | None]
     timezone: Mapped[str | None]
     zone_key: Mapped[str]
-    """States and time zones, as text; see ``domain.kit.zones``. They decide when messages may be
-    sent."""
+    """The states and time zones in which the person may live, as one text; see
+    ``domain.kit.zones``. They decide at which hours messages may be sent."""
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     source: Mapped[str] = mapped_column(server_default=text("'api'"))
@@ -127,14 +127,15 @@ class Contact(Base):
     merged_into: Mapped[UUID | None]
     """The contact that this duplicate was merged into; that contact is never a duplicate itself."""
     search_text: Mapped[str] = mapped_column(Computed(SEARCH_TEXT, persisted=True))
-    """Name, phone number, e-mail and company as the search reads them.
+    """Name, phone number, e-mail and company in the form in which the search compares them.
 
-    The text has no accents and no capitals (``search_fold``), and a space before every word.
+    The text has no accents and no capitals (see ``search_fold`` in SQL), and a space before every
+    word.
     """
     sort_name: Mapped[str] = mapped_column(Text(collation="C"), Computed(SORT_NAME, persisted=True))
-    """Last name and first name without accents and capitals, to sort by.
+    """Last name and first name, without accents and capitals. Contacts are sorted by this text.
 
-    Contacts without a name come after the others, sorted by company and phone number.
+    Contacts without a name come after the other contacts, sorted by company and phone number.
     """
 
 
@@ -178,7 +179,7 @@ class CustomField(Base):
     choices: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     required: Mapped[bool] = mapped_column(server_default=text("false"))
     applied_through: Mapped[UUID | None]
-    """The last contact that the conversion of older values to the type has processed.
+    """The id of the last contact whose older value was converted to the type of the field.
 
     The contacts are processed in the order of their ids.
     """

@@ -73,7 +73,8 @@ class MergeCandidate(Base):
     address: Mapped[int | None] = mapped_column(SmallInteger)
     phone: Mapped[int | None] = mapped_column(SmallInteger)
     score: Mapped[int] = mapped_column(SmallInteger, Computed(_SCORE, persisted=True))
-    """The points of all reasons, combined like independent probabilities: 80 and 60 give 92."""
+    """The points of all reasons, combined like independent probabilities: 80 and 60 points give 92.
+    """
     found_at: Mapped[datetime]
     dismissed_at: Mapped[datetime | None]
     dismissed_by: Mapped[str | None]

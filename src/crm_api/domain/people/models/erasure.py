@@ -17,7 +17,7 @@ class ErasureStatus(StrEnum):
     """The status of an erasure."""
 
     SWEEPING = "sweeping"
-    """The contact is erased; the tables are being searched for data that still names the person."""
+    """The contact is erased. The tables are still searched for other data about the person."""
     COMPLETED = "completed"
 
 
@@ -43,7 +43,7 @@ class Erasure(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     contact_id: Mapped[UUID]
-    """The erased contact. Its row stays without personal data, because other rows refer to it."""
+    """The erased contact. Its row is kept without personal data, because other rows refer to it."""
     reason: Mapped[str]
     actor: Mapped[str]
     status: Mapped[str] = mapped_column(server_default=text("'sweeping'"))

@@ -56,7 +56,7 @@ class PhoneLookup(Base):
     """The name of the service or library that returned the result."""
     checked_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    """After this instant, a validation repeats the look-up; until then the old result is used."""
+    """Until this instant, validations use this result. After it, they look up the number again."""
 
 
 class PhoneLookupDay(Base):

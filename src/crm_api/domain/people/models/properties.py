@@ -41,7 +41,8 @@ class Property(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     address_key: Mapped[str] = mapped_column(Text(collation="C"))
-    """The normalised address. The collation C lets the index find addresses by their beginning."""
+    """The normalised address. With the collation C, the index can find addresses by their
+    beginning."""
     street: Mapped[str]
     city: Mapped[str | None]
     state: Mapped[str | None]

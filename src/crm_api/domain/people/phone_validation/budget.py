@@ -17,7 +17,7 @@ from crm_api.platform.database import UnitOfWorkFactory
 LOT = 25
 """The number of look-ups that one statement reserves from the budget of the day.
 
-Reserved look-ups that are not used become free again at the end.
+At the end, the look-ups that were reserved but not used are returned to the budget.
 """
 
 
@@ -27,8 +27,8 @@ def next_day(now: datetime) -> datetime:
     return today + timedelta(days=1)
 
 
-# The statement takes all wanted look-ups, or none of them. Concurrent workers wait for each other,
-# because they change the same row.
+# The statement reserves all wanted look-ups, or none of them. All workers change the same row, so
+# they wait for each other.
 _TAKE_LOOKUPS = text("""
     INSERT INTO phone_lookup_day AS d (day, used)
     SELECT CAST(:day AS date), CAST(:wanted AS integer)
@@ -94,7 +94,8 @@ class Budget:
             day: The day that the method ``take`` returned for this look-up. If ``take`` was called
                 again on a later day, nothing changes.
         """
-        if day == self._day:  # the budget of an earlier day is not used again
+        # A look-up from the budget of an earlier day is not used on the present day.
+        if day == self._day:
             self._left += 1
 
     async def _take_lot(self, day: date) -> int:

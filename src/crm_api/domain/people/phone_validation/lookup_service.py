@@ -50,9 +50,9 @@ _NAMES = {
     "tollfree": LineType.TOLL_FREE,
     "premium": LineType.PREMIUM,
 }
-"""The line type for each name that look-up services use; names have no dashes or underscores here.
+"""The line type for each name that look-up services use. The names have no dashes or underscores.
 
-Any other name counts as ``unknown``.
+The line type of any other name is ``unknown``.
 """
 
 
@@ -120,7 +120,8 @@ class LookupService:
             self._budget.give_back(day)
             raise
         except PhoneLookupBusyError as error:
-            # A throttled look-up was not made. After other errors it may have been made and billed.
+            # If the service refused the look-up because of its rate limit, no look-up was made.
+            # After any other error, the look-up may have been made and billed.
             if error.is_answer:
                 self._budget.give_back(day)
             raise

@@ -19,9 +19,9 @@ from crm_api.domain.people.phone_validation.validator import LineTypeAnswer
 from crm_api.platform.database import UnitOfWork, affected
 
 LEASE = timedelta(seconds=120)
-"""A worker's claim on a run ends this long after the worker's last write.
+"""How long a worker's claim on a validation run lasts after the last write of the worker.
 
-A batch of look-ups takes less time.
+A batch of look-ups takes less time than this.
 """
 MOST_FAILURES = 6
 WAITS = Backoff(first=timedelta(minutes=1), longest=timedelta(minutes=16))
@@ -49,10 +49,10 @@ class Found:
     source: str
 
 
-# The oldest unfinished run is locked even if a worker has claimed it. A second worker waits here,
-# and then sees the claim. So the workers handle one run at a time, and no look-up is paid for
-# twice. An expired claim counts as a failure, so that a run that kills its workers is not repeated
-# for ever.
+# The oldest unfinished run is locked even if a worker has claimed it. A second worker waits for
+# this lock, and then sees the claim. So the workers process one run at a time, and no look-up is
+# paid twice. An expired claim is recorded as a failure. Otherwise, a run that crashes its workers
+# would be repeated for ever.
 _CLAIM = text("""
     WITH first AS (
         SELECT id FROM phone_validation WHERE status IN ('pending', 'running')

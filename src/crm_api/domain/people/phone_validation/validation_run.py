@@ -42,7 +42,7 @@ PAGE = 200
 The offline check of a page blocks the event loop for about 10 ms.
 """
 ASKED_AT_ONCE = 50
-"""After this many phone numbers are looked up, the results are stored.
+"""The number of phone numbers that are looked up before their results are stored.
 
 If a worker is killed, at most this many results are lost.
 """
@@ -195,7 +195,8 @@ class RunContact:
     is_fresh: bool
 
 
-# A deleted contact is in the page without a number, so that the run moves past it.
+# A deleted contact is included in the page, without a phone number. So the position of the run also
+# moves past deleted contacts.
 _PAGE = text("""
     WITH named AS (
         (SELECT l.contact_id FROM contact_list_member l
@@ -254,7 +255,8 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
     """
     asked = _Asked()
     left = deque(phones)
-    # Look up the first number alone: if the service refuses the key, no other request is made.
+    # The first number is looked up alone. If the service refuses the API key, no other request is
+    # made.
     await _ask_from(parts, left, asked, most=1)
     await asyncio.gather(
         *(_ask_from(parts, left, asked, most=len(phones)) for _ in range(CALLS_AT_ONCE))

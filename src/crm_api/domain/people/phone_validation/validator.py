@@ -36,8 +36,9 @@ class Validator(Protocol):
         """
 
 
-# In the United States and Canada, a phone number does not show whether it is mobile. It can also be
-# ported between mobile and landline. For such numbers, the library returns "fixed line or mobile".
+# In the United States and Canada, the digits of a phone number do not show whether it is a mobile
+# number. A number can also be moved from a mobile line to a landline and back. For such numbers,
+# the library returns "fixed line or mobile".
 _LINE_TYPES = {
     PhoneNumberType.MOBILE: LineType.MOBILE,
     PhoneNumberType.FIXED_LINE: LineType.LANDLINE,

@@ -75,14 +75,15 @@ _SHORT = {
 }
 _UNIT = "#"
 _RANGE = "~"
-"""Replaces the hyphen of ``12-14`` while other hyphens are removed."""
+"""Temporarily replaces the hyphen in a range such as ``12-14``, while other hyphens are removed."""
 _BETWEEN_NUMBERS = re.compile(r"(?<=\d)\s*-\s*(?=\d)")
 _HALF = re.compile(r"(?<=\d)\s*/\s*(?=\d)")
 _SILENT = re.compile(r"['\u2019.]|(?<=\d)-(?=[a-z]\b)|(?<=\b[a-z])-(?=\d)")
 _SIGNS = re.compile(r"[^a-z0-9#~/]+")
 _ZIP = re.compile(r"(\d{5})(?:-?\d{4})?")
 _ZIP_DIGITS = range(3, 6)
-"""The accepted numbers of digits of a ZIP code. Spreadsheets remove leading zeros."""
+"""The accepted numbers of digits in a ZIP code. Fewer than five occur because spreadsheets remove
+leading zeros."""
 
 
 def address_key(
@@ -117,7 +118,8 @@ def street_key(street: str) -> str:
     at = words.index(_UNIT)
     before, behind = words[:at], [word for word in words[at:] if word != _UNIT]
     if not before and len(behind) > 1:
-        # ``Unit 4, 12 Main St``
+        # The unit is before the street, as in ``Unit 4, 12 Main St``. Move the unit behind the
+        # street.
         before, behind = behind[1:], behind[:1]
     unit = "".join(behind)
     return " ".join([*before, f"{_UNIT}{unit}"] if unit else before)
@@ -127,7 +129,8 @@ def _words(text: str) -> list[str]:
     """Split an address line into lower-case words in short form: ``Street`` becomes ``st``."""
     folded = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(letter for letter in folded if not unicodedata.combining(letter))
-    # A range of street numbers stays a range; ``4-B`` and ``4B`` are the same unit.
+    # The hyphen in a range of street numbers is kept. The hyphen in ``4-B`` is removed, because
+    # ``4-B`` and ``4B`` are the same unit.
     joined = _HALF.sub("/", _BETWEEN_NUMBERS.sub(_RANGE, plain.replace(_RANGE, " ")))
     spaced = _SILENT.sub("", joined).replace(_UNIT, f" {_UNIT} ")
     words = [word.strip(f"/{_RANGE}") for word in _SIGNS.sub(" ", spaced).split()]

@@ -48,8 +48,8 @@ async def store_properties(
             "year_built": row.year_built,
             "property_type": row.property_type,
         }
-        # If several rows have the same address, the values of the first row count. Later rows only
-        # fill missing values.
+        # Several rows of a file may have the same address. For each column, the first value that is
+        # not missing is stored.
         known = properties.setdefault(key, {"id": new_id(), "address_key": key})
         known |= {name: value for name, value in given.items() if known.get(name) is None}
         for phone, role in row.people:
@@ -66,7 +66,7 @@ async def store_properties(
         )
 
 
-# Rows are written in the order of their keys, so that two imports cannot deadlock.
+# The rows are written in the order of their address keys, so that two imports cannot deadlock.
 _STORE_PROPERTIES = text("""
     INSERT INTO property AS p (id, address_key, street, city, state, postal_code, year_built,
         property_type, source, import_id, created_at, updated_at)

@@ -24,9 +24,9 @@ async def fetch_occupants(session: AsyncSession, *, property_ids: Sequence[UUID]
     return [Occupant(**row) for row in found.mappings()]
 
 
-# At the same time, another transaction could delete a contact, and with it the contact's rows in
-# ``property_contact``. The share lock prevents this. A merged contact is replaced by the contact
-# that it was merged into.
+# Another transaction could delete a contact at the same time, and with it the contact's rows in
+# ``property_contact``. The share lock on the contact prevents this. If a given contact was merged
+# as a duplicate, the contact into which it was merged is used.
 _ATTACH = text("""
     WITH known AS (
         SELECT a.id AS named_id, c.id, r.role

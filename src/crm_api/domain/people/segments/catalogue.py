@@ -18,7 +18,7 @@ class SegmentFieldKind(StrEnum):
     FLAGS = "flags"
     BOOLEAN = "boolean"
     INSTANT = "instant"
-    """An instant that every contact has."""
+    """An instant that every contact has, such as the time at which the contact was created."""
     CONTACT_INSTANT = "contact_instant"
     """The instant of the last message; missing if there was no message."""
     CAMPAIGNS = "campaigns"

@@ -30,7 +30,8 @@ from crm_api.domain.people.segments.tree import Group, Join, Node, Rule
 from crm_api.platform.database import UnitOfWork
 
 MAYBE_UNKNOWN = frozenset({SegmentFieldKind.TEXT, SegmentFieldKind.ATTRIBUTE})
-"""Kinds of fields. A rule on such a field has the SQL value NULL if the contact has no value."""
+"""The kinds of fields for which a contact may have no value. For such a contact, the SQL condition
+of a rule on the field is NULL."""
 
 
 @dataclass(frozen=True, kw_only=True)

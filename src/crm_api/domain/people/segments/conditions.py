@@ -28,9 +28,10 @@ from crm_api.domain.people.segments.engagement import (
 from crm_api.domain.people.segments.tree import Distance, Membership, Rule
 
 NUMBER = r"^ *[+-]?[0-9]{1,30}(\.[0-9]{1,30})? *$"
-"""Matches a string that is compared as a number."""
+"""Regular expression for a string that is compared as a number."""
 DATE = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])($|[T ])"
-"""Matches a string that begins with an ISO date. Such strings sort in the order of time."""
+"""Regular expression for a string that begins with an ISO date. Sorted as text, such strings are in
+the order of time."""
 _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 
 
@@ -66,7 +67,7 @@ def _boolean(builder: ConditionBuilder, stored: str, text: str, *, value: bool) 
 
 
 def _number(builder: ConditionBuilder, rule: Rule, stored: str, text: str) -> str:
-    # Use CASE, because the cast fails for a string that is not a number.
+    # CASE is needed, because the cast fails for a string that is not a number.
     number = (
         f"CASE jsonb_typeof({stored}) WHEN 'number' THEN CAST({stored} AS numeric)"
         f" WHEN 'string' THEN CASE WHEN {text} ~ {builder.bind(NUMBER, 'text')}"
@@ -187,8 +188,8 @@ def _flags(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _opted_out(builder: ConditionBuilder, rule: Rule) -> str:
-    # The flag is a literal, so that the planner can use the partial index of flags that stop
-    # messages.
+    # The flag is written into the SQL text, so that the planner can use the partial index of flags
+    # that stop messages.
     opted_out = flag_exists(builder, f" AND f.flag_type = '{FlagType.OPTED_OUT}'")
     return opted_out if rule.value else f"NOT {opted_out}"
 

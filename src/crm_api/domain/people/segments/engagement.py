@@ -17,8 +17,8 @@ from crm_api.domain.people.segments.condition_builder import ConditionBuilder
 _HEARD = "activity a WHERE a.contact_id = c.id AND a.direction = 'incoming'"
 _GRADES = ((80, "A"), (60, "B"), (40, "C"), (20, "D"))
 
-# The person is the contact, with the duplicates that were merged into it. `OFFSET 0` keeps the
-# planner from computing a part more than once.
+# In this query, the person is the contact together with the duplicates that were merged into it.
+# `OFFSET 0` makes PostgreSQL compute each subquery only once.
 _SCORE = """(
     SELECT greatest(0, least(100,
         CASE WHEN h.last_at IS NULL THEN 0

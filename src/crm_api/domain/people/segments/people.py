@@ -20,11 +20,12 @@ from crm_api.domain.people.segments.schemas import SegmentExplanation, SegmentPr
 from crm_api.domain.people.segments.service import get_segment
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
 
-# Until the transaction ends:
-# - Make a plan for the actual values, because a generic plan chooses joins that suit few contacts.
-# - Let parallel workers scan the contacts. The high set-up cost keeps the planner from using the
-#   workers for the other tables, which would leave the scan of contacts to one process.
-# - Allow enough memory to hash a million ids.
+# These settings are valid until the transaction ends. The first setting makes PostgreSQL plan the
+# query for the actual values, because a generic plan chooses joins that are fast only for few
+# contacts. The second setting allows two parallel workers for the scan of the contacts. With the
+# high set-up cost of the third setting, the planner does not use the workers for other tables.
+# Otherwise, one process would scan all contacts. The last setting gives enough memory to hash a
+# million ids.
 PLAN_FOR_MANY = text("""
     SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
            set_config('max_parallel_workers_per_gather', '2', true),
@@ -122,7 +123,8 @@ async def preview_segment(
     node = await read_with_references(uow, filter_)
     condition = compile_filter(node, now=now)
     count = await count_matches(uow.session, condition) if with_count else None
-    # If no contact matches, the search for a sample would read all contacts without a result.
+    # If the count shows that no contact matches, no sample is searched. The search would read all
+    # contacts and find nothing.
     wanted = 0 if count == 0 else limit
     probing = compile_filter(node, now=now, by_person=True)
     ids = await sample_matches(uow.session, probing, limit=wanted) if wanted else []

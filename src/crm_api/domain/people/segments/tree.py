@@ -15,7 +15,7 @@ class Join(StrEnum):
     ALL = "all"
     ANY = "any"
     NOT = "not"
-    """The group has one member, and matches the contacts that this member does not match."""
+    """The group has one member, and matches the contacts that do not match this member."""
 
 
 @dataclass(frozen=True, kw_only=True)

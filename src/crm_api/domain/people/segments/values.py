@@ -121,7 +121,8 @@ def _boolean(value: object) -> bool:
 def _number(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadValueError("wrong_type", f"Give a number, not {_name_of(value)}.")
-    if not abs(value) <= LARGEST_NUMBER:  # this form also refuses NaN
+    # The comparison is written with ``not``, because it is then also true for NaN.
+    if not abs(value) <= LARGEST_NUMBER:
         raise BadValueError("out_of_range", "Give a number of at most 15 digits.")
     return Decimal(repr(value))
 

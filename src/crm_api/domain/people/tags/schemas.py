@@ -14,7 +14,7 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 from crm_api.domain.people.contacts.schemas import MAX_TAG_LENGTH, ContactFilter, FlagName, Tags
 
 MOST_IDS = 1000
-"""Largest number of contacts that one request may name."""
+"""Largest number of contact ids in one request."""
 
 
 def _read_tag(tag: str) -> str:

@@ -48,7 +48,7 @@ class TagPeopleError(InvalidError):
 
 
 CHUNK_CONTACTS = 2_000
-"""The number of contacts that one transaction locks, for some tens of milliseconds."""
+"""The number of contacts that one transaction locks. The locks last some tens of milliseconds."""
 
 
 async def count_people(uow: UnitOfWork, body: TagsRequest, *, now: datetime) -> int:
@@ -172,8 +172,8 @@ async def lock_next_change(session: AsyncSession) -> TagChange | None:
     return await session.scalar(statement.execution_options(populate_existing=True))
 
 
-# A merged contact is replaced by the contact that it was merged into. Deleted contacts are left
-# out.
+# If a given contact was merged as a duplicate, the statement selects the contact into which it was
+# merged. Deleted contacts are left out.
 _HEADS = text("""
     SELECT x.place, coalesce(c.merged_into, c.id) AS id
     FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS x (id, place)
@@ -264,12 +264,13 @@ async def _process_chunk(uow: UnitOfWork, change: TagChange, *, now: datetime) -
         uow.after_commit(Job(name=JobName.CHANGE_TAGS))
 
 
-# The tags after the change. They are computed from the locked row, so that a concurrent edit is not
-# lost.
+# SQL for the tags of a contact after the change. They are computed from the locked row, so that a
+# change by another request at the same time is not lost.
 _TAGS_AFTER = """ARRAY(
     SELECT u.tag FROM unnest(c.tags || CAST(:add AS text[])) WITH ORDINALITY AS u (tag, place)
     WHERE u.tag <> ALL(CAST(:remove AS text[])) GROUP BY u.tag ORDER BY min(u.place))"""
-# All code locks contacts in the order of their phone numbers.
+# Contacts are locked in the order of their phone numbers, as in all other code, so that two
+# transactions cannot deadlock.
 _LOCK = text("""
     SELECT c.id FROM contact c
     WHERE c.id = ANY(CAST(:ids AS uuid[])) AND c.deleted_at IS NULL

@@ -15,11 +15,12 @@ from crm_api.domain.people.tags.schemas import TagRead
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 COUNTED_LIVE_BYTES = 16 * 1024 * 1024
-"""Up to this table size in bytes (about 50,000 contacts), tags are counted for each request."""
+"""The largest size of the table ``contact``, in bytes, for which each request counts the tags
+itself. This size is reached with about 50,000 contacts."""
 COUNT_AGAIN_AFTER = timedelta(minutes=5)
 """Stored counts are computed again when they are this old."""
 _NO_ID = UUID(int=0)
-"""A placeholder in cursors, because tags have no id."""
+"""A placeholder for the id that a cursor must contain. Tags have no id."""
 _SIZE = text("SELECT pg_relation_size('contact')")
 
 

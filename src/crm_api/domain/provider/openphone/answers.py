@@ -37,10 +37,11 @@ class AnswerKind(StrEnum):
     """Not sent: the request ended before its body was passed on, for example because the connection
     was refused."""
     TOO_LATE = "too_late"
-    """Not sent: the request body was withheld, because too much time had passed since the gate."""
+    """Not sent: the request body was not sent, because too much time had passed since the gate (the
+    last check before the call of the provider)."""
     UNCLEAR = "unclear"
-    """Possibly sent. A look-up at the provider settles the attempt. Until then, the message is not
-    sent again."""
+    """Possibly sent. A look-up in the provider's list finds out whether the message was sent. Until
+    then, the message is not sent again."""
 
 
 Scope = Literal["line", "campaign"]
@@ -167,7 +168,8 @@ def read_json(response: httpx.Response) -> object:
         return orjson.loads(response.content)
     except orjson.JSONDecodeError:
         pass
-    # orjson refuses half a surrogate pair, which JSON allows and JavaScript writes.
+    # The library orjson refuses half of a UTF-16 surrogate pair. JSON allows such a half, and
+    # JavaScript writes it. So the standard library parses the response.
     try:
         return json.loads(response.content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):

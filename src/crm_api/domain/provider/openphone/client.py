@@ -188,7 +188,8 @@ class OpenPhoneClient:
 
 
 def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTransport:
-    # The transport calls this at the first request, inside the running event loop.
+    # The transport calls this function at the first request, because a session must be created
+    # inside the running event loop.
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -211,7 +212,8 @@ def _trusted_authorities() -> ssl.SSLContext:
 
 
 CONCURRENCY = 192
-"""Maximum number of concurrent requests. The pace is set by the rate limiter, not by this limit."""
+"""Maximum number of concurrent requests. The rate limiter, and not this limit, decides how fast
+requests follow each other."""
 
 
 SANDBOX_KEY = "sandbox"
@@ -224,7 +226,8 @@ def open_provider(settings: Settings) -> OpenPhoneClient:
     return OpenPhoneClient(
         base_url=settings.provider_url,
         api_key=key.get_secret_value() if key is not None else SANDBOX_KEY,
-        # A request that the gate statement has allowed must not wait for a connection.
+        # A request that has passed the gate (the last check before the call of the provider) must
+        # not wait for a connection.
         max_connections=CONCURRENCY,
         is_ours=settings.uses_sandbox,
     )

@@ -228,10 +228,10 @@ class ProviderProblem:
 
 
 # The provider's clock may be ahead of ours. A message that is dated in the future would then
-# override every consent decision that is made until that date. So webhook events and listed items
-# pass through `bound_event` or `bound_message` before they are applied. These functions limit the
-# times that decide something: when a message was created or changed, when a call began, when an
-# event happened. Other times (when a call was answered or ended, when its recording began) are only
+# override every consent decision that is made until that date. So `bound_event` and `bound_message`
+# limit the times of webhook events and listed items before these are applied. They limit the times
+# that decide something: when a message was created or changed, when a call began, when an event
+# happened. Other times (when a call was answered or ended, when its recording began) are only
 # shown, so they keep the provider's values.
 
 

@@ -35,7 +35,8 @@ def text(value: object) -> str | None:
     """
     if isinstance(value, str):
         if not value.isascii():
-            # Half a surrogate pair is valid in JSON, but not in text.
+            # Half of a UTF-16 surrogate pair is valid in JSON, but it cannot be encoded as UTF-8.
+            # So it is replaced.
             value = value.encode("utf-8", "replace").decode()
         return value.replace("\x00", "") or None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -147,6 +148,7 @@ def without_numbers(message: str) -> str:
 
     Other long numbers are replaced too, if they look like a phone number.
     """
-    # Search a little beyond the cut, so that a number at the cut is still recognised.
+    # The message is cut at a maximum length. Search a little beyond the cut, so that a phone number
+    # at the cut is still recognised.
     kept = text(message[: LONGEST_MESSAGE + 50]) or ""
     return _DIGITS.sub("…", kept)[:LONGEST_MESSAGE]

@@ -149,7 +149,7 @@ class Listing:
         try:
             return await self._reader.get(f"/v1/{family}/{quote(call_id, safe='')}", [])
         except OpenPhoneRefusedError as error:
-            # The provider answers 402 or 403 if the plan has no summaries or transcripts.
+            # The provider responds with 402 or 403 if the plan has no summaries or transcripts.
             if error.status in {_NOT_FOUND, 402, 403}:
                 return {}
             raise

@@ -54,7 +54,8 @@ class ObservedTransport(httpx.AsyncBaseTransport):
             try:
                 response = await self._inner.handle_async_request(request)
             except BaseException as error:
-                # In metrics, all errors without a response count as one of two outcomes.
+                # In metrics, every error without a response has one of two outcomes: `timeout` or
+                # `no_answer`.
                 outcome = "timeout" if isinstance(error, _TIMEOUTS) else "no_answer"
                 _measure(request, begun, outcome)
                 _log_call(request, begun, error=type(error).__name__)
@@ -113,7 +114,7 @@ def _log_call(
     """Log a failed request at level warning, and every other request at level debug."""
     is_failure = error is not None or (status or 0) >= _REFUSED
     if not is_failure and not _level.isEnabledFor(logging.DEBUG):
-        return  # early, because a busy line makes many requests
+        return  # without the other log values, because a busy line makes many requests
     log.log(
         logging.WARNING if is_failure else logging.DEBUG,
         "provider request failed" if is_failure else "provider request completed",

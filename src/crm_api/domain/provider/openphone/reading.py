@@ -23,7 +23,7 @@ MAX_PAGES = 1000
 """Maximum number of pages. A list with more pages is treated as broken."""
 MOST_BYTES = 16 * 1024 * 1024
 """Maximum size, in bytes, of the response to a read request. A page of messages has about 200 kB, a
-long transcript a few MB. The size in a header is ignored."""
+long transcript a few MB. The size that a header gives is ignored."""
 _THROTTLED = 429
 _SERVER_ERROR = 500
 
@@ -109,8 +109,8 @@ class ReadClient:
     async def _get_once(
         self, path: str, query: Query, headers: dict[str, str] | None
     ) -> dict[str, Any]:
-        # A complete URL is parsed once, a path with parameters three times (a tenth of the CPU time
-        # of a read).
+        # If httpx gets a complete URL, it parses the URL once. If it gets a path with parameters,
+        # it parses the URL three times, which takes a tenth of the CPU time of a read.
         url = f"{self._base}{path}?{httpx.QueryParams(query)}" if query else self._base + path
         request = self._http.build_request("GET", httpx.URL(url), headers=headers)
         response = await request_once(self._http, request)
@@ -136,7 +136,7 @@ async def request_once(http: httpx.AsyncClient, request: httpx.Request) -> httpx
     except httpx.HTTPError as error:
         raise OpenPhoneBusyError(f"OpenPhone did not respond ({type(error).__name__}).") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        # For an incomplete response, the transport raises its own errors, not those of httpx.
+        # If a response is incomplete, the transport raises its own errors and not those of httpx.
         raise OpenPhoneBusyError("OpenPhone's response is incomplete.") from error
 
 
@@ -154,8 +154,8 @@ async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response
         httpx.HTTPError: The body ends too early or cannot be decompressed.
     """
     content = bytearray()
-    # httpx's chain of decoders takes a twentieth of the worker's CPU time for a message (measured).
-    # So it is used only for a compressed body.
+    # The decoders of httpx take a twentieth of the worker's CPU time for a message (measured). So
+    # they are used only for a compressed body.
     is_plain = "content-encoding" not in response.headers
     stream = cast("httpx.AsyncByteStream", response.stream)
     try:

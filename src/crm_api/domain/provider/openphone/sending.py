@@ -146,7 +146,8 @@ async def send_once(
             is_success = response.is_success
             response = await _read(response)
         if body.was_too_late:
-            # The provider answered after it had only the headers, for example with 400 or 408.
+            # The provider responded when it had received only the headers of the request, for
+            # example with status 400 or 408.
             return _failed(body, "too_late", "OpenPhone responded before it had the request body.")
         return classify_send_answer(response)
     except TimeoutError:

@@ -33,7 +33,8 @@ TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
 
 AHEAD_SECONDS = 300
-"""Maximum time by which a signature may be dated in the future, in both schemes."""
+"""Maximum number of seconds by which a signature may be dated in the future, in both signature
+schemes."""
 STANDARD_PAST_SECONDS = 300
 """Maximum age of a signature in the 2026-03-30 scheme."""
 LEGACY_PAST_SECONDS = 3 * 24 * 3600
@@ -191,7 +192,8 @@ def _any_matches(keys: Sequence[bytes], signed: bytes, candidates: Sequence[byte
     for key in keys:
         expected = _digest(key, signed)
         for candidate in candidates:
-            # Compare all without an early exit, so that the duration does not reveal a match.
+            # Compare all signatures and do not stop at the first match. So the duration does not
+            # reveal whether there is a match.
             found |= hmac.compare_digest(expected, candidate)
     return found
 

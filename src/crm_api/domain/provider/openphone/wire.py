@@ -170,7 +170,8 @@ def _message(content: Json, data: Json, defaults: _Defaults) -> MessageFacts:
         media=_media(content.get("media")),
         error_code=identity(content.get("errorCode")),
         created_at=created_at,
-        # If the message does not say when it changed, it changed when the event was created.
+        # If the message does not contain the time of its last change, the time of the event is
+        # used.
         updated_at=instant(content.get("updatedAt")) or defaults.created_at,
     )
 

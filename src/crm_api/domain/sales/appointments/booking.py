@@ -44,9 +44,9 @@ OUTCOMES = {
 }
 """The kind of outcome that is recorded for a status. No outcome is recorded for other statuses."""
 _OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
-"""The fields whose change may cause an overlap with another appointment of the assignee."""
+"""If one of these fields changes, the appointment may overlap another one of the assignee."""
 _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
-"""The fields whose change makes a queued reminder wrong."""
+"""If one of these fields changes, a queued reminder of the appointment is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,8 @@ class WorkingHours:
             day += timedelta(days=1)
 
     def _instant(self, day: date, clock: time) -> datetime:
-        if clock == time.max:  # 24:00
+        # The end of a day, 24:00, is stored as `time.max`. It is the beginning of the next day.
+        if clock == time.max:
             day, clock = day + timedelta(days=1), time.min
         return datetime.combine(day, clock, self.zone).astimezone(UTC)
 
@@ -113,7 +114,7 @@ async def read_office_times(uow: UnitOfWork) -> OfficeTimes | None:
     return OfficeTimes(hours=OfficeHours.model_validate(stored), holidays=await read_holidays(uow))
 
 
-# Selects the times in which a user is busy because of a recurring event in a calendar.
+# This selects the times at which a user is busy because of a recurring event in a calendar.
 BUSY_TIMES = text("""
     SELECT b.starts_at, b.ends_at
     FROM calendar_busy_time b

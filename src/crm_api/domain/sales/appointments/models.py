@@ -39,7 +39,7 @@ class AppointmentStatus(StrEnum):
 
 
 BUSY = (AppointmentStatus.BOOKED, AppointmentStatus.HELD)
-"""The states in which an appointment occupies its assignee."""
+"""The states of an appointment in which the assignee is busy."""
 
 
 class Appointment(Base):
@@ -74,7 +74,8 @@ class Appointment(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     contact_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
-    """None after an erasure, and if the appointment comes from an event of a calendar."""
+    """None after the person was erased, and if the appointment comes from an event of a calendar.
+    """
     property_id: Mapped[UUID | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"))
     kind: Mapped[str]
     starts_at: Mapped[datetime]

@@ -64,7 +64,7 @@ class Quote(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     number: Mapped[str]
     contact_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
-    """None after an erasure."""
+    """None after the person was erased."""
     property_id: Mapped[UUID | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"))
     amount_cents: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]
@@ -98,7 +98,7 @@ class Invoice(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     number: Mapped[str]
     contact_id: Mapped[UUID | None] = mapped_column(ForeignKey("contact.id", ondelete="SET NULL"))
-    """None after an erasure."""
+    """None after the person was erased."""
     property_id: Mapped[UUID | None] = mapped_column(ForeignKey("property.id", ondelete="SET NULL"))
     amount_cents: Mapped[int] = mapped_column(BigInteger)
     currency: Mapped[str]

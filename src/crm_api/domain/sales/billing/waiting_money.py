@@ -13,9 +13,8 @@ from crm_api.domain.sales.billing.models import Invoice, Quote
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 NOT_OLDER = timedelta(days=365)
-"""A quote is counted only if it was approved within this time before now. Older quotes can come
-from an import of the company's old books.
-"""
+"""The longest time since the approval of a quote that is counted. An older quote can come from an
+import of the company's old accounts."""
 UNSCHEDULED = """
     q.status = 'approved' AND q.status_at <= :before AND q.status_at > :since
     AND q.contact_id IS NOT NULL
@@ -28,9 +27,9 @@ UNSCHEDULED = """
 
 The period is after ``:since``, up to and including ``:before``.
 
-The quote has an appointment if its contact has an appointment that ends after the approval.
-Cancelled appointments, and appointments to which the person did not come, do not count. A quote
-whose contact was erased does not match.
+A quote has an appointment if its contact has an appointment that ends after the approval. An
+appointment that was cancelled, or to which the person did not come, is ignored. A quote whose
+contact was erased does not match.
 """
 
 

@@ -18,7 +18,8 @@ from crm_api.domain.sales.calendar_accounts.errors import (
 )
 
 MOST_BYTES = 10_000_000
-"""The largest number of bytes that one synchronisation reads. A day of visits needs a few kB."""
+"""The largest number of bytes that one synchronisation reads. A day of appointments needs a few kB.
+"""
 MOST_EVENTS = 5_000
 """The largest number of changed events that one synchronisation accepts."""
 AT_ONCE = 50
@@ -293,7 +294,9 @@ class DavClient:
         for one in root.iter(f"{_DAV}response"):
             href, status = _text(one, "href"), one.findtext(f"{_DAV}status") or ""
             if URL(href, encoded=True).raw_path.rstrip("/") == self._url.raw_path.rstrip("/"):
-                is_cut = is_cut or " 507" in status  # this entry is the calendar, not an event
+                # This entry of the response is the calendar itself, not an event. The status 507
+                # means that the server has shortened the list.
+                is_cut = is_cut or " 507" in status
                 continue
             if " 404" in status:
                 found.deleted.add(href)

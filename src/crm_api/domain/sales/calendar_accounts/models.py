@@ -98,19 +98,17 @@ class CalendarEvent(Base):
     """The path of the event on the server, as the server writes it."""
     uid: Mapped[str]
     etag: Mapped[str | None]
-    """The last known version of the event; None: the version is unknown, or the event is gone."""
+    """The last known version of the event; None if it is unknown, or if the event was deleted."""
     is_gone: Mapped[bool] = mapped_column(server_default=text("false"))
     base_starts_at: Mapped[datetime | None]
-    """The start that the event and the appointment had when they were last equal. If the event has
-    another start now, somebody moved it in the calendar.
-    """
+    """The start that the event and the appointment had when they were last equal. If the start of
+    the event is different now, somebody has moved the event in the calendar."""
     base_ends_at: Mapped[datetime | None]
     read_at: Mapped[datetime | None]
     """When the occurrences of a recurring event were computed; None for other events."""
     digest: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The hash of the appointment after the last synchronisation of the event. If the appointment
-    has another hash now, it is written to the calendar again.
-    """
+    """The hash of the appointment after the last synchronisation of the event. If the hash is
+    different now, the appointment is written to the calendar again."""
 
 
 class CalendarBusyTime(Base):

@@ -175,7 +175,8 @@ async def _apply(
         "read_at": None,
     }
     if is_changed:
-        # Event and appointment are equal now, so the next push does not write the event.
+        # The event and the appointment are equal now. With the new hash, the next push to the
+        # calendar does not write the event.
         values["digest"] = digest_of(entry)
     event_id = await _store(uow, known, resource, values, account_id=account.id, uid=uid)
     await _replace_busy_times(uow, event_id, None)
@@ -339,7 +340,8 @@ async def _find_known(
     found = await uow.session.scalar(statement.execution_options(populate_existing=True))
     if found is not None:
         return found
-    # Under this path there may be a row of an unreadable event, or of an event with another UID.
+    # A row with the same path may exist: for an event that could not be read, or for an event with
+    # another UID. This row is deleted.
     await uow.session.execute(
         delete(CalendarEvent).where(
             CalendarEvent.account_id == account_id,

@@ -91,9 +91,9 @@ async def plan_writes(
     return writes
 
 
-# Selects the events to delete: the appointment was cancelled, or has another assignee now. An event
-# that this service made is also deleted if its person was erased, because the event shows the
-# person.
+# This selects the events to delete from the calendar: the appointment was cancelled, or has another
+# assignee now. An event that this service created is also deleted if its person was erased, because
+# the event shows data about the person.
 FIND_OFF = text("""
     SELECT e.appointment_id FROM calendar_event e
     JOIN appointment a ON a.id = e.appointment_id
@@ -127,7 +127,7 @@ async def _read_entries(
     if account.assignee_id is not None:
         statement = statement.where(Appointment.assignee_id == account.assignee_id)
     # An appointment without a person comes from an event of a calendar, or its person was erased.
-    # It is written only to the calendar that it comes from.
+    # Such an appointment is written only to the calendar from which it comes.
     theirs = select(CalendarEvent.appointment_id).where(
         CalendarEvent.account_id == account.id, CalendarEvent.uid.not_like(f"%@{HOST}")
     )

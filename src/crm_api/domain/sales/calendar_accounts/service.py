@@ -32,7 +32,7 @@ EVERY = timedelta(minutes=1)
 synchronisation immediately.
 """
 LEASE = timedelta(minutes=2)
-"""How long an account belongs to the worker that claimed it; longer than a job may take."""
+"""How long an account belongs to the worker that claimed it. A synchronisation takes less time."""
 LONGEST_WAIT = timedelta(hours=1)
 """The longest pause after a failed synchronisation; the pause doubles with each failure."""
 LONGEST_ERROR = 500

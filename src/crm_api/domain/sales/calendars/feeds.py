@@ -57,7 +57,7 @@ class CalendarFeed(Base):
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"))
     """The user whose appointments the feed shows. None: it shows the appointments of all users."""
     busy_only: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the feed shows only the times at which a user is busy."""
+    """True if the feed shows only the times at which a user is busy."""
     author: Mapped[str]
     """The API key or user that created the feed."""
     created_at: Mapped[datetime]

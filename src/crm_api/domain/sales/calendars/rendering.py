@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 PRODUCT = "-//crm-api//appointments//EN"
 HOST = "appointments.crm-api"
-"""The part of every UID after the @. It never changes, so UIDs stay the same on another host."""
+"""The part of every UID (id of a calendar event) after the @. It never changes, so the UIDs stay
+the same if the service moves to another host."""
 MARGIN = timedelta(days=400)
 """An iCalendar file defines each time zone for a limited period. The period begins this long before
 the first event in the time zone, and ends this long after the last one.

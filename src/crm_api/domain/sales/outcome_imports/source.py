@@ -26,7 +26,8 @@ from crm_api.domain.sales.outcomes.record import NewOutcome
 CHUNK_ROWS = 200
 """One transaction records at most this number of rows. It locks the contact of each row."""
 MAX_ROWS = 200_000
-"""The largest number of rows of a file. There is a limit because all ids are kept in memory."""
+"""The largest number of rows in a file. The limit is needed, because the import keeps all ids in
+memory."""
 MAX_FILE_BYTES = 64 * 2**20
 _LONGEST_ID = 150
 _LONGEST_NAME = 60

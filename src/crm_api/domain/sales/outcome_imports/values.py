@@ -8,10 +8,10 @@ from crm_api.domain.sales.outcomes.models import OutcomeKind
 from crm_api.domain.sales.outcomes.schemas import MOST_CENTS
 
 EASTERN = ZoneInfo("America/New_York")
-"""The time zone of times without an offset. It is fixed, so that a file always gives the same
-values."""
+"""The time zone for times without an offset. It is a constant, so that the import of a file always
+gives the same values."""
 NOON = time(12)
-"""The local time of a date without a time. At noon in New York, every state has the same date."""
+"""The local time for a date without a time. At noon in New York, all states have the same date."""
 _FIRST_YEAR, _LAST_YEAR = 1990, 2099
 
 _WORDS = {

@@ -37,7 +37,8 @@ from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork
 
 UNDO_OF = "undo of import "
-"""The beginning of ``recorded_by`` in the reversals of an undo. The id of the import follows."""
+"""The beginning of ``recorded_by`` in the reversals that an undo records. The import's id follows.
+"""
 _SAMPLE = 24
 
 
@@ -104,7 +105,8 @@ async def _record_rows(
     secret: bytes,
 ) -> None:
     by = held.actor or f"import {held.id}"
-    # All imports lock contacts and hashes in the same order, so that they do not deadlock.
+    # Each row locks a contact (by its phone number) and the hash of an external id. All imports
+    # sort their rows in the same order, so that two imports cannot deadlock.
     for row in sorted(chunk.outcomes, key=lambda row: (row.new.phone, row.new.external_id)):
         try:
             done = await _record(uow, row.new, recorded_by=by, secret=secret, now=now)

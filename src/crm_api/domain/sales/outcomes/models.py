@@ -106,8 +106,8 @@ class Outcome(Base):
     """When the outcome happened. For a reversal: when the reversal was recorded."""
     source: Mapped[str]
     external_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The keyed hash of source and external id; None without an external id. With the hash, a
-    repeated request is recognised even after the person was erased."""
+    """The keyed hash of the source and the external id; None without an external id. With this
+    hash, a repeated request is recognised even after the person was erased."""
     property_id: Mapped[UUID | None]
     reverses_id: Mapped[UUID | None] = mapped_column(ForeignKey("outcome.id"))
     """The outcome that this row reverses; None if it is not a reversal."""
@@ -139,8 +139,7 @@ class OutcomeSubject(Base):
     phone: Mapped[str | None]
     person_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()), server_default=text("'{}'"))
     """The ids of the contact and its merged duplicates at the time when the contact was deleted;
-    empty before the deletion. The deletion separates the duplicates from the contact. With these
-    ids, the outcome keeps its credits.
-    """
+    empty before the deletion. The deletion separates the duplicates from the contact. Because of
+    these ids, the outcome keeps its credits."""
     external_id: Mapped[str | None]
     """The id of the outcome at its source; None after the person was erased."""

@@ -122,8 +122,8 @@ async def record_outcome(
         "recorded_by": recorded_by,
         "created_at": now,
     }
-    # If two requests record the same outcome at the same time, the unique hash makes the second
-    # request wait. It then reads the outcome of the first request.
+    # If two requests record the same outcome at the same time, the unique index on the hash makes
+    # the second request wait. The second request then reads the outcome of the first request.
     statement = insert(Outcome).values(values).on_conflict_do_nothing().returning(Outcome.id)
     made = await uow.session.scalar(statement)
     if made is None:
@@ -157,7 +157,8 @@ async def _recorded_before(
     first = await read_outcome(uow, outcome_id=(await uow.session.scalars(known)).one())
     asked = (new.kind, new.name, new.amount_cents, new.occurred_at, new.property_id)
     stored = (first.kind, first.name, first.amount_cents, first.occurred_at, first.property_id)
-    known_as = first.contact_id or first.phone  # None if the person was erased or deleted
+    # The value is None if the person was erased or deleted.
+    known_as = first.contact_id or first.phone
     if asked != stored or known_as not in {None, person.contact_id or person.phone}:
         raise OutcomeExistsError(
             "This source has already recorded an outcome with this `external_id` and other values. "

@@ -13,7 +13,8 @@ from crm_api.domain.sales.outcomes.models import CURRENCY, OutcomeKind, OutcomeS
 from crm_api.domain.sales.outcomes.queries import FoundOutcome
 
 MOST_CENTS = 10**12
-"""10,000,000,000 dollars, in cents. Larger amounts are typing errors."""
+"""The largest accepted amount: 10,000,000,000 dollars, in cents. A larger amount is a typing error.
+"""
 Cents = Annotated[int, Field(strict=True, ge=0, le=MOST_CENTS)]
 CurrencyCode = Annotated[str, Text(longest=3, shortest=3)]
 ExternalId = Annotated[str, Text(longest=200, shortest=1)]

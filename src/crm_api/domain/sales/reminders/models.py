@@ -116,7 +116,7 @@ class AppointmentReminder(Base):
     rule_id: Mapped[UUID] = mapped_column(ForeignKey("reminder_rule.id", ondelete="CASCADE"))
     appointment_id: Mapped[UUID] = mapped_column(ForeignKey("appointment.id", ondelete="CASCADE"))
     starts_at: Mapped[datetime]
-    """The start that the appointment had when the reminder was made."""
+    """The start of the appointment at the time when the reminder was created."""
     status: Mapped[str]
     reason: Mapped[str | None]
     try_at: Mapped[datetime]

@@ -44,7 +44,8 @@ from crm_api.platform.ids import new_id
 
 AT_ONCE = 50
 TRIED_AGAIN = timedelta(minutes=5)
-"""The pause before the next try, if a user must decide first, or if the phone line is blocked."""
+"""The pause before a reminder is tried again, if a user must decide first, or if the line is
+blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ class DueReminder:
     starts_at: datetime
 
 
-# If an appointment is booked after its reminder would have been due, it gets no reminder, because
-# the person has just agreed to the time. It also gets no reminder from a rule that was created
-# after the reminder would have been due.
+# An appointment gets no reminder if the reminder was already due when the appointment was booked,
+# because the person has just agreed to the time. It also gets no reminder from a rule that was
+# created after the reminder was due.
 DUE_REMINDERS = text("""
     SELECT a.id AS appointment_id, r.id AS rule_id, a.starts_at
     FROM reminder_rule r
@@ -135,8 +136,8 @@ async def _queue_reminder(
     )
     if contact_id is None:
         return None
-    # The order of the locks: the row of the contact, the lock for decisions about the phone number,
-    # the row of the appointment.
+    # The locks are taken in this order, so that two transactions cannot deadlock: the row of the
+    # contact, the lock for decisions about the phone number, the row of the appointment.
     try:
         contact = await contacts.lock_contact(uow, contact_id=contact_id)
     except ContactNotFoundError as error:
@@ -271,7 +272,8 @@ async def _note(
     return status
 
 
-# A reminder that is sent after the appointment began would confuse the person.
+# This withdraws queued reminders of appointments that have already begun. Such a reminder would
+# confuse the person.
 WITHDRAW_LATE = text("""
     UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
     FROM appointment_reminder m

@@ -59,9 +59,10 @@ SHARED = {
     "variant": "The name of the variant of the message.",
     "variants": "The variants of the message.",
 }
-"""Descriptions by property name. They are used if the model does not describe the property.
+"""Descriptions of fields in the OpenAPI document, by the name of the field.
 
-``{thing}`` is replaced by what the model describes, such as ``campaign``.
+They are used if the model does not describe the field. ``{thing}`` is replaced by what the model
+describes, such as ``campaign``.
 """
 _PARTS_OF_NAMES = re.compile(
     r"(Read|Detail|Created?|Updated?|Upsert|Rotated?|Invited?|Retry|Stats|Preview|Facts|Rename)$"
@@ -111,7 +112,8 @@ _THINGS = {
     "WebhookHealthRead": "webhooks",
     "WebhookHealthSideRead": "last check",
 }
-"""What a model describes, if that does not follow from the name of its class."""
+"""What each of these models describes. Only models whose class name does not show this are
+listed."""
 
 
 def tidy_docstrings(document: Node) -> None:

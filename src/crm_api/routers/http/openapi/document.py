@@ -68,7 +68,7 @@ TAGS = {
     "available if the service has a real API key of the provider.",
     "health": "Liveness, readiness and metrics of the service.",
 }
-"""Descriptions of the tags of operations, in the order in which the document shows them."""
+"""Descriptions of the tags of operations, in the order in which the OpenAPI document shows them."""
 STREAM = "text/event-stream"
 _ORDER = ("get", "post", "put", "patch", "delete")
 
@@ -109,7 +109,8 @@ def enrich(document: Node, routes: Iterable[APIRoute]) -> Node:
     add_examples(document)
     add_webhooks(document)
     for schema in components["schemas"].values():
-        schema.pop("example", None)  # the request and response bodies contain it now
+        # The examples of the request and response bodies contain this example now.
+        schema.pop("example", None)
     descriptions.describe_properties(document)
     return document
 
@@ -191,7 +192,8 @@ def add_shapes(document: Node) -> None:
     _, found = models_json_schema(models, ref_template=f"{PREFIX}{{model}}")  # type: ignore[arg-type]  # a list of pairs is taken
     for schema in found["$defs"].values():
         if "properties" in schema:
-            schema["required"] = list(schema["properties"])  # a field without a value is null
+            # Every field is always present; a field without a value is null.
+            schema["required"] = list(schema["properties"])
     document["components"]["schemas"] |= found["$defs"]
 
 

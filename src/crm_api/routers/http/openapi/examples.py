@@ -25,7 +25,7 @@ _NULL = (
     "replied_at resolved_at resolved_by retry_after_seconds revoked_at skip_reason stopped_at "
     "stopped_reason text_shown transcript undo undone_at undone_by voicemail "
 )
-"""Fields that are null in every example."""
+"""Names of fields that are null in every example of the OpenAPI document."""
 
 BY_NAME: dict[str, Any] = {
     **dict.fromkeys(_NULL.split()),
@@ -43,7 +43,8 @@ BY_NAME: dict[str, Any] = {
     "updated_at": "2026-11-30T14:05:12.000Z",
     "variant": "Short",
 }
-"""Examples by field name. An example is used only if its type fits the schema of the field."""
+"""Example values by the name of the field. A value is used only if its type fits the schema of the
+field."""
 
 BY_FORMAT: dict[str, Any] = {
     "date": "2026-11-30",
@@ -54,7 +55,8 @@ BY_FORMAT: dict[str, Any] = {
     "binary": "phone,first_name\r\n+16175550123,Ada\r\n",
 }
 NOTHING_KNOWN = "?"
-"""Example of a field for which no rule has a value; a test fails if the document contains it."""
+"""Example value of a field for which no rule gives a value. A test fails if the OpenAPI document
+contains this value."""
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_PART_OF_THE_THING = re.compile(r"(Read|Detail|Created)$")
 _COLLECTION = re.compile(r"/([a-z-]+)s/\{")
@@ -80,7 +82,8 @@ def add_examples(document: Node) -> None:
         for answer in operation["responses"].values():
             for content in answer.get("content", {}).values():
                 if "binary" in content["schema"].get("format", ""):
-                    continue  # an example of binary data, such as a picture, would be useless
+                    # An example of binary data, such as a picture, would not help readers.
+                    continue
                 composed = compose(schemas, content["schema"])
                 if isinstance(composed, dict):
                     composed = _changed(composed, shown)
@@ -160,7 +163,8 @@ def _fits(schemas: Node, value: Any, schema: Node) -> bool:  # noqa: ANN401 - JS
         return any(_fits(schemas, value, one) for one in schema["anyOf"])
     if "enum" in schema or "const" in schema:
         return value in schema.get("enum", [schema.get("const")])
-    kind = "" if schema.get("format") == "uuid" else schema.get("type", "")  # ids follow from names
+    # For an id, no value fits, because example ids are made from the name of the field instead.
+    kind = "" if schema.get("format") == "uuid" else schema.get("type", "")
     if isinstance(value, bool):
         return kind == "boolean"
     return isinstance(value, _TYPES.get(kind, ()))

@@ -114,7 +114,8 @@ _WITHOUT_ONE_CLASS = (
         detail=problems.DEFECT,
     ),
 )
-"""Errors that do not have exactly one class: they have none, or several classes with one code."""
+"""Errors that do not have exactly one class in the code. They have no class, or several classes use
+the same error code."""
 
 
 def catalogue() -> list[ProblemKind]:
@@ -164,7 +165,8 @@ def groups_only(error: type[CrmError]) -> bool:
 def _of_class(error: type[CrmError]) -> ProblemKind:
     shown = _example(error)
     extras = problems.extras_of(shown)
-    extras.pop("retry_after_seconds", None)  # sent as a header
+    # This value is sent as a header, not in the body.
+    extras.pop("retry_after_seconds", None)
     return ProblemKind(
         code=error.code,
         title=error.title,
@@ -252,7 +254,8 @@ _THINGS = {
     "key": "api_key",
     "upload": "do_not_contact_upload",
 }
-"""Words in error codes that end in ``_not_found``, by the name of the path parameter.
+"""For the name of a path parameter without ``_id``, the word that its error code has before
+``_not_found``.
 
 Only words that differ from the name of the parameter are listed. For example, the error code for
 ``delivery_id`` is ``webhook_delivery_not_found``.
@@ -276,7 +279,8 @@ def complete(document: Node, operation: Node, route: APIRoute) -> None:
         by_status.setdefault(kind.status, []).append(kind)
     for status, met in sorted(by_status.items()):
         if operation["responses"].get(str(status), {}).get("content"):
-            continue  # the route itself documents the response with this status
+            # The route itself documents the response with this status.
+            continue
         name = _name(HTTPStatus(status), met, operation)
         shared[name] = _response(HTTPStatus(status), met)
         known |= {camel(one.code): {"summary": one.title, "value": one.document} for one in met}
@@ -294,7 +298,8 @@ def codes_of(operation: Node, route: APIRoute) -> set[str]:
     if not any(code.endswith("_not_found") for code in own):
         by_rule |= {*_of_path(route)}
     if any(one.field_info.annotation is UUID for one in route.dependant.path_params):
-        by_rule.add("not_found")  # a string that is not a UUID cannot be an id
+        # If the parameter in the path is not a UUID, it cannot be an id, so the response is 404.
+        by_rule.add("not_found")
     if route.path.startswith("/v1/"):
         by_rule |= {"too_many_requests", "credentials_in_address", "unknown_parameter"}
         by_rule |= {"not_acceptable"} if _gives_body(operation) else set()

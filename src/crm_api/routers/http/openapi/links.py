@@ -27,7 +27,8 @@ def link_operations(document: Node) -> None:
 
 def _to_next_page(path: str, operation: Node) -> Node:
     if all(one.get("name") != "cursor" for one in operation.get("parameters", ())):
-        return {}  # the list always fits on one page
+        # The operation has no pages: it always returns the whole list.
+        return {}
     next_page = {
         "operationId": operation["operationId"],
         "description": "The next page of the list. If `next_cursor` is null, no page follows.",

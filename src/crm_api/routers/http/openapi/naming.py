@@ -37,18 +37,19 @@ def camel(name: str) -> str:
 
 PREFIX = "#/components/schemas/"
 RENAMED = {"CandidateRead": "MergeCandidateRead"}
-"""New names of models in the document, by their class names."""
+"""New names of models in the OpenAPI document, by the names of their classes."""
 
 SHARED = {
     ("mon", "tue", "wed", "thu", "fri", "sat", "sun"): "Weekday",
     ("fill", "overwrite", "skip"): "OnDuplicate",
 }
-"""Names of enumerations that several models share, by the values of the enumeration."""
+"""Names of enumerations that several models use. The key consists of the values of the
+enumeration."""
 
 JSON_OBJECT = "JsonObject"
 PAGE = "PageRead_"
-"""Prefix of the names that FastAPI gives to schemas of pages. The title of a schema replaces such a
-name."""
+"""Prefix of the names that FastAPI gives to schemas of pages (parts of a list). In the OpenAPI
+document, such a name is replaced by the title of the schema."""
 
 
 def name_schemas(document: Node) -> None:

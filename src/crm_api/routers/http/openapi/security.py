@@ -32,9 +32,9 @@ SCOPES = {
     Scope.ADMIN: "Do everything, also manage API keys and users.",
 }
 BY_LINK = {"open_media": Scope.MESSAGES_READ}
-"""Operations that accept a signed link instead of credentials.
+"""Operations that accept a signed link instead of credentials, by operation id.
 
-The value is the scope that is needed if the request has credentials.
+The value is the scope that a request needs if it has credentials instead of a signed link.
 """
 BY_COOKIE = frozenset({"refresh", "sign_out"})
 """Operations that authenticate by the refresh token in the request body or in the cookie."""

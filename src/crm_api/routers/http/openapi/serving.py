@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 PATH = "/openapi.json"
 SMALLEST = 9
-"""Gzip level with the smallest result; it is slow, but the document is compressed only once."""
+"""Gzip level with the smallest result. It is slow, but the OpenAPI document is compressed only
+once."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class DocumentRoute:
 
     async def answer(self, request: Request) -> Response:
         """Send the document, with gzip if the client accepts it; send 304 if the ETag matches."""
-        request.scope["route"] = self.route  # FastAPI sets this for its own routes only
+        # The log line of the request needs the route. FastAPI sets it only for its own routes.
+        request.scope["route"] = self.route
         known = self._made
         if known is None:
             known = await asyncio.to_thread(self._make)
@@ -64,12 +66,15 @@ class DocumentRoute:
 
     def _make(self) -> Document:
         with self._lock:
-            if self._made is not None:  # another thread has built the document
+            # Another thread may have built the document while this thread waited for the lock.
+            if self._made is not None:
                 return self._made
             plain = orjson.dumps(self._app.openapi())
-            # Only the JSON is needed from now on; the document's objects take 6 MB (measured).
+            # From now on, only the JSON is needed. The Python objects of the document are deleted,
+            # because they take 6 MB (measured).
             self._app.openapi_schema = None
-            # A weak ETag, because the plain and the compressed document share it.
+            # The ETag is weak (`W/`), because the plain and the compressed document have the same
+            # ETag.
             etag = f'W/"{blake2b(plain, digest_size=16).hexdigest()}"'
             self._made = made = Document(plain, gzip.compress(plain, SMALLEST, mtime=0), etag)
         return made
