@@ -106,8 +106,9 @@ async def soak(page: Page, run: Any, *, seconds: float, rate: int) -> SoakResult
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
     session = await stage.protocol(page)
     await session.send("Performance.enable")
-    # One page of a browser reads the event stream, and sends the events to its other pages over a
-    # broadcast channel. A page does not receive its own broadcasts, so a second page counts.
+    # If several pages of the console are open in a browser, only one page reads the event stream.
+    # This page sends the events to the other pages over a BroadcastChannel. A page does not receive
+    # the events that it sends itself. So a second page is opened, which counts the events.
     other = await page.context.new_page()
     await other.goto(f"{run.url}/settings")
     await other.evaluate(WATCH)

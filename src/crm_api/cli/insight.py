@@ -26,7 +26,7 @@ from crm_api.platform.settings import Settings
 
 
 class _Measures(typer.core.TyperGroup):
-    """Group of commands. Each measure is also a command that prints the measure's figures."""
+    """Group of commands. Each measure (such as ``reply_rate``) is a command that prints figures."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the library's signature
         if cmd_name not in MEASURES:
@@ -54,7 +54,7 @@ Version = Annotated[
 
 @cli.callback()
 def insight() -> None:
-    """Credit outcomes to messages, verify the stored credits, and print figures."""
+    """Credit outcomes (such as payments) to messages, verify the stored credits, print figures."""
 
 
 @cli.command(hidden=True)
@@ -73,7 +73,10 @@ def show(
     ] = "UTC",
     data_dir: DataDir = None,
 ) -> None:
-    """Print the figures of a measure as a table, with 95 % intervals and a bar for each figure."""
+    """Print the figures of a measure (such as the reply rate) as a table with intervals and bars.
+
+    The intervals are 95 % confidence intervals.
+    """
     if not isinstance(context.obj, str):
         raise typer.BadParameter("name a measure, such as `crm-api insight reply_rate`")
     if not is_time_zone(zone):
@@ -87,7 +90,7 @@ def show(
 
 @cli.command()
 def compute(version: Version = None, data_dir: DataDir = None) -> None:
-    """Credit all outcomes to messages again, and store the credits with hashes for `verify`."""
+    """Credit all outcomes (such as payments) to messages again; store the result for `verify`."""
     run = asyncio.run(_compute(start_command("insight", data_dir=data_dir), version))
     typer.echo(
         f"{run.outcomes} outcomes were credited by version {run.rules_version} of the rules.\n"
@@ -97,7 +100,7 @@ def compute(version: Version = None, data_dir: DataDir = None) -> None:
 
 @cli.command()
 def verify(version: Version = None, data_dir: DataDir = None) -> None:
-    """Verify the stored credits: compute them again, and check that the result is the same."""
+    """Verify the stored credits (which message led to which payment) by a second computation."""
     found = asyncio.run(_verify(start_command("insight", data_dir=data_dir), version))
     if found is None:
         typer.echo("No run is stored yet. Run `crm-api insight compute`.", err=True)

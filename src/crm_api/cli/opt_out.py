@@ -62,8 +62,9 @@ async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
-    """Write the replies and the decisions about them to a new file, one JSON object per line.
+    """Write replies and the decisions about them to a new file, one JSON object per line.
 
+    A decision says whether a person or the model reads the reply as an opt-out.
     Only the user who runs this command can read the file.
 
     Raises:
@@ -235,7 +236,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Compare the model's decisions with those of users, and list the replies that it misread."""
+    """Compare the model's decisions about replies with those of users; list the misread replies."""
     examples = asyncio.run(collect_examples(data_dir))
     if export is not None:
         export_examples(examples, export)

@@ -51,7 +51,9 @@ class ApiServer(Server):
         self._ends_at: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin the drain time at the first signal; shut down at the second signal.
+        """Begin the drain time at the first stop signal; shut down at the second stop signal.
+
+        During the drain time, the server still answers requests, but reports that it is stopping.
 
         If no drain time is set, shut down at the first signal.
         """
@@ -79,9 +81,9 @@ class ApiServer(Server):
         """Close the event streams, which never end by themselves; wait for the other requests.
 
         After `GRACE_SECONDS`, this method cancels the requests that still run; they respond with
-        503. uvicorn would also cancel these requests, but it would close the application directly
-        after that. Then a request that still rolls back would lose its connection to the database,
-        and the request would be cancelled again at the end of the event loop.
+        503. uvicorn would cancel these requests too, but without waiting for their end. It would
+        close the application immediately. A request that still rolls back its transaction would
+        then lose its connection to the database.
         """
         self._application.state.events.stop()
         cancelling = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_requests)

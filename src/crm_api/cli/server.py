@@ -40,9 +40,9 @@ class Server(uvicorn.Server):
 class OneWriteProtocol(HttpToolsProtocol):
     """HTTP protocol that sends the head of a response together with the first part of its body.
 
-    uvicorn sends the two separately, with two system calls and two network packets. The second
-    system call took a tenth of the CPU time of a webhook. ASGI allows a server to wait for the
-    body.
+    uvicorn sends the head and the body separately, with two system calls and two network packets.
+    The second system call took a tenth of the CPU time of a webhook. ASGI allows a server to wait
+    for the body.
 
     Source: ASGI, "Response Start", as explained in issue 138 of django/asgiref, read 2026-11-29;
     uvicorn 0.54.0, ``RequestResponseCycle.send`` in ``uvicorn/protocols/http/httptools_impl.py``.

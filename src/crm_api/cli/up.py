@@ -281,7 +281,10 @@ def _lacks_owner(settings: Settings) -> bool:
 
 
 def _get(settings: Settings, path: str) -> tuple[int, bytes]:
-    """Return the status and the body of a response of the API; the status 0 if there is none."""
+    """Send a GET request to the API; return the status and the body of the response.
+
+    If there is no response, the status is 0 and the body is empty.
+    """
     host = _EVERYWHERE.get(settings.host, settings.host)
     connection = HTTPConnection(host, settings.port, timeout=5)
     try:

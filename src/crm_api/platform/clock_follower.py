@@ -46,11 +46,11 @@ argument is True, the function waits until no work that depends on time is runni
 
 
 async def _hold_nothing(_is_moving: bool) -> None:  # noqa: FBT001 - a Hold
-    """Do nothing: this process needs no pause while time is moved."""
+    """Do nothing, because this process needs no pause while the sandbox's time is moved."""
 
 
 class ClockFollower:
-    """Sets the clock of this process whenever the row in ``sandbox_clock`` changes."""
+    """Sets the clock of this process to the sandbox's time whenever the sandbox's clock moves."""
 
     def __init__(self, database_url: str, *, hold: Hold | None = None) -> None:
         self._url = database_url

@@ -184,7 +184,10 @@ def announce(path: Path, variables: Mapping[str, str]) -> None:
 
 
 def withdraw(path: Path) -> None:
-    """Remove the settings that ``announce`` stored; `crm-api up` calls this when it ends."""
+    """Remove the settings that ``announce`` stored.
+
+    `crm-api up` calls this function when it ends.
+    """
     with suppress(OSError):
         (path / _RUNNING).unlink(missing_ok=True)
 
@@ -276,7 +279,8 @@ def _wait_for_left_overs(path: Path, children_fd: int) -> None:
 def _holders(path: Path) -> list[tuple[int, str]]:
     """Return the pid and the command line of each process that keeps ``children.lock`` open.
 
-    On systems other than Linux, the result is empty.
+    Every child process of `crm-api up` keeps this file open until it ends. The result does not
+    include this process. On systems other than Linux, the result is empty.
     """
     lock = (path / "children.lock").stat()
     found = []

@@ -148,7 +148,10 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 
 
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
-    """Replace all rights of both group roles by the correct ones, in the caller's transaction."""
+    """Replace all rights of the role of the service and of the role for reports by correct rights.
+
+    The change is part of the caller's transaction.
+    """
     service, reports = _quoted(roles.service), _quoted(roles.reports)
     database = _quoted(str(await connection.scalar(text("SELECT current_database()"))))
     both = f"{service}, {reports}"

@@ -21,6 +21,9 @@ def set_hook(hook: Hook | None) -> None:
 
 
 async def reach(name: str) -> None:
-    """Call the test's hook with the name of this step; without a hook, do nothing."""
+    """Call the hook (the function that a test has set) with the name of this step.
+
+    If no hook is set, do nothing.
+    """
     if _hook is not None:
         await _hook(name)

@@ -70,7 +70,10 @@ _TALKATIVE = (
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Handler that ``configure`` adds; calling ``configure`` again replaces only this handler.
+    """Log handler that can keep lines in memory, to write several lines with one system call.
+
+    The function ``configure`` adds this handler. A second call of ``configure`` replaces only this
+    handler.
 
     The method ``hold`` keeps formatted lines in memory. All kept lines of one turn of the event
     loop are written with one system call, because a system call takes longer than formatting a

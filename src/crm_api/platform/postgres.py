@@ -169,7 +169,8 @@ async def renames_statements(connection: Connection) -> bool:
     """Return True if the pooler supports prepared statements.
 
     Such a pooler gives each prepared statement another name on the server. So this function
-    prepares a statement, and returns True if its name does not exist on the server.
+    prepares a statement, and returns True if the server does not know the statement under the name
+    that this process has given to it.
     """
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")

@@ -103,7 +103,9 @@ class Settings(SettingFields):
 
     @classmethod
     def load(cls, env: Mapping[str, str], *, env_file: Path = Path(".env")) -> Self:
-        """Read the settings from ``env`` and the ``.env`` file; a variable in ``env`` wins.
+        """Read the settings from ``env`` and the ``.env`` file.
+
+        If both contain the same variable, its value in ``env`` is used.
 
         Raises:
             SettingsError: A setting is wrong or unknown; see ``from_env``.

@@ -112,7 +112,9 @@ async def _store_chunk(
 
 
 async def _store_chunks(deps: Deps, campaign_id: UUID, size: int) -> StoredChunk | None:
-    """Store the next chunk of an audience, and the chunk after it if more people follow.
+    """Store the next chunk of a campaign's audience, and the following chunk if people are left.
+
+    The audience is the people whom the campaign selects.
 
     The two chunks are inserted at the same time on two connections, because a connection uses only
     one core of the database. The first chunk is committed before the second.

@@ -85,6 +85,8 @@ class DrainResult:
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
+    An audience is the people whom a campaign selects. They are stored as recipients.
+
     The job sends until nothing more may be sent now, or until its time limit. If the job reaches
     its time limit, or if a pause of the jobs stops it, it immediately requests its next run. If a
     message is due before the next scheduled run, the job requests a run for that time. Several
@@ -127,7 +129,8 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     - Put recipients back in the queue if their phone number is no longer on hold. A number is on
       hold while a user must decide whether a message from it was an opt-out.
     - If the daily budget of a phone carrier allows messages again, or if the budget was removed,
-      put the recipients that waited for this budget back in the queue.
+      put the recipients that waited for this budget back in the queue. The budget limits how many
+      segments (parts of messages) are sent to the carrier's phone numbers in a day.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
@@ -142,8 +145,9 @@ async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
 async def _release_carrier_held(deps: Deps) -> None:
     """Put recipients back in the queue if the daily budget of their phone carrier is free again.
 
-    The recipients have waited because the budget was used up. The budgets are checked at most once
-    an hour.
+    The budget limits how many segments (parts of messages) are sent to the carrier's phone numbers
+    in a day. The recipients have waited because the budget was used up. The budgets are checked at
+    most once an hour.
     """
     now, last = clock.now(), deps.budgets_checked_at
     if last is not None and timedelta(0) <= now - last < carrier_budgets.LOOK_AGAIN:
@@ -166,9 +170,9 @@ async def _restore_unheld(deps: Deps) -> None:
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
     """Check the replies, opt-outs and failed messages of running campaigns.
 
-    A variant is stopped if the A/B test shows that people opt out more often after this variant
-    than after another one, or that another variant gets more replies. A campaign is paused if its
-    share of failed messages or of opt-outs is above a limit.
+    A variant is one text of a message. A variant is stopped if the A/B test shows that people opt
+    out more often after this variant than after another variant, or that another variant gets more
+    replies. A campaign is paused if its share of failed messages or of opt-outs is above a limit.
     """
     while True:
         async with deps.new_uow() as uow:
@@ -205,8 +209,10 @@ async def drain_campaigns(
             async with _checking_figures(deps, every=check_every):
                 tally = await dispatcher.run(source.claim_more)
     except Exception:
-        # Some messages are claimed (reserved by this worker) or being sent, but have no result.
-        # When their lease ends, the requested job looks them up at the provider.
+        # Because of the error, some messages are still claimed (reserved by this worker), and for
+        # some messages it is not known whether they were sent. Their claims end with their lease.
+        # So request the job `resolve_unknown_sends` for one second after the lease. It releases the
+        # messages that were not sent, and asks the provider about the unclear messages.
         delay = deps.times.lease.total_seconds() + 1
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
         raise

@@ -54,7 +54,7 @@ class Deps:
         times: Durations that limit the steps of sending, such as how long a worker may reserve a
             message.
         rules: The legal rules that apply.
-        secret: The root secret of the service.
+        secret: The root secret of the service: the first secret key that it used.
         circuit: Circuit breaker that stops requests while the provider is down; None if there is no
             circuit breaker.
         mailer: Sends alerts by mail; None if mail is not set up.

@@ -72,7 +72,7 @@ def contact_work(
 def outcome_work(
     new_uow: UnitOfWorkFactory, *, secret: bytes
 ) -> ImportWork[ContactImport, OutcomeChunk]:
-    """Return the functions that run imports of outcomes."""
+    """Return the functions that run imports of outcomes, such as paid invoices."""
 
     async def apply_chunk(uow: UnitOfWork, import_id: UUID, chunk: OutcomeChunk) -> bool:
         now = await uow.database_now()
@@ -166,7 +166,12 @@ async def _open_contacts(
 async def _open_outcomes(
     new_uow: UnitOfWorkFactory, row: ContactImport, path: Path
 ) -> ChunkReader[OutcomeChunk]:
-    """Open a file of outcomes, in the same way as ``_open_contacts`` opens a file of contacts."""
+    """Open a file of outcomes, and skip the rows that are already processed.
+
+    Raises:
+        UploadChangedError: The import applies the result of a dry run, but the file differs from
+            the file that the dry run has read.
+    """
     await _check_file(row, path)
     source = await asyncio.to_thread(OutcomeSourceFile, path, row.mapping)
     rows_total = None if row.rows_total is not None else await asyncio.to_thread(source.count_rows)

@@ -3,8 +3,8 @@
 These tables are faster to read than the original records. They contain:
 
 - sums by hour,
-- sums by place (ZIP, city or source of the person),
-- copies of answers, replies and outcomes.
+- sums by the ZIP, the city and the source of the person,
+- copies of the office's answers, of people's replies, and of outcomes.
 
 An outcome is, for example, a paid invoice. A credit is the share of an outcome that one message
 gets.

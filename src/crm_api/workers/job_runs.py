@@ -42,9 +42,10 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
     Args:
         name: Name of the job.
         function: Function of the job.
-        is_tick: True if the schedule uses the returned function, False if nudges use it. If the job
-            cannot run at its scheduled time, because it is still running or the jobs are paused,
-            this is recorded in the database. So the scheduled run does not count as missed.
+        is_tick: True if the schedule uses the returned function; False if nudges (requests to run
+            the job soon) use it. If the job cannot run at its scheduled time, because it is still
+            running or the jobs are paused, this is recorded in the database. So the scheduled run
+            does not count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

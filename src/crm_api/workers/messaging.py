@@ -134,7 +134,9 @@ async def _settle_all(
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
         log.info(
-            "look-up of an unclear message finished", attempt=str(attempt.id), status=status.value
+            "look-up of a message with an unknown result finished",
+            attempt=str(attempt.id),
+            status=status.value,
         )
         instruments.SETTLED.labels(status.value).inc()
         results.add(status)

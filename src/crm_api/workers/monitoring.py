@@ -139,7 +139,7 @@ async def _delete_old_uploads(deps: Deps, limit: TimeLimit, *, now: Now) -> bool
             for sha256 in names:
                 await store.remove(sha256)
         except MediaStoreUnavailableError as error:
-            log.warning("old uploads not deleted from the media store", error=error.detail)
+            log.warning("cannot delete old uploads from the media store", error=error.detail)
         if not count:
             return True
     return False

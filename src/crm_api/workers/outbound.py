@@ -42,6 +42,8 @@ async def deliver_webhooks(
 ) -> None:
     """Create deliveries from the event log, and send the deliveries that are due.
 
+    A delivery is one event that is sent to one webhook endpoint.
+
     Database triggers write the event log, and a trigger cannot request a run of this job. Therefore
     a run looks for new events twice a second, and requests the next run before it ends. If there is
     no active endpoint, the run ends immediately. Two runs at the same time are harmless.

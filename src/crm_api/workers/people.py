@@ -83,9 +83,10 @@ async def validate_phones(ctx: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def open_validator(deps: Deps) -> AsyncIterator[Validator | None]:
-    """Open the paid service that looks up line types; yield None if it is not set up.
+    """Open the paid service that looks up line types of numbers; yield None if it is not set up.
 
-    The service is set up if its URL and its API key are in the settings.
+    A line type is, for example, mobile or landline. The service is set up if its URL and its API
+    key are in the settings.
     """
     url, key = deps.settings.phone_lookup_url, deps.settings.phone_lookup_api_key
     if url is None or key is None:
@@ -148,7 +149,7 @@ async def _remove_files(deps: Deps, row: Erasure) -> None:
             await store.remove(sha256)
     except MediaStoreUnavailableError as error:
         log.warning(
-            "files of an erased person not deleted from the media store",
+            "cannot delete the files of an erased person from the media store",
             erasure_id=str(row.id),
             error=error.detail,
         )

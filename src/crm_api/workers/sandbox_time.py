@@ -191,7 +191,10 @@ class MoveRun:
         return min(self._move.to_at, max(min(stops), now + SMALLEST_STRIDE))
 
     async def _step_to(self, at: datetime) -> bool:
-        """Set every clock to ``at``; return False if another worker continues the move."""
+        """Set the clocks of all processes and of the sandbox to ``at``; return True.
+
+        If another worker continues the move of time, return False.
+        """
         skipped = at - clock.now()
         ahead = clock.ahead() + skipped
         async with self._deps.new_uow() as uow:
@@ -375,7 +378,7 @@ class MovedSchedule:
           minute.
         - A run of a job that was requested for a later time.
         - Planned work, such as a retry. Work that was due at ``now`` or earlier is ignored, because
-          its job tries again in every step of the clock.
+          its job tries again each time the clock is moved.
 
         The times at which campaigns send are not considered.
         """

@@ -92,9 +92,10 @@ def build_worker(
 
 
 def _nudged(name: JobName, function: JobFunction) -> ArqFunction:
-    # arq has two functions with different names for each job: one for scheduled runs, and one for
-    # runs that were requested by a nudge. The reason: arq keeps the id of each scheduled run locked
-    # for a minute. This must not prevent requested runs.
+    # Each job is registered in arq under two different names: one for its scheduled runs, and one
+    # for the runs that a nudge requests (a request in Redis to run the job soon). The reason: after
+    # a scheduled run, arq locks the id of the run for a minute. With only one name, arq would treat
+    # a requested run as a scheduled run and lock its id too.
     return func(
         # The cast is needed, because arq's type expects a function with *args.
         cast("Any", one_at_a_time(name, function)),

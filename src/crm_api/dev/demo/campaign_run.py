@@ -51,7 +51,7 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
     It ended well if three conditions are true:
 
     - Statistics, database and sandbox have the same counts.
-    - The figures of the campaign agree with their records.
+    - Each figure of the campaign equals the value that the demo computes from its records.
     - All recipients have a final status.
 
     Raises:
@@ -245,9 +245,10 @@ def _refuse_stopped(campaign: JSON) -> None:
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until the sandbox has no planned event and each figure is the same in all sources.
+    """Wait until the sandbox has no planned event, and all sources have the same figures.
 
-    Give up after ``SETTLE_SECONDS``.
+    The sources are the API's ``stats``, the list of recipients, and the sandbox. Give up after
+    ``SETTLE_SECONDS``.
 
     Returns:
         The data of the last comparison, and the figures in these data.
@@ -274,7 +275,7 @@ def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops:
 
 
 def _earn(api: Api, campaign_id: str, snapshot: Snapshot, screen: Screen) -> list[FigureCheck]:
-    """Record appointments, quotes and jobs of people who replied; return the campaign's figures."""
+    """Record appointments, quotes and jobs of interested people; return the campaign's figures."""
     rows = int(snapshot.stats["recipients_total"])
     story = play_story(api, campaign_id=campaign_id, rows=rows)
     counts = story.counts

@@ -1,4 +1,4 @@
-"""Print the demo's output: steps, progress bars, and tables at the end."""
+"""Print the demo's output: what it does now, progress bars, and tables at the end."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence

@@ -48,7 +48,7 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """Shares of people (0 to 1), one share for each thing that can happen after a message.
+    """How likely each thing is that can happen after a message, as a share of people (0 to 1).
 
     People who are in none of these shares get the message and do nothing. What happens for a person
     depends only on the phone number and on the seed, so it is the same in every run.
@@ -75,9 +75,9 @@ class SandboxConfig:
             ``POST /v1/webhooks/…`` register further URLs.
         signing_key: The key, in base64, that signs the events to ``webhook_url``. The legacy
             format and the format of 2026-03-30 use the same key.
-        own_keys: If True, each registered webhook gets a signing key of its own, as at the
-            provider. If False, each registered webhook gets ``signing_key``, for receivers that
-            accept only this key. A rotation always creates a new key.
+        own_keys: If True, each registered webhook gets a signing key of its own. The real provider
+            does this too. If False, each registered webhook gets ``signing_key``, for receivers
+            that accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
         people: What happens after a message to a phone number for which no script (list of actions)
             was set. The value is the share of people for each action, or ``silent`` if nothing

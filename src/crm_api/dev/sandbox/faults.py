@@ -61,7 +61,7 @@ _AFTER = frozenset(
 
 
 class Faults:
-    """The active faults, oldest first; random decisions are the same for the same seed."""
+    """The active faults, oldest first. With the same seed, the random decisions are the same."""
 
     def __init__(self, seed: int) -> None:
         self.active: list[Fault] = []

@@ -59,7 +59,7 @@ async def delete_legacy(workspace: Workspace, request: Request) -> Response:
 
 
 async def create_legacy(workspace: Workspace, request: Request) -> Response:
-    """Create a webhook of the legacy (older) API for one family of events, such as ``messages``."""
+    """Create a webhook of the legacy (older) API for a group of event types, such as ``calls``."""
     known = HOOK_EVENTS.get(request.path_params["family"])
     if known is None:
         return webhook_not_found()
@@ -191,7 +191,11 @@ def _new_key(scheme: SigningScheme) -> str:
 
 
 def _shared_key(workspace: Workspace, scheme: SigningScheme) -> str:
-    """Return the configured signing key, in the notation that the scheme requires."""
+    """Return the signing key of the configuration, in the notation of a signature scheme.
+
+    With the scheme ``SigningScheme.STANDARD``, the key begins with ``whsec_``. With other schemes,
+    it does not.
+    """
     prefix = "whsec_" if scheme is SigningScheme.STANDARD else ""
     return prefix + workspace.config.signing_key.removeprefix("whsec_")
 

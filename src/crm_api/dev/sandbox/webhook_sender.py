@@ -102,7 +102,8 @@ class Delivery:
         hook: The webhook.
         scheme: Format and signature of the request: legacy or 2026-03-30.
         event_type: Type of the event.
-        event_id: Id of the event; None for a sample event, as at the provider.
+        event_id: Id of the event in the delivery log; None for a sample event. The delivery log of
+            the real provider has no event id for sample events either.
         resource_id: Id of the message or call; None for a sample event.
         body: Body of the request.
         first_at: When the delivery was created.
@@ -181,7 +182,7 @@ class Deliverer:
         self._queue.put_nowait(delivery)
 
     def clear(self) -> None:
-        """Delete all queued attempts, the log and the counts."""
+        """Delete all queued attempts, the delivery log and the counts of deliveries."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self.log.clear()

@@ -269,7 +269,7 @@ def write_alert_mail(news: Sequence[AlertNews], *, name: str, api_url: str) -> t
 def _subject(news: Sequence[AlertNews], *, name: str) -> str:
     """Return the subject line of the mail.
 
-    The subject names up to three kinds of alerts: those with the most urgent news. The order of
+    The subject mentions the kinds of alerts with the most urgent news, at most three. The order of
     ``SECTIONS`` decides which news is the most urgent.
     """
     first = next(kind for kind in SECTIONS if any(one.news is kind for one in news))

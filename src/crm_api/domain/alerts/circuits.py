@@ -221,6 +221,9 @@ BEGIN_TRIAL = text("""
 async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bool:
     """Claim (reserve) the test request of an open circuit, so that only this process sends it.
 
+    While a circuit is open, no requests are sent to an outside system. After a wait, one test
+    request checks whether the system works again.
+
     Returns:
         True if this process must send the test request. False if the circuit is not open, the test
         request is not due yet, or another process has claimed it.
@@ -259,11 +262,12 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit if no request was sent for ``TRIAL_LASTS`` after its test request succeeded.
+    """Close a circuit breaker if no request followed its test request within ``TRIAL_LASTS``.
 
-    When the test request of an open circuit succeeds, a trial begins: requests are sent again, and
-    the result of the first request closes or opens the circuit. If no request is sent, this
-    function ends the trial. In all other cases, nothing changes.
+    While a circuit is open, no requests are sent to an outside system, except test requests. When a
+    test request succeeds, a trial begins: requests are sent again, and the result of the first
+    request closes or opens the circuit. If no request is sent, this function closes the circuit. In
+    all other cases, nothing changes.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

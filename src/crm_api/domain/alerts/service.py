@@ -141,16 +141,19 @@ async def resolve_silent_alerts(uow: UnitOfWork, *, now: datetime) -> None:
 
 
 async def list_open_alerts_by_subject(uow: UnitOfWork, *, kind: AlertKind) -> dict[str, datetime]:
-    """Return the subjects of the unresolved alerts of a kind, each with a time.
+    """Return when each unresolved alert of a kind was last raised, by the subject of the alert.
 
-    The time is when the alert about the subject was last raised.
+    The subject is the thing that has the problem: its id or a name.
     """
     found = await uow.session.execute(select(Alert.subject, Alert.last_seen_at).where(*_open(kind)))
     return {row.subject: row.last_seen_at for row in found}
 
 
 async def list_open_subjects(uow: UnitOfWork, *, kind: AlertKind) -> Sequence[str]:
-    """Return the subjects of the unresolved alerts of a kind, in no particular order."""
+    """Return the subjects of the unresolved alerts of a kind, in no particular order.
+
+    A subject is the thing that has the problem: its id or a name.
+    """
     return (await uow.session.scalars(select(Alert.subject).where(*_open(kind)))).all()
 
 

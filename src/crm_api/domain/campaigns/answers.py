@@ -38,7 +38,8 @@ class VariantRead(ReadModel):
         template_version: The version of the template from which the body was copied; null if it is
             not known.
         weight: The share of this variant, in percent, when recipients are divided among the
-            variants. It is 0 for a variant with ``for_known``, which is not part of this division.
+            variants. It is 0 if ``for_known`` is true: all people who were in touch with the
+            company before get this variant, and nobody else does.
         for_known: True if this variant is for the people who were in touch with the company before,
             and only for them.
     """
@@ -197,8 +198,8 @@ class RecurrenceRead(ReadModel):
         rrule: The rule, as in RFC 5545.
         timezone: The IANA time zone of the rule.
         paused: True while the repetition is paused: the service creates no further drafts.
-        next_occurrence_at: The instant of the next occurrence for which the service will create a
-            draft; null if it will create no more drafts.
+        next_occurrence_at: The instant of the next repetition for which the service will create a
+            draft; null if the service will create no more drafts.
     """
 
     model_config = example(
@@ -357,7 +358,7 @@ class CampaignCounts(ReadModel):
         pending: The number of recipients whose message waits to be sent.
         sent: The number of recipients whose message the provider accepted, delivered ones included.
         delivered: The number of recipients whose message was delivered.
-        failed: The number of recipients whose message was not sent or not delivered.
+        failed: The number of recipients whose message could not be sent or delivered.
         replied: The number of recipients who replied, opt-outs included.
         opted_out: The number of recipients who opted out.
     """

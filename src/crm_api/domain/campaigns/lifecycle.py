@@ -229,8 +229,8 @@ END_CANCELLED = text(f"""
 async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bool:
     """Cancel waiting recipients of campaigns that reached their ``end_at`` or were cancelled.
 
-    Two SQL statements do this: one for the campaigns that reached their ``end_at``, and one for the
-    cancelled campaigns.
+    One SQL statement cancels the recipients of campaigns that reached their ``end_at``. A second
+    statement cancels the recipients of cancelled campaigns.
 
     Args:
         session: The session.

@@ -241,10 +241,10 @@ class Recurrence(RequestModel):
             ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign. They have the
             time of day of ``start_at``, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without
             ``start_at``, the occurrences are counted from the day on which the campaign was
-            created. Their time of day is then the time at which the campaign's daily window begins.
+            created. Their time of day is then the beginning of the campaign's daily sending hours.
         timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
             change.
-        paused: While true, no further occurrence is drafted.
+        paused: True pauses the repetition: the service then creates no further drafts.
     """
 
     model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")
@@ -276,7 +276,7 @@ def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iter
     """Yield the occurrences of a repeated campaign after ``after`` and up to ``until``, in order.
 
     The first occurrence, which is the start of the campaign itself, is left out. Nothing is yielded
-    if the series is paused, or if the rule is invalid.
+    if the repetition is paused, or if its rule is invalid.
     """
     if campaign.recurrence is None or campaign.recurrence["paused"]:
         return
@@ -291,10 +291,10 @@ def occurrences(campaign: Campaign, *, after: datetime, until: datetime) -> Iter
 
 
 def next_occurrence(campaign: Campaign, *, after: datetime) -> datetime | None:
-    """Return the first occurrence after an instant.
+    """Return the first instant after ``after`` at which a campaign is repeated.
 
-    The result is None if the series is paused, or has no occurrence in the five years after
-    ``after``.
+    The result is None if the repetition is paused, or if the campaign is not repeated in the five
+    years after ``after``.
     """
     return next(occurrences(campaign, after=after, until=after + LOOK_AHEAD), None)
 
@@ -306,7 +306,7 @@ def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
     copies the content from the campaign.
 
     Args:
-        campaign: The first campaign of the series.
+        campaign: The repeated campaign.
         at: When the repetition starts.
     """
     local = at.astimezone(_zone(campaign))

@@ -5,8 +5,8 @@ the digest of the previous link, and the entry itself. The key is derived from `
 person who can write to the database but does not have this key cannot change, remove, insert or
 reorder an entry without breaking a link.
 
-The words of an entry (phone number, reason, note, text, evidence) can be erased. So the chain does
-not cover the words. It covers a digest of the words, which is a column of the entry.
+The personal data of an entry (phone number, reason, note, text, evidence) can be erased. So the
+chain does not cover these data. It covers a digest of them, which is a column of the entry.
 """
 
 import hashlib
@@ -53,7 +53,8 @@ class ChainedEntry(NamedTuple):
     def canonical_without_claim(self) -> bytes:
         """Return the bytes from which older releases computed the digest of this entry.
 
-        These bytes do not contain ``claimed_at``.
+        These bytes do not contain ``claimed_at``: when the message with the decision was sent, by
+        the provider's clock.
         """
         return _written([_FORMAT, *self._members()])
 
@@ -102,11 +103,13 @@ def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEnt
 
 
 def wording_digest(salt: bytes, canonical: str) -> bytes:
-    """Return the salted SHA-256 digest of the words of a consent entry, such as its note.
+    """Return the salted SHA-256 digest of the personal data of a consent entry.
+
+    The personal data are the parts that an erasure deletes, such as the phone number and the note.
 
     Args:
-        salt: The random salt that is stored with the words.
-        canonical: The words as one text, made by the SQL expression ``CANONICAL_WORDING``.
+        salt: The random salt that is stored with the personal data.
+        canonical: The personal data as one text, made by the SQL expression ``CANONICAL_WORDING``.
     """
     return hashlib.sha256(salt + canonical.encode()).digest()
 

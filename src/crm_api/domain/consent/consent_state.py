@@ -39,7 +39,7 @@ class Decision(NamedTuple):
 class ConsentState:
     """Whether a phone number is opted out or on hold; it is never both.
 
-    A number is on hold if its person may want no more messages, and a user must decide about this.
+    A number is on hold while a user must decide whether the person wants no more messages.
     """
 
     opted_out: bool = False
@@ -75,7 +75,7 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
     """Return the consent state of a phone number after a new decision.
 
     All decisions are applied in the order in which they were made. So an old decision that arrives
-    late is applied before the newer ones.
+    late is applied before the newer decisions.
 
     The flags of a number show its present state. If a flag was changed without a decision, the
     stored decisions do not lead to the present state. Then the stored decisions are ignored, and

@@ -19,7 +19,7 @@ class ConsentDoesNotExpireError(InvalidError):
 
 
 class NotAReplyError(InvalidError):
-    """The person whom the consent decision concerns has sent no message with the ``message_id``."""
+    """The message ``message_id`` is not from the person whom the consent decision is about."""
 
     code = "not_a_reply"
     title = "Message not from this person"

@@ -166,8 +166,8 @@ class ChainVerification:
         faults: The number of all faults, including those without a sentence.
         other_keys: The number of links that cannot be verified, because they were made with another
             secret key.
-        erased: The number of entries whose words, such as the phone number and the note, were
-            erased. Erasing the words is allowed, so it is not a fault.
+        erased: The number of entries whose personal data, such as the phone number and the note,
+            were erased. Such an erasure is allowed, so it is not a fault.
     """
 
     position: int = 0
@@ -246,15 +246,15 @@ async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -
 class StoredLink:
     """One link of the hash chain over the consent history, with the entry that it protects.
 
-    The words of an entry are its phone number and its texts, such as the reason. They are stored in
-    another table, so that an erasure can delete them. The entry itself contains only a hash of its
-    words.
+    The personal data of an entry are its phone number and its texts, such as the reason. They are
+    stored in another table, so that an erasure can delete them. The entry itself contains only a
+    hash of its personal data.
 
     Attributes:
         entry: The consent entry; None if the entry was removed from the database.
-        salt: The salt for the hash of the words; None if the words were erased.
-        canonical: The words as one text, from which the hash is computed; None if the words were
-            erased.
+        salt: The salt for the hash of the personal data; None if these data were erased.
+        canonical: The personal data as one text, from which the hash is computed; None if these
+            data were erased.
     """
 
     position: int
@@ -399,15 +399,15 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 
 
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
-    """Return True if the words of a consent entry are the same as when they were stored.
+    """Return True if the personal data of a consent entry are the same as when they were stored.
 
-    The words are the phone number and the texts of the entry, such as the note. If the entry has
-    no digest of its words, the result is True.
+    The personal data are the phone number and the texts of the entry, such as the note. If the
+    entry has no digest of its personal data, the result is True.
 
     Args:
-        entry: The entry, with the digest of its words.
+        entry: The entry, with the digest of its personal data.
         salt: The salt of the digest.
-        canonical: The present words of the entry, as one text.
+        canonical: The present personal data of the entry, as one text.
     """
     if entry.wording_digest is None:
         return True

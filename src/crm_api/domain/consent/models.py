@@ -87,7 +87,7 @@ any other source adds an entry.
 
 
 class ExampleLabel(StrEnum):
-    """A user's decision about a reply: whether the sender wants no more messages."""
+    """A user's decision about a reply: whether the reply asked for no more messages."""
 
     STOP = "stop"
     """The reply asked for no more messages."""
@@ -112,8 +112,10 @@ class ContactFlag(Base):
             "idx_contact_flag_other",
             "flag_type",
             postgresql_include=["phone", "expires_at"],
-            # The condition uses IS FALSE. With NOT, PostgreSQL would also use this index to look up
-            # the other flags.
+            # PostgreSQL uses an index with IS FALSE only for queries that contain the same
+            # condition: the filter of the inbox by flag. With NOT, PostgreSQL could also choose
+            # this index to look up one flag of one number, such as `invalid_number`. That would be
+            # slow, because the index does not begin with the number.
             postgresql_where=text(f"({one_of('flag_type', SUPPRESSING_FLAGS)}) IS FALSE"),
         ),
         Index(

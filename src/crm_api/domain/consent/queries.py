@@ -202,7 +202,10 @@ async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]
 
 
 async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN401 - bind values
-    """Insert one consent entry as ``add_entries`` does, and return its id."""
+    """Insert one consent entry (a decision about a phone number), and return its id.
+
+    ``values`` contains the columns of the entry, and its texts, such as the note.
+    """
     (entry_id,) = await add_entries(session, [values])
     return entry_id
 

@@ -221,7 +221,7 @@ async def _find_reply(
     now: datetime,
     secret: bytes,
 ) -> UUID | None:
-    """Return the id of the reply to which a decision belongs that gives no message id.
+    """Find the reply to which a decision belongs, if the decision itself does not name the reply.
 
     ``before`` is the state of the phone number before the decision. It selects the reply:
 
@@ -231,7 +231,8 @@ async def _find_reply(
     - The number was opted out in the last 30 days, and ``action`` is not an opt-out: the reply that
       led to the opt-out.
 
-    The result is None for all other decisions, and if there is no such reply.
+    The result is the id of the reply. It is None for all other decisions, and if there is no such
+    reply.
     """
     since = now - CORRECTED_WITHIN
     if before.on_hold:
@@ -264,7 +265,7 @@ async def _read_decided_reply(
 ) -> DecidedReply | None:
     """Load a reply, our last message before it, and the stored reading of the reply.
 
-    The result is None if the activity is not a reply, or has no text.
+    The result is None if ``activity_id`` is not the id of a reply, or if the reply has no text.
     """
     values = {"activity_id": activity_id, "hashes": list(hashes), "office": list(_OFFICE)}
     return typed_row(DecidedReply, (await session.execute(REPLY, values)).one_or_none())

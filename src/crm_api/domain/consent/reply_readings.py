@@ -36,9 +36,9 @@ class ReplyReading:
         words: The keyword, or the words of the reply with the highest weight.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
         needs_a_person: The probability that the person asks or may ask us to stop, from 0 to 1.
-        opt_out_at: The threshold: the reply is an opt-out if ``asks_to_stop`` is at least this.
-        hold_at: The threshold: the reply puts the number on hold if ``needs_a_person`` is at least
-            this.
+        opt_out_at: The reply is an opt-out if ``asks_to_stop`` is not below this threshold.
+        hold_at: The reply puts the number on hold if ``needs_a_person`` is not below this
+            threshold.
         model: The name of the model that the reader used: the first 12 characters of the SHA-256
             digest of the model's training data.
     """
@@ -75,7 +75,8 @@ async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> R
 
         - No reply opted the number out or put it on hold.
         - A later decision ended the opt-out or the hold.
-        - The words of the reply were erased.
+        - The classification is not stored, for example because the person was erased.
+        - A field of the stored classification is missing, because another release stored it.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

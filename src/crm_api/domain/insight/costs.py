@@ -48,7 +48,7 @@ class CostKind(StrEnum):
 
 
 class CostEntry(Base):
-    """A cost that was entered. It may belong to a campaign, to a list, to both or to neither."""
+    """A cost that was entered. It may belong to a campaign and to a contact list."""
 
     __tablename__ = "cost_entry"
     __table_args__ = (
@@ -86,7 +86,7 @@ class CostCreate(RequestModel):
         currency: The currency of the amount. It must be `USD`.
         incurred_at: When the cost was paid. The default is now.
         campaign_id: The campaign for which the cost was paid; null if none.
-        list_id: The list for which the cost was paid; null if none.
+        list_id: The contact list for which the cost was paid; null if none.
         note: A note, in one line of text.
     """
 
@@ -116,7 +116,7 @@ class CostRead(ReadModel):
         currency: The currency of the amount.
         incurred_at: When the cost was paid.
         campaign_id: The campaign for which the cost was paid; null if none.
-        list_id: The list for which the cost was paid; null if none.
+        list_id: The contact list for which the cost was paid; null if none.
         note: A note; null if none.
         created_by: Who entered the cost.
     """

@@ -99,7 +99,7 @@ class Engagement:
 
 
 def score_engagement(facts: EngagementFacts, *, now: datetime) -> Engagement:
-    """Return the score of a person, from 0 to 100, with its reasons.
+    """Return the engagement score of a person, from 0 to 100, with its reasons.
 
     The score is the sum of the points of all reasons; at least 0 and at most 100.
     """

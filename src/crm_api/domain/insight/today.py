@@ -132,7 +132,7 @@ class TodayRead(ReadModel):
 
     Attributes:
         as_of: When the response was computed.
-        timezone: The IANA time zone of the day.
+        timezone: The IANA time zone of `day`.
         day: Today's date in `timezone`.
         money: Approved quotes without an appointment, and unpaid invoices. Needs `sales:read`.
         people: The people who wait for an answer. Needs `messages:read`.

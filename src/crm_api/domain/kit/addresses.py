@@ -3,7 +3,7 @@
 Users of the API choose these URLs. A URL into the service's own network would reach systems that
 are not open to the outside (server-side request forgery). So the service connects only to public
 addresses. It connects to exactly the address that it has checked, and it checks every redirect. The
-only exception: while the sandbox is used, the loopback address is allowed.
+only exception: while the sandbox (the simulated provider) is used, the loopback address is allowed.
 """
 
 import ipaddress
@@ -80,7 +80,8 @@ class AddressPolicy:
 
     Attributes:
         ports: The allowed ports of public addresses.
-        loopback_ports: The allowed ports of this machine; empty unless the sandbox is used.
+        loopback_ports: The allowed ports of this machine; empty unless the sandbox (the simulated
+            provider) is used.
         needs_tls: Whether URLs must begin with ``https://``, except on loopback addresses.
     """
 
@@ -92,7 +93,7 @@ class AddressPolicy:
     def for_files(cls, settings: Settings) -> "AddressPolicy":
         """Return the policy for file downloads: only ports 80 and 443 of public addresses.
 
-        While the sandbox is used, the port of the sandbox on this machine is allowed too.
+        While the sandbox (the simulated provider) is used, its port on this machine is allowed too.
         """
         if not _is_sandboxed(settings):
             return cls()
@@ -102,7 +103,8 @@ class AddressPolicy:
     def for_webhooks(cls, settings: Settings) -> "AddressPolicy":
         """Return the policy for webhooks: every port of public addresses, but only with TLS.
 
-        While the sandbox is used, every port of this machine is allowed too, with or without TLS.
+        While the sandbox (the simulated provider) is used, every port of this machine is allowed
+        too, with or without TLS.
         """
         loopback_ports = ANY_PORT if _is_sandboxed(settings) else ()
         return cls(ports=ANY_PORT, loopback_ports=loopback_ports, needs_tls=True)

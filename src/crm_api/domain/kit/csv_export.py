@@ -124,7 +124,7 @@ def csv_safe(value: str) -> str:
 def cell(column: SQLColumnExpression[Any]) -> ColumnElement[Any]:
     """Return SQL for the values of a text column, with ``'`` before each value that is a formula.
 
-    The rule is the same as in ``csv_safe``.
+    A phone number in E.164 is not changed, although it begins with a plus sign.
     """
     is_formula = and_(
         func.strpos(_FORMULA_STARTS, func.left(column, 1)) > 0,

@@ -75,7 +75,13 @@ class Cursors:
         return _parse_instant(key), row_id
 
     def read_marked(self, cursor: str | None) -> tuple[str, Place] | None:
-        """Return the mark and the place in a cursor that ``write_marked`` made; None without one.
+        """Return the part of a list, and the row in this part, after which a page begins.
+
+        This method reads cursors of ``write_marked``, for lists that have several parts.
+
+        Returns:
+            One character that identifies the part, then the instant and the id of the row. None for
+            the first page, which has no cursor.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -191,7 +197,7 @@ def newest_first(
         statement: Selects the rows of the list.
         at: The column by which the list is ordered.
         row_id: The column with the ids of the rows. It orders rows with the same instant.
-        after: Only rows after this place; None for the first page.
+        after: The instant and the id of the last row of the previous page; None for the first page.
         limit: The largest number of rows; None for no limit.
     """
     if after is not None:
@@ -236,7 +242,7 @@ async def read_newest(
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
     """Return a filter as JSON values, for the digest in a cursor.
 
-    Members of the filter that are None or empty are left out.
+    Fields of the filter that are None or empty are left out.
 
     So if a later release adds a field to a filter, the digest stays the same while the field is not
     set, and old cursors stay valid.

@@ -1,7 +1,7 @@
 """Enumerations in the CHECK constraints of tables, and in the documentation of text fields.
 
-A newer release may have stored a word that is not in this release's enumeration. A response
-contains such a word unchanged. So OpenAPI documents the text field as an enumeration, but the
+A newer release may have stored a value that is not in this release's enumeration. A response
+contains such a value unchanged. So OpenAPI documents the text field as an enumeration, but the
 response is not validated against it.
 """
 

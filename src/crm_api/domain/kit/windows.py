@@ -44,15 +44,15 @@ class Window:
 
     @classmethod
     def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
-        """Make a window from its hours, and from the names of its days in any order."""
+        """Make a window (the days and hours of sending). The days may be in any order."""
         return cls(days=frozenset(days), start=start, end=end)
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
-    """Return the instant until which sending stays allowed in all time zones.
+    """Return the instant until which sending stays allowed in all given time zones.
 
-    Each zone has a daily window of hours. The result is the first instant at which one of the
-    windows closes. Return None if the window of one of the zones is closed now.
+    Each time zone has its own daily sending hours. The result is the first instant at which the
+    hours of one time zone end. The result is None if ``now`` is outside the hours of a time zone.
     """
     closings: list[datetime] = []
     for zone in zones:
@@ -93,7 +93,7 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 
 @lru_cache(maxsize=8192)
 def day_span(window: Window, zone: str, day: date) -> Span | None:
-    """Return when the window opens and closes on a local day; None if it is closed all day.
+    """Return when the sending hours (the window) of a local day begin and end; None without hours.
 
     When the clock is set back, one hour occurs twice, so a local time such as 01:30 means two
     instants. A window that starts in this hour opens at the later instant. A window that ends in

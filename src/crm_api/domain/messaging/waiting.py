@@ -50,11 +50,16 @@ class Asked:
     received: Received | None = None
 
 
-# Stores that people wait for an answer. A person does not wait if a later answer was given outside
-# of this service. Answers in this service are not compared, because a user cannot answer a message
-# that is not stored yet. If a message is already answered and the conversation has the state
-# `done`, the conversation gets the state `open`, as if the message had arrived before the answer.
-# The newest message decides to which campaign the conversation belongs.
+# Marks conversations as waiting because of new messages and calls that need an answer.
+#
+# - A conversation does not wait if the company has already answered outside of this service, at the
+#   time of the message or call or later (`answered_at`).
+# - Answers that users gave in this service do not matter here. A user could not answer the new
+#   message, because it was not stored yet.
+# - If the company has already answered outside of this service, and the state of the conversation
+#   is `done`, the state becomes `open`. The result is the same as if the message had been stored
+#   before the answer.
+# - The conversation gets the campaign of its newest message, if this message replies to a campaign.
 NOTE_ASKED = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(

@@ -148,6 +148,8 @@ async def list_recipients(
 ) -> PageRead[RecipientRead] | Response:
     """List the recipients of one step of a campaign, with the status of their message.
 
+    Step 0 is the first message of the campaign, step 1 is the first follow-up, and so on.
+
     A JSON response is one page. A CSV response contains all recipients.
     """
     if as_csv:

@@ -108,7 +108,7 @@ def problem(
     extras: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an error response with a problem document."""
+    """Return an error response whose body is a problem document (an error as JSON, RFC 9457)."""
     body = _document(
         request.url.path, status=status, code=code, title=title, detail=detail, extras=extras
     )
@@ -118,7 +118,7 @@ def problem(
 
 
 def document(failure: CrmError, *, path: str) -> dict[str, Any]:
-    """Return the problem document of one failed item, for a response with several results."""
+    """Return the problem document (RFC 9457) of a failed item, for a response with many results."""
     return _document(
         path,
         status=status_of(failure),
@@ -138,7 +138,7 @@ def _document(
     detail: str,
     extras: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return a problem document.
+    """Return a problem document (an error as JSON, RFC 9457).
 
     The members in ``extras`` are added. They do not replace standard members.
     """

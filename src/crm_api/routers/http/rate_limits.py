@@ -53,7 +53,7 @@ class TooManyRequestsError(RateLimitedError):
 
 @dataclass(frozen=True)
 class Left:
-    """How many requests a caller may still send in the current window.
+    """How many requests a caller may still send in the current window (period of the limit).
 
     Attributes:
         quota: The largest number of requests per window.

@@ -105,7 +105,7 @@ async def figure_request_of(
     ] = None,
     rules: RulesVersion = None,
 ) -> FigureRequest:
-    """Build the figure request (measure, breakdown, period, filters) from the query parameters.
+    """Build the request for figures of a measure, such as the reply rate, from query parameters.
 
     Raises:
         MeasureNotFoundError: No measure has this name.

@@ -108,7 +108,8 @@ async def update_line(
 async def unblock_line(line_id: UUID, uow: Uow, state: State, caller: Writer) -> LineRead:
     """Unblock a line, so that it sends again. The campaigns of the line continue automatically.
 
-    If OpenPhone has asked for a pause (`Retry-After`), the pause ends too, for all lines.
+    A line is blocked if OpenPhone refuses its messages, for example because credits are missing. If
+    OpenPhone has asked for a pause (`Retry-After`), the pause ends too, for all lines.
     """
     async with uow:
         line = await lines.unblock_line(

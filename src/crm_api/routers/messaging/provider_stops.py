@@ -61,7 +61,7 @@ async def list_provider_stops(
 async def resolve_provider_stop(
     stop_id: UUID, uow: Uow, caller: Writer, body: ProviderStopResolve | None = None
 ) -> ProviderStopRead:
-    """Resolve an entry of the list of refused phone numbers.
+    """Resolve an entry of the stop list (the phone numbers that the provider refuses).
 
     Send this request when the provider no longer refuses the phone number, for example because the
     person sent START. The consent of the number does not change. If the provider refuses the number

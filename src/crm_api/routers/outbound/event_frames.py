@@ -1,7 +1,7 @@
 """Stream events to one listener as server-sent events.
 
-A stream begins with the events that the listener has missed. They are read from the log. Then new
-events follow.
+A stream begins with the events that the listener has missed. These events are read from the event
+log. Then new events follow.
 """
 
 import asyncio
@@ -99,7 +99,10 @@ async def stream_events(
 
 
 async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
-    """Return whether the position is in the log, and every event after it is still stored."""
+    """Return whether all events of the event log after a position are still stored.
+
+    If the position is beyond the end of the log, return False.
+    """
     async with hub.new_uow() as uow:
         ends = await events.find_log_ends(uow)
     if after > ends.head or (ends.horizon is not None and after < ends.horizon):
@@ -114,12 +117,12 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield the stored events after ``after``, up to the position of the event hub.
 
-    ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
-    if the listener wants the counters of these campaigns.
+    Exception: ``campaign.counters`` events are not yielded. If the listener wants the counters of
+    the campaign of such an event, the campaign's id is added to ``changed``.
 
-    This function ends when it finds that the hub has not read further. The function awaits nothing
-    after this last check. So the caller can set ``listener.is_live`` to True before the hub reads
-    more events, and no event is missed.
+    This function ends when it has reached the position of the hub. After it has compared its
+    position with the position of the hub for the last time, it awaits nothing. So the caller can
+    set ``listener.is_live`` to True before the hub reads more events, and no event is missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:
@@ -195,7 +198,7 @@ MARKS = StreamMarks(hello=_hello, reset=_reset, heartbeat=_heartbeat)
 
 
 class EventStreamResponse(EventSourceResponse):
-    """Sends chunks until the chunks end, the caller is too slow, or the caller loses its access."""
+    """Sends an event stream until it ends, its caller is too slow, or the caller loses access."""
 
     def __init__(
         self,
@@ -217,7 +220,7 @@ class EventStreamResponse(EventSourceResponse):
         self._slow_seconds = slow_seconds
 
     async def stream_response(self, send: Send) -> None:
-        """Send chunks until they end, the caller is too slow, or the caller loses its access.
+        """Send chunks of events until they end, the caller is too slow, or it loses its access.
 
         Then close the iterator that yields the chunks.
         """
@@ -237,7 +240,7 @@ class EventStreamResponse(EventSourceResponse):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_chunks(self, send: Send) -> bool:
-        """Send all chunks; return True if the caller does not receive them in time."""
+        """Send all chunks of events; return True if the caller does not receive them in time."""
         async with aclosing(self.body_iterator) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 try:

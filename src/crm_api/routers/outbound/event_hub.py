@@ -122,7 +122,7 @@ def select_events(
 
 
 class EventHub:
-    """Reads the log for all listeners of a web process.
+    """Reads the event log for all listeners (open event streams) of a web process.
 
     The application's lifespan calls ``start()`` and ``close()``. When the hub has read events, it
     sets its new position and gives the events to the listeners. There is no ``await`` between these

@@ -155,7 +155,11 @@ class AccessChecks:
             self._forget(credentials, group)
 
     def _forget(self, credentials: Hashable, group: _StreamGroup) -> None:
-        """Stop the task that checks the group's credentials. A later stream begins a new group."""
+        """Stop the task that checks the credentials of a group of streams.
+
+        All streams of a group have the same credentials. A later stream with these credentials
+        begins a new group.
+        """
         if self._groups.get(credentials) is group:
             del self._groups[credentials]
         if group.task is not None and group.task is not asyncio.current_task():

@@ -130,8 +130,9 @@ async def apply_batch(
 ) -> BatchResult:
     """Create, update, upsert and delete up to 500 contacts in one request.
 
-    An invalid item does not stop the other items. The response has the status 200 even if every
-    item was refused. Each item has its own status.
+    An upsert changes the contact with the given phone number, or creates this contact. An
+    invalid item does not stop the other items. The response has the status 200 even if every item
+    was refused. Each item has its own status.
     """
 
     async def act() -> BatchResult:

@@ -236,6 +236,8 @@ async def get_timeline(
 ) -> PageRead[TimelineItem]:
     """List messages, calls, consent decisions, campaign steps and notes of a contact, newest first.
 
+    A campaign step is one message of a campaign to the contact, even if it was skipped or waits.
+
     With the scope `sales:read`, the list also has quotes, invoices and appointments. The time of an
     appointment is its start. With `insight:read`, the list also has outcomes.
     """

@@ -330,7 +330,7 @@ def _uuids(source: dict[str, Any], many: str, one: str = "") -> list[UUID]:
 
 
 class WeighedVariant(Protocol):
-    """A variant with its weight. It belongs to a stored campaign or to a request."""
+    """A variant of a stored campaign or of a request, with its share of the people (its weight)."""
 
     @property
     def weight(self) -> int:
@@ -352,7 +352,7 @@ class WeighedVariant(Protocol):
 def variant_values(variants: Sequence[WeighedVariant]) -> dict[str, Any]:
     """Return the bind values of ``VARIANT_OF_PERSON``, the SQL that assigns variants to people.
 
-    The variants must be in the order of position.
+    The variants must be in the order of their positions.
     """
     known = [position for position, variant in enumerate(variants) if variant.for_known]
     return {

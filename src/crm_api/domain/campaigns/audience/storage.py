@@ -90,10 +90,9 @@ async def store_next_chunk(
 ) -> StoredChunk | None:
     """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    Each person becomes one recipient. The status of the recipient says whether the message waits,
-    is in review, is on hold, or is skipped. The last chunk also sets ``recipients_total``. From
-    then on, the campaign may begin. After a large audience is stored, call ``refresh_statistics``
-    in a separate unit of work.
+    Each person becomes one recipient, who waits for the message, is in review, is on hold, or is
+    skipped. The last chunk also sets ``recipients_total``. From then on, the campaign may begin.
+    After a large audience is stored, call ``refresh_statistics`` in a separate unit of work.
 
     Contacts and list members that were added after the start request are left out. But exclusions,
     deletions and flags of phone numbers have an effect, even if they were stored after the start

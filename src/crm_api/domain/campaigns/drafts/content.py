@@ -27,7 +27,7 @@ _RENAMED = {"mode": "pacing_mode"}
 
 
 def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: bool) -> Columns:
-    """Return the columns of ``campaign`` that a request sets, with their values.
+    """Return the columns of the table ``campaign`` that a request sets, with their values.
 
     Variants are not included, because they have a table of their own.
 

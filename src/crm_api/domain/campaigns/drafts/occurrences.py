@@ -26,10 +26,7 @@ ACTOR = "schedule"
 
 @dataclass(frozen=True, kw_only=True)
 class DraftedOccurrences:
-    """The number of series with a due occurrence, and the number of drafts that were stored.
-
-    A series is a repeated campaign with its occurrences.
-    """
+    """How many repeated campaigns (series) needed a draft, and how many drafts were stored."""
 
     series: int
     drafted: int
@@ -92,10 +89,16 @@ async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOcc
 async def _store_occurrence(
     uow: UnitOfWork, first: Campaign, *, at: datetime, now: datetime
 ) -> UUID | None:
-    """Store a draft with the content of the first campaign of a series, for one occurrence.
+    """Store the draft of one repetition of a repeated campaign, with the content of that campaign.
+
+    Args:
+        uow: The unit of work.
+        first: The repeated campaign.
+        at: The start of the repetition.
+        now: The present instant.
 
     Returns:
-        The id of the draft; None if the occurrence was already drafted.
+        The id of the draft; None if the repetition already has a draft.
     """
     values = {
         **content.columns_of_campaign(first),

@@ -115,8 +115,8 @@ def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> conte
     the result.
 
     Raises:
-        InvalidCampaignError: The request sets a recurrence, but the campaign is an occurrence of
-            another repeated campaign.
+        InvalidCampaignError: The request sets a recurrence, but the campaign itself was created as
+            a repetition of another campaign.
     """
     labels: content.Columns = {}
     if body.name is not None:
@@ -139,18 +139,18 @@ def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> conte
 async def _plan_next_occurrence(
     uow: UnitOfWork, campaign: Campaign, *, is_given: bool, now: datetime
 ) -> None:
-    """Store which occurrence of a repeated campaign is drafted next.
+    """Store when a campaign is repeated next; a draft will be created for this repetition.
 
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: True if the request sets the recurrence. Then the rule of a series that is not
-            paused must have an occurrence after ``now``. The first occurrence of the series does
-            not count.
+        is_given: True if the request sets the recurrence. Then the rule must give a repetition
+            after ``now``. The start of the campaign itself is not a repetition. Exception: nothing
+            is required while the recurrence is paused.
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: The rule has no such occurrence.
+        InvalidCampaignError: The rule gives no repetition after ``now``, but it must.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence
@@ -249,9 +249,9 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
 def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
-            f"The campaign is {campaign.status}. Only a draft can be deleted. If a campaign is not "
-            "a draft, only `name`, `archived` and `recurrence` can be changed. Clone the campaign "
-            "to get a draft with the same content."
+            f"The campaign is {campaign.status}, so it is not a draft. Only a draft can be "
+            "deleted. Of other campaigns, only `name`, `archived` and `recurrence` can be changed. "
+            "Clone the campaign to get a draft with the same content."
         )
 
 

@@ -112,7 +112,7 @@ async def read_campaign_stats(
 async def _count_recipients(
     uow: UnitOfWork, campaign: Campaign, *, step: int
 ) -> list[RecipientCount]:
-    """Return counts by status and variant, and a count of recipients with a parked attempt.
+    """Count the recipients by status and variant, and the recipients with a parked attempt.
 
     A parked attempt is an attempt for which a person must decide whether its message was sent.
     """

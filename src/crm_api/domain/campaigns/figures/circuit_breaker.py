@@ -191,7 +191,7 @@ WATCHED_CAMPAIGNS = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class _WatchedVariant:
-    """A variant of a running campaign, with the counts that the circuit breaker checks.
+    """A variant of a running campaign, with the counts that may stop it or pause the campaign.
 
     The fields from ``id`` to ``watched_from`` belong to the campaign, the others to the variant.
 

@@ -116,9 +116,8 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than every other variant. None if no variant has
             won. A harmful variant never wins.
-        p_value: The winner has one comparison by replies with every other variant that is not
-            stopped. This is the largest p-value of these comparisons. None if no variant has won,
-            or if all other variants are stopped.
+        p_value: The largest p-value of the winner's comparisons by replies with the other variants
+            that are not stopped. None if no variant has won, or if all other variants are stopped.
         comparisons: One comparison by replies and one by opt-outs for each pair of variants.
             Variants that are stopped, or have too few messages, are left out.
         harmful: The variants that get more opt-outs than another variant. Variants that were
@@ -225,7 +224,7 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
 
     Args:
         hits: The number of replies or opt-outs of each variant.
-        texts: The messages of each variant; both numbers are above 0.
+        texts: The number of messages of each variant; both numbers are above 0.
 
     Source: M. Lindon and A. Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS
     2022, arXiv:2011.03567, abstract read 2026-11-25. Mixtures of likelihood ratios: H. Robbins,

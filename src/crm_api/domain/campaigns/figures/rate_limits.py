@@ -18,7 +18,7 @@ Evidence = dict[str, Any]
 class RateLimits:
     """The highest allowed rates of opt-outs and of failed messages in a campaign, from 0 to 1.
 
-    If a limit is None, this rate is not checked.
+    A rate whose limit is None is not checked.
     """
 
     opt_out_rate: Decimal | None

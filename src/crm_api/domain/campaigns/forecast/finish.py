@@ -77,8 +77,7 @@ class Share:
         hits: The number of measured messages that have the property, such as a reply.
         texts: The number of measured messages.
         assumed: The assumed share.
-        weight: The weight of the assumed share: it counts as much as this number of measured
-            messages.
+        weight: How much the assumed share counts: as much as this number of measured messages.
     """
 
     hits: int

@@ -212,8 +212,9 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
     A span is a pair: an opening time and a closing time, in seconds from the start of the day.
 
     The day may include parts of two days in the time zone of the source. Then the hours of each of
-    these two days are a separate span, even if there is no gap between the spans. The planner does
-    the same: its windows end at local midnight at the latest.
+    these two days are a separate span, even if there is no gap between the spans. The planner,
+    which decides when messages are really sent, also ends each span at local midnight
+    or earlier.
 
     Args:
         hours: The rules about the hours.

@@ -1,4 +1,7 @@
-"""Read what limits a campaign on its line: other campaigns, other messages, carrier budgets."""
+"""Read what limits a campaign on its line: other campaigns, other messages, carrier budgets.
+
+A carrier budget is the number of message segments a day that the company may send to one carrier.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -151,7 +154,7 @@ def _group_rivals(
 
 
 def _is_over_today(one: RivalCampaign, line: Line, *, today: date, now: datetime) -> bool:
-    """Return whether a campaign sends nothing more today, because its daily window has closed.
+    """Return whether a campaign sends nothing more today, because its daily hours have ended.
 
     If a campaign sends in the time zone of each recipient, the line's time zone is used here.
     """
@@ -198,8 +201,8 @@ async def read_carrier_limits(
     """Return how many messages a day the budget of each mobile carrier allows to the campaign.
 
     A budget is the number of message segments a day that the company may send to one carrier. The
-    list is empty if the settings have no carrier budgets, or if the audience is not completely
-    stored, as for a draft.
+    list is empty if the settings have no carrier budgets. It is also empty if the audience is not
+    completely stored, for example because the campaign is a draft.
     """
     if campaign.recipients_total is None:
         return []

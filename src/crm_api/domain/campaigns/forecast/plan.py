@@ -93,8 +93,8 @@ class Rival:
         days: The days of the week on which the campaign sends, as ``mon`` to ``sun``.
         first: The first day of the campaign; None if the campaign may send now.
         last: The last day of the campaign; None if the campaign has no end.
-        is_over_today: True if the campaign sends nothing more today, because its daily window has
-            closed.
+        is_over_today: True if the campaign sends nothing more today, because its daily hours have
+            ended.
         campaigns: The number of campaigns in the group.
     """
 
@@ -153,7 +153,8 @@ class Plan:
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.
         others_a_day: The mean daily number of the line's messages that belong to no campaign.
-        carriers: The limits set by the carrier budgets.
+        carriers: The limits from the carrier budgets (the company's daily limits at mobile
+            carriers).
         workload: The mean number of messages per recipient and step. It is 1.1 if one message in
             ten is sent again after an unclear result.
     """

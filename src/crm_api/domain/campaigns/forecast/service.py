@@ -100,9 +100,11 @@ async def forecast(
 
     For a draft, the forecast assumes that the draft is started now.
 
-    If the audience is not completely stored, as for a draft, the people in it are counted. But in a
-    list of more than 100,000 contacts, only a sample is counted. If the audience is stored, the
-    forecast is fast, because it reads only sums and samples.
+    - If the audience is completely stored, the forecast is fast, because it reads only sums and
+      samples.
+    - If the audience is not completely stored (for example, because the campaign is a draft), the
+      people in the audience are counted. In a list of more than 100,000 contacts, only a sample is
+      counted.
 
     Args:
         uow: The unit of work.
@@ -136,7 +138,7 @@ async def estimate_finish(
 ) -> datetime | None:
     """Estimate when a campaign will have sent its last message.
 
-    The probability that the campaign needs more time than this is about 50 %.
+    The probability that the last message is sent later than estimated is about 50 %.
 
     Args:
         uow: The unit of work.

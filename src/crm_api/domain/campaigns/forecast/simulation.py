@@ -205,7 +205,7 @@ class _Run:
                     yield one, other, closes, segment.places
 
     def _share(self, day: int, *, is_active: bool) -> SharedDay:
-        """Return how many messages the line may send on a day, and how many each campaign wants.
+        """Return for a day how many messages the line may send, and how many its campaigns need.
 
         The campaigns are the simulated campaign and the other campaigns on its line.
 
@@ -260,8 +260,9 @@ class _Run:
         sent = sum(count for _, _, removed in taken for _, count in removed)
         if not sent:
             return 0.0, start
-        # Some people become due only within the period. The last message is not sent before the
-        # last of them is due.
+        # Some people become due only during the period, after its start. No message is sent before
+        # its person is due. So the time of the last message is the later of two times: the time
+        # that the pacing gives, and the time at which the last of these people becomes due.
         due_at = max(cohort.last_due for _, cohort, _ in taken)
         last_at = min(end, max(pace.take(sent), due_at))
         for queue, cohort, removed in taken:
@@ -356,7 +357,7 @@ class _Run:
     def _repeat_years(self, left: list[float]) -> float | None:
         """Simulate the years after the first year.
 
-        On each day, the campaign sends at most as many messages as on the same day of year one.
+        On each day, the campaign sends at most as many messages as on that day of the first year.
 
         Args:
             left: The messages that are not sent in the first year, by step. The function changes

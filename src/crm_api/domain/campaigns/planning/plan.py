@@ -186,8 +186,9 @@ async def _find_able(
     Args:
         uow: The unit of work.
         campaigns: Running campaigns.
-        windows: For each campaign, the zone keys for which messages are allowed now. Only
-            recipients with these zone keys are considered.
+        windows: For each campaign, the zone keys for which messages are allowed now. A zone key is
+            a text with the states and time zones in which a person may live. Only recipients with
+            these zone keys are considered.
         now: The present instant.
     """
     if not campaigns:

@@ -101,7 +101,7 @@ class MessageSums:
         """Some of the people who get no message now, by verdict or error code."""
 
     def add(self, batch: Sequence[AudiencePerson]) -> None:
-        """Count these people, and render the messages that they would get.
+        """Count the people in ``batch``, and render the messages that they would get.
 
         The messages that people would get only after a review are rendered too.
         """

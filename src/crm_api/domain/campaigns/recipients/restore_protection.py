@@ -66,8 +66,8 @@ async def set_aside_messaged_recipients(
     recipients (``pending`` or ``held``) are set aside if the line has sent a message to their
     number, or called it, since the backup:
 
-    - A recipient who waits for the first message goes to ``review``: a person decides.
-    - A recipient who waits for a follow-up becomes ``skipped``.
+    - A recipient who waits for the first message gets the status ``review``, and a person decides.
+    - A recipient who waits for a follow-up gets the status ``skipped``.
 
     If the campaign was not paused by a restore, nothing changes.
 

@@ -115,7 +115,8 @@ def render_message(
 
     Args:
         compiled: The compiled body.
-        context: The same as for ``render_body``.
+        context: The fields of the contact, and ``attributes``, ``line`` and ``business`` as
+            mappings. A value that is None or blank counts as missing.
         footer: The text below the message; None if there is no footer.
 
     Raises:

@@ -251,9 +251,10 @@ def _read(
 
 
 def rule_set_of(book: RuleBook) -> Literal["us", "none", "file"]:
-    """Return the name of a rule book in the API: ``us``, ``none`` or ``file``.
+    """Return the name that the API shows for a set of legal rules: ``us``, ``none`` or ``file``.
 
-    ``file`` means the operator's own rule file. The API does not show the path of this file.
+    ``us`` means the shipped rules, ``none`` means no rules, ``file`` means the operator's own rule
+    file. The API does not show the path of this file.
     """
     if book.name == NO_RULES.name:
         return "none"

@@ -2,7 +2,7 @@
 
 A *concept* is a meaning that words of the five languages share. For example, ``texting``,
 ``escriban`` and ``ekri`` all have the concept TEXT_VERB (``lexicon.tsv``). With concepts, a model
-that learned from replies in one language also reads replies in the others.
+that learned from replies in one language also reads replies in the other languages.
 
 The *folded* text is the normalised text: see ``fold``.
 """

@@ -58,9 +58,10 @@ class Model:
         bias: The bias of each hidden unit.
         heads: The weights of the outputs: one row per hidden unit, one column per output.
         head_bias: The bias of each output.
-        opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is at least this.
-        hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is at
-            least this.
+        opt_out_at: A threshold. A reply is an opt-out if its probability of ``asks_to_stop`` is not
+            below this threshold.
+        hold_at: A threshold. A reply puts the number on hold if its probability of
+            ``needs_a_person`` is not below this threshold.
         facts: How the model was trained: digests of the data and of the script, counts, date.
     """
 

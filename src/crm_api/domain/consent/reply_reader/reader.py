@@ -218,8 +218,8 @@ def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: fl
         asks: The model's probability that the person asks us to stop.
         doubts: The model's probability that a user must read the reply, because it asks or may ask
             us to stop.
-        opt_out_at: The reply is an opt-out if ``asks`` is at least this.
-        hold_at: The reply puts the number on hold if ``doubts`` is at least this.
+        opt_out_at: The reply is an opt-out if ``asks`` is not below this threshold.
+        hold_at: The reply puts the number on hold if ``doubts`` is not below this threshold.
     """
     certain = _read_certain(text, analyse(text))
     return certain.kind if certain else _decide(text, asks, doubts, opt_out_at, hold_at)
@@ -308,7 +308,7 @@ separately."""
 
 
 def _read_certain(text: str, analysis: Analysis) -> Reading | None:
-    """Read a reply that needs no model: a courtesy (such as "thanks"), a reaction or a keyword.
+    """Read a reply that needs no model: a courtesy ("thanks"), a reaction to a message, a keyword.
 
     The result is None for all other replies.
     """

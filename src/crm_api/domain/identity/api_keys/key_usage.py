@@ -43,7 +43,7 @@ class KeyUsage:
             await self.flush()
 
     def note(self, key_id: UUID, now: datetime) -> None:
-        """Note in memory that a request used a key at ``now``."""
+        """Record in memory that a request used an API key at ``now``."""
         self._seen[key_id] = now
 
     async def flush(self) -> None:

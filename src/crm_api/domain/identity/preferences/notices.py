@@ -66,7 +66,7 @@ class QuietHours(RequestModel):
         return self
 
     def contains(self, clock: time) -> bool:
-        """Return whether a time of day is in the quiet time."""
+        """Return whether a time of day is in the user's quiet time, which has no notices."""
         if self.start < self.end:
             return self.start <= clock < self.end
         return clock >= self.start or clock < self.end

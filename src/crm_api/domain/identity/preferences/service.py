@@ -114,7 +114,7 @@ async def create_saved_view(
 
 
 async def read_saved_view(uow: UnitOfWork, *, view_id: UUID, user_id: UUID) -> SavedView:
-    """Return a view of a user.
+    """Return a saved view (a named filter of a list) of a user.
 
     Raises:
         SavedViewNotFoundError: The user has no view with this id.
@@ -131,7 +131,7 @@ async def read_saved_view(uow: UnitOfWork, *, view_id: UUID, user_id: UUID) -> S
 async def list_saved_views(
     uow: UnitOfWork, *, user_id: UUID, viewed: ViewedList | None, cursor: str | None, limit: int
 ) -> Page[SavedView]:
-    """Return a page of a user's saved views, newest first.
+    """Return a page of a user's saved views (named filters of lists), newest first.
 
     Args:
         uow: The unit of work.
@@ -162,7 +162,7 @@ async def list_saved_views(
 async def update_saved_view(
     uow: UnitOfWork, changes: SavedViewUpdate, *, view_id: UUID, user_id: UUID, now: datetime
 ) -> SavedView:
-    """Change the name or the filter of a view.
+    """Change the name or the filter of a saved view (a named filter of a list).
 
     Raises:
         SavedViewNotFoundError: The user has no view with this id.
@@ -187,7 +187,7 @@ async def update_saved_view(
 
 
 async def delete_saved_view(uow: UnitOfWork, *, view_id: UUID, user_id: UUID) -> None:
-    """Delete a view of a user.
+    """Delete a saved view (a named filter of a list) of a user.
 
     Raises:
         SavedViewNotFoundError: The user has no view with this id.

@@ -66,10 +66,11 @@ class PasswordHasher:
     """
 
     def __init__(self, *, at_once: int | None = None, wait_seconds: float = WAIT_SECONDS) -> None:
-        """Set the limits.
+        """Set the limits for the hashing of passwords.
 
         Args:
-            at_once: The largest number of hashes at the same time; None for the number of cores.
+            at_once: The largest number of threads that compute hashes at the same time; None for
+                the number of cores.
             wait_seconds: The longest time that a request waits for its turn, in seconds.
         """
         self._threads = asyncio.Semaphore(at_once or os.cpu_count() or 1)

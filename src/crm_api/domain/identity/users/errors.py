@@ -102,7 +102,7 @@ class LastOwnerError(ConflictError):
 
 
 class TicketOverError(InvalidError):
-    """The token of a mailed link does not exist, was used before, or has expired."""
+    """The token of a link (invitation, password reset, first owner) is unknown, used or expired."""
 
     code = "ticket_over"
     title = "Link no longer valid"

@@ -87,7 +87,7 @@ async def make_reset_link(
 
 
 async def reset_password(uow: UnitOfWork, *, token: str, password_hash: str, now: datetime) -> User:
-    """Use up the token of a mail, set the new password, and end every session of the user.
+    """Use up the token of a password-reset link, set the password, and end the user's sessions.
 
     Raises:
         TicketOverError: The token does not exist, was used, or has expired.

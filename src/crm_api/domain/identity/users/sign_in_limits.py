@@ -214,9 +214,9 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return the time after which none of these counters blocks an attempt to sign in.
+    """Return until when counters of failed sign-ins block a further attempt to sign in.
 
-    Return None if none of these counters is stored.
+    The latest time of the given counters is returned; None if no such counter is stored.
     """
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))

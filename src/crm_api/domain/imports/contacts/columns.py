@@ -126,7 +126,7 @@ class ColumnBasis(StrEnum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnGuess:
-    """The field that was found for one column.
+    """The contact field that the service found for one column of an imported file.
 
     Attributes:
         field: The field; None if the column is left out.
@@ -148,12 +148,13 @@ class ColumnGuess:
 def rate_column(
     column: str, target: str | None, told_by: ColumnBasis, values: Sequence[str]
 ) -> ColumnGuess:
-    """Rate how well the values of a column fit the field that was found for the column.
+    """Rate how well the values of a column fit the contact field that was found for the column.
 
-    The rating depends on the share of the sample values that look like values of the field.
+    The rating depends on the share of the given values that look like values of the field. It also
+    depends on how the field was found, for example by the column name.
 
     Args:
-        values: The column's values in the sample, including blank values.
+        values: The column's values in the first rows of the file, including blank values.
     """
     filled = [value.strip() for value in values if value.strip()]
     plain = (target or "").removeprefix("second.")
@@ -236,8 +237,8 @@ def map_by_value(
 ) -> None:
     """Find an e-mail column and a name column by their values, and add them to ``mapping``.
 
-    Columns that are already in ``mapping`` are not checked. For each column that is found, a
-    sentence is added to ``notes``.
+    ``mapping`` contains the contact field of each column. Columns that are already in ``mapping``
+    are not checked. For each column that is found, a sentence for the user is added to ``notes``.
     """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():
@@ -257,7 +258,7 @@ def map_by_value(
 def share_at(sample: Sequence[Sequence[str]], position: int, test: Callable[[str], bool]) -> float:
     """Return the share of a column's values for which ``test`` returns True, from 0 to 1.
 
-    Blank values do not count. The result is 0 if all values are blank.
+    Blank values are left out. The result is 0 if all values are blank.
     """
     values = [row[position].strip() for row in sample if position < len(row)]
     return share([value for value in values if value], test)

@@ -11,7 +11,7 @@ from crm_api.domain.kit.examples import example_id
 
 
 class InvalidMappingError(InvalidError):
-    """The mapping has a column or field that does not exist, or two columns for one field."""
+    """The mapping of columns to fields has an unknown column or field, or one field twice."""
 
     code = "invalid_mapping"
     title = "Invalid mapping"

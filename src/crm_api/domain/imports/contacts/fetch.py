@@ -61,7 +61,7 @@ class Provider:
     Attributes:
         take_turn: Waits until the rate limit allows the next request.
         around: Returns a context manager. Requests are sent only inside its ``with`` block. If no
-            request may be sent now, it raises an error before the block runs.
+            request may be sent now, the context manager raises an error before the block runs.
     """
 
     lists: Listing
@@ -156,9 +156,10 @@ async def _examine_rows(
 
 
 class _Spool:
-    """The CSV file to which pages are appended.
+    """The CSV file to which each page of the provider's contacts is appended.
 
-    The length of the file is the checkpoint. The row of the import in the database stores it.
+    The database row of the import stores the length of the file as the checkpoint. After a crash,
+    a worker continues to write at the checkpoint.
     """
 
     def __init__(
@@ -198,7 +199,9 @@ class _Spool:
         return True
 
     async def add(self, rows: list[list[str]], *, token: str | None) -> bool:
-        """Append rows, and store the token of the next page (``_ALL`` if there is no next page).
+        """Append rows to the CSV file, and store the token of the provider's next page.
+
+        The token is ``_ALL`` if there is no next page.
 
         The database row of the import is locked during the write, so that two workers never write
         to the file at the same time.
@@ -239,7 +242,8 @@ class _Spool:
     def _write(self, content: bytes) -> None:
         """Write ``content`` to the file, directly after the checkpoint.
 
-        First remove everything after the checkpoint, because a crashed worker may have written it.
+        The checkpoint is the length of the file that is stored in the database. First remove
+        everything after the checkpoint, because a crashed worker may have written it.
 
         Raises:
             UploadGoneError: Rows that were written before are missing.

@@ -226,9 +226,10 @@ def _map_export(header: Sequence[str], mapping: dict[str, str | None]) -> None:
 def _map_opt_outs(
     header: Sequence[str], sample: Sequence[Sequence[str]], mapping: dict[str, str | None]
 ) -> None:
-    """Map the columns that say who must not get messages.
+    """Find the columns that say who must not get messages, and map them to consent fields.
 
-    A column whose name fits is skipped if at least half of its values are phone numbers.
+    The consent fields of a person are ``OPTED_OUT`` and ``DO_NOT_CONTACT``. The columns are found
+    by their names. A column is skipped if at least half of its values are phone numbers.
     """
     for position, name in enumerate(header):
         target = None if name in mapping else consent_field(name)

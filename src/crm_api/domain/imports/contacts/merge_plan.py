@@ -83,9 +83,14 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 
 
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
-    """Return the statement that fills ``import_plan`` for one value of ``on_duplicate``.
+    """Return the SQL statement that decides what an import does with each person of a chunk.
 
-    It skips people of ``import_person`` who already have a row in ``import_plan``.
+    The statement reads the people from the temporary table ``import_person``, and writes the
+    decisions to the temporary table ``import_plan``. People who already have a row in
+    ``import_plan`` are skipped.
+
+    Args:
+        on_duplicate: What the import does with a contact that already exists.
     """
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)
@@ -185,7 +190,11 @@ RESOLVE = text("""
 
 
 async def stage_people(session: AsyncSession, records: Sequence[Record]) -> None:
-    """Empty the temporary tables, then copy the people of a file's rows to ``import_person``."""
+    """Empty the temporary tables, then copy the people of a file's rows to ``import_person``.
+
+    If a person has the phone number of a merged duplicate, the number is replaced by the number of
+    the contact that the duplicate was merged into.
+    """
     for statement in MAKE_TABLES:
         await session.execute(statement)
     connection = await (await session.connection()).get_raw_connection()

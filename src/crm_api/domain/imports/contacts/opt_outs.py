@@ -95,7 +95,7 @@ def consent_field(column: str) -> str | None:
 
 
 def read_answer(text: str, *, column: str) -> bool | None:
-    """Read one cell of a consent column.
+    """Read one cell of a consent column, that is, a column that says who must not get messages.
 
     A date counts as a yes, because it says when the person opted out. A cell whose text is the name
     of the column also counts as a yes.
@@ -126,7 +126,8 @@ def is_answer(column: str) -> Callable[[str], bool]:
     counts as a no.
 
     Args:
-        column: The name of the consent column to which the cell belongs.
+        column: The name of the column to which the cell belongs. The column says who must not get
+            messages.
     """
     return lambda value: read_answer(value, column=column) is not None
 

@@ -128,7 +128,10 @@ class RowReader:
         return [numbers[0] for numbers in found if numbers]
 
     def _cells(self, row: RawRow) -> list[str] | None:
-        """Return the values, padded to the header's length; None if the row repeats the header."""
+        """Return the values of a row, with at least one value for each column of the header.
+
+        Missing values become empty strings. Return None if the row repeats the header.
+        """
         cells = [value.strip() for value in row.values]
         # ``all`` stops at the first cell that is not equal to the header. This is nearly always the
         # first cell of the row.
@@ -342,9 +345,9 @@ class RowReader:
     def _set_state(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> None:
-        """Set the code of the state. Store an unknown state as an attribute.
+        """Set the state code of a person. Store an unknown state as an attribute of the person.
 
-        While the contact has this attribute, messages are sent only at hours that all states allow.
+        While a contact has this attribute, messages are sent only at hours that all states allow.
         """
         position = plan.fields.get("state")
         if position is None or not cells[position]:

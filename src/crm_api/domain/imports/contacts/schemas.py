@@ -335,7 +335,7 @@ class ImportDetail(ImportRead):
 
 
 def read_options(fields: Mapping[str, Any]) -> ImportOptions:
-    """Read the options from the form fields or the JSON body. A blank field is ignored.
+    """Read the options of an import from form fields or a JSON body. A blank field is ignored.
 
     Raises:
         ImportOptionError: An option is unknown, invalid or not allowed with another option;

@@ -39,8 +39,8 @@ def upload_path(
 
     The file name is ``<id>.csv`` for contacts, and ``<id>.outcomes.csv`` for outcomes.
 
-    But an import that was created from a dry run uses the file of the dry run. ``rows_path``
-    returns the right path in all cases.
+    Exception: An import that was created from a dry run uses the file of the dry run.
+    ``rows_path`` returns the right path in all cases.
     """
     ending = ".csv" if kind == ImportContent.CONTACTS else f".{kind}.csv"
     return uploads_folder(data_dir) / f"{import_id}{ending}"
@@ -219,9 +219,10 @@ _DELETE_KEPT_ROWS = text("""
 
 
 async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
-    """Delete the stored changes of imports that are too old for an undo or a commit.
+    """Delete stored data of imports that are too old to be undone or committed.
 
-    The counts of these imports are kept. The job ``run_imports`` deletes the files of the imports.
+    The deleted data is the changes of each chunk, the examples and the list of columns. The counts
+    stay. The job ``run_imports`` deletes the files of these imports.
 
     Returns:
         The number of imports whose data was deleted, at most 100. Call the function again until it

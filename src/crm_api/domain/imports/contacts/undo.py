@@ -96,7 +96,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
 
 
 async def release_undo(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> None:
-    """Release an undo, so that any worker can continue it.
+    """End this worker's reservation of an undo, so that any worker can continue the undo.
 
     Also request a run of the job that continues imports and undos.
     """
@@ -142,10 +142,10 @@ async def _undo(
 
 
 async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport | None:
-    """Claim an undo that no worker holds at present; return None if there is no such undo.
+    """Claim (reserve for this worker) an undo; return None if no undo can be claimed.
 
-    If several undos can be claimed, claim the undo whose import was changed the longest
-    ago.
+    An undo that another worker has claimed cannot be claimed. If several undos can be claimed,
+    claim the undo whose import was changed the longest ago.
     """
     waiting = (
         select(ContactImport.id)
@@ -336,7 +336,7 @@ _REMOVE = text(f"""
 async def remove_contacts(
     session: AsyncSession, contacts: Sequence[CreatedContact], *, now: datetime
 ) -> None:
-    """Delete the data of these contacts, and mark the contacts as deleted.
+    """Delete the data of contacts, remove them from all lists, and mark them as deleted.
 
     Waiting campaign messages to these contacts are not sent. The recipients get the status
     ``skipped``.

@@ -1,1 +1,1 @@
-"""Read the rows of uploaded files, and claim, release and end imports of every kind."""
+"""Read the rows of uploaded files, and reserve imports of every kind for workers."""

@@ -1,4 +1,7 @@
-"""Store, claim, release and end imports of every kind, and read their errors."""
+"""Store imports of every kind, reserve them for workers, end them, and read their errors.
+
+To claim an import means to reserve it for one worker. To release it means to end the reservation.
+"""
 
 import csv
 import io
@@ -185,7 +188,7 @@ async def update_open(
 async def release(
     uow: UnitOfWork, kind: ImportKind[ImportRow], *, import_id: UUID, now: datetime
 ) -> None:
-    """Release an import before its end, and request the job that continues it.
+    """End a worker's reservation of an unfinished import, and request the job that continues it.
 
     Any worker can then continue the import.
     """

@@ -264,7 +264,8 @@ class Filler:
     ) -> list[ListedItem]:
         """Apply items in one transaction, each in a savepoint; return the items that conflicted.
 
-        An item conflicts if another transaction uses the same rows at the same time.
+        An item is a message or call. It conflicts if another transaction uses the same rows at the
+        same time.
 
         Args:
             is_last_try: True if an item that conflicts is not tried again. Such an item is counted
@@ -287,7 +288,7 @@ class Filler:
         return collided
 
     async def _apply_one(self, uow: UnitOfWork, item: ListedItem) -> str | None:
-        """Apply one item; return why it could not be stored, or None if it was stored."""
+        """Apply one message or call; return why it could not be stored, or None on success."""
         try:
             async with uow.session.begin_nested():
                 now = await self._receipt(uow)
@@ -348,11 +349,12 @@ class Filler:
             self._note_drift(DriftKind.CREATED, item, example)
 
     def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
-        """Count an item that no webhook reported.
+        """Count a message or call that no webhook reported.
 
-        The items of the first run are not counted: this run imports the history, for which no
-        webhooks were sent. An item that changed just now is not counted either, because its webhook
-        may still arrive.
+        These items are not counted:
+
+        - Items of the first run, because it imports the history, for which no webhooks were sent.
+        - Items that changed just now, because their webhooks may still arrive.
         """
         if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:
             count_difference(self._run.drift, kind, example)
@@ -373,7 +375,7 @@ class Filler:
 
 
 class _CollidedError(Exception):
-    """The item conflicted with another transaction, so the item is tried again."""
+    """A message or call conflicted with another transaction, so storing it is tried again."""
 
 
 def _chunks(items: Sequence[ListedItem], size: int) -> Iterator[Sequence[ListedItem]]:

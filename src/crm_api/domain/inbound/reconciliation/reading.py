@@ -39,7 +39,7 @@ class PageGuard:
     """
 
     def __init__(self, *, pages: int = 0) -> None:
-        """Create a guard for one list.
+        """Create a guard that checks the pages of one list.
 
         Args:
             pages: The number of pages of this list that the run has already read.

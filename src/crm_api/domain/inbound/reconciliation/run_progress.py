@@ -57,7 +57,7 @@ CLAIM_RUN = text("""
 
 
 async def claim_run(uow: UnitOfWork, *, now: datetime) -> ReconciliationRun | None:
-    """Reserve the oldest unfinished run for this worker, until ``LEASE`` has passed.
+    """Reserve the oldest unfinished reconciliation run for this worker, for the time ``LEASE``.
 
     Return None if every run has ended, or if another worker has reserved the oldest unfinished run.
     """
@@ -80,7 +80,7 @@ async def store_progress(
 
 
 async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
-    """Release a run, so that any worker can claim it now.
+    """Release a reconciliation run, so that any worker can reserve it now.
 
     Also request the job ``reconcile_openphone``, which continues the run.
 
@@ -92,7 +92,7 @@ async def release_run(uow: UnitOfWork, run: ReconciliationRun) -> None:
 
 
 async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime) -> None:
-    """Mark a run as completed, and resolve the alert about failed runs.
+    """Mark a reconciliation run as completed, and resolve the alert about failed runs.
 
     If the run found differences, raise an alert. Otherwise, resolve the alert about differences.
 
@@ -117,7 +117,7 @@ async def complete_run(uow: UnitOfWork, run: ReconciliationRun, *, now: datetime
 
 
 async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime) -> None:
-    """Mark a run as failed and raise an alert; the data that the run stored is not removed.
+    """Mark a reconciliation run as failed and raise an alert; keep the data that the run stored.
 
     Raises:
         RunLostError: Another worker has taken over the run.
@@ -137,7 +137,9 @@ async def fail_run(uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: 
 async def hold_run(
     uow: UnitOfWork, run: ReconciliationRun, *, why: str, now: datetime
 ) -> timedelta:
-    """Postpone a run because no requests may be sent now; this does not count as a failure.
+    """Postpone a reconciliation run because no requests to the provider may be sent now.
+
+    This does not count as a failure of the run.
 
     Returns:
         How long to wait.
@@ -153,7 +155,7 @@ async def hold_run(
 async def postpone_run(
     uow: UnitOfWork, run: ReconciliationRun, *, error: str, now: datetime
 ) -> timedelta | None:
-    """Postpone a run because the provider could not be read.
+    """Postpone a reconciliation run because the provider could not be read.
 
     If this has happened ``MOST_FAILURES`` times in a row, mark the run as failed instead.
 

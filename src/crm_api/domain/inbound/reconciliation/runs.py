@@ -72,7 +72,7 @@ async def request_run(uow: UnitOfWork, body: ReconciliationCreate, *, now: datet
 async def _store_run(
     uow: UnitOfWork, trigger: Trigger, *, since: datetime | None, until: datetime, now: datetime
 ) -> UUID:
-    """Store a run, and request the job ``reconcile_openphone``.
+    """Store a reconciliation run, and request the job ``reconcile_openphone``.
 
     If ``since`` is None, the time span begins ``OVERLAP`` before the earlier of two times:
 
@@ -134,7 +134,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Two times that decide whether the next run must wait for received events.
+    """Two times that decide whether a reconciliation run must wait for received events.
 
     Attributes:
         made_at: When the oldest unfinished run was created; None if every run has ended.
@@ -155,7 +155,7 @@ READ_BACKLOG = text("""
 
 
 async def must_wait_for_events(uow: UnitOfWork, *, now: datetime) -> bool:
-    """Return whether the next run must wait until received events have been applied.
+    """Return whether the next reconciliation run must wait until received events are applied.
 
     The run waits if an event has been due for longer than ``BACKLOG_AFTER``. Without this wait, the
     run would treat the event as missing. The run waits for at most ``LONGEST_WAIT``.
@@ -216,7 +216,7 @@ STORE_HEARTBEAT = text("""
 
 
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Store a heartbeat of the webhook receiver. After an outage, also create a run.
+    """Store a heartbeat of the webhook receiver. After an outage, create a reconciliation run.
 
     A heartbeat shows that webhooks can be received now. A web process calls this function twice a
     minute. There was an outage if the previous heartbeat is older than ``OUTAGE_AFTER``. The
@@ -248,9 +248,9 @@ async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
 async def make_run_after_outage(
     uow: UnitOfWork, *, began_at: datetime, now: datetime
 ) -> UUID | None:
-    """Create a run that fetches what this service may have missed while it received no webhooks.
+    """Create a reconciliation run after a time in which this service received no webhooks.
 
-    The run fetches messages and calls from the provider.
+    The run fetches from the provider the messages and calls that this service may have missed.
 
     Args:
         began_at: When the outage began.

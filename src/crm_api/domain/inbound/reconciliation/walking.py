@@ -62,7 +62,7 @@ STUCK = "The workers of the run ended repeatedly without progress."
 
 @dataclass(frozen=True, kw_only=True)
 class ReconciliationParts:
-    """What a worker needs for a run: the database, the provider's client, limits and clocks."""
+    """The database, the provider's client, limits and clocks for a reconciliation run."""
 
     new_uow: UnitOfWorkFactory
     provider: OpenPhoneClient
@@ -79,7 +79,7 @@ class ReconciliationParts:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceResult:
-    """Result of one slice of a run: the work that was done before the time limit.
+    """Result of one slice of a reconciliation run: the work before the job's time limit.
 
     Attributes:
         wait: How long to wait before the run continues, because the provider was unavailable or
@@ -92,7 +92,7 @@ class SliceResult:
 async def work_on_next_run(
     parts: ReconciliationParts, *, is_over: Callable[[], bool]
 ) -> SliceResult | None:
-    """Work on the next run until it ends or the time is up.
+    """Work on the next reconciliation run until it ends or the time is up.
 
     The row of the run stores how the run ended, or why the run could not continue.
 
@@ -188,12 +188,19 @@ async def _work_on(
 
 
 async def walk(reading: Reading) -> bool:
-    """Continue a run from its position; return False if the time is up before the run ends.
+    """Continue a reconciliation run from its stored position.
 
     If the provider fails, the pages that were read before the failure are stored nevertheless.
 
+    Returns:
+        False if the time of the job is up before the run ends; otherwise True.
+
     Raises:
-        CrmError: As in ``message_list.read`` and ``conversation_lists.read``.
+        OpenPhoneBusyError: The provider is unavailable or its response is unreadable; try later.
+        OpenPhoneDownError: No requests may be sent to the provider now.
+        OpenPhoneListError: A list repeats itself or does not end.
+        OpenPhoneRefusedError: The provider refused the request; a retry cannot succeed.
+        RunLostError: Another worker has taken over the run.
     """
     position = {**reading.run.position}
     if not position:

@@ -89,8 +89,7 @@ def as_text(event: ReceivedEvent) -> ReceivedEvent:
     """Return the event with its payload as one string, ``{"raw": "…"}``, which can be stored.
 
     This is used for JSON that PostgreSQL refuses, for example a number with a million digits. The
-    changed event can be stored, but cannot be applied. After the failed tries to apply it, a user
-    can examine it.
+    changed event can be stored, but every attempt to apply it fails. A user can then examine it.
     """
     return replace(event, payload=_raw(event.payload))
 
@@ -116,6 +115,9 @@ def _read_unusual(body: bytes) -> tuple[Any, str]:
     """Parse JSON that the fast parser refuses; return its value and the text to store.
 
     Such JSON has, for example, half a surrogate pair or a byte order mark.
+
+    Raises:
+        MalformedEventError: The body is not valid JSON.
     """
     try:
         document = json.loads(body, parse_constant=_refuse_constant)

@@ -89,8 +89,8 @@ class _Read:
 
     Attributes:
         phone: The number of the other party.
-        reading: What the reply reader found out about the meaning of the message; None for a
-            message that we sent.
+        reading: What the reply reader (the code that classifies replies) found out about the
+            message; None for a message that we sent.
     """
 
     facts: MessageFacts
@@ -101,9 +101,9 @@ class _Read:
 def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
     """Return the messages that do not concern consent, each with the number of the other party.
 
-    The reply reader decides which messages concern consent. It gets only the text of each message,
-    because the earlier messages of the conversation may not be stored yet. That is safe: a message
-    is left out if it may concern consent in any context.
+    The reply reader (the code that classifies replies) decides which messages concern consent. It
+    gets only the text of each message, because the earlier messages of the conversation may not be
+    stored yet. That is safe: a message is left out if it may concern consent in any context.
     """
     readings = iter(read_past_replies([facts.text for facts, _ in texts if _is_received(facts)]))
     found = []

@@ -121,7 +121,15 @@ def _is_fresh(reply: NewReply, *, now: datetime) -> bool:
 async def _decide(
     uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, reception: Reception
 ) -> list[bool]:
-    """Apply the opt-outs, opt-ins and holds; return for each message whether consent changed."""
+    """Apply the opt-outs, opt-ins and holds that received messages cause.
+
+    A hold stops campaign messages to a number until a user decides.
+
+    Returns:
+        For each message, in the same order: True if the message changed the consent of its sender.
+        Also True if the message did so earlier, while its line was unknown, and the number is still
+        opted out or on hold.
+    """
     if not replies:
         return []
     earlier = await lines.decided_before(

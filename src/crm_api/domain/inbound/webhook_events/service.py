@@ -115,7 +115,7 @@ STORE_OUTCOMES = text("""
 
 
 async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> None:
-    """Store the outcomes of these events, in one statement.
+    """Store the new state of each event after an attempt to apply it, in one statement.
 
     The statement joins only on the id. With a condition on the status too, the planner could choose
     the partial index of waiting rows, which does not begin with the id.

@@ -32,7 +32,7 @@ _MAY_HAVE_LEFT = {*_SENT, *_UNCLEAR, AttemptStatus.FAILED}
 
 
 class WebhookHealthCheckOffError(ConflictError):
-    """The test message is off, because the settings do not name two lines for it."""
+    """The check with a test message is off, because the settings do not name two lines for it."""
 
     code = "webhook_health_check_off"
     title = "Webhook health check is off"

@@ -145,7 +145,10 @@ class ProviderCheck:
             yield delivery
 
     async def _find_missing(self, log: DeliveryLog) -> list[GivenUp]:
-        """Return the deliveries that must be requested again; count the other ones in ``log``."""
+        """Return the deliveries that must be requested again.
+
+        The other deliveries are counted in ``log``.
+        """
         given_up = [await self._with_event_id(one) for one in log.given_up[:MOST_READ]]
         given_up += log.given_up[MOST_READ:]
         async with self.registrar.new_uow() as uow:

@@ -124,7 +124,10 @@ LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook hea
 
 
 async def lock_schedule(uow: UnitOfWork) -> None:
-    """Lock the schedule until the transaction ends, so that only one worker creates checks."""
+    """Lock the schedule of webhook health checks until the transaction ends.
+
+    So only one worker creates checks.
+    """
     await uow.session.execute(LOCK_SCHEDULE)
 
 
@@ -152,7 +155,9 @@ async def due_sides(
 
 
 async def next_check_at(uow: UnitOfWork, *, message_is_on: bool, now: datetime) -> datetime:
-    """Return when the next check of any kind is due; this is in the past if the check is late.
+    """Return when the next webhook health check of any kind is due.
+
+    If the check is late, the time is in the past.
 
     Args:
         message_is_on: False if the settings switch off the check that sends a test message. This
@@ -174,9 +179,10 @@ ORDER_CHECK = text("""
 async def order_check(
     uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Request a check of this kind and wake the worker; return the check.
+    """Request a webhook health check and wake the worker; return the check.
 
-    At most one check of a kind waits for its result. If there is one already, it is returned.
+    At most one check of a kind waits for its result. If a check of this kind is waiting already,
+    that check is returned, and no new check is created.
 
     Raises:
         WebhookHealthCheckNotFoundError: The check that waited has just ended. No new check was
@@ -197,7 +203,7 @@ async def order_check(
 async def find_waiting_check(
     uow: UnitOfWork, side: WebhookHealthSide, *, locks: bool = False
 ) -> WebhookHealthCheck | None:
-    """Return the check of this kind that has no result yet; None if there is no such check.
+    """Return the webhook health check of a kind that has no result yet; None if there is none.
 
     Args:
         side: The kind of check.
@@ -243,7 +249,7 @@ async def conclude_check(
 
 
 async def forget_old_checks(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete the checks and the redelivery requests that are older than ``KEPT_FOR``."""
+    """Delete webhook health checks and redelivery requests that are older than ``KEPT_FOR``."""
     before = now - KEPT_FOR
     check, redelivery = WebhookHealthCheck, WebhookRedelivery
     await uow.session.execute(

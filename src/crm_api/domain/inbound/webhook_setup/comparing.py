@@ -112,7 +112,7 @@ class Registration:
     """All webhooks at the provider: those that point to our address, and the others.
 
     Attributes:
-        url: Our address.
+        url: Our address, at which events are received.
         ours: The webhooks that point to our address: webhooks of API version 2026-03-30, and legacy
             webhooks.
         foreign: The webhooks that point to other addresses.

@@ -134,7 +134,7 @@ async def retire_keys(uow: UnitOfWork, *, webhook_ids: Sequence[str], now: datet
 
 
 async def forget_retired_keys(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete the keys that are no longer accepted."""
+    """Delete the saved signing keys that are no longer accepted."""
     await uow.session.execute(delete(WebhookKey).where(WebhookKey.retire_at <= now))
 
 

@@ -5,8 +5,8 @@ already has a webhook with our address, the command uses this webhook. If the ke
 not saved here, the command creates a new key. A new webhook of API version 2026-03-30 is enabled
 only after its key is saved.
 
-There are four legacy webhooks, one per family of event types. The provider cannot change a legacy
-webhook. So a change creates a new webhook and deletes the old one.
+There are four legacy webhooks, one per family (group) of event types. The provider cannot change a
+legacy webhook. So a change creates a new webhook and deletes the old webhook.
 """
 
 from collections.abc import Sequence
@@ -92,10 +92,11 @@ async def _adopt(place: WebhookAddress, one: OurWebhook, family: str) -> str:
 async def _try_family(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Register the webhook of a family; return a sentence about the result.
+    """Register the legacy webhook of a family; return a sentence about the result.
 
-    The provider may refuse a family that only some plans have. This raises no error: the sentence
-    then says that the family is not registered.
+    A family is a group of event types, for example ``messages``. Some plans of the provider do not
+    include every family. If the provider refuses such a family, no error is raised, and the
+    sentence says that the family is not registered.
     """
     try:
         return await _replace(place, family, events, old)
@@ -108,7 +109,7 @@ async def _try_family(
 async def _replace(
     place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
-    """Create a new webhook, then delete the old ones, so that no event is lost in between."""
+    """Create a new webhook, and only then delete the old webhooks, so that no event is lost."""
     made = await place.hooks.create_legacy(
         family=family, url=place.url, events=sorted(events), label=LABEL
     )

@@ -171,7 +171,7 @@ class WebhookAddress:
             )
 
     def require_public(self) -> None:
-        """Check that the provider can reach the address.
+        """Check that the provider can reach our webhook address.
 
         Raises:
             AddressNotPublicError: The real provider cannot reach the address, because the address

@@ -47,14 +47,16 @@ class RuleSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Touch:
-    """A campaign message to a person who has an outcome, with one thing that happened after it.
+    """A campaign message, with one thing that happened after it: a reply, a call or the delivery.
+
+    The message was sent to a person who later had an outcome, such as a paid invoice.
 
     Attributes:
         membership_id: The id of the recipient of the message.
         touch_class: What happened: the person replied, the person called, or the message was
             delivered.
-        at: When this happened. If the delivery of a message was not reported, it is the time at
-            which the message was sent.
+        at: When the reply, the call or the delivery happened. If the delivery was not reported: the
+            time at which the message was sent.
     """
 
     membership_id: UUID

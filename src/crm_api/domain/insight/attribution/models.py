@@ -110,7 +110,11 @@ class OutcomeCredit(Base):
 
 
 class AttributionRun(Base):
-    """One computation of all credits under a version of the rules, with hashes to verify it."""
+    """One computation of all credits by a version of the attribution rules.
+
+    A credit is the share of an outcome that is credited to one message, or to no message. The row
+    also contains hashes, with which the computation can be verified later.
+    """
 
     __tablename__ = "attribution_run"
     __table_args__ = (Index("idx_attribution_run_version", "rules_version", "as_of"),)

@@ -40,7 +40,7 @@ class CreditSum:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignChange:
-    """The credits of a campaign under the current rules and under the new rules."""
+    """The people and the money that are credited to a campaign by the current and the new rules."""
 
     campaign_id: UUID
     name: str | None

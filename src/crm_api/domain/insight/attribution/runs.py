@@ -132,8 +132,9 @@ async def insert_credits(
     Args:
         session: The session.
         rows: The shares.
-        version: The version of the rules by which the shares were computed.
-        run_id: The run that computed the shares; None if they were computed between two runs.
+        version: The version of the attribution rules by which the shares were computed.
+        run_id: The run (one computation of all shares) that computed the shares; None if they were
+            computed between two runs.
     """
     values: dict[str, Any] = {
         "version": version,
@@ -164,7 +165,7 @@ class CreditHashes:
     Attributes:
         outcomes: The number of outcomes that the computation read.
         inputs: The SHA-256 of the rules, the outcomes, and the touches of each outcome. A touch is
-            a campaign message to the person, with what the person did after it.
+            a campaign message to the person, with what happened after it.
         result: The SHA-256 of the credits.
     """
 
@@ -190,9 +191,11 @@ async def compute_all_credits(
 ) -> CreditHashes:
     """Compute the credits of all outcomes, in chunks to save memory.
 
+    A credit is the share of an outcome that is credited to one message, or to no message.
+
     Args:
         session: The session.
-        rules: The version of the rules.
+        rules: The version of the attribution rules.
         as_of: Outcomes, messages, replies and calls after this instant are left out.
         store: Called with the credits of each chunk; None stores nothing.
         progress: Called after each chunk; None reports nothing.
@@ -275,9 +278,10 @@ def _written(parts: object) -> bytes:
 async def run_attribution(
     uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress | None = None
 ) -> AttributionRun:
-    """Compute all credits by a version of the rules, and replace the stored credits of the version.
+    """Compute all credits by a version of the attribution rules, and replace its stored credits.
 
-    If ``version`` is None, the current version of the rules is used.
+    A credit is the share of an outcome that is credited to one message, or to no message. If
+    ``version`` is None, the current version of the rules is used.
 
     Raises:
         RulesNotFoundError: No version of the rules has the number ``version``.
@@ -307,7 +311,10 @@ async def run_attribution(
 
 
 async def last_run(session: AsyncSession, *, version: int) -> AttributionRun | None:
-    """Return the last run of a version of the rules; None if there was no run."""
+    """Return the last attribution run of a version of the rules; None if there was no run.
+
+    A run is one computation of all credits (shares of outcomes).
+    """
     statement = (
         select(AttributionRun)
         .where(AttributionRun.rules_version == version)
@@ -329,6 +336,9 @@ EPOCH = "1900-01-01T00:00:00+00:00"
 
 async def fill_credits(uow: UnitOfWork, rules: RuleSet, *, now: datetime) -> None:
     """Compute and store the credits of outcomes that were recorded since the last run.
+
+    A credit is the share of an outcome that is credited to one message, or to no message. A run is
+    one computation of all credits.
 
     Raises:
         CreditsNotComputedError: More than ``AT_ONCE`` outcomes have no credits.

@@ -27,9 +27,12 @@ class AttributionWindows(RequestModel):
     An outcome is, for example, a booked appointment. All values are in hours.
 
     Attributes:
-        replied: Hours after the person replied to the message. With 0, replies do not count.
-        called: Hours after the person called. With 0, calls do not count.
-        delivered: Hours after the delivery of the message. A delivery counts only if the message
+        replied: A number of hours. An outcome can be credited to a message if it happens within
+            these hours after the person's reply. With 0, replies do not count.
+        called: A number of hours. An outcome can be credited to a message if it happens within
+            these hours after a call that followed the message. With 0, calls do not count.
+        delivered: A number of hours. An outcome can be credited to a message if it happens within
+            these hours after the delivery of the message. A delivery counts only if the message
             gets no credit for a reply or a call. With 0, the default, deliveries do not count. With
             a higher value, a message may be credited with an outcome that would have happened
             without the message.
@@ -56,7 +59,10 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return ``windows`` as a dictionary; ``{TouchClass.REPLIED: 720}`` means 720 hours."""
+        """Return the field ``windows`` as a dictionary.
+
+        For example, ``{TouchClass.REPLIED: 720}`` means 720 hours after a reply.
+        """
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
@@ -70,9 +76,12 @@ class AttributionWindowsRead(ReadModel):
     All values are in hours.
 
     Attributes:
-        replied: Hours after the person replied to the message. With 0, replies do not count.
-        called: Hours after the person called. With 0, calls do not count.
-        delivered: Hours after the delivery of the message. With 0, deliveries do not count.
+        replied: A number of hours. An outcome can be credited to a message if it happens within
+            these hours after the person's reply. With 0, replies do not count.
+        called: A number of hours. An outcome can be credited to a message if it happens within
+            these hours after a call that followed the message. With 0, calls do not count.
+        delivered: A number of hours. An outcome can be credited to a message if it happens within
+            these hours after the delivery of the message. With 0, deliveries do not count.
     """
 
     model_config = example(**WINDOWS)
@@ -102,7 +111,7 @@ class AttributionRulesRead(ReadModel):
 
     @classmethod
     def of(cls, known: AddedRules) -> Self:
-        """Build the response from a version of the rules."""
+        """Build the response from a version of the attribution rules."""
         hours = {name.value: value for name, value in known.rules.windows.items()}
         return cls(
             version=known.rules.version,
@@ -137,8 +146,8 @@ class ComparedCredits(ReadModel):
     """Credited people and money under the current and under the new rules.
 
     Attributes:
-        current: The credits under the current rules.
-        proposed: The credits under the new rules.
+        current: The people and the money that are credited under the current rules.
+        proposed: The people and the money that are credited under the new rules.
     """
 
     model_config = example()
@@ -148,7 +157,7 @@ class ComparedCredits(ReadModel):
 
 
 class CampaignCreditChange(ComparedCredits):
-    """The credits of a campaign under the current rules and under the new rules.
+    """The people and the money that are credited to a campaign by the current and the new rules.
 
     Attributes:
         campaign_id: The id of the campaign.
@@ -192,7 +201,7 @@ class AttributionPreviewRead(ReadModel):
 
     @classmethod
     def of(cls, found: RulesPreview) -> Self:
-        """Build the response from the result of a preview."""
+        """Build the response from the result of a preview of attribution rules."""
 
         def compared(pair: tuple[CreditSum, CreditSum]) -> ComparedCredits:
             current, proposed = map(CreditSumRead.of, pair)
@@ -226,7 +235,8 @@ class CreditRead(ReadModel):
         step: The step of the campaign: 0 is the first message.
         class: What happened after the message: the person replied, the person called, or the
             message was delivered.
-        weight: The share as an exact fraction, such as `1/3`.
+        weight: The share of the outcome that this message gets, as an exact fraction, such as
+            `1/3`.
         cents: The part of the outcome's amount that `weight` gives to this message, in cents; null
             if the outcome has no amount.
     """
@@ -250,12 +260,13 @@ class OutcomeCreditsRead(ReadModel):
 
     Attributes:
         outcome_id: The id of the outcome.
-        rules_version: The version of the rules.
+        rules_version: The version of the attribution rules.
         as_of: When the credits were computed.
         credits: The credits of messages, in the order of the replies, calls or deliveries.
-        unattributed: The share that is credited to no message, as an exact fraction; `0` if none.
-        unattributed_cents: The part of the amount that is credited to no message, in cents; null if
-            the outcome has no amount.
+        unattributed: The share of the outcome that is credited to no message, as an exact fraction;
+            `0` if none.
+        unattributed_cents: The part of the outcome's amount that is credited to no message, in
+            cents; null if the outcome has no amount.
     """
 
     model_config = example(

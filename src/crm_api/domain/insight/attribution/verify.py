@@ -60,10 +60,11 @@ STORED = text("""
 async def verify_run(
     uow: UnitOfWork, *, version: int | None, progress: Progress | None = None
 ) -> Verification | None:
-    """Verify the last run of a version of the rules.
+    """Verify the last attribution run of a version of the rules.
 
-    This function computes the credits again, without data that is newer than the run. It compares
-    hashes to check three things:
+    A run computes all credits (shares of outcomes), and stores them with hashes. This function
+    computes the credits again, without data that is newer than the run. It compares the hashes to
+    check three things:
 
     - The data is the same as the data that the run read.
     - The computed credits are the same as the credits that the run computed.

@@ -1,4 +1,4 @@
-"""Count how many people reach a stage within a window after their first message.
+"""Count how many people reach a stage within a number of days after their first message.
 
 A funnel counts the people who reach each stage. A cohort is all people whose first message was sent
 in the same day, week or month.
@@ -47,7 +47,11 @@ class _Count:
 
 
 def _within(name: str, stage: Stage) -> str:
-    """Return the SQL for the number of people who reached a stage within their window."""
+    """Return the SQL for the number of people who reached a stage within their window.
+
+    The window is the time that each person has to reach the stage, beginning with the person's
+    first message.
+    """
     return f"""count(*) FILTER (WHERE f.sent_at <= :ripe_until
                        AND {time_of(stage)} <= f.sent_at + CAST(:window AS interval)) AS {name}"""
 

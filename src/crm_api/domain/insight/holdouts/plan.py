@@ -28,7 +28,8 @@ class HoldoutPlan:
             messages) by the end of the holdout, at the present pace.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people, in both groups together, that the comparison needs.
+        needed_people: The number of people, in both groups together, that are needed to compare the
+            groups.
         knows_at: When the number of assigned people is expected to reach ``needed_people``; None if
             this takes more than ten years.
     """

@@ -186,7 +186,7 @@ async def plan_new_holdout(
 
 
 async def read_holdout(uow: UnitOfWork, *, holdout_id: UUID, now: datetime) -> HoldoutResult:
-    """Return a holdout, its plan, and the comparison of its groups.
+    """Return a holdout, its plan, and the comparison of its two groups: with and without messages.
 
     Raises:
         HoldoutNotFoundError: No holdout has this id.

@@ -94,7 +94,7 @@ SET_ANSWERS_UNTIL = text("""
 async def copy_answers(
     uow: UnitOfWork, *, most: int = MOST_MESSAGES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Fill the table ``insight_answer`` with copies of the answers of users to people.
+    """Copy the messages in which users answered people to the table ``insight_answer``.
 
     The answers are copied in the order of the hours in which they were sent. Each run of this
     function continues after the last hour of the previous run. If a conversation changed after its
@@ -133,7 +133,7 @@ async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> Non
     """Delete the copied answers of one month, because the month's messages are removed.
 
     An answer is a message in which a user answered a person. The removed messages may change how
-    long other answers in the same conversations took. So this function notes these conversations in
+    long other answers in the same conversations took. So this function adds these conversations to
     ``insight_answer_change``, and ``copy_answers`` later copies their remaining answers again.
 
     Args:
@@ -204,7 +204,7 @@ SET_REPLIES_UNTIL = text("""
 async def copy_replies(
     uow: UnitOfWork, *, most: int = MOST_REPLIES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Fill the table ``insight_reply`` with copies of campaigns' first messages that got a reply.
+    """Copy first messages of campaigns to the table ``insight_reply``, if the person replied.
 
     Follow-ups are not copied. The messages are copied in the order of the hours in which they were
     sent. Each run of this function continues after the last hour of the previous run. If a message

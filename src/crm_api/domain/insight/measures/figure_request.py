@@ -219,7 +219,8 @@ class CompiledSql:
 def compile_records(request: FigureRequest) -> CompiledSql:
     """Return the SQL that selects the records of the requested figures, one row for each record.
 
-    The column ``part`` says whether a record belongs to the numerator or the denominator.
+    For a quotient of two measures, the column ``part`` says whether a record belongs to the
+    numerator or the denominator.
     """
     relations = [
         select_with_key(
@@ -287,8 +288,8 @@ def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
     - ``label``: The name that users see for the key; NULL if they see the key itself.
     - ``bucket_start``: The beginning of the day, week or month to which the row belongs.
 
-    If the request has no breakdown, ``key`` and ``label`` are NULL. If it has no bucket,
-    ``bucket_start`` is NULL. The filters of the request are applied.
+    If the request has no breakdown, ``key`` and ``label`` are NULL. If the figures are not divided
+    by time, ``bucket_start`` is NULL. The filters of the request are applied.
 
     Args:
         request: The figures that are wanted.

@@ -50,7 +50,7 @@ def compile_sums(
     - ``at``: the instant of the earliest record.
     - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
 
-    But if ``has_row_per_record`` returns True, each row is one record, with other columns.
+    Exception: if ``has_row_per_record`` returns True, each row is one record, with other columns.
 
     Args:
         request: The requested figures.
@@ -108,8 +108,8 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
     """Return two queries for a breakdown by place: ZIP, city or source.
 
     The first query reads the copies with a stored place. The second query reads all other records,
-    and looks up their places. In both queries, each row of a median is one record. For other
-    figures, each row is the sum of the records with the same key.
+    and looks up their places. If the figure is a median, each row of the two queries is one record.
+    For other figures, each row is the sum of the records with the same ZIP, city or source.
     """
     rest = request.in_period(copies.records_without_place)
     bucket = "CAST(NULL AS timestamptz)"
@@ -169,8 +169,9 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
 def _grouped(request: FigureRequest, records: str) -> str:
     """Return the query that groups the records and sums each group.
 
-    The records of a group have equal values in all columns that are needed to compute the key, the
-    filters and the buckets. The key and the label of each group are looked up later.
+    The records of a group have equal values in all columns that are needed for the breakdown, the
+    filters and the division by time. The key (a value of the breakdown, such as a campaign) and the
+    label of each group are looked up later.
     """
     needed = _needed_columns(request)
     keys = [f"b.{name}" for name in needed]

@@ -231,7 +231,10 @@ def _until(request: FigureRequest) -> str | None:
 async def _read(
     session: AsyncSession, request: FigureRequest, *, now: datetime
 ) -> list[FigureSums]:
-    """Return the sums of the total first, then the sums of each key and bucket."""
+    """Read the sums from which the figures are computed: first the total, then each key and bucket.
+
+    A key is a value of the breakdown, such as a ZIP. A bucket is a day, a week or a month.
+    """
     stored_until = None
     until = _until(request)
     if until is not None:
@@ -244,8 +247,10 @@ async def _read(
         found = typed_rows(FigureSums, await session.execute(text(statement), compiled.values))
         if stored_until is None or found[0].stored_until == stored_until:
             return found
-        # The job that stores sums runs once a minute. It has stored more hours after `stored_until`
-        # was read. So the figures are read again.
+        # Between the two statements, the job `compute_credits` has added more hours to the stored
+        # sums or copies. These hours may be included twice in the result: from the stored sums and
+        # from the original records. So repeat the statement with the new instant. The job runs once
+        # a minute, so one repetition is usually enough.
         stored_until = found[0].stored_until
 
 

@@ -268,8 +268,9 @@ def _sums(
 def _time_keys(request: FigureRequest) -> list[str]:
     """Return the SQL expressions that group the stored sums by time.
 
-    The expressions are the bucket, and the key of a breakdown by hour or weekday. An expression is
-    left out if the request does not need it. In the SQL, ``b.at`` is the hour of a sum.
+    The first expression is the beginning of the day, week or month. The second expression is the
+    hour or weekday, for a breakdown by hour or weekday. An expression is left out if the request
+    does not need it. In the SQL, ``b.at`` is the hour of a sum.
     """
     keys = []
     if request.bucket is not None:

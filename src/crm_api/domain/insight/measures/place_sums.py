@@ -176,7 +176,7 @@ def _late_changes(
 ) -> str:
     """Return the query that adds up the changes in the table ``insight_person_change``.
 
-    These changes of messages and attempts are not in the sums by place yet.
+    These changes of messages and attempts are not in the sums by ZIP, city or source yet.
     """
     source = f"""
         SELECT {columns}, t.contact_id, CAST(NULL AS text) AS source

@@ -9,8 +9,8 @@ is SQL that selects the records of a measure. All record queries have the same c
 - ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
   example, a message with a reply counts.
 - ``ripe_at``: the instant from which ``counted`` is final. Before this instant, the record is
-  called unripe: ``counted`` may still change. But ``infinity`` means that ``counted`` never
-  changes; such a record is always ripe.
+  called unripe: ``counted`` may still change. Exception: ``infinity`` means that ``counted``
+  never changes, so such a record is always ripe.
 """
 
 import re
@@ -101,10 +101,9 @@ class RecordCopies:
         until: SQL expression of an instant. All records before this instant are copied. The SQL in
             ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
             None if the parameter is not used.
-        breakdowns: None if all figures use the copies. Otherwise, only figures with one of these
-            breakdowns, such as ZIP, use the copies. The item None means: figures without a
-            breakdown. Figures that are filtered by campaign, phone line, list or step then never
-            use the copies.
+        breakdowns: None if all figures use the copies. Otherwise, a figure uses the copies only if
+            it has one of these breakdowns, such as ZIP, and is not filtered by campaign, phone
+            line, list or step. The item None means a figure without a breakdown.
     """
 
     source: str

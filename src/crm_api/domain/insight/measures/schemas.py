@@ -28,8 +28,8 @@ class MeasureRead(ReadModel):
         denominator: What the numerator is divided by; for a median, the records whose median is
             computed. Null for counts and sums.
         unit: The unit of the figures.
-        by: The breakdowns that the measure allows. They are the allowed values of the parameter
-            `by`.
+        by: The breakdowns that the measure allows, such as `campaign`: the figures can be grouped
+            by them. They are the allowed values of the parameter `by`.
     """
 
     model_config = example(
@@ -67,7 +67,8 @@ class MeasureList(ReadModel):
 class FigureRead(ReadModel):
     """A computed figure: the total, or the value for one group or one period of records.
 
-    For example, the value for one campaign, for one week, or for one campaign in one week.
+    A figure is, for example, the reply rate of one campaign, of one week, or of one campaign in one
+    week.
 
     Attributes:
         key: The group, such as the id of a campaign or a ZIP. Null for the total, and for records
@@ -82,9 +83,9 @@ class FigureRead(ReadModel):
             is in cents, and a median is in seconds.
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the 95 % interval of a rate (Wilson); null for other units.
-        enough: Whether there are enough records to rely on the figure. A rate needs 30 records and
-            an interval of at most 4 percentage points; a median needs 30 records. For counts
-            and sums, `enough` is always true.
+        enough: Whether there are enough records to rely on the figure. A rate needs 30 records, and
+            a 95 % interval that is at most 4 percentage points wide. A median, or a quotient such
+            as the cost per reply, needs 30 records. For counts and sums, `enough` is always true.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is not known.
         unripe: The number of recent records whose result may still change. For replies, these are

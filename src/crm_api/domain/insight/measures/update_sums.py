@@ -257,7 +257,7 @@ async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bo
     - If a person's ZIP, city or source changed, the person's messages and attempts are subtracted
       from the sums of the old value, and added to the sums of the new value.
 
-    But if another job is changing the sums, this function does nothing.
+    While another transaction copies records or updates the stored sums, this function does nothing.
 
     Returns:
         Whether there may be more to add.

@@ -1,1 +1,1 @@
-"""Settings of the company that sends: names, test numbers, budgets and office hours."""
+"""The company's settings: its name, test numbers, daily budgets of carriers and office hours."""

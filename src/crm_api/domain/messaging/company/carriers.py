@@ -1,6 +1,8 @@
 """Recognise mobile carriers, and compute how much of each carrier's daily budget is left.
 
-A carrier without a declared budget is not limited. All functions are pure.
+A budget is the number of message segments that the company may send to a carrier's customers per
+day. A long message has several segments. A carrier without a declared budget is not limited. All
+functions are pure.
 
 Sources: Twilio, "T-Mobile daily message limits for long code messaging with A2P 10DLC" (the limit
 counts segments, per brand, over all vendors; it includes Sprint and Metro), and Bird, "Throughput
@@ -21,7 +23,7 @@ DAY_ZONE = "America/Los_Angeles"
 
 
 class Carrier(StrEnum):
-    """The mobile carriers for which a daily budget can be declared.
+    """The mobile carriers for which a daily limit of message segments can be declared.
 
     Attributes:
         T_MOBILE: T-Mobile, including Sprint and Metro.
@@ -80,7 +82,8 @@ class Budgets:
     def of(cls, declared: Mapping[str, Any] | None) -> "Budgets":
         """Build the carriers' daily budgets from the setting ``carrier_budgets``.
 
-        If ``declared`` is None, no carrier has a budget.
+        A budget is the number of message segments that may be sent to a carrier per day. If
+        ``declared`` is None, no carrier has a budget.
         """
         return cls(
             daily={
@@ -95,7 +98,7 @@ class Budgets:
 
     @property
     def strictest(self) -> str | None:
-        """The carrier with the smallest daily budget; None if no budget is declared."""
+        """The carrier to which the fewest segments may be sent per day; None without budgets."""
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:

@@ -115,8 +115,8 @@ async def update_settings(
 ) -> SettingsRead:
     """Change the company's settings and write an entry to the audit log.
 
-    After a change, the job that processes the campaign queue is requested, because a higher carrier
-    budget may allow more messages immediately.
+    After a change, the job that processes the campaign queue is requested, because a higher daily
+    limit of a carrier (``carrier_budgets``) may allow more messages immediately.
 
     Args:
         configured: Name and contact from the environment. A request cannot change these values.
@@ -153,7 +153,8 @@ async def update_settings(
 async def _lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
     """Lock the company's settings row until the transaction ends, and return the settings.
 
-    A missing row is added first. A worker that counts carrier budgets waits for this lock.
+    A missing row is added first. A worker that computes how many message segments may still be sent
+    to each carrier today waits for this lock.
     """
     made = insert(CompanySettings).values(id=THE_ROW, updated_at=now).on_conflict_do_nothing()
     await session.execute(made)

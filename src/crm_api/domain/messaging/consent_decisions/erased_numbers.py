@@ -167,6 +167,7 @@ async def _append(
 ) -> None:
     """Append an entry to the consent history; then delete the entry's phone number and wording.
 
+    The wording consists of the reason, the note, the text that the person read, and the evidence.
     The phone number and the wording are deleted because the data of the person must stay erased.
     The entry keeps a hash of the number.
     """
@@ -194,6 +195,7 @@ async def _append(
 async def erase_words_of(session: AsyncSession, *, entry_id: int) -> None:
     """Delete the phone number and the wording of one entry of the consent history.
 
+    The wording consists of the reason, the note, the text that the person read, and the evidence.
     The entry itself stays, with the hash of the number.
     """
     await session.execute(delete(ConsentWording).where(ConsentWording.entry_id == entry_id))

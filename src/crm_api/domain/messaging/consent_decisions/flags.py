@@ -217,7 +217,7 @@ EXPIRE_FLAGS = text("""
 async def expire_flags(uow: UnitOfWork, *, now: datetime, limit: int = EXPIRED_AT_ONCE) -> int:
     """Delete up to ``limit`` expired flags; flags that expired first are deleted first.
 
-    This changes no behaviour, because every reader ignores expired flags.
+    The deletion does not change which messages are sent, because expired flags have no effect.
 
     Returns:
         The number of deleted flags; less than ``limit`` if no expired flag is left.

@@ -1,7 +1,10 @@
 """Apply an imported suppression list: opt out its numbers, put them on hold, or set flags.
 
-A suppression list never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. If
-a number already has a flag, the flag is not written again. The SQL handles many numbers per
+A suppression list contains numbers that must get no messages. A number on hold gets no campaign
+messages until a user decides whether the person has opted out.
+
+The import of a list never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold.
+If a number already has a flag, the flag is not written again. The SQL handles many numbers per
 statement.
 """
 

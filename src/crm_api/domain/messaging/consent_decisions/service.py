@@ -84,12 +84,16 @@ class DecisionDetails(TypedDict):
 
 
 async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
-    """Opt a number out, so that it gets no more messages. An opt-out also ends a hold.
+    """Opt a number out, so that it gets no more messages.
 
-    The opt-out gets an entry in the history, even if the number is already opted out. But a
-    repeated opt-out from an import or from the provider's stop list (the numbers that the provider
-    refuses) gets no entry. The contact's other numbers are opted out too. Each other number gets an
-    entry if its consent changes.
+    The opt-out also ends a hold of the number (the flag ``opt_out_hold``).
+
+    The opt-out gets an entry in the consent history, even if the number is already opted out.
+    Exception: A repeated opt-out from an import, or from the provider's stop list (the numbers that
+    the provider refuses), gets no entry.
+
+    The contact's other numbers are opted out too. Each other number gets an entry if its consent
+    changes.
 
     Returns:
         True if the number was not opted out before.
@@ -127,8 +131,8 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
     If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
-    is not set. The hold can take effect later: an opt-in that is older than the hold may arrive
-    after the hold. Such an opt-in ends the opt-out, but not the hold.
+    is not set. Exception: An opt-in that is older than the hold may arrive after the hold. This
+    opt-in ends the opt-out, but not the newer hold. So the number is then on hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -334,7 +338,10 @@ async def _keep_example(
 async def _share(
     uow: UnitOfWork, action: ConsentAction, act: DecisionDetails, others: Sequence[str]
 ) -> None:
-    """Apply a decision to the contact's other numbers; append an entry for each changed number."""
+    """Apply a consent decision to the contact's other numbers.
+
+    For each number whose consent changes, an entry is appended to the consent history.
+    """
     for phone in others:
         evidence = {**(act.get("evidence") or {}), "said_of": act["phone"]}
         shared: DecisionDetails = {**act, "phone": phone, "evidence": evidence}

@@ -100,8 +100,9 @@ async def erase_consent_of(
 ) -> None:
     """Store the hashes of an erased person's numbers, and delete the consent data of the numbers.
 
-    The flags, the wording of the consent entries and the reply examples are deleted. The consent
-    history keeps its entries, without number and wording.
+    These data are deleted: the flags, the texts of the consent entries (such as reason and note),
+    and the person's replies that were stored as examples for the reply reader. The consent history
+    keeps its entries, without the numbers and the texts.
     """
     hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
     await note_erased_numbers(uow.session, hashes=hashes, now=now)

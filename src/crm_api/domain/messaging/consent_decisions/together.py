@@ -51,7 +51,7 @@ class NumberDecision:
 async def decide_together(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
-    """Record decisions that come from an import or from received messages, in the given order.
+    """Record consent decisions from an import or from received messages, in the given order.
 
     The caller must first lock the contacts that have these numbers. Then it must lock the decisions
     about all numbers of these contacts (``service.lock_decisions``).
@@ -115,7 +115,7 @@ def _is_change(one: NumberDecision, change: Change) -> bool:
 async def _decide_each(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> dict[str, Change]:
-    """Apply decisions to the flags, the waiting messages and the histories of their numbers.
+    """Apply consent decisions to the flags, waiting messages and histories of their numbers.
 
     Each number may have only one decision.
 
@@ -164,7 +164,12 @@ async def _remember(
     *,
     now: datetime,
 ) -> None:
-    """Append the history entries; an opt-out or a hold names the messages that are being sent."""
+    """Append an entry to the consent history for each decision.
+
+    The entry of an opt-out or a hold also lists the messages to the number that are already being
+    sent. Exception: A repeated opt-out from an import or from the provider's stop list (the numbers
+    that the provider refuses) gets no entry.
+    """
     noted = [
         one
         for one in decisions

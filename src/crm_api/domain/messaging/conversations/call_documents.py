@@ -59,9 +59,9 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
     Args:
         known: The document without this event; empty for a new call.
         facts: The data of the event.
-        event_at: When the event happened; None if unknown. The document keeps the earliest of these
-            times until an event reports when the call began. It keeps the latest of these times
-            until an event reports the number of the other party.
+        event_at: When the event happened; None if unknown. Until an event reports when the call
+            began, the document keeps the time of the earliest event. Until an event reports the
+            number of the other party, the document also keeps the time of the latest event.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))

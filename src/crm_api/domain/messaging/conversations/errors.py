@@ -32,7 +32,7 @@ class MessageNotFoundError(NotFoundError):
 
 
 class MessageNotReceivedError(ConflictError):
-    """The message was sent by the company, so it is not a reply and has no class."""
+    """The message was sent by the company, so it is not a reply and has no reply class."""
 
     code = "message_not_received"
     title = "Not a received message"

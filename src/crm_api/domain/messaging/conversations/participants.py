@@ -308,9 +308,10 @@ class ConversationAddition:
     needs_answer: bool
 
 
-# If another transaction adds a conversation while this statement runs, the statement does not see
-# the new row and tries to insert the conversation. The insert finds the row, and an update that
-# changes nothing locks it.
+# While this statement runs, another transaction may add the same conversation. This statement does
+# not see the new row, so it tries to insert the conversation too. The insert finds the existing row
+# (`ON CONFLICT`). Then `DO UPDATE` sets `line_id` to the value that it already has. This update
+# changes no data. Its purpose is to lock the row and to return its id.
 LOCK_OR_ADD_CONVERSATIONS = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]),

@@ -124,8 +124,8 @@ async def _change_number(
     """Change the flags of the number, as the new class of the reply requires.
 
     The class ``stop`` opts the number out, and ``wrong_number`` sets the flag ``invalid_number``.
-    Each class except ``wrong_number`` removes an ``invalid_number`` that an earlier choice of
-    ``wrong_number`` had set.
+    Each class except ``wrong_number`` removes the flag ``invalid_number``, if an earlier choice of
+    ``wrong_number`` has set it.
     """
     flags = await flag_rows(uow.session, phone=details["phone"], now=details["now"])
     reasons = {flag.flag_type: flag.reason for flag in flags}

@@ -2,7 +2,8 @@
 
 These are the last message that was sent in the conversation, and the last campaign message that the
 line sent to the number. The SQL statement that finds these two messages also reads the settings of
-the away reply, so that no second statement is needed.
+the away reply (the automatic answer while the office is closed), so that no second statement is
+needed.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,8 @@ class ReplyContexts:
             the message, for example whether our last message was a question.
         replied_to: For each message, in the same order: the campaign message to which it replies.
             None if no campaign sent a message to the number in the 72 hours before the reply.
-        away: The settings of the away reply; None if the away reply is off.
+        away: The settings of the away reply (the automatic answer while the office is closed); None
+            if the away reply is off.
     """
 
     contexts: list[Context]

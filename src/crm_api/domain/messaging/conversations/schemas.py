@@ -70,7 +70,8 @@ class DraftWrite(RequestModel):
     """An unsent message to store.
 
     Attributes:
-        body: The text. It may be longer than a message, because it is not finished.
+        body: The text of the draft. It may be longer than a message, because the user may still
+            shorten it.
     """
 
     model_config = example(body="Thank you, Ada. On Tuesday we can")
@@ -82,7 +83,7 @@ class DraftRead(ReadModel):
     """The caller's draft in a conversation.
 
     Attributes:
-        body: The text; null if there is no draft.
+        body: The text of the draft; null if there is no draft.
         updated_at: When the draft was last changed; null if there is no draft.
     """
 

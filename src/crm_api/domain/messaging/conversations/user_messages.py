@@ -185,13 +185,14 @@ async def refuse_second_answer(
 ) -> None:
     """Raise an error if somebody else answered the person's last message in the last minute.
 
-    An answer in the provider's app counts from the time at which this service received it. The
-    caller must first lock the phone number with ``lock_decisions``. So if two users answer at the
-    same moment, the second request waits until the first answer is stored, and then finds it.
+    If the other answer was sent in the provider's app, the minute begins when this service received
+    the answer. The caller must first lock the phone number with ``lock_decisions``. So if two users
+    answer at the same moment, the second request waits until the first answer is stored, and then
+    finds it.
 
     Args:
-        may_read: False if the sender may not see the messages of others; then the error does not
-            contain the answer's text.
+        may_read: False if the user who is answering now may not see the messages of others; then
+            the error does not contain the text of the other answer.
 
     Raises:
         AnsweredMeanwhileError: Somebody else has answered in the last minute.
@@ -275,7 +276,8 @@ async def queue_user_message(
     and may be sent at any hour.
 
     Args:
-        may_read: False if the sender may not see the messages of other users. Then
+        sender: The user or API key that wrote the message.
+        may_read: False if the ``sender`` may not see the messages of other users. Then
             ``AnsweredMeanwhileError`` does not contain the text of the other answer.
         may_send_media: False if the provider cannot send files.
 
@@ -286,8 +288,8 @@ async def queue_user_message(
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
         OutsideWindowError: The message has no ``send_at``, and it would be sent outside legal hours
             in the recipient's probable time zone.
-        AnsweredMeanwhileError: Another user has just answered, and the sender has not confirmed
-            this message.
+        AnsweredMeanwhileError: Another user has just answered, and the field ``confirm`` of the
+            request is False.
         MediaNotSupportedError: The message has files, and the provider cannot send them.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.

@@ -101,9 +101,10 @@ async def update_line(
 ) -> CountedLine:
     """Change a line's name, limits, time zone or ``resend_unclear``.
 
-    A changed limit or ramp plan is written to the audit log. If the request contains a ramp plan,
-    the plan's first day is the day of the next campaign message. The job that processes the
-    campaign queue is requested, because a higher limit may allow more messages immediately.
+    A changed limit or ramp plan (lower limits on the first days) is written to the audit log. If
+    the request contains a ramp plan, the plan's first day is the day of the next campaign message.
+    The job that processes the campaign queue is requested, because a higher limit may allow more
+    messages immediately.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -153,8 +154,8 @@ async def _lock_line(uow: UnitOfWork, line_id: UUID) -> Line | None:
 def _changed_limits(line: Line, values: dict[str, Any]) -> dict[str, Any]:
     """Return the old and new value of each changed limit, for the audit log.
 
-    A ramp plan that has started begins again whenever a request sets it. So a plan that has started
-    counts as changed, even if the request sets the same plan.
+    A ramp plan (lower limits on the first days) begins again whenever a request sets it. So a plan
+    that has started counts as changed, even if the request sets the same plan.
     """
     changed: dict[str, Any] = {}
     if values.get("daily_limit", line.daily_limit) != line.daily_limit:
@@ -272,8 +273,9 @@ KNOWS_ZONE = text("SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = :
 
 
 async def _check_zone(uow: UnitOfWork, name: str) -> None:
-    # Python has already accepted the name of the time zone. But PostgreSQL counts the messages of
-    # the line's day. It has its own time zone files, and the name may be missing there.
+    # Python knows the time zone: the name was checked when the request was read. PostgreSQL must
+    # know it too, because an SQL statement counts the messages that the line has sent today, in
+    # this time zone. PostgreSQL has its own list of time zones, which may lack the name.
     if not await uow.session.scalar(KNOWS_ZONE, {"name": name}):
         raise ZoneUnknownToDatabaseError
 

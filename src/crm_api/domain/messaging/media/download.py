@@ -59,8 +59,8 @@ class DownloadedFile:
 class Downloader:
     """Downloads files. Two downloads share no connection, cookie or resolved address.
 
-    Proxy settings of the environment are ignored, because a proxy would resolve host names itself
-    and so bypass the address policy.
+    Proxy settings of the environment are ignored. A proxy would resolve host names itself, so this
+    service could not check the IP addresses of the hosts.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""The send ledger: every attempt to send, from its claim by a worker to the delivery report."""
+"""The send ledger: every attempt to send, from its reservation by a worker to its report."""

@@ -74,7 +74,7 @@ class CarrierRoom:
 
     @property
     def is_short(self) -> bool:
-        """True if the budget of at least one carrier is used up."""
+        """True if no more message segments may be sent today to at least one carrier."""
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:

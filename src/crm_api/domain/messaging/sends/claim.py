@@ -41,7 +41,9 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class _Allowance:
-    """How many messages a campaign may claim now, counted while the line is locked.
+    """How many messages a campaign may claim (reserve) now, counted while the line is locked.
+
+    The pacing of a campaign spreads its messages over the day, or sends them in batches.
 
     Attributes:
         room: What is left of the daily limits.
@@ -234,7 +236,7 @@ async def _set_contacted_aside(
     """Return the recipients that the campaign's rule ``previously_contacted`` allows.
 
     The rule decides whether people who were contacted before get a message. If not, the recipients
-    are skipped or put in review.
+    are skipped, or are put in review (a user must approve or reject them).
 
     The rule was already applied when the audience was stored. It is applied again, because a
     campaign runs for weeks, and another campaign may have contacted the person since then.
@@ -271,7 +273,7 @@ async def set_contacted_aside(
     """Skip the recipients who were contacted before, or put them in review; return their ids.
 
     Args:
-        rule: ``skip`` or ``review``.
+        rule: ``skip``, or ``review`` (a user must approve or reject the recipients).
     """
     values = {"ids": list(membership_ids), "rule": rule, "now": now}
     return set((await session.scalars(SET_ASIDE, values)).all())
@@ -389,7 +391,7 @@ BEGIN_RAMP = text("""
 async def _advance_pace(
     uow: UnitOfWork, order: ClaimOrder, allowance: _Allowance, *, taken: int, now: datetime
 ) -> None:
-    """Store when the campaign's next message may be claimed.
+    """Store when the campaign's next message may be claimed (reserved for sending).
 
     If the line has a ramp plan (lower limits on the first days) that has not started, the plan
     starts today.

@@ -32,10 +32,12 @@ class SendingLine:
         phone_number_id: The provider's id of the line.
         is_probing: True if the line is tested after it was blocked. It then sends one message at a
             time.
-        has_carrier_budgets: True if the company declared a budget for at least one carrier.
+        has_carrier_budgets: True if the number of message segments per day is limited for at least
+            one carrier.
         has_holdout: True if a holdout is running. During a holdout, some people get no campaign
             messages, to measure the effect of messages.
-        stopped_variants: The number of variants of the campaign that are stopped now.
+        stopped_variants: The number of the campaign's variants (bodies that an A/B test compares)
+            that are stopped now.
     """
 
     id: UUID
@@ -69,7 +71,7 @@ class Composer(Protocol):
     """Writes the body of a recipient's message."""
 
     def variant_of(self, recipient: DueRecipient) -> int:
-        """Return the index of the recipient's variant.
+        """Return the index of the recipient's variant (a body that an A/B test compares).
 
         If that variant was stopped, return the index of its substitute.
         """
@@ -101,7 +103,8 @@ class ClaimOrder:
             three campaign messages in 24 hours. A zone key without an entry has no limit.
         frequency_cap: The campaign's own frequency limit; None for no limit. ``(2, 7)`` means that
             a number may get two messages in seven days, over all campaigns.
-        stopped_variants: How many variants were stopped when these rules were computed.
+        stopped_variants: How many variants (bodies that an A/B test compares) were stopped when
+            these rules were computed.
         previously_contacted: What happens to people who were contacted before: ``send``, ``skip``
             or ``review``.
     """
@@ -121,7 +124,7 @@ class ClaimOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedAttempt:
-    """An attempt that a claim is about to insert, or has inserted.
+    """An attempt to send a message that is about to be inserted, or was inserted just now.
 
     Attributes:
         not_after: The latest instant at which the request to the provider may begin: the end of the
@@ -181,8 +184,9 @@ class ClaimResult:
 
     Attributes:
         is_exhausted: True if the campaign may send no further message now.
-        is_stale: True if a variant was stopped after the ``ClaimOrder`` was planned. Then the
-            caller must plan again.
+        is_stale: True if nothing was claimed, because a variant (a body that an A/B test compares)
+            was stopped after the rules (``ClaimOrder``) were computed. Then the caller must compute
+            the rules again.
     """
 
     claimed: list[ClaimedAttempt] = field(default_factory=list)

@@ -43,15 +43,28 @@ LOCK_MEMBERSHIPS = text("""
     ORDER BY m.id FOR NO KEY UPDATE
 """)
 
-# This statement derives the status of a recipient. The attempts decide first. The recipient gets
-# the status of its best attempt, in this order: delivered; failed; sent; claimed or calling;
-# unknown or parked; refused. If no attempt has one of these statuses, the campaign's status, the
-# number rules and the end of follow-ups decide. A skipped or cancelled recipient keeps its status
-# unless an attempt decides otherwise. If the recipient's contact was merged into the contact of
-# another recipient, there is no further attempt, because the other recipient gets the messages.
-# After a sent or delivered message, the statement creates the recipient of the next step. After a
-# failed message, the statement skips a recipient of the next step that already exists (Sending,
-# rule 14).
+# This statement computes the status of a recipient. The first rule that fits decides:
+#
+# 1. If an attempt is `delivered`, the recipient is `delivered`. Otherwise, the same rule applies to
+#    the status `failed`, and then to the status `sent`.
+# 2. If an attempt is `claimed` or `calling`, the recipient is `sending`.
+# 3. If an attempt is `unknown` or `parked` (unclear, and waits for a user), the recipient is
+#    `unknown`.
+# 4. If an attempt is `refused`, the recipient is `failed`.
+# 5. A recipient that is already `skipped` or `cancelled` keeps this status.
+# 6. If the campaign is cancelled, the recipient is `cancelled`.
+# 7. The recipient is `skipped` in three cases: a number rule stops the message (a fact about the
+#    phone number, such as an opt-out; see `number_rules.py`); a reply or call has ended the
+#    follow-ups; or the contact was merged into the contact of another recipient, who gets the
+#    messages instead.
+# 8. If the number has a hold, the recipient is `held`.
+# 9. If all allowed attempts were used, the recipient is `failed`.
+# 10. A recipient in `review` stays in `review`. Every other recipient is `pending`.
+#
+# If the new status is `sent` or `delivered`, the statement also adds the recipient of the next
+# follow-up, if there is one and the follow-ups have not ended. If the new status is `failed`, the
+# statement skips the recipient of the next follow-up, if that recipient is pending
+# (`ARCHITECTURE.md`, "Sending, rule 14").
 DERIVE = text(f"""
     WITH derived AS (
     UPDATE campaign_membership m

@@ -73,9 +73,9 @@ class DispatchTally:
     """The counts of one run of the dispatcher, and why it stopped.
 
     Attributes:
-        is_interrupted: True if the run released claims without sending their messages, and the
-            provider is not the reason. For example, the jobs were paused or ended, or this
-            machine's clock was set.
+        is_interrupted: True if the run did not send some of the messages that it had claimed
+            (reserved), and the provider is not the reason. For example, the jobs were paused or
+            ended, or this machine's clock was set.
         is_provider_down: True if the run stopped because the provider did not respond.
         held_until: The end of the pause, if the run stopped because the provider asked for a long
             pause; None if the run stopped for another reason.
@@ -113,7 +113,7 @@ def _note_end(work: asyncio.Task[DispatchTally]) -> None:
 
 
 class Dispatcher:
-    """One run of sending: it claims, checks and sends until no message may be sent now.
+    """One run of sending: it reserves, checks and sends messages until none may be sent now.
 
     Each instance is used for one run only.
     """
@@ -165,7 +165,7 @@ class Dispatcher:
         self.tally = DispatchTally()
 
     def stop(self) -> None:
-        """Prepare to stop: claim, check and send no further message.
+        """Prepare to stop: reserve, check and send no further message.
 
         Requests that have already begun are completed, and their results are recorded.
         """
@@ -224,9 +224,10 @@ class Dispatcher:
     def _was_clock_set(self) -> bool:
         """Return whether this machine's clock was set during the run, by more than ``MAX_SKEW``.
 
-        The gate stores when a request begins. A look-up later searches the provider's list for a
-        message from about this time. If the stored time were wrong, the look-up would not find the
-        message, and the message would be sent twice.
+        Just before each request, the present time is stored. If the result of the request is
+        unclear, a look-up searches the provider's list for a message from about this time. If the
+        stored time were wrong, the look-up would not find the message, and the message would be
+        sent twice.
         """
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 
@@ -304,7 +305,9 @@ class Dispatcher:
                 await self._start_gate(gates, min(self._gate_size, len(self._ready)))
 
     async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
-        """Wait until the requests of a batch may start; then check the batch in the gate.
+        """Wait until the requests of a batch may start; then begin the last check of the batch.
+
+        The last check before a request is called the gate.
 
         As soon as the check starts, the whole batch counts towards the limit of parallel requests.
         """
@@ -318,7 +321,10 @@ class Dispatcher:
         gates.create_task(self._end_run_on_error(self._pass_gate(batch)))
 
     async def _pass_gate(self, batch: list[ClaimedAttempt]) -> None:
-        """Check a batch in the gate, and start the API requests of the attempts that passed."""
+        """Check a batch in the gate, and start the API requests of the attempts that passed.
+
+        The gate is the last check before a request.
+        """
         now = self._now()
         gate_clock = GateClock.start()
         if self._was_clock_set():

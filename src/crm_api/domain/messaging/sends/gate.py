@@ -95,10 +95,11 @@ async def release_claims(
 ) -> None:
     """Release claimed (reserved) attempts for which no request was sent yet.
 
-    The messages can be claimed again. The released attempts need no look-up at the provider, and do
-    not count as tries.
+    The messages can be claimed again. Exception: A message outside campaigns fails if a rule now
+    forbids messages to its number.
 
-    But a message outside campaigns fails if a rule now forbids messages to its number.
+    The released attempts need no look-up at the provider. They do not count towards the number of
+    attempts for a message.
     """
     alone = [item.attempt_id for item in batch if item.membership_id is None]
     if alone:

@@ -67,9 +67,11 @@ async def take_strays(
     return {stray.openphone_id: stray for stray in strays}
 
 
-# The attempt that loses its message id gets the status `parked`. It cannot get the status
-# `unknown`, because an unknown attempt is open, and a number can have only one open attempt. The
-# number usually has an open attempt already: the attempt whose response has just arrived.
+# An attempt from which the message id is removed gets the status `parked` (unclear, and waits for a
+# user). This statement cannot set the status `unknown`: an unknown attempt counts as open, and a
+# unique index allows only one open attempt for each phone number. The number usually has an open
+# attempt already. It is the attempt whose response has just arrived with the message id. After this
+# response is recorded, `ledger.reopen_parked` can change `parked` to `unknown`.
 UNBIND = text("""
     WITH freed AS (
         UPDATE send_attempt a

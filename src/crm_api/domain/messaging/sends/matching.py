@@ -246,10 +246,11 @@ async def _in_window(
 ) -> Mapping[str, MessageFacts]:
     """Return the messages whose phone number and time fit the attempt.
 
-    The attempt passed the gate at ``unknown.called_at``. The message must have been sent in the
-    time from ``times.skew`` before this instant to ``times.grace`` after it. The messages come from
-    two sources: ``listed``, and the stored messages that seemed to be sent in the provider's app.
-    Messages that already belong to an attempt are left out.
+    The attempt passed the gate (the last check before the request) at ``unknown.called_at``. The
+    message must have been sent in the time from ``times.skew`` before this instant to
+    ``times.grace`` after it. The messages come from two sources: ``listed``, and the stored
+    messages that seemed to be sent in the provider's app. Messages that already belong to an
+    attempt are left out.
 
     Returns:
         The messages, by the provider's message id.

@@ -87,7 +87,10 @@ class Room:
 
 
 def waits_until(pacing: Pacing, pace: Pace | None, now: datetime) -> datetime | None:
-    """Return when the pacing allows the next message; None if a message is allowed now."""
+    """Return when the pacing allows the next message; None if a message is allowed now.
+
+    The pacing of a campaign spreads its messages over the day, or sends them in batches.
+    """
     if pace is None or now >= pace.next_at:
         return None
     if isinstance(pacing, Burst) and pace.batch_left > 0:
@@ -117,7 +120,10 @@ def quota(pacing: Pacing, pace: Pace | None, room: Room, now: datetime) -> int:
 
 
 def advance(pacing: Pacing, pace: Pace | None, room: Room, *, taken: int, now: datetime) -> Pace:
-    """Return the new state of the pacing after ``taken`` messages were claimed.
+    """Return the new state of a campaign's pacing after ``taken`` messages were claimed.
+
+    To claim messages is to reserve them for sending. The pacing spreads the messages over the day,
+    or sends them in batches.
 
     Args:
         room: What was left of the daily limits before the claim.
@@ -134,7 +140,8 @@ def advance(pacing: Pacing, pace: Pace | None, room: Room, *, taken: int, now: d
 def _share(pacing: Even, room: Room) -> int:
     """Return how many messages are left for this campaign today.
 
-    All active campaigns of the line get an equal part of what the line may still send.
+    Each active campaign of the line gets an equal part of the messages that the line may still
+    send. The result is not more than what is left of the campaign's own daily limit.
     """
     return max(0, min(room.campaign_left, math.ceil(room.line_left / max(1, pacing.sharers))))
 

@@ -265,14 +265,16 @@ async def _merge_strays(
 
 
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
-    """Return the result of an attempt, or the status report about it, by the rank of the status.
+    """Return the outcome of an attempt, or the same outcome corrected by a stored status report.
 
-    - The one whose status has the higher rank is returned. If both have the same status, the one
-      with the earlier time is returned.
-    - If there is no report, the result is returned.
-    - If the report has no final status (delivered, failed, undelivered), the result is returned.
+    The report replaces the status, the error code and the time of the outcome in these cases:
 
-    ``REPORT_RANKS`` has the ranks (``ARCHITECTURE.md``, "Sending, rule 13").
+    - The status of the report is final (delivered, failed or undelivered), and has a higher rank
+      than the status of the outcome.
+    - Both statuses are the same, both times are known, and the time of the report is earlier.
+
+    In all other cases, the outcome does not change. ``REPORT_RANKS`` has the ranks
+    (``ARCHITECTURE.md``, "Sending, rule 13").
 
     Args:
         outcome: The result of the attempt.

@@ -39,9 +39,14 @@ _FOLLOWED = """
       AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
 """
 
-# Another transaction may be creating the next step of a recipient. It commits the new step together
-# with a change of the recipient's row. So after this lock, the next statement sees the new step. A
-# transaction that records a message later sees the mark `ended_by` and creates no step.
+# This statement locks the rows of the recipients whose follow-ups may end. Meanwhile, another
+# transaction may record a sent message of such a recipient. That transaction locks the same row and
+# adds the row of the next step (the next follow-up). There are two cases:
+#
+# - The other transaction locks the row first. Then this statement waits until it commits. The
+#   statement `END` runs after this statement, so it sees the new step.
+# - The other transaction locks the row later. Then it waits until this transaction commits. It sees
+#   the mark `ended_by` in the row, and adds no step.
 LOCK_HEARD = text(f"""
     WITH heard AS MATERIALIZED ({_HEARD}), followed AS MATERIALIZED ({_FOLLOWED})
     SELECT m.id FROM campaign_membership m WHERE m.id = ANY(ARRAY(SELECT id FROM followed))
@@ -170,8 +175,11 @@ class PersonReply:
     is_interested: bool = False
 
 
-# Statistics are about people, so the recipient of the first step is marked too. If a person replies
-# several times, the time of the earliest reply is stored, in any order of arrival.
+# A person has one row for each step of a campaign: step 0 is the first message, and each follow-up
+# is a further step. The statement changes two rows: the row of the step that the person answered,
+# and the row of step 0, because statistics about people read only step 0. If a person replies
+# several times, `replied_at` becomes the time of the earliest reply. The replies may be stored in
+# any order.
 NOTE_REPLIES = text("""
     UPDATE campaign_membership m
     SET replied_at = least(m.replied_at, x.replied_at),

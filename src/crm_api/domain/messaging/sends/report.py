@@ -344,9 +344,9 @@ async def _store(
 async def _note_failure(
     uow: UnitOfWork, facts: MessageFacts, *, line_id: UUID, activity_id: UUID, now: datetime
 ) -> None:
-    """Store the failure of a foreign message, if the failure is recent and due to the number.
+    """Store the failure of a foreign message, if it is recent and its cause is the phone number.
 
-    An employee sent a foreign message in the provider's app.
+    A foreign message is a message that an employee sent in the provider's app.
     """
     failed_at = facts.updated_at or facts.created_at
     is_failure = status_of(facts) is AttemptStatus.FAILED and len(facts.to_numbers) == 1

@@ -199,11 +199,12 @@ async def _conclude_absent(
     times: SendTimes,
     now: datetime,
 ) -> AttemptStatus:
-    """Count a look-up that found nothing. The second such look-up is the last one.
+    """Record a look-up that found nothing; after the second such look-up, set the final status.
 
-    The second look-up counts only if it began at least ``look_gap`` after the first. It gives the
-    attempt the status ``not_found``. But if the message must not be sent again (``resend_unclear``
-    is False, or ``has_no_id`` is True), the attempt is parked.
+    The second look-up counts only if it began at least ``look_gap`` after the first. The attempt
+    then gets the status ``not_found``. Exception: If the message must not be sent again
+    (``resend_unclear`` is False, or ``has_no_id`` is True), the attempt gets the status ``parked``.
+    A user must then decide whether the message was sent.
     """
     if unknown.nil_at is None:
         return await _wait(uow, unknown, nil_at=look_up.begun_at, now=now)

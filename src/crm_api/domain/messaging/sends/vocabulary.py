@@ -112,9 +112,11 @@ class StopRule(StrEnum):
         LINE_BLOCKED: The line is blocked. Correct the cause, then unblock the line.
         LINE_ON_TRIAL: The line was blocked. It is on trial and sends one message at a time.
         LINE_DAILY_LIMIT: The daily limit of the line is used up.
-        LINE_RAMP: The line is new, and today's limit of its ramp plan is used up.
+        LINE_RAMP: The line is new and has a ramp plan (lower limits on the first days). The limit
+            of today is used up.
         CAMPAIGN_DAILY_LIMIT: The daily limit of the campaign is used up.
-        CARRIER_BUDGET: The daily budget of segments for the number's carrier is used up.
+        CARRIER_BUDGET: The company has used up the number of message segments that it may send
+            per day to customers of the number's carrier.
         PROVIDER_ASKED_TO_WAIT: The provider asked for a pause (`Retry-After`).
         PROVIDER_RATE: The provider limits the number of requests per second.
         OTHER_CAMPAIGNS: Other campaigns send over the same line, so this campaign can use only a

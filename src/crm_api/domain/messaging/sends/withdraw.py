@@ -210,9 +210,10 @@ HELD_WITHOUT_HOLD = text(f"""
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Correct recipients that still have the status ``held``, although their number has no hold.
 
-    The end of a hold normally changes the status of all recipients with the number. But another
-    transaction can store the status ``held`` of a recipient at the same moment. This function finds
-    such recipients, and computes their status again.
+    A number on hold gets no campaign messages until a user decides about a reply. The end of a hold
+    normally changes the status of all recipients with the number. But another transaction can store
+    the status ``held`` of a recipient at the same moment. This function finds such recipients, and
+    computes their status again.
 
     Returns:
         The number of recipients that were corrected, at most ``limit``.

@@ -94,7 +94,7 @@ class SandboxControls:
         await self._ask("DELETE", "/people", params={} if phone is None else {"number": phone})
 
     async def send_as_person(self, wanted: PersonMessage) -> None:
-        """Let a person send a message; the sandbox reports the message by webhook.
+        """Let a simulated person send a message; the sandbox reports the message by webhook.
 
         Raises:
             UnknownSandboxLineError: The sandbox has no line with the phone number ``wanted.line``.
@@ -103,7 +103,7 @@ class SandboxControls:
         await self._act("/receive", body, line=wanted.line)
 
     async def call_as_person(self, wanted: PersonCall) -> None:
-        """Let a person make a phone call; the sandbox reports the call by webhooks.
+        """Let a simulated person make a phone call; the sandbox reports the call by webhooks.
 
         Raises:
             UnknownSandboxLineError: The sandbox has no line with the phone number ``wanted.line``.

@@ -55,7 +55,10 @@ _TIMEDELTA = TypeAdapter(timedelta)
 
 
 def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Refuse values that pydantic would also read as a duration: numbers, ``6:00``, ``P1Y``."""
+    """Return a duration in ISO 8601 without years and months, such as ``P14D`` or ``PT6H``.
+
+    Refuse other values that pydantic accepts as durations: numbers, ``6:00`` and ``P1Y``.
+    """
     if isinstance(value, timedelta) or (
         isinstance(value, str) and re.fullmatch(_DURATION, value) is not None
     ):
@@ -333,14 +336,15 @@ class FaultRead(ReadModel):
 
     Attributes:
         kind: What goes wrong.
-        on: What fails: sends, look-ups, or webhooks.
+        on: The requests that fail: `send` for sends, `read` for look-ups. For a webhook fault, it
+            is `webhook`.
         phone: The fault happens only for requests and webhooks about this phone number; null means
             for all phone numbers.
         count: The number of times that the fault will still happen; null if it is not limited.
         percent: The percentage of requests for which the fault happens; null means all requests.
         retry_after_seconds: The header ``Retry-After`` of the response, in seconds; null if there
             is no such header.
-        delay: The delay of a late webhook.
+        delay: The delay of the webhook if the kind is `webhook_late`; ignored for other kinds.
     """
 
     kind: FaultKind

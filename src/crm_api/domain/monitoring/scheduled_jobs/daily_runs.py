@@ -92,7 +92,7 @@ async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
 
 
 async def next_daily_run_at(uow: UnitOfWork, *, now: datetime) -> datetime:
-    """Return when the first daily run after ``now`` is due."""
+    """Return when the first daily run (clean-up and digest mail) after ``now`` is due."""
     line = await _find_first_line(uow)
     zone = ZoneInfo(DEFAULT_TIMEZONE if line is None else line.timezone)
     day = due_day_of(now, zone.key) + timedelta(days=1)

@@ -62,7 +62,7 @@ class WorkerHeartbeat(Base):
 
 
 class DailyRun(Base):
-    """The daily run of one day, and which of its parts are done.
+    """The daily run of one day: whether its clean-up and its digest mail are done.
 
     The day begins and ends in the time zone of the phone line that was added first.
     """

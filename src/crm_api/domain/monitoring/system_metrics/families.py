@@ -262,14 +262,17 @@ _PARTS = (
 
 
 def _single(name: str, meaning: str, value: float | None) -> Metric:
-    """Return a family with one value and no labels; if the value is None, it has no sample."""
+    """Return a Prometheus metric family with one value and no labels.
+
+    If the value is None, the family has no sample.
+    """
     return _gauge(name, meaning, samples=[([], value)])
 
 
 def _gauge(
     name: str, meaning: str, *labels: str, samples: Iterable[tuple[list[str], float | None]]
 ) -> Metric:
-    """Return a family with the given samples; a sample whose value is None is left out."""
+    """Return a Prometheus metric family; leave out each sample whose value is None."""
     family = GaugeMetricFamily(name, meaning, labels=labels)
     for values, value in samples:
         if value is not None:

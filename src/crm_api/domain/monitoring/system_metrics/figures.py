@@ -43,7 +43,7 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """How many attempts to send a message have one status and an unclear result, and since when.
+    """The number and the earliest time of the attempts with one status and an unclear result.
 
     The result of an attempt is unclear if the message may have been sent or not.
 
@@ -210,7 +210,7 @@ WORKERS = text("""
 
 
 async def read(uow: UnitOfWork, *, times: SendTimes, now: datetime) -> Figures:
-    """Read the state of the service. A statement that exceeds ``STATEMENT_SECONDS`` fails."""
+    """Read the state of the service; fail if an SQL query takes over ``STATEMENT_SECONDS``."""
     session = uow.session
     box = await session.execute(TIME_BOX, {"milliseconds": str(int(STATEMENT_SECONDS * 1000))})
     # Both times are real times, without the sandbox's moved time. So the difference shows whether a

@@ -89,8 +89,8 @@ async def settle_alerts(
         patience: How long a problem must persist before its alert is raised. It persists while
             every run of the check finds it.
         among: The text with which the subject of each problem in ``found`` begins. Alerts whose
-            subject begins with another text do not change. Empty: the subjects may begin with any
-            text.
+            subject begins with another text do not change. If ``among`` is empty, the subjects may
+            begin with any text.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -50,7 +50,7 @@ class InboxSelection(RequestModel):
         campaign_id: Only conversations whose last reply belongs to this campaign.
         contact_id: Only conversations with this contact.
         phone: Only conversations with this phone number.
-        flag: Only conversations with phone numbers that have this flag.
+        flag: Only conversations with phone numbers that have this flag, such as `opted_out`.
     """
 
     model_config = example(state="waiting,open", campaign_id=example_id("campaign"))
@@ -95,8 +95,9 @@ class BulkChange(RequestModel):
     """What to change in each conversation. A field that is left out keeps its value.
 
     Attributes:
-        state: The new state, as in `PATCH /v1/conversations/{conversation_id}`.
-        snoozed_until: When the conversations come back to the inbox. It is required for the state
+        state: The new state. It has the same effects as in
+            `PATCH /v1/conversations/{conversation_id}`.
+        snoozed_until: When the snooze of the conversations ends. It is required for the state
             `snoozed`.
         assignee_id: The id of the user who is responsible; null if nobody is.
         add_tag: A tag that the contacts of the conversations get. A request with this field needs
@@ -193,7 +194,7 @@ _SELECTED = """
 async def select_conversations(
     uow: UnitOfWork, wanted: InboxFilter, *, caller_id: UUID, now: datetime
 ) -> Selected:
-    """Return how many conversations a filter selects, and a digest of their present state.
+    """Return how many conversations a filter selects, and a digest (hash) of their present state.
 
     If the digest differs from the digest of the dry run, the conversations have changed.
     """

@@ -97,7 +97,7 @@ class WantedState:
 
     Attributes:
         state: The new state; None if the request sets no state.
-        snoozed_until: When a snoozed conversation comes back; None for the other states.
+        snoozed_until: When the snooze ends; None for the other states.
         is_awake: True if the request asks to end a snooze: it has ``snoozed_until`` with the value
             null, and no ``state``. A conversation that is not snoozed does not change.
     """

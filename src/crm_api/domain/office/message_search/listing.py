@@ -117,7 +117,9 @@ async def find_messages(
     begin: MessagePosition | None,
     limit: int,
 ) -> FoundMessages:
-    """Find up to ``limit`` messages.
+    """Find the next page of the messages that a selection (filter and search terms) selects.
+
+    The page has at most ``limit`` messages.
 
     Args:
         begin: Where the previous page ended; None for the first page.
@@ -174,7 +176,7 @@ async def newest_with_all_words(
     in_order: Callable[[int], Awaitable[list[Row]]],
     by_words: Callable[[], Awaitable[list[Row]]],
 ) -> list[Row]:
-    """Return up to ``limit`` messages with all terms, newest first.
+    """Return up to ``limit`` messages with all terms, or their conversations, newest first.
 
     1. Read some of the newest messages. The matches show how frequent the terms are.
     2. If the terms are frequent, read more messages, enough to find ``limit`` matches.
@@ -184,9 +186,10 @@ async def newest_with_all_words(
 
     Args:
         selection: The selection with the terms.
-        limit: The largest number of messages to return.
-        in_order: Reads the given number of messages in order, and returns up to ``limit`` matches.
-        by_words: Looks up all matches in the index, and returns the first ``limit`` of them.
+        limit: The largest number of matches to return.
+        in_order: Reads the given number of messages, newest first, and returns up to ``limit``
+            matches: the messages, or the ids of their conversations.
+        by_words: Looks up all matches in the index, and returns the newest ``limit`` matches.
     """
     size = WORD_WINDOW
     near = await in_order(size)

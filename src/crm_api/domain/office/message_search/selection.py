@@ -92,14 +92,14 @@ class MessageFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageSelection:
-    """Builds the SQL statements for a filter.
+    """Builds the SQL statements that find the messages of a filter.
 
     Attributes:
         wanted: The filter.
         terms: The terms of ``wanted.q``.
         people: For each term, up to ``MOST_PEOPLE`` people whose names or phone numbers contain the
-            term. If more people match, the others are left out. The search can then miss old
-            messages of these others.
+            term. If more people match, the search can miss old messages of the people who are left
+            out.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -123,9 +123,9 @@ class MessageSelection:
         """The threshold for similar words: the smallest word similarity that matches, from 0 to 1.
 
         Examples of the similarity: ``basment`` and ``basement`` 0.75, ``fundation`` and
-        ``foundation`` 0.67, ``insepction`` and ``inspection`` 0.47. Two words of four letters that
-        differ in one letter: 0.4. Therefore the threshold is 0.4 if a word has four letters,
-        otherwise 0.45.
+        ``foundation`` 0.67, ``insepction`` and ``inspection`` 0.47. The similarity
+        of two words of four letters that differ in one letter is 0.4. Therefore the threshold is
+        0.4 if a word has four letters, otherwise 0.45.
         """
         words = [term.word for term in self.terms if term.word is not None]
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
@@ -210,7 +210,7 @@ class MessageSelection:
         return select(found.conversation_id).order_by(*_newest_first(found)).limit(limit)
 
     def _matches(self, after: Position | None) -> "_Found":
-        """Select all messages that contain all terms."""
+        """Select the messages that have each term in the text or in the person's name or number."""
         span = [*self._span(after), *self._conditions(Activity)]
         texts = select(*_FOUND).where(
             literal_column(IS_WRITTEN),
@@ -257,7 +257,7 @@ class MessageSelection:
     def _window(
         self, after: Position | None, *, size: int, columns: Sequence[Any] = (Activity,)
     ) -> Select[Any]:
-        """Select the next ``size`` messages in order.
+        """Select the next ``size`` messages, newest first.
 
         The limit is a subquery, so that PostgreSQL does not know the limit when it plans the
         statement (see ``people.contacts.search``).
@@ -266,7 +266,7 @@ class MessageSelection:
         return window.limit(select(literal(size)).scalar_subquery())
 
     def _range(self, after: Position | None) -> list[Condition]:
-        """Return conditions with which PostgreSQL can read the messages from an index, in order.
+        """Return conditions with which PostgreSQL can read messages from an index, newest first.
 
         The conditions select the messages that come after the position ``after``, and whose time
         is in the filter's period (``since`` and ``until``). Of the other fields of the filter, the

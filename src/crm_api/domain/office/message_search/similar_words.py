@@ -46,8 +46,8 @@ async def with_similar_words(
 ) -> list[Activity]:
     """Return messages with words similar to the terms, newest first.
 
-    1. Search all messages with the index. If this ends within 0.04 s (``FIRST_SECONDS``), return
-       its result.
+    1. Search all messages with the index of words. If this ends within 0.04 s
+       (``FIRST_SECONDS``), return its result.
     2. Otherwise compare the newest 3,000 messages (``WINDOW``) with the terms. If the matches fill
        the page, return them.
     3. Otherwise search with the index in steps, from new to old messages (``SPANS``), until the

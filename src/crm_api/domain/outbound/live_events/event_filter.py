@@ -29,9 +29,8 @@ def is_for_endpoints(event: LoggedEvent) -> bool:
 def facts_of(event: LoggedEvent) -> dict[str, Any]:
     """Return the ``data`` of an event in the form in which endpoints get it.
 
-    The form is the schema of the event type. An event is about one thing, such as a message: its
-    subject. The first field of each schema is the id of the subject. A field without a value
-    becomes null.
+    The form is the schema of the event type. The first field of each schema is the id of the thing
+    that the event is about, such as a message. A field without a value becomes null.
     """
     shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
     subject = next(iter(shape.model_fields))

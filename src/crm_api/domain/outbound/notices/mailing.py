@@ -82,9 +82,9 @@ async def mail_notices(
 ) -> int:
     """Queue one mail with the waiting notices of a user; return the number of items in the mail.
 
-    Notices that are no longer needed are left out. The transaction that queues the mail also ends
-    the notices, so the mail is neither lost nor repeated. If the last mail to the user is not older
-    than ``MAIL_EVERY``, the function does nothing.
+    Notices that are no longer needed are left out. The transaction that queues the mail also stores
+    the outcome of the notices. So the mail is neither lost nor repeated. If the last mail to
+    the user is not older than ``MAIL_EVERY``, the function does nothing.
     """
     found = await uow.session.execute(
         LOCK_NOTICES,

@@ -181,7 +181,7 @@ POSTPONE = text("""
 async def record_push(
     uow: UnitOfWork, push: ClaimedPush, results: Sequence[PushResult], *, now: datetime
 ) -> None:
-    """Store the results of a claimed push, and delete the subscriptions that have ended.
+    """Store the results of a push, and delete the subscriptions (devices) that have ended.
 
     - If a push service accepted the push for at least one device, the notices get the outcome
       ``sent``. The push is not repeated, because this device would show it twice.

@@ -195,8 +195,10 @@ def _answers(
     )
 
 
-# The rows are joined by the id and the claim number alone. With a condition on the status, the
-# planner could use the partial index of pending deliveries.
+# The rows are found by the id; then the claim number is compared. The statement has no condition on
+# the status. With the condition `status = 'pending'`, the planner could choose the partial index of
+# pending deliveries. This would be slow: the index does not contain the id as its first column, so
+# PostgreSQL would read all pending deliveries.
 STORE_TRIES = text("""
     UPDATE webhook_delivery d
        SET status = o.status, attempts = d.attempts + 1, next_attempt_at = o.next_attempt_at,

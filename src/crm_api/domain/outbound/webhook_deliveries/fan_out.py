@@ -182,7 +182,8 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
     """Return the position after which to read the log; skip events that no active endpoint gets.
 
-    Return None if another worker has locked the cursor, or no endpoint is active.
+    The cursor is the stored position up to which deliveries were created. Return None if another
+    worker has locked the cursor, or if no endpoint is active.
     """
     cursor = (await uow.session.execute(read_cursor)).one_or_none()
     if cursor is None:

@@ -207,7 +207,10 @@ class WebhookSender:
 
 
 async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
-    """Return the first ``KEPT_OF_ANSWER`` bytes; if there are more, close the connection."""
+    """Return the beginning of a response as text, from at most ``KEPT_OF_ANSWER`` bytes.
+
+    If the response was not read to its end, close the connection.
+    """
     kept = b""
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(READ_SECONDS):

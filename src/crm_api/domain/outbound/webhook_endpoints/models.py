@@ -96,7 +96,7 @@ class WebhookEndpoint(Base):
 
 
 class WebhookSecret(Base):
-    """An encrypted signing secret. Each endpoint has one current secret; older ones expire."""
+    """An encrypted signing secret. Each endpoint has one current secret; older secrets expire."""
 
     __tablename__ = "webhook_secret"
     __table_args__ = (

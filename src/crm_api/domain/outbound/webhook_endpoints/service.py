@@ -151,9 +151,9 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint.
 
-    ``maker`` is the caller who changes it. If ``changes`` contains the address or the event types,
-    the endpoint gets the scopes of ``maker`` instead of its old scopes. So the endpoint gets only
-    events that ``maker`` may read.
+    ``maker`` is the caller who changes the endpoint. If ``changes`` contains the address or the
+    event types, the endpoint gets the scopes of ``maker`` instead of its old scopes. So the
+    endpoint gets only events that ``maker`` may read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -197,7 +197,7 @@ async def rotate_secret(
     """Replace an endpoint's secret; during the grace period, the old secret also signs.
 
     Returns:
-        The new secret, and when the grace period of the old one ends.
+        The new secret, and when the grace period of the old secret ends.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -213,7 +213,7 @@ async def rotate_secret(
 async def add_secret(
     uow: UnitOfWork, endpoint_id: UUID, *, key: bytes, old_until: datetime, now: datetime
 ) -> str:
-    """Store a new current secret and return it; the old one, if any, expires at ``old_until``."""
+    """Store and return a new signing secret; let an old secret expire at ``old_until``."""
     secret = make_secret()
     await uow.session.execute(
         update(WebhookSecret)

@@ -51,10 +51,10 @@ class LoadedContacts:
     moved: set[UUID] = field(default_factory=set)
 
     def load(self, rows: Iterable[Columns]) -> None:
-        """Keep copies of contacts in memory.
+        """Store contacts in memory that the caller has read from the database.
 
         Args:
-            rows: The contacts, as the caller has just read them from the database.
+            rows: The contacts, each as a dict of its columns.
         """
         for row in rows:
             self.rows[row["id"]] = row
@@ -145,7 +145,8 @@ class LoadedContacts:
 
         Raises:
             ContactNotFoundError: The contact does not exist or was deleted.
-            FieldValuesError: Attributes do not fit their custom fields.
+            FieldValuesError: An attribute does not fit its custom field, or a required attribute
+                would be removed.
             InvalidAttributesError: The merged attributes are too many or too large.
         """
         row = self.find(contact_id)

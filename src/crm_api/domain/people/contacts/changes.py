@@ -45,7 +45,8 @@ async def create_contact(
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
-        FieldValuesError: Attributes do not fit their custom fields.
+        FieldValuesError: An attribute does not fit its custom field, or a required attribute is
+            missing.
     """
     await suppress_erased(uow, phones=[body.phone], now=now, secret=secret)
     values = body.columns()
@@ -99,7 +100,8 @@ async def update_contact_by_hand(
         ContactExistsError: Another contact has the new number.
         InvalidAttributesError: The new and the stored attributes together are too many or too
             large.
-        FieldValuesError: Attributes do not fit their custom fields.
+        FieldValuesError: An attribute does not fit its custom field, or a required attribute would
+            be removed.
     """
     if changes.phone:
         await suppress_erased(uow, phones=[changes.phone], now=now, secret=secret)
@@ -121,7 +123,8 @@ async def update_contact(
         ContactExistsError: Another contact has the new number.
         InvalidAttributesError: The new and the stored attributes together are too many or too
             large.
-        FieldValuesError: Attributes do not fit their custom fields.
+        FieldValuesError: An attribute does not fit its custom field, or a required attribute would
+            be removed.
     """
     if "attributes" in changes.model_fields_set:
         defined = await custom_fields.definitions(uow)

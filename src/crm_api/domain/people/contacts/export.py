@@ -233,8 +233,9 @@ def _select_rows(
     source: FromClause | type[Contact], *, attributes: Sequence[str], now: datetime
 ) -> Select[Any]:
     """Return the statement that selects the CSV columns of the contacts in ``source``."""
-    # Flags and lists are joined, because ``cell`` puts the SQL of its column into the statement
-    # several times. A sub-select would be run several times.
+    # The flags and the lists of a contact come from joins, not from sub-selects in the columns. The
+    # function ``cell`` repeats the SQL of a column several times in the statement. PostgreSQL would
+    # run a sub-select once for each repetition.
     flags, lists = _flags(now), _lists()
     own = (cell(Contact.attributes[name].astext) for name in attributes)
     statement = select(*_columns(flags, lists), *own).select_from(source)

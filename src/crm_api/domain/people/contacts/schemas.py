@@ -80,7 +80,8 @@ def check_attributes(attributes: JsonObject) -> JsonObject:
     if size > MAX_ATTRIBUTES_BYTES:
         raise PydanticCustomError(
             "attributes_too_large",
-            "The attributes take {size} bytes as JSON. At most {limit} are allowed.",
+            "The attributes take {size} bytes as JSON. At most {limit} are allowed. Remove or "
+            "shorten attributes.",
             {"size": size, "limit": MAX_ATTRIBUTES_BYTES},
         )
     return attributes

@@ -203,7 +203,9 @@ async def _are_few(session: AsyncSession, search: "Search") -> bool:
 
 @dataclass(frozen=True)
 class Search:
-    """Builds the statements for a filter, an order, and the position after which a page begins.
+    """Builds the SQL statements that find one page of contacts.
+
+    A search consists of a filter, an order, and the position after which the page begins.
 
     Attributes:
         patterns: For each term of the search text ``wanted.q``, the LIKE patterns of this term. A

@@ -308,7 +308,10 @@ async def fetch_timeline(
     limit: int,
     shows: TimelineParts = ALL_PARTS,
 ) -> list[TimelineRow]:
-    """Fetch up to ``limit`` items older than the position ``after``, newest first."""
+    """Fetch up to ``limit`` items of a contact's timeline after a position, newest first.
+
+    The position ``after`` is the instant and the id of the last item of the previous page.
+    """
     at, key = after
     values = {
         "contact_id": contact_id,

@@ -32,7 +32,7 @@ class TimelineQuote(ReadModel):
 
     Attributes:
         at: When the quote got its present status.
-        number: The quote's number in your books.
+        number: The quote's number in your accounting system.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         status: `draft`, `sent`, `approved` or `declined`.
@@ -54,7 +54,7 @@ class TimelineInvoice(ReadModel):
 
     Attributes:
         at: When the invoice got its present status.
-        number: The invoice's number in your books.
+        number: The invoice's number in your accounting system.
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         status: `open`, `paid` or `void`.

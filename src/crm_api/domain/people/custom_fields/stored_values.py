@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 2_000
 async def refuse_misfits(
     uow: UnitOfWork, *, name: str, kind: FieldType, choices: Sequence[str]
 ) -> None:
-    """Refuse a type that does not fit the values that contacts have.
+    """Check that the stored values of an attribute fit the type of a custom field.
 
     Raises:
         ValuesDoNotFitError: Some contacts have a value that does not fit the type.

@@ -49,7 +49,7 @@ _FALSE = frozenset(("false", "f", "no", "n", "0", "off"))
 
 
 class MisfitError(ValueError):
-    """The value does not fit the type; the message says what the type accepts."""
+    """A value does not fit the type of its custom field; the message says what the type accepts."""
 
 
 def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any:  # noqa: ANN401 - JSON in and out

@@ -264,7 +264,9 @@ async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[],
         rests_until = last.finished_at + REST * (last.finished_at - last.started_at)
         if now < rests_until:
             return False
-        # If no contact has changed, this query reads all contacts.
+        # This query ends at the first changed contact that it finds. If no contact has changed, it
+        # reads all contacts. No index helps, because the index on `updated_at` does not contain
+        # deleted contacts, and the query includes them.
         changed = exists().where(Contact.updated_at > last.started_at - UNSEEN)
         if not await session.scalar(select(changed)):
             return False

@@ -13,14 +13,14 @@ from crm_api.domain.people.contacts.schemas import MAX_TAGS, check_attributes
 
 
 class ListMembership(BaseModel):
-    """A list that a duplicate was on before the merge."""
+    """A list that a contact was on before this contact was merged into another contact."""
 
     list_id: UUID
     added_at: datetime
 
 
 class PropertyPlace(BaseModel):
-    """A property that a duplicate belonged to before the merge."""
+    """A property of a contact before this contact was merged into another contact."""
 
     property_id: UUID
     role: str
@@ -28,7 +28,7 @@ class PropertyPlace(BaseModel):
 
 
 class DuplicateBefore(BaseModel):
-    """A duplicate and its data before the merge.
+    """A duplicate, and its data before it was merged into another contact (the primary).
 
     Attributes:
         member_ids: The ids of the duplicate's campaign recipients (rows of
@@ -85,10 +85,10 @@ def content_of(contact: object) -> Values:
 
 
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
-    """Return the values of the primary; values that it lacks are taken from the duplicates.
+    """Return the fields of a contact, with missing values taken from the contact's duplicates.
 
-    If several duplicates have a value that the primary lacks, the value of the first of these
-    duplicates is used.
+    If several duplicates have a value that the contact lacks, the value of the first of these
+    duplicates is used. The tags of all these contacts are combined.
 
     Before the values of a duplicate are used, its address is compared with the address in the
     result so far. If the two addresses contradict each other, no part of the duplicate's address is

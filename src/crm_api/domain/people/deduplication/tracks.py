@@ -64,8 +64,7 @@ def judge_tracks(
     """Decide what a merge of contacts changes in the campaigns that have them as recipients.
 
     The merged contacts are one person. After the changes, this person does not get the same message
-    at two phone numbers.
-    ``TrackVerdict`` explains the possible changes.
+    at two phone numbers. ``TrackVerdict`` explains the possible changes.
 
     Args:
         members: The recipients of the merged contacts, and all other recipients with the same phone

@@ -46,13 +46,16 @@ class SearchTerms:
         return f"(?<![0-9])(?:{found})(?![0-9])"
 
     def word_pattern(self) -> str:
-        """Return a regular expression for the words; it matches nothing if there are no words."""
+        """Return a regular expression for the search terms that are not phone numbers.
+
+        If there are no such terms, the expression matches nothing.
+        """
         if not self.words:
             return "(?!)"
         return "|".join(_escaped(text) for text in self.words)
 
     def redact(self, text: str) -> str:
-        """Replace these search terms in ``text``: phone numbers by ``0``, words by ``erased``."""
+        """Replace the person's phone numbers by ``0``, and the other search terms by ``erased``."""
         without = re.sub(self.number_pattern(), "0", text)
         return re.sub(self.word_pattern(), "erased", without, flags=re.IGNORECASE)
 

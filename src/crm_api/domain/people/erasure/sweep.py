@@ -101,7 +101,7 @@ PAGES = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class TableSearch:
-    """A statement that searches one table, and changes the rows that it finds."""
+    """A statement that searches one table, and changes or deletes the rows that it finds."""
 
     table: str
     statement: TextClause
@@ -127,7 +127,7 @@ def table_searches() -> tuple[TableSearch, ...]:
 async def search_pages(
     session: AsyncSession, one: TableSearch, *, block: int, terms: SearchTerms, before: datetime
 ) -> tuple[int, bool]:
-    """Search a part of a table, and change the rows that match.
+    """Search a part of a table, and change or delete the rows that match.
 
     Args:
         session: An open session.

@@ -191,7 +191,7 @@ class CustomField(Base):
 
     @property
     def is_applied(self) -> bool:
-        """False while a background job still converts stored values to the type."""
+        """False while a background job still converts stored values to the type of the field."""
         return self.applied_at is not None
 
 

@@ -42,8 +42,7 @@ class PhoneLookup(Base):
     """The last look-up result for a phone number.
 
     The result belongs to the number, not to a contact. The line type ``unknown`` is stored only if
-    the paid service returned it. Before ``expires_at``, the service is not asked again about such a
-    number.
+    the paid service returned it. Before ``expires_at``, the number is not looked up again.
     """
 
     __tablename__ = "phone_lookup"
@@ -60,7 +59,7 @@ class PhoneLookup(Base):
 
 
 class PhoneLookupDay(Base):
-    """The number of paid look-ups on one day (UTC), which the daily budget limits."""
+    """The number of paid look-ups that were made or reserved on one day (UTC)."""
 
     __tablename__ = "phone_lookup_day"
     __table_args__ = (CheckConstraint("used >= 0", name="used"),)

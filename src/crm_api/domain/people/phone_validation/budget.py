@@ -22,7 +22,7 @@ At the end, the look-ups that were reserved but not used are returned to the bud
 
 
 def next_day(now: datetime) -> datetime:
-    """Return the next midnight UTC, when the budget of the next day begins."""
+    """Return the next midnight UTC, when the paid look-ups of the next day become available."""
     today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return today + timedelta(days=1)
 
@@ -44,11 +44,12 @@ _RETURN_LOOKUPS = text("""
 
 
 class Budget:
-    """Limits paid look-ups to a daily budget; use it in an ``async with`` block.
+    """Limits the number of paid look-ups per day (the daily budget).
 
-    Several tasks may share one object. The object reserves up to ``LOT`` look-ups at a time in the
-    database. When the block ends, the reserved look-ups that were not used become free again. If
-    the worker is killed before that, they count as used.
+    Use an object of this class in an ``async with`` block. Several tasks may share the object. It
+    reserves up to ``LOT`` look-ups at a time in the database. When the block ends, the reserved
+    look-ups that were not used become free again. If the worker is killed before the block ends,
+    they stay recorded as used.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class Budget:
         await self._return_lot()
 
     async def take(self) -> date:
-        """Use up one of the paid look-ups that the budget allows for today.
+        """Use up one of the paid look-ups that are allowed today.
 
         Returns:
-            The day (UTC) for which the look-up counts.
+            The day (UTC) from whose look-ups this look-up was taken.
 
         Raises:
             BudgetSpentError: All look-ups of today are used.
@@ -88,7 +89,7 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Give back a look-up that was taken from the budget but not made.
+        """Make a look-up available again that was taken with ``take`` but not made.
 
         Args:
             day: The day that the method ``take`` returned for this look-up. If ``take`` was called
@@ -116,9 +117,12 @@ class Budget:
 
 
 async def _take_lookups(session: AsyncSession, *, day: date, wanted: int, daily: int) -> bool:
-    """Take ``wanted`` look-ups from the budget of a day.
+    """Reserve ``wanted`` of the paid look-ups that are allowed on a day.
 
-    If fewer look-ups are left, take none and return False.
+    If fewer look-ups are left, reserve none and return False.
+
+    Args:
+        daily: The number of paid look-ups that are allowed on the day.
     """
     values = {"day": day, "wanted": wanted, "daily": daily}
     return await session.scalar(_TAKE_LOOKUPS, values) is not None

@@ -57,7 +57,10 @@ The line type of any other name is ``unknown``.
 
 
 class LookupService:
-    """Looks up one phone number per request; each request uses one look-up of the budget."""
+    """Asks a paid service for the line types of phone numbers, one number per request.
+
+    The number of requests per day is limited.
+    """
 
     source = "lookup_service"
 
@@ -75,7 +78,7 @@ class LookupService:
         Args:
             url: The URL of the service, with the fixed part of the query.
             api_key: Sent as a bearer token.
-            budget: Each request takes one look-up from this budget.
+            budget: Limits the number of requests per day.
             call_seconds: The longest time in seconds from a request to the end of its response.
             sleep: Waits between attempts.
         """

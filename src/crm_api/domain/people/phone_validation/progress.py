@@ -1,4 +1,4 @@
-"""Claim a validation run, and store its results, its progress and its end."""
+"""Reserve a validation run for a worker, and store its results, its progress and its end."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -120,10 +120,10 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` to the number of look-ups that the service has answered in this run.
+    """Add ``count`` to the number of results that the look-up service returned in this run.
 
-    This function also extends this worker's claim on the run. The new end of the claim is ``LEASE``
-    after ``now``.
+    This function also extends this worker's reservation of the run. The new end of the reservation
+    is ``LEASE`` after ``now``.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -140,9 +140,9 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page of contacts was checked; reset the count of failures.
+    """Store that a page of contacts was checked in a validation run; reset the count of failures.
 
-    The worker's claim on the run is extended.
+    The worker's reservation of the run is extended.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -163,7 +163,7 @@ async def advance(
 
 
 async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
-    """End this worker's claim on a validation run, so that any worker can continue the run.
+    """End this worker's reservation of a validation run, so that any worker can continue the run.
 
     This function also requests the job that continues the run.
 
@@ -175,9 +175,9 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
 
 
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
-    """Stop the work on a run until the time ``until``. After this time, any worker can continue it.
+    """Stop the work on a validation run until ``until``. Then any worker can continue the run.
 
-    This does not count as a failure.
+    The count of failures does not change.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -188,7 +188,7 @@ async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: da
 async def postpone_after_failure(
     uow: UnitOfWork, run: PhoneValidation, *, error: str, now: datetime
 ) -> None:
-    """Count a failure of the look-up service, and release the run; a worker continues it later.
+    """Store a failure of the look-up service, and postpone the run; a worker continues it later.
 
     After ``MOST_FAILURES`` failures in a row, the run ends as failed.
 
@@ -209,7 +209,10 @@ async def postpone_after_failure(
 
 
 async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> None:
-    """Complete a run and resolve its alerts.
+    """Complete a validation run, and resolve the alerts about the look-up service.
+
+    Exception: The alert that the service refuses requests is resolved only if the service returned
+    a result in this run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -223,7 +226,7 @@ async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> N
 async def fail(
     uow: UnitOfWork, run: PhoneValidation, *, kind: AlertKind, error: str, now: datetime
 ) -> None:
-    """End a run as failed and raise an alert; the line types that it found stay stored.
+    """End a validation run as failed and raise an alert; the line types found so far stay stored.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -254,7 +257,7 @@ async def _end(
 
 
 async def _save(uow: UnitOfWork, run: PhoneValidation, values: Mapping[str, object]) -> None:
-    """Write columns of a run that this worker has claimed.
+    """Write columns of a validation run that is reserved for this worker.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

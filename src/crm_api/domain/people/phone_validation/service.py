@@ -117,7 +117,7 @@ async def list_runs(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[
 
 
 async def cancel_run(uow: UnitOfWork, *, run_id: UUID, now: datetime) -> PhoneValidation:
-    """Cancel a run.
+    """Cancel a validation run.
 
     This function also requests the validation job, so that the job begins the next run immediately.
     The line types that the cancelled run has found stay stored.

@@ -82,7 +82,7 @@ class _TimeIsUpError(Exception):
 
 
 async def work(parts: Parts) -> bool:
-    """Work on the oldest unfinished run until the run ends or the job has used up its time.
+    """Work on the oldest unfinished validation run until the run ends or the job must stop.
 
     The result of the run, or the reason why the run waits, is stored in the row of the run.
 
@@ -105,10 +105,10 @@ async def work(parts: Parts) -> bool:
 
 
 async def _work_on(parts: Parts, run: PhoneValidation) -> None:
-    """Check all pages of contacts. If this cannot be done now, store the reason.
+    """Find the line types for all pages of contacts. If this is not possible now, store the reason.
 
-    If the database is unavailable, the reason cannot be stored. Then this worker's claim on the run
-    expires, and another worker continues the run.
+    If the database is unavailable, the reason cannot be stored. Then this worker's reservation of
+    the run expires, and another worker continues the run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -142,7 +142,7 @@ async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: s
 
 
 async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
-    """Check the next page of contacts; return False if no contact is left.
+    """Find the line types for the next page of contacts; return False if no contact is left.
 
     Line types from the look-up service are stored after each batch of look-ups. If a page is
     interrupted, the next worker reads the page again and uses the stored line types.
@@ -182,7 +182,7 @@ async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RunContact:
-    """A contact of a run; ``phone`` is None if the contact was deleted.
+    """A contact of a validation run; ``phone`` is None if the contact was deleted.
 
     Attributes:
         line_type: The stored line type of the number; None if no line type is stored.
@@ -218,7 +218,7 @@ _PAGE = text("""
 async def fetch_run_page(
     session: AsyncSession, *, run: PhoneValidation, limit: int, now: datetime
 ) -> list[RunContact]:
-    """Fetch the next contacts of a run, ordered by id, with their stored line types."""
+    """Fetch the next contacts of a validation run, ordered by id, with their line types."""
     values = {
         "list_id": run.list_id,
         "contact_ids": run.contact_ids or [],
@@ -248,10 +248,16 @@ def _line_type(row: RunContact, known: dict[str, Found]) -> str:
 
 
 async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -> Sequence[Found]:
-    """Look up some phone numbers at the service and store the results.
+    """Look up some phone numbers at the service, and store the results.
+
+    Results that were found before an error are stored before the error is raised.
 
     Raises:
-        The errors of ``_check_page``. Results that were found before the error are stored first.
+        PhoneLookupBusyError: The service is unavailable.
+        PhoneLookupRefusedError: The service refuses every look-up.
+        BudgetSpentError: All look-ups of today are used.
+        _TimeIsUpError: The job has used up its time.
+        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
     """
     asked = _Asked()
     left = deque(phones)

@@ -95,7 +95,7 @@ OPERATORS: dict[SegmentFieldKind, tuple[str, ...]] = {
 
 
 class SegmentFieldRead(ReadModel):
-    """A field that can be used in a rule, with the data with which a form shows the field.
+    """A field that can be used in a rule, with the data that a form needs to show the field.
 
     Attributes:
         name: The name to use in a rule.

@@ -38,8 +38,8 @@ _SIGNS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "="}
 def attribute_condition(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the SQL condition of a rule about a contact attribute.
 
-    If a contact does not have the attribute, the condition is NULL. But with the operator
-    ``is_empty``, the condition is true.
+    If a contact does not have the attribute, the condition is NULL. Exception: With the operator
+    ``is_empty``, the condition is then true.
     """
     name = builder.bind(rule.attribute, "text")
     stored, text = f"(c.attributes -> {name})", f"(c.attributes ->> {name})"

@@ -65,7 +65,7 @@ def read_filter(given: Any, *, pointer: str = "/filter") -> Node:  # noqa: ANN40
 
 @dataclass
 class _Reading:
-    """A filter that is being parsed: its faults, and the numbers of its rules and values so far.
+    """A filter that is being parsed: its faults, and how many rules and values it has so far.
 
     The methods that parse a rule or a group return None if the rule or group has a fault.
     """

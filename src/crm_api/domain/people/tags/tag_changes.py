@@ -35,7 +35,7 @@ class TagChangeNotFoundError(NotFoundError):
 
 
 class TagPeopleError(InvalidError):
-    """Both or neither of ``contact_ids`` and ``filter`` are given, or a contact id is unknown."""
+    """Either ``contact_ids`` or ``filter`` must be given, not both; or a contact id is unknown."""
 
     code = "tag_people"
     title = "Contacts not given correctly"

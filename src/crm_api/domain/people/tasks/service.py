@@ -30,10 +30,11 @@ class TaskFilter:
     """The conditions for tasks in a list; a condition that is None does not filter.
 
     Attributes:
-        assignee: The id of a user; ``NOBODY``: tasks without an assignee.
+        assignee: Only tasks that are assigned to the user with this id. ``NOBODY`` means only tasks
+            that are assigned to no user.
         is_overdue: True: only tasks that are not done and were due before now; False: only tasks
             that are done, or due now or later.
-        due_before: Tasks that are due before this instant.
+        due_before: Only tasks that are due before this instant.
     """
 
     status: TaskStatus | None = None
@@ -88,7 +89,7 @@ async def list_tasks(
 ) -> Page[FoundTask]:
     """Return a page of tasks. The task that is due first comes first.
 
-    But if only done tasks are wanted, the task that was done last comes first.
+    Exception: If only done tasks are wanted, the task that was done last comes first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -1,4 +1,7 @@
-"""Client of the OpenPhone API. It never repeats a send, but retries a failed read a few times."""
+"""Client of the OpenPhone API.
+
+A request that sends a message is never repeated. A failed read is retried a few times.
+"""
 
 import asyncio
 import ssl

@@ -100,6 +100,15 @@ class HookApi:
     ) -> RegisteredWebhook:
         """Register a legacy webhook, which is enabled immediately; the result contains its key.
 
+        A legacy webhook uses the older of the provider's two webhook systems.
+
+        Args:
+            family: The name of a group of event types, for example ``messages``. A legacy webhook
+                receives events of one group.
+            url: The URL to which the provider delivers events.
+            events: The types of the events to deliver.
+            label: A name for the webhook.
+
         Raises:
             OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
                 response, the webhook may exist nevertheless.

@@ -1,7 +1,7 @@
 """Read the provider's lists page by page, so that the caller can stop and continue later.
 
-Items are returned as unparsed JSON. So a caller that compares a hundred thousand items with stored
-data parses only the items that differ.
+Items are returned as JSON values, not converted to the types of ``facts``. So a caller that
+compares a hundred thousand items with stored data converts only the items that differ.
 
 A list of phone calls shows how each call ended. The recordings, voicemail, summary and transcript
 of a call are fetched separately. The call and these parts are converted to events, so that the code
@@ -284,8 +284,8 @@ def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part
 def _was_left(call: Json, extras: CallExtras) -> bool | None:
     """Return whether the caller left a voicemail; None if this is not known.
 
-    If the voicemail was not fetched, the result is None for an unanswered incoming call, and False
-    for every other call, because such calls have no voicemail.
+    If the voicemail was not fetched, the result is None for an unanswered incoming call. For every
+    other call, the result is False, because only unanswered incoming calls can have a voicemail.
     """
     if extras.voicemail is not None:
         return bool(extras.voicemail)

@@ -37,6 +37,9 @@ contact was erased does not match.
 class WaitingSum:
     """The number of waiting quotes or invoices in one currency, and the sum of their amounts.
 
+    A quote waits if it was approved in the last 365 days and has no appointment. An invoice waits
+    if it is not paid.
+
     Attributes:
         kind: ``quote`` or ``invoice``.
         amount_cents: The sum of the amounts, in cents.
@@ -85,7 +88,7 @@ FIRST_INVOICES = select(Invoice).from_statement(
 
 
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
-    """Return approved quotes without an appointment and unpaid invoices, with the sums of both.
+    """Return approved quotes without an appointment, unpaid invoices, and sums of their amounts.
 
     Quotes that were approved more than 365 days ago are left out. The sums include all other quotes
     and all invoices. The lists contain at most ``most`` quotes and at most ``most`` invoices.

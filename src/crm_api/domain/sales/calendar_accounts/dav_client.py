@@ -47,7 +47,7 @@ _READ = (
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """An event as the server stores it.
+    """An event of a calendar, as the CalDAV server stores it.
 
     Attributes:
         href: The path of the event on the server, as the server writes it.
@@ -142,7 +142,7 @@ class DavClient:
             self._session = None
 
     async def list_changes(self, token: str | None) -> Changes:
-        """Return the changes in the calendar since the state that the token identifies.
+        """Return the changes in the calendar since the server returned this sync token (RFC 6578).
 
         If ``token`` is None, or if the server does not know the token, every event of the calendar
         is returned.
@@ -244,7 +244,7 @@ class DavClient:
         return url
 
     async def _sync(self, token: str | None) -> Changes | None:
-        """Request the changes since a token, page by page.
+        """Request the changes since the server returned a sync token (RFC 6578), page by page.
 
         Returns:
             The changes; every event if ``token`` is None. The result is None if the server does not

@@ -322,7 +322,7 @@ async def _delete_event(
 
 
 def known_event_statement(*, account_id: UUID, uid: str) -> Select[CalendarEvent]:
-    """Return the statement that finds an event by its UID."""
+    """Return the statement that finds a stored event of a calendar account by its UID."""
     return select(CalendarEvent).where(
         CalendarEvent.account_id == account_id, CalendarEvent.uid == uid
     )

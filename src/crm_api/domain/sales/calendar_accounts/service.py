@@ -1,4 +1,7 @@
-"""Create, list and delete calendar accounts, and claim an account to synchronise it."""
+"""Create, list and delete calendar accounts, and claim an account to synchronise it.
+
+A claim reserves an account for one worker.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -106,7 +109,7 @@ def about_password(account_id: UUID) -> str:
 
 
 def open_password(account: CalendarAccount, *, key: bytes) -> str:
-    """Return the password of an account.
+    """Decrypt and return the password of a calendar account.
 
     Raises:
         UnsealError: The password was encrypted with another key.
@@ -229,7 +232,10 @@ async def claim_account(uow: UnitOfWork, *, now: datetime) -> CalendarAccount | 
 async def note_success(
     uow: UnitOfWork, *, account_id: UUID, sync_token: str | None, now: datetime
 ) -> None:
-    """Store that a synchronisation succeeded, and end the worker's claim on the account."""
+    """Store that a synchronisation succeeded, and end the worker's claim on the account.
+
+    The claim reserved the account for one worker. Another worker can claim the account now.
+    """
     await _finish(
         uow,
         account_id,
@@ -248,7 +254,7 @@ async def note_failure(
 ) -> None:
     """Store why a synchronisation failed, and when the next synchronisation is due.
 
-    This also ends the worker's claim on the account.
+    This function also ends the worker's claim, which reserved the account for one worker.
     """
     wait = min(EVERY * 2 ** min(account.failures, 10), LONGEST_WAIT)
     await _finish(

@@ -83,7 +83,7 @@ class CalendarAddressUnknownError(NotFoundError):
 
 
 class CalendarFeedGoneError(GoneError):
-    """The calendar feed was deleted, or its user is disabled."""
+    """The calendar feed was deleted, or the user whose appointments it shows is disabled."""
 
     code = "calendar_gone"
     title = "Calendar no longer available"
@@ -256,7 +256,9 @@ FIND_FEED = (
 async def read_entries(
     uow: UnitOfWork, *, token: str, now: datetime
 ) -> tuple[CalendarFeed, list[CalendarEntry]]:
-    """Return the feed with this token and its appointments, the earliest first.
+    """Return the calendar feed with this secret token, and the appointments that the feed shows.
+
+    The appointments are sorted by start, the earliest first.
 
     Raises:
         CalendarAddressUnknownError: No feed has this token.

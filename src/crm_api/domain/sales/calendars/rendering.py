@@ -69,7 +69,10 @@ def uid_of(appointment_id: UUID) -> str:
 
 
 def entries_statement() -> Select[*tuple[Any, ...]]:
-    """Return the statement that reads calendar entries; the caller adds conditions and order."""
+    """Return the statement that reads appointments with everything that a calendar shows.
+
+    The caller adds conditions and an order.
+    """
     home = _address_of(Property)
     return (
         select(
@@ -102,7 +105,7 @@ def _address_of(table: type[Contact | Property]) -> Any:  # noqa: ANN401 - an ex
 
 
 async def read_entry(uow: UnitOfWork, *, appointment_id: UUID) -> CalendarEntry:
-    """Return the calendar entry of an appointment.
+    """Return an appointment with everything that a calendar shows, such as the contact's name.
 
     Raises:
         AppointmentNotFoundError: The appointment does not exist.
@@ -199,7 +202,8 @@ def summary_of(entry: CalendarEntry) -> str:
 def _zones(entries: Iterable[CalendarEntry]) -> "list[icalendar.Timezone]":
     """Return one VTIMEZONE component for each time zone of the entries, except UTC.
 
-    The component covers the entries in this time zone, and ``MARGIN`` before and after them.
+    A component defines the time zone for the period of its entries, and for 400 days (``MARGIN``)
+    before and after this period.
     """
     import icalendar  # noqa: PLC0415 - as above
 

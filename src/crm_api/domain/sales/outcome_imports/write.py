@@ -53,7 +53,9 @@ class _Result:
 async def apply_chunk(
     uow: UnitOfWork, *, import_id: UUID, chunk: OutcomeChunk, now: datetime, secret: bytes
 ) -> bool:
-    """Record the outcomes of a chunk. Also store errors, counts, and how many rows are processed.
+    """Record the outcomes of a chunk (consecutive rows) of an imported file.
+
+    The function also stores errors, counts, and how many rows are processed.
 
     In a dry run, the outcomes are recorded and then rolled back, but the counts and errors are
     stored. So the dry run shows what the real import would do.
@@ -126,8 +128,8 @@ async def _record(
 ) -> RecordedOutcome:
     """Record an outcome under its external id. If it is already recorded, return that outcome.
 
-    - A quote and an invoice may have the same external id. If the ledger already has an outcome of
-      another kind under this id, the kind of the new outcome is appended to the id.
+    - A quote and an invoice may have the same external id. If an outcome of another kind is already
+      recorded under this id, the kind of the new outcome is appended to the id.
     - If an undo reversed the recorded outcome, a number is appended to the id, and the outcome is
       recorded again under this new id.
 
@@ -135,7 +137,7 @@ async def _record(
     unless the first import was undone.
 
     Raises:
-        OutcomeExistsError: The ledger already has an outcome with this id, but with other values.
+        OutcomeExistsError: An outcome with this id but with other values is already recorded.
     """
     base, attempt, has_kind = new.external_id, 1, False
     while True:

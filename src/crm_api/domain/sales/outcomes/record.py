@@ -161,7 +161,7 @@ async def _recorded_before(
     known_as = first.contact_id or first.phone
     if asked != stored or known_as not in {None, person.contact_id or person.phone}:
         raise OutcomeExistsError(
-            "This source has already recorded an outcome with this `external_id` and other values. "
+            "This source has already recorded an outcome with this `external_id` but other values. "
             "To correct it, reverse the outcome `outcome_id` and record it again under another "
             "`external_id`.",
             outcome_id=str(first.id),

@@ -174,7 +174,8 @@ async def _check_rules(
 ) -> None:
     """Check the phone line, consent, legal hours and legal limits.
 
-    A reminder never counts as an answer to the person, so legal hours and limits always apply.
+    An answer to a person may be sent at any hour. A reminder never counts as an answer, so legal
+    hours and limits always apply to it.
 
     Raises:
         _StoppedError: The reminder may not be sent now.

@@ -163,7 +163,8 @@ def _fits(schemas: Node, value: Any, schema: Node) -> bool:  # noqa: ANN401 - JS
         return any(_fits(schemas, value, one) for one in schema["anyOf"])
     if "enum" in schema or "const" in schema:
         return value in schema.get("enum", [schema.get("const")])
-    # For an id, no value fits, because example ids are made from the name of the field instead.
+    # For an id field (format `uuid`), this function returns False for every value. So an id field
+    # never gets a value from `BY_NAME`: `_simple` makes its example from the name of the field.
     kind = "" if schema.get("format") == "uuid" else schema.get("type", "")
     if isinstance(value, bool):
         return kind == "boolean"
