@@ -1,15 +1,25 @@
-"""Count messages when the provider accepts them, and let the gate write no index.
+"""Count messages when the provider accepts them, and write no index just before each send.
 
-After every statement that writes attempts (`send_attempt`), a trigger appends the change in the
-number of accepted messages to `send_tally`, by line, campaign and quarter of an hour. A day of any
-time zone consists of whole quarters of an hour. The caps are compared with the sum over a day, so
-the number of attempts does not affect the time of this check.
+After every statement that writes attempts (`send_attempt`), a trigger adds rows to `send_tally`.
+They contain the change in the number of accepted messages, by line, campaign and quarter of an
+hour. The sum of these rows over a day is compared with the daily limits of lines and campaigns. So
+the check of a daily limit does not read the attempts, and many attempts do not make it slower. A
+day of any time zone consists of whole quarters of an hour.
 
-Two new columns say which attempts are open and which are uncertain. The indexes now use these
-columns; before, they used the status. The gate (the last check before the call to the provider)
-changes only the status, so it writes the row and no index. The table is rewritten once. The foreign
-key to the line is dropped, because its check would lock the line for each message. Lines are never
-deleted, so every attempt keeps its line.
+Two new columns are computed from the status of an attempt:
+
+- `is_open`: the attempt is claimed (reserved by a worker), calling (its request is running) or
+  unknown (it is not known whether the message was sent).
+- `is_uncertain`: the attempt is parked (unclear, and waits for a user) or not_found (the look-ups
+  at the provider did not find the message).
+
+Before this revision, the indexes used the status. Now they use these two columns. The gate is the
+last check before the request to the provider. It changes the status from claimed to calling, which
+does not change the two columns. So the gate writes the row of the attempt, but no index.
+
+The new columns need one rewrite of the table. The foreign key from attempts to lines is dropped,
+because its check would lock the row of the line for each message. Lines are never deleted, so the
+line of an attempt always exists.
 """
 
 from collections.abc import Sequence

@@ -1,14 +1,17 @@
 """Show one message per recipient and step, even if its sending needs several attempts.
 
-Before, each attempt had a separate message. Now `campaign_membership.activity_id` refers to the
-message of the recipient, and the next attempt uses the same message. Between two attempts the
-message is `queued`. If the recipient gets a final status and no message was sent, the message ends
-too. A trigger ends it, because many statements end recipients. If the provider was never called for
-the message, the trigger deletes the message, because no report about it can arrive.
+Before this revision, each attempt had a separate message. Now `campaign_membership.activity_id`
+refers to the message of the recipient, and each further attempt uses the same message. Between two
+attempts the message has the status `queued`.
+
+A recipient may get the status `skipped`, `cancelled` or `failed` while its message is `queued`.
+Then a trigger changes the message to `failed`. If no request to the provider was made for the
+message, the trigger deletes the message instead, because no report about it can arrive. This is
+done by a trigger, because many statements set these statuses of recipients.
 
 `released` is no longer a status of messages. This migration converts the existing messages with
 this status. While the service is updated, processes of the previous release still write this
-status, and a trigger converts their messages. A later migration may drop this trigger.
+status, and a second trigger converts their messages. A later migration may drop the second trigger.
 """
 
 from collections.abc import Sequence

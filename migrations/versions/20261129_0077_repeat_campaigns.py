@@ -1,12 +1,18 @@
-"""Let campaigns repeat, and store for which people a campaign is.
+"""Let campaigns repeat, and store whether a campaign is for new people, for customers, or for both.
 
-A repeated campaign has a rule and the time of its next occurrence. At each occurrence, the service
-drafts a new campaign from it. The index on series and occurrence is unique, so each occurrence is
-drafted only once.
+A repeated campaign has a rule (such as every month) and the time of its next occurrence. At each
+occurrence, the service creates a new draft from the repeated campaign. The unique index on
+`series_id` and `occurrence_at` makes sure that each occurrence gets only one draft.
 
-`kind` says whether a campaign is for new people, for customers, or for both (mixed). A mixed
-campaign has a variant for the people who were in touch with the company before. Processes of the
-previous release give this variant to nobody, because its weight is 0.
+The column `kind` of a campaign has three values:
+
+- `cold`: for people who were not in touch with the company before;
+- `customer`: for people who know the company;
+- `mixed`: for both.
+
+A mixed campaign has an additional variant (`for_known`) for the people who were in touch with the
+company before. While the service is updated, processes of the previous release do not use this
+variant, because its weight is 0.
 """
 
 from collections.abc import Sequence

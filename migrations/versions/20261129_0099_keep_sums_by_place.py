@@ -1,12 +1,17 @@
 """Store sums of messages and costs by the ZIP, city and source of the person.
 
-A job adds the messages of each whole hour to the sums, two hours later at the earliest. Later, a
-message of this hour may change, or the ZIP, city or source of a person. Row triggers record such a
-change. Figures add the recorded changes to the sums until the job has added them. The triggers do
-not run for messages of the last hour.
+The function `update_place_sums` of the job `compute_credits` adds messages to the sums. It
+processes whole hours, the oldest hour first. An hour is processed at least two hours after its end.
 
-This revision counts nothing: the job begins with the oldest hour. A new index has the columns of
-outcomes that figures read.
+After an hour was processed, one of its messages may change, or a person may get another ZIP, city
+or source. Row triggers record changes of messages in `insight_person_change`, and changes of people
+in `insight_person_move`. Later, `update_place_sums` corrects the stored sums and deletes the
+recorded changes. Until then, a figure adds the recorded changes of messages to the stored sums, and
+uses the former ZIP, city and source of the changed people. The triggers ignore changes of messages
+that are less than an hour old, because their hour is not processed yet.
+
+This revision only creates the tables and triggers. The job computes the sums after the upgrade. The
+revision also adds an index with the columns of outcomes that figures read.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,16 @@
-"""Store for each answer of a user how long the person waited.
+"""Store, for each answer of a user, how long the person waited for it.
 
-A job stores the answers of each whole hour, two hours later at the earliest. If a message of this
-hour changes later, row triggers record its conversation. Figures read the messages of the recorded
-conversations until the job has stored their answers again. The triggers do not run for messages of
-the last hour. This revision stores no answer: the job begins with the oldest hour.
+An answer is a message of a user to a person whose last message had no answer yet. The function
+`copy_answers` of the job `compute_credits` stores the answers in `insight_answer`. It processes
+whole hours, the oldest hour first. An hour is processed at least two hours after its end.
+
+A message may change after its hour was processed. Then a row trigger adds the conversation of the
+message to `insight_answer_change`. From then on, the stored answers of this conversation are out of
+date, so figures read its original messages. Later, `copy_answers` stores the answers of the
+conversation again. The triggers ignore messages that are less than an hour old, because their hour
+is not processed yet.
+
+This revision only creates the tables and triggers. The job fills the table after the upgrade.
 """
 
 from collections.abc import Sequence

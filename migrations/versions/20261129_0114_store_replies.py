@@ -1,14 +1,25 @@
 """Store the time to each reply, and the place of the person in stored replies and answers.
 
-A job stores the replies to first messages of campaigns, 74 hours after the message at the earliest.
-Row triggers record later changes. They do not run for messages of the last 73 hours. This revision
-stores no reply: the job begins with the oldest hour.
+Three functions of the job `compute_credits` are important here:
 
-A job also stores the place (ZIP, city and source) of the person in each stored reply and answer. If
-the place of a person changes, another job first moves the sums by place, and then deletes the
-logged change from `insight_person_move`. When it does so, a trigger clears the place in the
-person's replies and answers. The trigger also works if a process of the previous release runs this
-job.
+- `copy_replies` stores the replies to first messages of campaigns in `insight_reply`. It processes
+  a message 74 hours after it was sent, at the earliest.
+- `add_places` stores the place (ZIP, city and source) of the person in each stored reply, and in
+  each stored answer of a user (`insight_answer`).
+- `update_place_sums` corrects the sums by place when the place of a person changes. A trigger has
+  recorded this change in `insight_person_move`. The function deletes the recorded change.
+
+If a message or its reply changes later than 73 hours after the message was sent, row triggers
+record the change, so that `copy_replies` stores the reply again. Earlier changes are not recorded,
+because the reply is not stored yet.
+
+The place in stored replies and answers must change too. So when a row of `insight_person_move` is
+deleted, a new trigger clears the place in the replies and answers of this person. Then `add_places`
+stores the new place. A trigger is used because the previous release also has `update_place_sums`,
+but does not know the new columns.
+
+This revision only creates the tables and triggers. The job stores the replies after the upgrade,
+beginning with the oldest hour.
 """
 
 from collections.abc import Sequence

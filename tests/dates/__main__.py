@@ -1,9 +1,13 @@
 """`make test-dates`: run the tests whose result could depend on the date, at several dates.
 
-libfaketime moves the clock of the whole run by a fixed time. Servers and other child processes also
-get the moved clock. Some tests are not run: tests of processes under load or faults (crash, chaos,
-rolling, load), tests of programs of other machines, and tests of the project's files. These tests
-read the clock only to measure durations.
+For each date, the tests run once. The library libfaketime adds a fixed duration to the clock of
+pytest and of all programs that pytest starts, such as servers.
+
+Some tests are left out, because they read the clock only to measure durations:
+
+- tests of processes under load or faults (crash, chaos, rolling, load);
+- tests of programs that run on other machines;
+- tests of the project's files.
 """
 
 import argparse

@@ -52,12 +52,15 @@ COMMAND = "python -m tests.docs.catalogues"
 _MARK = f"<!-- written by `{COMMAND}`: what follows is made from the code -->\n"
 _OF_SCREENS = {
     EventType.CAMPAIGN_COUNTERS.value: (
-        "The counts of a campaign changed; emitted once a second at most, and not kept. In `data` "
-        "are `recipients_total`, `by_status`, `replied` and `opted_out`, as in its statistics."
+        "The counts of a campaign changed. A stream sends this event at most once a second for "
+        "each campaign. The field `data` has the current counts `recipients_total`, `by_status`, "
+        "`replied` and `opted_out`, as in the statistics of the campaign."
     ),
     EventType.CONVERSATION_PRESENCE.value: (
-        "A user looks at a conversation, the subject of the event, or writes in it; kept for a "
-        "minute. In `data` are `user_id`, `name`, `activity` (`viewing`, `typing`) and `until`."
+        "A user looks at a conversation or writes in it. `subject_id` is the id of the "
+        "conversation. The event is stored for a minute. The field `data` has `user_id` and `name` "
+        "of the user, `activity` (`viewing` or `typing`), and `until`, the end of the activity if "
+        "no further event arrives."
     ),
 }
 
@@ -134,12 +137,12 @@ def _events() -> str:
 
 def _event(name: str) -> str:
     is_live = name in set(EventType)
-    ways = ["live"] * is_live + ["webhooks"] * (name in PAYLOADS)
-    scope = f"; scope `{SCOPE_OF[EventType(name)]}`" if is_live else ""
+    ways = ["live events"] * is_live + ["webhook endpoints"] * (name in PAYLOADS)
+    scope = f" Needed scope: `{SCOPE_OF[EventType(name)]}`." if is_live else ""
     payload = PAYLOADS.get(name)
     text = f"\n## {name}\n\n"
     meaning = _first_sentence(payload) if payload else _OF_SCREENS[name]
-    text += f"{meaning} Emitted: {' and '.join(ways)}{scope}.\n"
+    text += f"{meaning} Sent to: {', '.join(ways)}.{scope}\n"
     return text + (f"\n{_facts(payload)}" if payload else "")
 
 

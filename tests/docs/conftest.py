@@ -24,7 +24,10 @@ def live() -> Iterator[Live]:
 
 @pytest.fixture
 def own_live() -> Iterator[Live]:
-    """Start another service for the page that moves the clock, and yield it."""
+    """Start a second service, only for the page that moves the clock of the sandbox; yield it.
+
+    The other pages must not run with a moved clock.
+    """
     with _service() as live:
         yield live
 

@@ -34,9 +34,14 @@ def labelled(label: Label, text: str = "a reply") -> Labelled:
 def worse(
     label: Label, *, pairs: list[tuple[ReplyKind, ReplyKind]], name: str = "usual replies"
 ) -> set[str]:
-    """Return the measures that are worse if the readers give these pairs of readings.
+    """Return the measures, such as ``precision``, that the comparison reports as worse.
 
-    Each pair has the reading of the current reader and the reading of the new reader.
+    The comparison uses replies that all have the same label.
+
+    Args:
+        label: The correct label of each reply.
+        pairs: For each reply, how the current reader reads it, and how the new reader reads it.
+        name: The name of the set of replies.
     """
     texts = [labelled(label) for _ in pairs]
     current, new = [was for was, _ in pairs], [now for _, now in pairs]

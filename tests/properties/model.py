@@ -226,7 +226,11 @@ class Model:
             yield "a follow-up too early"
 
     def record_change(self) -> None:
-        """Record that something in the world changed."""
+        """Increase ``version``, so that promises of the earlier version no longer apply.
+
+        A promise is an instant before which a message may not be sent. A change, such as a reply or
+        a decision of a user, may allow the message earlier.
+        """
         self.version += 1
 
     def record_decision(self, phone: str, decision: Decision) -> None:

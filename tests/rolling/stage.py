@@ -85,13 +85,19 @@ class Replacement:
 
 @dataclass(kw_only=True)
 class Outcome:
-    """The replacements, and the results of requests, webhooks and messages.
+    """The result of a run in which all processes were replaced under load.
 
     Attributes:
-        campaign_messages: Campaign messages of the line whose limit is lower than the number of its
-            recipients.
-        messages: These campaign messages, and the confirmations of opt-outs. The limit counts the
-            confirmations, but does not refuse them.
+        replacements: The processes that were replaced.
+        requests: How many requests to the API got each status.
+        webhooks: How many webhooks of the provider got each status.
+        campaign_messages: How many campaign messages were sent by the line with the low daily
+            limit. The limit is lower than the number of recipients of the line's campaign.
+        messages: How many messages this line sent: the campaign messages, and confirmations of
+            opt-outs. A confirmation counts towards the daily limit, but it is also sent when the
+            limit is reached.
+        verdict: The result of the checks of all sent messages.
+        faults: Other faults, as sentences.
     """
 
     replacements: list[Replacement]

@@ -55,9 +55,14 @@ _OPERATOR = re.compile(r"\s+(?:AND|OR|WITH)\s+|[();]|\s*;\s*")
 _INTRODUCTION = """\
 # Licences
 
-What `make up` installs, by the licence that its metadata name. `python -m tests.supply.licences`
-writes this page, and a test says when it drifts; `make audit` fails on a licence that allows less.
-crm-api itself is Apache-2.0. All but those of the last section ask only that their notice is kept.
+This page lists the packages that `make up` installs, with the licence in the metadata of each
+package. crm-api itself has the licence Apache-2.0.
+
+The licences in the first table require only that you keep the licence notice of the package. The
+licences in the last section require more.
+
+The command `python -m tests.supply.licences` writes this page. A test fails if the page does not
+match the pinned packages. `make audit` fails if a package has a licence that is not allowed.
 
 | package | licence |
 | --- | --- |
@@ -65,8 +70,9 @@ crm-api itself is Apache-2.0. All but those of the last section ask only that th
 _OF_FILES = """
 ## Licences that ask for more
 
-The files of these packages are used as they are. A person who changes *them* and passes them on
-must give the changes away under the same licence; the rest of the product is not affected.
+crm-api uses the files of these packages without changes. If you change these files and distribute
+them, you must publish your changes under the same licence. This rule does not apply to the code of
+crm-api, or to your own code that only uses these packages.
 
 | package | licence |
 | --- | --- |

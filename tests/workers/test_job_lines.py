@@ -162,7 +162,7 @@ class TestThroughRedis:
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
-        # A job that has just begun is cancelled with the worker.
+        # If a job is still running, `close` cancels the job and then raises CancelledError.
         with suppress(asyncio.CancelledError):
             await worker.close()
         await queue.close()

@@ -255,8 +255,9 @@ async def test_start_time_of_five_minutes_ago_is_accepted(
         (MASSACHUSETTS, {"window_start": time(5), "window_end": time(8)}, "window: legal hours"),
         (ALABAMA, {"days": ["sun"]}, "window: legal hours"),
         (ANYWHERE, {"timezone": "recipient", "window_end": time(12)}, "window: several time zones"),
-        # Each campaign ends before its next opening: the next Tuesday, the next morning, and the
-        # morning after a holiday.
+        # Each of these campaigns ends before the next time at which it may send a message. The
+        # three times are: the next Tuesday morning, the next morning, and the morning after a
+        # holiday.
         (MASSACHUSETTS, {"days": ["tue"], "end_at": NOW + 5 * DAY}, "end_at: 2026-12-01T14:00"),
         (
             MASSACHUSETTS,

@@ -300,7 +300,8 @@ async def test_message_of_another_person_or_of_ours_is_refused(
         # The decision has another source than the reply: a phone call or a web form.
         (QUESTION, "opt_out", {"source": ConsentSource.PHONE_CALL}),
         (OPTING_OUT, "opt_in", {"source": ConsentSource.WEB_FORM}),
-        # The reader read the keyword correctly. The person agreed to messages again later.
+        # "STOP" is a keyword, which the service always reads correctly as an opt-out. The later
+        # opt-in is a new decision of the person. It does not correct the reading of the reply.
         ("STOP", "opt_in", {}),
         # A reaction contains no request, so the opt-out is not about the reaction.
         ('Liked "Hi Ada"', "opt_out", {}),

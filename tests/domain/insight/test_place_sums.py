@@ -122,8 +122,9 @@ async def test_figure_is_its_rows_while_people_are_merged_and_erased(
     await check_figures(session, history.chance)
     await update(session, new_uow)
     if merged.is_success:
-        # After the merge, the records of the duplicate count at the place of the primary contact,
-        # which moves here.
+        # After the merge, the records of the duplicate belong to the place (ZIP, city and source)
+        # of the primary contact. This statement changes the place of the primary contact. So the
+        # figures must include the records of both contacts at the new place.
         await session.execute(MOVE_ONE, {"id": first})
         await check_figures(session, history.chance)
         await update(session, new_uow)

@@ -30,8 +30,9 @@ def _provider() -> OpenPhoneClient:
 async def test_run_requests_the_next_run_for_when_the_pace_allows_a_message(
     settings: Settings, committed_uow: UnitOfWorkFactory, queue: RecordingQueue
 ) -> None:
-    # The day of the line and the campaign ends some hours from now. The daily limit is spread over
-    # these hours, so two messages are some seconds apart.
+    # In this time zone, at least six hours are left until midnight. With the pacing `even`, the
+    # campaign spreads its daily limit of 5,000 messages over these hours. So it waits some seconds
+    # between two messages.
     async with committed_uow() as uow:
         line = await make_line(uow.session, daily_limit=5000, timezone=far_from_midnight())
     ledger = await open_ledger(committed_uow, people=2, line=line, **(EVEN | {"daily_limit": 5000}))

@@ -32,7 +32,9 @@ NOT_COMPARED = {
     "scheduled_job",
     "rate_limit",
     "alert_notice",
-    # These tables contain each change and the order of the changes, which may differ.
+    # These tables contain the log of events and a position in this log. The log has one row for
+    # each change, in the order of the changes. The two installations may make the changes in
+    # another order.
     "event",
     "event_horizon",
     # These tables contain parts of sums. The queries in ``SUMS`` compare the sums.

@@ -194,7 +194,7 @@ def test_two_states_must_both_be_open() -> None:
 
 
 def test_rules_of_both_states_apply_in_one_zone() -> None:
-    # Kentucky opens late (10:00), and Rhode Island closes early (18:00).
+    # In Kentucky, messages may be sent only from 10:00. In Rhode Island, only until 18:00.
     key, zone, day = key_of("KY", "RI", zone="America/New_York"), "America/New_York", DAYS["mon"][0]
 
     assert US.open_until(key, local(zone, day, "09:59")) is None

@@ -1,4 +1,8 @@
-"""The durations of sending: accepted values, refused values, and derived values."""
+"""Prove the limits of the lease and of the grace period, and of the durations computed from them.
+
+The lease is the time for which one worker reserves a message for sending. The grace period is the
+time after which an unclear attempt may be treated as not sent.
+"""
 
 from datetime import timedelta
 

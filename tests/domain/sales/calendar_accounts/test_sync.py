@@ -86,7 +86,7 @@ def _wait(port: int, process: "subprocess.Popen[bytes]", folder: Path) -> None:
 
 
 class Calendar:
-    """A user's calendar on the server, changed as by another program."""
+    """A user's calendar on the test server. Its methods change it like another calendar program."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self.http = http

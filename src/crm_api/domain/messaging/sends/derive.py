@@ -48,8 +48,8 @@ LOCK_MEMBERSHIPS = text("""
 # 1. If an attempt is `delivered`, the recipient is `delivered`. Otherwise, the same rule applies to
 #    the status `failed`, and then to the status `sent`.
 # 2. If an attempt is `claimed` or `calling`, the recipient is `sending`.
-# 3. If an attempt is `unknown` or `parked` (unclear, and waits for a user), the recipient is
-#    `unknown`.
+# 3. If an attempt is `unknown` or `parked`, the recipient is `unknown`. In both cases it is not
+#    clear whether the message was sent. A `parked` attempt waits for the decision of a user.
 # 4. If an attempt is `refused`, the recipient is `failed`.
 # 5. A recipient that is already `skipped` or `cancelled` keeps this status.
 # 6. If the campaign is cancelled, the recipient is `cancelled`.
