@@ -95,7 +95,8 @@ def _error_row(problem: ProblemKind) -> str:
     meaning = problem.meaning.split("\n\n")[0].replace("\n", " ")
     if members:
         meaning += f" Members: {members}."
-    example = problem.detail.split("\n\n")[0].replace("\n", " ")
+    # A bar would end the cell of the table.
+    example = problem.detail.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
     return f"| `{problem.code}` | {meaning} | {example} |"
 
 

@@ -148,7 +148,9 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 
 
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
-    """Replace all rights of the role of the service and of the role for reports by correct rights.
+    """Give two database roles, the service's and the one for reports, exactly the correct rights.
+
+    All other rights are revoked.
 
     The change is part of the caller's transaction.
     """

@@ -134,7 +134,7 @@ async def _settle_all(
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
         log.info(
-            "look-up of a message with an unknown result finished",
+            "message whose result was unknown looked up at the provider",
             attempt=str(attempt.id),
             status=status.value,
         )

@@ -170,7 +170,7 @@ class ArqJobQueue:
             )
 
     async def clear(self) -> None:
-        """Remove all queued runs. No work is lost, because a worker runs every job when it starts.
+        """Remove all queued runs. No work is lost: a worker runs every job when the worker starts.
 
         If Redis fails, a warning is logged and no error is raised.
         """

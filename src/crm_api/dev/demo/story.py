@@ -76,13 +76,13 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Read the figures of the demo's campaign, and the numerator of each figure from three sources.
+    """Read the figures (such as the reply rate) of the demo's campaign, from three sources.
 
-    Each item of the result is one figure with these numerators:
+    Each item of the result is one figure with three numerators:
 
-    - ``counted``: as the API returns it with the figure.
-    - ``rows``: computed from the records that the API lists for the figure.
-    - ``recorded``: as the demo expects it; None if the demo expects no particular value.
+    - ``counted``: the numerator that the API returns with the figure.
+    - ``rows``: the numerator that is computed from the records that the API lists for the figure.
+    - ``recorded``: the numerator that the demo expects; None if it expects no particular value.
 
     Args:
         api: The client.

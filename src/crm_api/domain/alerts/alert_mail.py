@@ -55,13 +55,13 @@ class NoticePolicy:
     """The rules by which a channel (mail or webhooks) reports news about alerts.
 
     Attributes:
-        quiet: While a problem continues: the shortest time from the last report about it to the
-            report that it has happened again. Other changes, such as the end of the problem, are
-            reported without this wait.
+        quiet: The shortest time between two reports about the same open problem, if the problem is
+            found again. Other changes, such as the end of the problem, are reported without this
+            wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: After a problem has ended: the shortest time from the report about the end
-            to the report that the problem exists again. If ``quiet`` is shorter, ``quiet`` applies.
+        quiet_after_over: The shortest time from the report that a problem has ended to a report
+            that the same problem has returned. If ``quiet`` is shorter, ``quiet`` is used instead.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for

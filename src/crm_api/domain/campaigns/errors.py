@@ -85,8 +85,9 @@ class AudienceLostError(ConflictError):
     code = "audience_lost"
     title = "Incomplete audience after a restore"
     detail = (
-        "The backup has only a part of this campaign's recipients. Cancel the campaign, and start "
-        "a clone of it with `previously_contacted` set to `skip` or `review`."
+        "The database was restored from a backup that has only a part of this campaign's "
+        "recipients. Cancel the campaign, and start a clone of it with `previously_contacted` set "
+        "to `skip` or `review`."
     )
 
 

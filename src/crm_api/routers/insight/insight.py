@@ -82,7 +82,8 @@ async def figure_request_of(
     zone: QueryZone,
     *,
     by: Annotated[
-        Dimension | None, Query(description="Compute one figure for each value of this breakdown.")
+        Dimension | None,
+        Query(description="Compute one figure for each value, for example for each campaign."),
     ] = None,
     since: From = None,
     to: To = None,

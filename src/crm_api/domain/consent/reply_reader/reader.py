@@ -84,7 +84,8 @@ class Reading:
 
     Attributes:
         kind: What the reply means for consent.
-        reply_class: The proposed class of the reply. ``stop`` is proposed exactly for opt-outs.
+        reply_class: The proposed class of the reply. It is ``stop`` for every opt-out,
+            and for no other reply.
         class_by: Whether the model or a rule proposed the class.
         decided_by: Which part of the reply reader decided what the reply means.
         wording: The keyword, or the words with the highest weight, in the order of the reply. None
@@ -92,8 +93,8 @@ class Reading:
         provider_confirms: True if the provider itself confirms this opt-out, so that this service
             must not send a second confirmation.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
-        needs_a_person: The probability that the reply is an opt-out or could be meant as one, from
-            0 to 1.
+        needs_a_person: The probability, from 0 to 1, that the reply is an opt-out or might be meant
+            as an opt-out. It is also high for clear opt-outs.
         language: The language that the reader assumed.
     """
 

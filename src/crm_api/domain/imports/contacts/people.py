@@ -143,10 +143,10 @@ class RowReader:
     def _plan(
         self, targets: Sequence[str | None], *, prefix: str, role: str | None = None
     ) -> _Plan:
-        """Find the columns of one person.
+        """Find which columns of the file contain the values of one person.
 
-        The second person of a row gets the address and attributes of the first person, except for
-        values that have a separate column for the second person.
+        A row can describe two people. The second person gets the address and attributes of the
+        first person, except for values that have a separate column for the second person.
         """
         own = {
             target.removeprefix(prefix): position

@@ -320,9 +320,10 @@ class Filler:
         return None
 
     async def _apply_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
-        """Apply the opt-out or hold that a listed message causes, although its line is unknown.
+        """Apply the opt-out or hold that a message of an unknown line causes.
 
-        A hold stops campaign messages to the person until a user decides.
+        The message comes from the provider's list. A hold stops campaign messages to the person
+        until a user decides.
         """
         now = await self._receipt(uow)
         for event in item.events:

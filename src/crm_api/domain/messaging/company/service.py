@@ -153,8 +153,9 @@ async def update_settings(
 async def _lock(session: AsyncSession, *, now: datetime) -> StoredSettings:
     """Lock the company's settings row until the transaction ends, and return the settings.
 
-    A missing row is added first. A worker that computes how many message segments may still be sent
-    to each carrier today waits for this lock.
+    A missing row is added first. A worker takes this lock too, before it computes how many message
+    segments may still be sent today to each carrier. So the worker waits until this transaction
+    ends.
     """
     made = insert(CompanySettings).values(id=THE_ROW, updated_at=now).on_conflict_do_nothing()
     await session.execute(made)

@@ -211,8 +211,8 @@ async def postpone_after_failure(
 async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> None:
     """Complete a validation run, and resolve the alerts about the look-up service.
 
-    Exception: The alert that the service refuses requests is resolved only if the service returned
-    a result in this run.
+    Exception: One of these alerts says that the look-up service refuses requests. It is resolved
+    only if the look-up service returned a result in this run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -56,7 +56,7 @@ OFFLINE_SOURCE = "offline"
 
 
 def read_line_type(phone: str) -> LineTypeAnswer:
-    """Return the line type that the first digits of a number show, without a request.
+    """Return the line type that can be read from the first digits of a number; send no request.
 
     The line type is known for toll-free, premium and some VoIP numbers. It is ``unknown`` for most
     US and Canadian phone numbers.
