@@ -207,7 +207,7 @@ def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
 
     Args:
         settings: The settings.
-        answer: The response.
+        answer: The provider's response.
     """
     where = "the sandbox, which sends nothing" if settings.uses_sandbox else "the real provider"
     if answer.status_code in (401, 403):

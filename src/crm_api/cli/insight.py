@@ -1,4 +1,8 @@
-"""`crm-api insight`: print figures, and credit outcomes (such as payments) to messages."""
+"""`crm-api insight`: print figures (such as reply rates), and credit outcomes to messages.
+
+An outcome is, for example, a payment. A credit is the share of an outcome that belongs to one
+message.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,7 +30,7 @@ from crm_api.platform.settings import Settings
 
 
 class _Measures(typer.core.TyperGroup):
-    """Group of commands. Each measure (such as ``reply_rate``) is a command that prints figures."""
+    """Group of commands. Each measure, such as ``reply_rate``, is a command that prints values."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - the library's signature
         if cmd_name not in MEASURES:
@@ -130,7 +134,8 @@ def verify(version: Version = None, data_dir: DataDir = None) -> None:
 def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
     """Yield the lines of a table: one line for each figure, then a line for the total.
 
-    A ``*`` marks a figure that is not reliable, because it has too few records.
+    A figure is the value of a measure, such as the reply rate of one campaign. A ``*`` marks a
+    figure that is not reliable, because it counts too few messages, people or outcomes.
     """
     shown = [*figures.rows, figures.total]
     labels = [_label(one, zone=zone) for one in figures.rows] + ["total"]

@@ -43,7 +43,7 @@ _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
     """Return all replies for which a person has decided whether the reply is an opt-out.
 
-    Each example also contains how the current model reads the reply.
+    Each item has the reply, the decision of the person, and the result of the current model.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.
@@ -161,7 +161,7 @@ def _shape_figures(found: ExampleFigures) -> dict[str, Any]:
 def _shape_rate(rate: Rate) -> dict[str, Any]:
     """Return a rate with its confidence interval as JSON values.
 
-    The value of the key ``rate`` is None if there are no replies to count.
+    The value of the key ``rate`` is None if the denominator of the rate is 0.
     """
     low, high = rate.interval
     return {

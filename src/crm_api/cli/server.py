@@ -67,9 +67,9 @@ class _JoinedHead:
     uvicorn's ``RequestResponseCycle`` writes to this transport.
 
     This class has only the methods that ``RequestResponseCycle`` uses. The head is sent immediately
-    if the response has no length, because the body may begin much later, for example in a stream of
-    events. The head of a response to a HEAD request is also sent immediately, because such a
-    response has no body.
+    if the response has no ``Content-Length``, because the body may begin much later, for example in
+    a stream of events. The head of a response to a HEAD request is also sent immediately, because
+    such a response has no body.
     """
 
     __slots__ = ("_cycle", "_head", "_transport")
@@ -86,7 +86,7 @@ class _JoinedHead:
         """Send a part of a response.
 
         The head (status and headers) is sent together with the first part of the body. But if the
-        response has no length or no body, the head is sent immediately.
+        response has no ``Content-Length`` or no body, the head is sent immediately.
         """
         cycle = self._cycle
         if cycle is not None:

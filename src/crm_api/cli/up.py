@@ -214,10 +214,10 @@ def _secrets(settings: Settings, folder: Path) -> str:
 
 
 def _environment(found: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child process.
+    """Return the environment variables of a child process.
 
-    The environment has the ``CRM_*`` variables of ``found``, and those variables of this process
-    whose names do not begin with ``CRM_``.
+    These are the variables in ``found``, whose names begin with ``CRM_``, and all variables of this
+    process whose names do not begin with ``CRM_``.
     """
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
     return {**others, **found}

@@ -79,8 +79,8 @@ class UnitOfWork:
     """One transaction, and the background jobs to request after its commit.
 
     ``async with uow:`` begins the transaction, and the end of the block commits it. After an
-    exception, the transaction is rolled back, and the jobs are not requested. The entry point
-    (route, worker function, command) opens the block; use cases never do.
+    exception, the transaction is rolled back, and the jobs are not requested. Usually, the route,
+    job or command opens the block, and passes the open unit of work to the functions of ``domain``.
     """
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue) -> None:
@@ -326,10 +326,10 @@ def create_engine(
 
 
 def _give_up(context: ExceptionContext) -> None:
-    """If a statement got no response, replace all connections of the pool.
+    """Replace all connections of the pool if a statement got no response in time.
 
-    The network has probably dropped all of them. SQLAlchemy alone would replace only the connection
-    of this statement.
+    The network has probably dropped all connections. SQLAlchemy alone would replace only the
+    connection of this statement.
     """
     if isinstance(context.original_exception, TimeoutError):
         context.invalidate_pool_on_disconnect = True

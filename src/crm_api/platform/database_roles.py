@@ -1,10 +1,14 @@
-"""Database roles: the owner of the tables, the role of the service, and the role for reports.
+"""Create the service role and the report role in the database, and grant their rights.
 
-The owner runs the migrations. The role of the service cannot run DDL, and cannot update or delete
-rows of the append-only tables. The role for reports has only read access, and no access to columns
-that contain secrets. The role of the service and the role for reports are groups: nobody can log in
-with them. Their names contain the name of the database. The operator creates logins with passwords
-and adds them to a group (``docs/explanation/security.md``).
+There are three database roles:
+
+- The owner owns the tables and runs the migrations.
+- The service role cannot run DDL, and cannot update or delete rows of the append-only tables.
+- The report role can only read, and cannot read columns that contain secrets.
+
+The service role and the report role are groups: nobody can log in with them. Their names contain
+the name of the database. The operator creates logins with passwords and adds each login to a group
+(``docs/explanation/security.md``).
 """
 
 from dataclasses import dataclass
@@ -64,7 +68,9 @@ _DEFINERS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Names of the two group roles of one database.
+    """Names of the service role and the report role of one database.
+
+    Both roles are groups. A login (a role that can log in) has the rights of its group.
 
     Attributes:
         service: Group of the logins of web and worker processes.
@@ -85,10 +91,10 @@ class Roles:
 
 
 async def make(connection: AsyncConnection) -> Roles:
-    """Create the role of the service and the role for reports, and grant rights to both roles.
+    """Create the service role and the report role if they are missing, and grant their rights.
 
-    A role that exists is not created again. The database user of ``connection`` must own the tables
-    and the database. To create a role, this user also needs CREATEROLE.
+    The database user of ``connection`` must own the tables and the database. To create a role, the
+    user must also have the right CREATEROLE.
     """
     roles, known, _ = await _look(connection)
     for name in (roles.service, roles.reports):
@@ -109,14 +115,14 @@ async def make_login(connection: AsyncConnection, name: str, *, group: str) -> N
 
 
 async def renew(connection: AsyncConnection) -> bool:
-    """Grant rights on all present tables to the role of the service and to the role for reports.
+    """Grant the service role and the report role their rights on all tables.
 
     Call this function after a migration, because the migration may have added tables.
 
     Returns:
-        True if the rights were granted. False if nothing was changed. There are two reasons:
+        True if the rights were granted. False, without any change, in these cases:
 
-        - One of the two roles does not exist.
+        - The service role or the report role does not exist.
         - The user of this connection is not the owner of the tables.
     """
     roles, known, is_owner = await _look(connection)
@@ -133,8 +139,8 @@ async def is_limited(connection: AsyncConnection) -> bool:
     cases:
 
     - This connection uses a role that does not own the tables.
-    - The role of the service and the role for reports exist. Then the service can log in with a
-      limited role, even if this connection uses the role of the owner.
+    - The service role and the report role exist. Then the service can log in with limited rights,
+      even if this connection uses the role of the owner.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}
@@ -148,11 +154,10 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 
 
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
-    """Give two database roles, the service's and the one for reports, exactly the correct rights.
+    """Revoke all table rights of the service role and the report role, and grant the correct ones.
 
-    All other rights are revoked.
-
-    The change is part of the caller's transaction.
+    Other rights of these roles, such as the use of sequences, are only added. The change is part of
+    the caller's transaction.
     """
     service, reports = _quoted(roles.service), _quoted(roles.reports)
     database = _quoted(str(await connection.scalar(text("SELECT current_database()"))))

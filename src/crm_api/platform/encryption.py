@@ -31,9 +31,10 @@ class UnsealError(Exception):
 class Secret(bytes):
     """The root secret of the service, together with the secret keys of the service.
 
-    The bytes of this object are the root secret: the first secret key that the service used. It is
-    used for hashes. The operator can replace the secret key (``CRM_SECRET_KEY``), but the root
-    secret stays the same, because the stored hashes cannot be computed again.
+    The bytes of this object are the root secret: the first secret key that the service used. The
+    service computes hashes with the root secret. The operator can replace the secret key
+    (``CRM_SECRET_KEY``), but the root secret stays the same, because the stored hashes cannot be
+    computed again.
 
     Attributes:
         seals: The secret keys, which encrypt stored values. The first one is the current key. The
@@ -83,7 +84,7 @@ def unseal(sealed: bytes, *, secret: bytes, about: str) -> str:
 
 
 def is_under(sealed: bytes, *, key: bytes, about: str) -> bool:
-    """Return True if ``sealed`` was encrypted with this secret key for the purpose ``about``."""
+    """Return True if ``sealed`` was encrypted with the key ``key`` for the purpose ``about``."""
     try:
         _decrypt(sealed, key, about)
     except (InvalidTag, ValueError):

@@ -1,9 +1,9 @@
 """Look up the API key or user session of each request, on one separate database connection.
 
-While a statement runs, new look-ups wait. The next statement answers all waiting look-ups of its
-kind (API key or session), so many parallel requests share one round trip. Nothing is cached. The
-statement for a look-up always begins after the look-up was requested. So a revoked key is refused
-at the next request in every process.
+While a statement runs, new look-ups wait. The next statement finds the rows of all waiting look-ups
+of API keys, or of all waiting look-ups of sessions. So many parallel requests share one round trip.
+Nothing is cached: the statement for a look-up always begins after the look-up was requested. So
+every process refuses a revoked API key at the next request.
 """
 
 import asyncio
@@ -35,11 +35,12 @@ seconds."""
 
 
 class HotReads:
-    """Looks up rows by key; look-ups of parallel requests share one SQL statement.
+    """Looks up rows by the hash of a token; parallel look-ups share one SQL statement.
 
-    The statement must take an array of keys as ``$1`` (``bytea[]``) and return the key as its first
-    column. The application's lifespan calls ``start()`` and ``close()``. If this object is not
-    started, or its connection is lost, the statement runs on a connection of the pool.
+    A token is an API key or an access token. The statement must take an array of hashes as ``$1``
+    (``bytea[]``) and return the hash as its first column. The application's lifespan calls
+    ``start()`` and ``close()``. If this object is not started, or its connection is lost, the
+    statement runs on a connection of the pool.
     """
 
     def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
@@ -64,13 +65,13 @@ class HotReads:
         await self._drop()
 
     async def one(self, sql: str, key: Key) -> Found | None:
-        """Return the row with this key, without the key's column; None if no row has this key.
+        """Return the columns of the row for a hash, without the hash; None if there is no such row.
 
         Args:
-            sql: A statement that takes an array of keys, and returns one row for each key that it
-                finds. The first column is the key. If several look-ups wait at the same time,
+            sql: A statement that takes an array of hashes, and returns one row for each hash that
+                it finds. The first column is the hash. If several look-ups wait at the same time,
                 the statement runs once for all of them.
-            key: The key to look up.
+            key: The hash to look up.
         """
         if self._task.is_started and time.monotonic() >= self._away_until:
             future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()

@@ -118,14 +118,14 @@ def _move(connection: Connection, target: str, *, is_down: bool) -> None:
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Raise an error for a failed revision, but return if the revision may be tried again.
+    """Raise the error of a failed migration, unless the migration may be tried again.
 
-    A revision may be tried again if it failed because of the lock timeout, and if this was not the
-    last try. Revisions that were applied before the failed revision stay applied.
+    A migration may be tried again if it failed because of the lock timeout, and if this was not the
+    last try. Migrations that were applied before it stay applied.
 
     Raises:
-        DBAPIError: The revision failed for another reason.
-        StartError: The revision failed because of the lock timeout, and this was the last of
+        DBAPIError: The migration failed for another reason.
+        StartError: The migration failed because of the lock timeout, and this was the last of
             ``LOCK_TRIES`` tries.
     """
     if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
@@ -139,14 +139,15 @@ def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
 
 
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
-    """Upgrade the schema, then grant rights on its tables to the database roles.
+    """Upgrade the schema, then grant the database roles their rights on its tables.
 
     If a later release has migrated the schema, and this code can run on that schema, do nothing.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
-        StartError: This code cannot run on the schema of a later release, a restore was
-            interrupted, or a table was in use at every try.
+        StartError: A later release has migrated the schema, and this code cannot run on it. Or a
+            restore was interrupted. Or a migration failed at every try, because other statements
+            used a table that it must change.
     """
     async with open_engine(database_url, pool_size=1) as engine:
         await _reach(engine)
@@ -167,14 +168,14 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
 
 
 async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
-    """Create the database roles that ``database_roles`` describes, and grant rights to them.
+    """Create the service role and the report role (see ``database_roles``); grant their rights.
 
     If a migration is running, this function first waits until the migration ends.
 
     Args:
         database_url: URL of the database, with the login of the role that owns the tables.
-        login: Name of a login to create. It gets no password. It is a member of the database role
-            of the service, so it has the rights of this role. If None, no login is created.
+        login: Name of a login to create. It gets no password. It is a member of the service role,
+            so it has the rights of this role. If None, no login is created.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.

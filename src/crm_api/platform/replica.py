@@ -92,7 +92,7 @@ class Replica:
         return ReadingUnitOfWork(self._sessions, self._queue, replica=self)
 
     async def look(self) -> None:
-        """Measure once the lag of the replica, and set the attribute ``keeps_up``.
+        """Measure the lag of the replica one time, and set the attribute ``keeps_up``.
 
         The lag is how far the replica is behind the primary. ``keeps_up`` becomes True if the lag
         is within the limit. ``keeps_up`` becomes False if the lag is larger, or if one of the two

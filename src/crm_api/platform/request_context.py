@@ -88,9 +88,10 @@ _IPV6_PREFIX = 64
 
 
 def network_of(address: str) -> str:
-    """Return the key for limits per client: an IPv4 address, or the /64 network of an IPv6 address.
+    """Return the network of a client, under which limits count the requests of the client.
 
-    A client can use every address of its /64 network, so a limit per IPv6 address would have no
+    For an IPv4 address, the network is the address itself. For an IPv6 address, it is the /64
+    network: a client can use every address of this network, so a limit per address would have no
     effect. Text that is not an IP address is returned unchanged.
     """
     try:

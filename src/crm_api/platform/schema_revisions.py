@@ -58,7 +58,7 @@ def directory() -> Path:
 
 @cache
 def _revisions() -> tuple[str, ...]:
-    """Return all revisions, oldest first, from the names of their files.
+    """Return all schema revisions (ids of migrations), oldest first, from the names of the files.
 
     Alembic reads the revisions from the files' contents, which takes 10 MB and 0.2 s of CPU time.
     So Alembic is imported only by commands that run migrations. A test checks that this function
@@ -93,9 +93,10 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    A release can run on its own schema and on the schema of the next release. So the result is the
-    revision of the last release whose schema differs from the schema of this code. If there is no
-    such release, the result is the revision of this code.
+    A schema revision is the id of a migration. A release can run on its own schema and on the
+    schema of the next release. So releases with the previous schema can run on the schema of this
+    code, and older releases cannot. The result is the revision of the previous schema. If no
+    release has another schema, the result is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

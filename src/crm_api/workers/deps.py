@@ -144,9 +144,9 @@ class Deps:
             self.on_stop.discard(stop)
 
     async def request_run(self, name: JobName) -> None:
-        """Request a run again, because it could not start or a pause may have interrupted it.
+        """Request another run of a job whose run could not start or may have been interrupted.
 
-        The run gets the ids in ``JobSlot.cause``.
+        The new run gets the ids of the API request that caused it, if any (``JobSlot.cause``).
         """
         with resume_cause(self.slots[name].cause):
             await self.queue.push(Job(name=name))

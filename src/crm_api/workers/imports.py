@@ -190,9 +190,12 @@ async def _check_file(row: ContactImport, path: Path) -> None:
 async def _counted(
     new_uow: UnitOfWorkFactory, row: ContactImport, source: ChunkReader[ChunkT]
 ) -> ChunkReader[ChunkT]:
-    """Store the number of rows in the file, if this number is not stored yet; return ``source``.
+    """Store the number of rows in an import's file, if it is not stored yet.
 
     If the number cannot be stored, the file is closed, and the error is raised.
+
+    Returns:
+        ``source``, the reader of the file, unchanged.
     """
     if row.rows_total is None:
         try:

@@ -1,13 +1,14 @@
-"""The insight job: update the tables from which figures are read, and compute credits.
+"""The insight job: update the tables for figures (such as reply rates), and compute credits.
 
-These tables are faster to read than the original records. They contain:
+Figures are read from these tables, because they are faster to read than the original records. They
+contain:
 
 - sums by hour,
-- sums by the ZIP, the city and the source of the person,
+- sums by place, which is the person's ZIP, city and source (where the contact comes from),
 - copies of the office's answers, of people's replies, and of outcomes.
 
-An outcome is, for example, a paid invoice. A credit is the share of an outcome that one message
-gets.
+An outcome is, for example, a paid invoice. A credit is the share of an outcome that belongs to one
+message.
 """
 
 from typing import Any
@@ -39,12 +40,12 @@ messages."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Update the tables from which figures are read. Compute all credits again if this is due.
+    """Update the tables for figures (such as reply rates). If it is due, compute all credits again.
 
     The tables contain sums, and copies of three things: the office's answers, people's replies, and
     outcomes. A credit is the share of an outcome, such as a paid invoice, that belongs to one
-    message. The computation is due if the last one is a day old, or if many outcomes have no
-    credits yet.
+    message. The computation of credits is due if the last computation is a day old, or if many
+    outcomes have no credits yet.
 
     Returns:
         The number of outcomes in the computation, for the log; None if credits were not computed.

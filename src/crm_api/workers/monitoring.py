@@ -1,4 +1,8 @@
-"""Jobs of monitoring: the daily run (clean-ups, archive, digest mail) and the watchdog."""
+"""Jobs of monitoring: the daily run (clean-ups, archive, digest mail) and the watchdog.
+
+The digest mail reports what happened and what a person must do. The watchdog finds problems and
+raises alerts.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -74,12 +78,12 @@ means that no expired row is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
-    """Do today's clean-up and send today's digest mail, if they are not done yet."""
+    """Do today's clean-up and mail today's digest (a daily report), if this is not done yet."""
     await run_daily(deps_of(ctx), now=clock.now)
 
 
 async def run_daily(deps: Deps, *, now: Now) -> None:
-    """Do today's clean-up and send today's digest mail, if they are not done yet.
+    """Do today's clean-up and mail today's digest (a daily report), if this is not done yet.
 
     If the clean-up stops before its end, ``run_daily_tasks`` is requested again.
 
@@ -146,7 +150,7 @@ async def _delete_old_uploads(deps: Deps, limit: TimeLimit, *, now: Now) -> bool
 
 
 async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:
-    """Send the digest mail between two transactions.
+    """Send the digest mail (a daily report) between two transactions.
 
     The first transaction reserves the mail for this worker. The second stores that the mail was
     sent. If the worker dies before the second transaction, the reservation expires and another

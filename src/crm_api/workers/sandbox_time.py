@@ -102,7 +102,7 @@ class TimeMover:
 
 
 class MoveRun:
-    """One run of the job that moves the sandbox's time; a long move takes several runs."""
+    """One run of the job that moves the sandbox's time. To move it far, several runs are needed."""
 
     def __init__(
         self,
@@ -130,8 +130,9 @@ class MoveRun:
         """Move the sandbox clock to its target, or stop at the time limit of this run.
 
         Returns:
-            True if this worker has nothing more to do: the move has ended, or another worker has
-            taken it over. False if the move is not finished; then another run must follow.
+            True if this worker has nothing more to do: the clock has reached its target, or another
+            worker now moves it. False if the time limit was reached or the worker is stopping. Then
+            another run must follow.
 
         Raises:
             ClockNotFollowedError: A process did not use the new time within ``FOLLOWED_SECONDS``.
@@ -191,9 +192,11 @@ class MoveRun:
         return min(self._move.to_at, max(min(stops), now + SMALLEST_STRIDE))
 
     async def _step_to(self, at: datetime) -> bool:
-        """Set the clocks of all processes and of the sandbox to ``at``; return True.
+        """Move the clocks of all processes and of the sandbox forward to ``at``.
 
-        If another worker continues the move of time, return False.
+        Returns:
+            True if the clocks were moved. False, without any change, if another worker now moves
+            the clocks.
         """
         skipped = at - clock.now()
         ahead = clock.ahead() + skipped

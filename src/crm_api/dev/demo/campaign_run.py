@@ -245,13 +245,13 @@ def _refuse_stopped(campaign: JSON) -> None:
 
 
 def _settle(look: Callable[[], Snapshot], sandbox: Sandbox) -> tuple[Snapshot, list[Check]]:
-    """Wait until the sandbox has no planned event, and all sources have the same figures.
+    """Wait until the sandbox has no planned event, and the counts of the campaign agree.
 
-    The sources are the API's ``stats``, the list of recipients, and the sandbox. Give up after
-    ``SETTLE_SECONDS``.
+    The counts come from three sources: the API's ``stats``, the list of recipients, and the
+    sandbox. After ``SETTLE_SECONDS``, return even if the counts differ.
 
     Returns:
-        The data of the last comparison, and the figures in these data.
+        The data of the last comparison, and the compared counts.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
@@ -275,7 +275,11 @@ def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops:
 
 
 def _earn(api: Api, campaign_id: str, snapshot: Snapshot, screen: Screen) -> list[FigureCheck]:
-    """Record appointments, quotes and jobs of interested people; return the campaign's figures."""
+    """Record appointments, quotes and jobs; return the campaign's figures for a comparison.
+
+    They are recorded for people whose replies show interest. Each figure has a numerator from up to
+    three sources.
+    """
     rows = int(snapshot.stats["recipients_total"])
     story = play_story(api, campaign_id=campaign_id, rows=rows)
     counts = story.counts

@@ -29,7 +29,7 @@ class SandboxCall:
         is_answered: True if the call is answered.
         seconds: Duration of the call in seconds, without the ringing.
         started_at: When the phone begins to ring.
-        extras: The parts that the call has, out of ``recording``, ``voicemail``, ``summary`` and
+        extras: What exists for the call: any of ``recording``, ``voicemail``, ``summary`` and
             ``transcript``.
         media_url: URL of the sandbox, for the links to recordings; None if unknown.
         id: The id of the call.

@@ -48,10 +48,10 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """How likely each thing is that can happen after a message, as a share of people (0 to 1).
+    """Shares of the simulated people (0 to 1) for each thing that can happen after a message.
 
-    People who are in none of these shares get the message and do nothing. What happens for a person
-    depends only on the phone number and on the seed, so it is the same in every run.
+    All other people get the message and do nothing. What happens for a person depends only on the
+    phone number and on the seed, so it is the same in every run.
 
     Attributes:
         reply: Share of people who reply.
@@ -79,9 +79,9 @@ class SandboxConfig:
             does this too. If False, each registered webhook gets ``signing_key``, for receivers
             that accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What happens after a message to a phone number for which no script (list of actions)
-            was set. The value is the share of people for each action, or ``silent`` if nothing
-            happens.
+        people: What people without a script (a list of actions) do after a message. The value is
+            ``PeopleWeights``: the share of people for each action. With ``silent``, they do
+            nothing.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including the delays of webhook retries. With 0, there
             are no delays.

@@ -33,7 +33,8 @@ def message_event(kind: str, stored: StoredMessage, *, at: datetime) -> SandboxE
     """Return an event about a message.
 
     Args:
-        kind: ``message.received``, ``.delivered``, ``.failed`` or ``.undelivered``.
+        kind: The event type: ``message.received``, ``message.delivered``, ``message.failed`` or
+            ``message.undelivered``.
         stored: The message.
         at: When the event happens.
     """

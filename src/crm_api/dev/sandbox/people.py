@@ -141,7 +141,10 @@ class People:
 
 
 def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[str, ...]]:
-    """Choose an action; return it with the texts or error codes that are possible for it.
+    """Choose what happens after a message; return it with its possible texts or error codes.
+
+    If the result is a reply, one of the texts is sent. If the message fails or is not delivered, it
+    gets one of the error codes.
 
     Args:
         weights: The share of people for each action.
@@ -177,9 +180,10 @@ def read_script(steps: list[dict[str, Any]]) -> tuple[Step, ...]:
 
 
 def is_stop(text: str) -> bool:
-    """Return True if a text is a stop word of the provider, or one of ``STOPS``.
+    """Return True if a reply is an opt-out: a stop word of the provider, or one of ``STOPS``.
 
-    ``STOPS`` are the texts with which a simulated person opts out.
+    After a stop word, such as STOP, the provider refuses messages to the person. ``STOPS`` are the
+    texts with which simulated people opt out.
     """
     return text.strip().upper() in PROVIDER_STOP_WORDS or text in STOPS
 

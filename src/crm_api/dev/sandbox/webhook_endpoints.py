@@ -191,10 +191,10 @@ def _new_key(scheme: SigningScheme) -> str:
 
 
 def _shared_key(workspace: Workspace, scheme: SigningScheme) -> str:
-    """Return the signing key of the configuration, in the notation of a signature scheme.
+    """Return the signing key in the sandbox's configuration, as a signature scheme writes it.
 
-    With the scheme ``SigningScheme.STANDARD``, the key begins with ``whsec_``. With other schemes,
-    it does not.
+    With the scheme ``SigningScheme.STANDARD``, the key gets the prefix ``whsec_``. With other
+    schemes, the key has no prefix.
     """
     prefix = "whsec_" if scheme is SigningScheme.STANDARD else ""
     return prefix + workspace.config.signing_key.removeprefix("whsec_")

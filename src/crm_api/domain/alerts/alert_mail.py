@@ -60,8 +60,8 @@ class NoticePolicy:
             wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
-        quiet_after_over: The shortest time from the report that a problem has ended to a report
-            that the same problem has returned. If ``quiet`` is shorter, ``quiet`` is used instead.
+        quiet_after_over: The shortest time between the report that a problem has ended and the next
+            report about the same problem. If ``quiet`` is shorter, ``quiet`` is used instead.
         gap: The shortest time between two reports of the channel. News that comes in this time is
             reported together.
         leaves_out: The kinds of alerts that this channel never reports. The mail channel, for

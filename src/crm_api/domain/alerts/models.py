@@ -39,7 +39,11 @@ class News(StrEnum):
 
 
 class Alert(Base):
-    """A problem that a person should see. There is one row for each kind and subject."""
+    """A problem that a person should see.
+
+    The subject of an alert is the thing that has the problem. There is one row for each pair of a
+    kind and a subject.
+    """
 
     __tablename__ = "alert"
     __table_args__ = (

@@ -79,9 +79,10 @@ async def raise_alert(
     context: dict[str, Any] | None = None,
     times: int = 1,
 ) -> None:
-    """Open an alert. If an alert of this kind and subject is already open, increase its count.
+    """Open an alert; if it is already open, increase its count.
 
-    When the alert opens, it is logged and the job that reports alerts is requested.
+    There is one alert for each pair of a kind and a subject (the thing that has the problem). When
+    the alert opens, it is logged and the job that reports alerts is requested.
 
     Args:
         detail: What happened and what to do; a person reads it.
@@ -105,7 +106,8 @@ async def raise_alert(
 async def resolve_alert(uow: UnitOfWork, *, kind: AlertKind, subject: str, now: datetime) -> None:
     """Mark an alert as resolved, and request the job that reports alerts.
 
-    Nothing happens if no alert of this kind and subject is open.
+    The subject is the thing that has the problem. Nothing happens if no alert of this kind and
+    subject is open.
     """
     resolved = await uow.session.scalar(
         update(Alert)

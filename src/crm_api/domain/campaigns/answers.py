@@ -223,8 +223,8 @@ class CampaignRead(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        kind: Whether the campaign is for new people, for people who know the company, or for both.
-        audience: The selection of the contacts that get the campaign, as the request contained it.
+        kind: Whom the campaign is for: people who know the company, people who do not, or both.
+        audience: The contacts that get the campaign, in the same format as in a request.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
@@ -234,8 +234,8 @@ class CampaignRead(ReadModel):
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
         paused_reason: The rule that paused the campaign; null if no rule did.
-        paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
-            it.
+        paused_evidence: The facts because of which the rule paused the campaign, such as counts or
+            times; null if no rule paused it.
         archived: True if a user archived the campaign. The list of campaigns shows archived
             campaigns only on request.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
@@ -405,7 +405,7 @@ class CampaignItem(CampaignRead):
 
     @classmethod
     def of_listed(cls, listed: ListedCampaign) -> Self:
-        """Build the response model from a listed campaign and the counts of its recipients."""
+        """Build the response model from a campaign in the list, with its recipient counts."""
         read = CampaignRead.of(listed.detail)
         return cls(
             **{name: getattr(read, name) for name in CampaignRead.model_fields},

@@ -58,7 +58,7 @@ class CalendarCampaign(ReadModel):
 
 
 class CalendarOccurrence(ReadModel):
-    """A second or later time (occurrence) at which a repeated campaign is sent.
+    """A repetition (occurrence) of a campaign. The first start of the campaign is not included.
 
     Some time before each occurrence, the service creates a draft: a new campaign.
 

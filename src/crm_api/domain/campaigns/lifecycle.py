@@ -1,7 +1,7 @@
 """Begin, pause and complete campaigns automatically.
 
-The worker's job calls these functions at least every minute. Any number of workers may run them at
-the same time.
+A job of the workers (``process_campaign_queue``) begins and completes campaigns. It runs at least
+every minute. Several workers may run it at the same time.
 """
 
 from collections.abc import Iterable
@@ -276,7 +276,7 @@ async def complete_finished_campaigns(
     - Campaigns that were cancelled less than a day ago.
 
     One run of this function cancels at most ``at_once`` recipients in the campaigns of each kind.
-    If more recipients may remain, another run of the job is requested.
+    If more recipients may remain, a run of the job that calls this function is requested.
 
     Returns:
         The ids of the completed campaigns.

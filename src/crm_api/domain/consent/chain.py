@@ -53,8 +53,8 @@ class ChainedEntry(NamedTuple):
     def canonical_without_claim(self) -> bytes:
         """Return the bytes from which older releases computed the digest of this entry.
 
-        These bytes do not contain ``claimed_at``: when the message with the decision was sent, by
-        the provider's clock.
+        These bytes do not contain ``claimed_at``. This is the time at which the message with the
+        decision was sent, by the provider's clock.
         """
         return _written([_FORMAT, *self._members()])
 

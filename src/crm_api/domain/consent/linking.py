@@ -139,9 +139,9 @@ async def add_links(
 
     Args:
         after: The position of the last link.
-        key_id: The name of the key that made the digests.
-        entry_ids: The ids of the entries.
-        digests: The digest of the link of each entry.
+        key_id: The public id of the key with which the digests were computed.
+        entry_ids: The ids of the entries. Each entry gets one link.
+        digests: The digests of the new links, in the order of ``entry_ids``.
     """
     values = {
         "after": after,

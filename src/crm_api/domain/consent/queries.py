@@ -19,8 +19,8 @@ _IS_BLOCKED = f"""EXISTS (
 def is_blocked_sender(*, phone: str) -> str:
     """Return an SQL condition that is true while a phone number has the flag ``blocked_sender``.
 
-    Messages and calls from such a number need no answer: their conversation does not wait, and they
-    cause neither a notice nor an away reply.
+    Messages and calls from such a number need no answer. They do not mark the conversation as
+    waiting for an answer, and they cause neither a notice nor an away reply.
 
     Args:
         phone: The SQL expression of the phone number.
@@ -90,7 +90,7 @@ _NUMBERS_OF_PEOPLE = text("""
 
 
 async def lock_contacts(session: AsyncSession, *, phones: Sequence[str]) -> None:
-    """Lock the contacts that have these phone numbers (FOR KEY SHARE), in ascending order."""
+    """Lock the contacts with these phone numbers (FOR KEY SHARE), in ascending order of number."""
     await session.execute(_LOCK_CONTACTS, {"phones": list(phones)})
 
 

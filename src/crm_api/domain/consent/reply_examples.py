@@ -274,9 +274,9 @@ async def _read_decided_reply(
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
     """Return how a reply was read when it arrived.
 
-    No reading is stored for a reply that changed nothing, so the current reader reads such a reply
-    again. If the new reading would change consent, its kind is replaced by ``none``, because the
-    reply changed nothing when it arrived.
+    No reading is stored for a reply that did not change the consent of the number. So the current
+    reader reads such a reply again. If the new result (the field ``kind``) would change consent, it
+    is replaced by ``none``, because the reply did not change consent when it arrived.
     """
     if reply.reading is not None:
         return dict(reply.reading)

@@ -1,1 +1,1 @@
-"""Import contacts and do-not-contact lists from files, and contacts from the provider."""
+"""Import contacts and do-not-contact lists from files, and contacts from OpenPhone."""

@@ -166,7 +166,8 @@ async def note_decision(
 ) -> None:
     """Append an entry about a decision to the audit log.
 
-    If a request caused the decision, the entry also has the id and the operation of the request.
+    If a request caused the decision, the entry also has the id of the request, the operationId of
+    its route, and the id and the network address of the caller.
 
     Args:
         uow: The unit of work in which the decision is made.

@@ -188,7 +188,8 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
     Args:
         call: The request of the dry run. ``call.secret`` encrypts the token.
         bound: The digest of the request's method, path, caller and fields.
-        counted: The digest of the result: the counts, and the value of ``basis`` in ``make_call``.
+        counted: The digest of the counts in the response. If ``make_call`` got a function
+            ``basis``, the digest also covers the value that this function returned.
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"

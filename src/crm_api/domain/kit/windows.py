@@ -30,10 +30,10 @@ this day; None if the window does not open."""
 
 @dataclass(frozen=True)
 class Window:
-    """The days and hours at which a campaign sends, in the recipient's local time.
+    """Days of the week and daily hours in local time, such as the sending hours of a campaign.
 
     Attributes:
-        days: The open days: some of ``mon`` … ``sun``.
+        days: The days on which the window opens: some of ``mon`` … ``sun``.
         start: The local time at which the window opens.
         end: The local time at which the window closes; 23:59 and later mean midnight.
     """
@@ -44,15 +44,16 @@ class Window:
 
     @classmethod
     def of(cls, days: Iterable[str], start: time, end: time) -> "Window":
-        """Make a window (the days and hours of sending). The days may be in any order."""
+        """Make a window (days of the week and daily hours). The days may be in any order."""
         return cls(days=frozenset(days), start=start, end=end)
 
 
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
     """Return the instant until which sending stays allowed in all given time zones.
 
-    Each time zone has its own daily sending hours. The result is the first instant at which the
-    hours of one time zone end. The result is None if ``now`` is outside the hours of a time zone.
+    ``span_of`` returns the sending hours of a time zone on a day. The result is the first instant
+    at which the hours of one of the time zones end. It is None if ``now`` is outside the hours of
+    at least one time zone.
     """
     closings: list[datetime] = []
     for zone in zones:
@@ -66,8 +67,9 @@ def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime
 def next_open(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
     """Return the first instant, ``now`` or later, that is in the sending hours of all given zones.
 
-    Each time zone has its own sending hours. Return None if no such instant is within
-    ``SEARCH_DAYS``. For example, the sending hours of distant zones may never overlap.
+    ``span_of`` returns the sending hours of a time zone on a day. The result is None if there is no
+    such instant in the next ``SEARCH_DAYS`` days, for example because the sending hours of distant
+    zones never overlap.
     """
     horizon = now + timedelta(days=SEARCH_DAYS)
     at: datetime = now.astimezone(UTC)

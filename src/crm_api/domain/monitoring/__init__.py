@@ -1,1 +1,1 @@
-"""Watch the service, run its daily work, archive old months, and make and restore backups."""
+"""Watch the service, run its daily work, archive old rows, and make and restore backups."""

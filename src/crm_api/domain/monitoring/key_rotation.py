@@ -30,10 +30,10 @@ from crm_api.platform.settings import Settings, SettingsError
 class RootSecret(Base):
     """The root secret: the first secret key that the service used.
 
-    The service computes its keyed hashes with the root secret, also those of the hash chain over
-    the consent history. The root secret never changes, because the old hashes cannot be computed
-    again with another key. It is stored encrypted with the current secret key. The table has one
-    row.
+    The service computes its keyed hashes with the root secret, for example the hashes that protect
+    the consent history against changes. The root secret never changes, because the old hashes
+    cannot be computed again with another key. It is stored encrypted with the current secret key.
+    The table has one row.
     """
 
     __tablename__ = "root_secret"

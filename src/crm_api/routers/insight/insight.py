@@ -135,12 +135,12 @@ WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
     """Find the attribution rules for a figure request, and return the request with their version.
 
-    Without a version in the request, the current rules are used. If the measure needs credits that
-    are missing, they are computed now. A credit is the share of an outcome that is credited to one
-    message.
+    Without a version in the request, the current rules are used. A credit is the share of an
+    outcome, such as a paid invoice, that belongs to one message. If the measure needs credits and
+    some were not computed yet, they are computed now.
 
     Raises:
-        BreakdownError: The measure does not allow the breakdown or the filter.
+        BreakdownError: The measure does not allow the breakdown (parameter ``by``) or the filter.
         CreditsNotComputedError: Too many credits are missing.
         PeriodError: The end of the period is not after its beginning.
         RulesNotFoundError: The requested version of the rules does not exist.

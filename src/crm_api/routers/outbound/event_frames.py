@@ -117,8 +117,8 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield the stored events after ``after``, up to the position of the event hub.
 
-    Exception: ``campaign.counters`` events are not yielded. If the listener wants the counters of
-    the campaign of such an event, the campaign's id is added to ``changed``.
+    Exception: ``campaign.counters`` events, which say that the counts of a campaign have changed,
+    are not yielded. If the listener wants these counts, the campaign's id is added to ``changed``.
 
     This function ends when it has reached the position of the hub. After it has compared its
     position with the position of the hub for the last time, it awaits nothing. So the caller can

@@ -263,9 +263,10 @@ class EventHub:
             self._put(event_filter, select_events(event_filter, kept, detailed))
 
     async def _emit_counters(self) -> None:
-        """Give the listeners the current counters of the campaigns whose counters have changed.
+        """Give the listeners the counters of each campaign whose counters have changed.
 
-        The counters of one campaign are given at most once a second.
+        The counters are the counts of a campaign's recipients, such as how many replied. The
+        counters of one campaign are given at most once a second.
         """
         now = self._monotonic()
         lately = {one for one, at in self._counted_at.items() if now - at < COUNTERS_SECONDS}
@@ -286,7 +287,10 @@ class EventHub:
             self._put(event_filter, own)
 
     async def counters(self, campaign_ids: set[UUID]) -> list[LoggedEvent]:
-        """Return the current counters of campaigns, as events that are not stored in the log."""
+        """Return one event for each campaign, with its current counters; the log has no such event.
+
+        The counters are the counts of the campaign's recipients, such as how many replied.
+        """
         async with self.new_uow() as uow:
             found = await live_counts.count_campaigns(uow, campaign_ids=sorted(campaign_ids))
         return [

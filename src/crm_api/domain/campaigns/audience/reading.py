@@ -69,7 +69,7 @@ class AudiencePerson(ContactValues):
 
     @property
     def step(self) -> int:
-        """The step of the message that is rendered: always 0, which is the first message."""
+        """The step of the message to this person: always 0, which is the first message."""
         return 0
 
 

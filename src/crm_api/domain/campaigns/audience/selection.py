@@ -36,8 +36,8 @@ class AudienceConditions:
     In the SQL, ``c`` is the table ``contact``. Most audiences need none of these conditions.
 
     Attributes:
-        named: Selects the contacts of the segment that is the audience. Empty if the audience is a
-            list or single contacts.
+        named: If the audience is a segment: the condition that a contact is in this segment. Empty
+            if the audience is a list or single contacts.
         left_out: Leaves out the contacts of excluded segments. Empty if no segment is excluded.
         exclusions: Keys of ``EXCLUSIONS``, in the order of that dictionary. The conditions of these
             keys leave out contacts by list, by id or by campaign. Example:
@@ -177,7 +177,8 @@ def assess(
 
     Args:
         conditions: The optional conditions of the audience.
-        is_named: The SQL condition that ``contact c`` belongs to the audience.
+        is_named: An SQL condition: true if the contact belongs to the audience. In the condition,
+            ``c`` is the row of the contact.
         people: The table or the sub-select from which the contacts are read.
         each: ``OFFSET 0`` or an empty text, appended to sub-selects. With ``OFFSET 0``, PostgreSQL
             runs a sub-select once per person. With an empty text, PostgreSQL may use a join
@@ -275,8 +276,8 @@ async def resolve_audience(
         session: The session.
         settings: The settings of the audience.
         as_of: The instant of the start of the campaign. People who were added later are left out.
-            Flags of phone numbers that expired earlier are ignored. Periods in segments, such as
-            "in the last 30 days", end at this instant.
+            If a flag of a phone number expired before this instant, the flag is ignored. Periods in
+            segments, such as "in the last 30 days", end at this instant.
         by_page: True for a statement that reads the people page by page. Then the conditions of
             segments query other tables once per person. If False, PostgreSQL may join these tables
             instead.

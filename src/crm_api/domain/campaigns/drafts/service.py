@@ -144,13 +144,14 @@ async def _plan_next_occurrence(
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: True if the request sets the recurrence. Then the rule must give a repetition
-            after ``now``. The start of the campaign itself is not a repetition. Exception: nothing
-            is required while the recurrence is paused.
+        is_given: True if the request sets the recurrence. Then the recurrence rule must repeat the
+            campaign at least once after ``now``, unless the recurrence is paused. The start of the
+            campaign itself is not a repetition.
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: The rule gives no repetition after ``now``, but it must.
+        InvalidCampaignError: The recurrence rule must repeat the campaign after ``now``, but it
+            does not.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence
@@ -169,9 +170,9 @@ async def _plan_next_occurrence(
 
 
 def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
-    """Return the columns that every change of a draft sets: approval and authors.
+    """Return column values that remove a draft's approval and add the caller to its authors.
 
-    The approval is removed, and the caller is added to the authors.
+    Every change of a draft stores these values.
 
     The result is empty if the campaign is not a draft, or if only ``archived`` changes.
     """

@@ -44,7 +44,7 @@ async def check_start(
     passed, and lists may have been deleted.
 
     Args:
-        uow: The unit of work of the start.
+        uow: The unit of work in which the campaign is started.
         detail: The campaign that shall be started.
         sender: The business that the first message must name. The first message must also say how
             to opt out. If ``sender`` is None, the first message is not checked.
@@ -133,9 +133,9 @@ async def _require_reachable_person(
 
     The function works in these steps:
 
-    1. Find one person whom no rule excludes.
-    2. Check whether the hours ever allow a message to this person. This depends on the person's
-       zone key (the possible states and time zones).
+    1. Find one person to whom no rule (such as an opt-out) forbids a message.
+    2. Check whether the campaign's hours and the legal hours ever allow a message to this person.
+       This depends on the person's zone key (the possible states and time zones).
     3. If not, repeat the search without the people of this zone key.
 
     Nearly always, the first person that is found can get a message.

@@ -148,7 +148,8 @@ class RecipientFacts(ContactValues):
         number: The phone number of the line.
         unclear_status: The status of the recipient's unclear attempt; None if there is none.
         unclear_code: The error code of the recipient's unclear attempt; None if there is none.
-        unclear_since: When the recipient's unclear attempt sent its request; None if there is none.
+        unclear_since: When the request to the provider began in the recipient's unclear attempt;
+            None if there is no unclear attempt.
         is_trial_busy: True while a test message of the line is being sent. After a line was
             blocked, it is tested with one message at a time.
         number_rules: The rules about the recipient's phone number that prevent campaign messages,

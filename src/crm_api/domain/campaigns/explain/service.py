@@ -62,11 +62,11 @@ async def explain_recipient(
             means step 0.
         rules: The legal rules.
         business: The business details that a message may name.
-        times: The time limits of sending, from the settings.
+        times: The durations that limit the steps of sending, such as the longest request.
         now: The present instant.
         secret: The secret with which the consent history hashes phone numbers. It is needed to find
-            the reply that opted the number out or put it on hold. If the secret is None, the field
-            ``reading`` of the result is None.
+            the reply that opted the number out or put it on hold. The field ``reading`` of the
+            result says how this reply was understood; it is None if the secret is None.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not

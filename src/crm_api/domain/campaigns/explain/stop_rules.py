@@ -90,7 +90,11 @@ def _recipient(case: RecipientCase) -> Iterator[SendStopRead]:
 
 
 def _unclear(case: RecipientCase) -> SendStopRead:
-    """Return why it is unclear whether the last message was sent, and whether a person must act."""
+    """Return why a recipient with an unclear attempt gets no message now.
+
+    An attempt is unclear if it is not known whether its message was sent. The result also says
+    whether a person must act.
+    """
     facts = case.facts
     since = f"{facts.unclear_since:%Y-%m-%d %H:%M} UTC"
     if facts.unclear_status == AttemptStatus.PARKED:

@@ -70,9 +70,9 @@ async def read_campaign_stats(
         uow: The unit of work.
         campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        limits: The limits of sending that are the same for all campaigns. A message with an unclear
-            result also counts for today if it was sent at most ``limits.times.grace`` before today
-            began.
+        limits: The limits of sending that are the same for all campaigns. One of them is a time,
+            ``limits.times.grace``. A message that was sent at most this time before today began
+            also counts for today if its result is unclear.
         now: The present instant.
 
     Raises:

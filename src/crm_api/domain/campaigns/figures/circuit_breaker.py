@@ -191,9 +191,10 @@ WATCHED_CAMPAIGNS = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class _WatchedVariant:
-    """A variant of a running campaign, with the counts that may stop it or pause the campaign.
+    """A variant of a running campaign, with the counts of its messages, replies and opt-outs.
 
-    The fields from ``id`` to ``watched_from`` belong to the campaign, the others to the variant.
+    The counts decide whether the variant is stopped and whether the campaign is paused. The fields
+    from ``id`` to ``watched_from`` belong to the campaign, all other fields to the variant.
 
     Attributes:
         id: The id of the campaign.
@@ -225,7 +226,7 @@ class _WatchedVariant:
 
 
 async def check_figures(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Find one running campaign that must change; stop variants of it, or pause it, or do both.
+    """Find one running campaign with bad results; stop variants of it, or pause it, or do both.
 
     A variant is stopped by the result of an A/B test. A campaign is paused if its opt-out rate or
     its failure rate is too high.

@@ -245,8 +245,8 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit.
 
     The rate is the share of messages with a hit (an opt-out or a failure). The result is the
-    natural logarithm of the e-value: the mean of several likelihood ratios. Each ratio compares one
-    higher rate with the limit.
+    natural logarithm of the e-value: the mean of several likelihood ratios. Each ratio compares a
+    rate above the limit with the limit itself (see ``ODDS_RATIOS``).
 
     A message without a result counts as a message without a hit. This can only make the e-value
     smaller.

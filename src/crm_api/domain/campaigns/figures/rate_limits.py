@@ -83,7 +83,7 @@ def find_exceeded_rate(
 ) -> tuple[PauseReason, Evidence] | None:
     """Return the reason to pause a campaign whose opt-out rate or failure rate is too high.
 
-    The test needs no minimum number of messages.
+    A statistical test decides whether a rate is too high. It needs no minimum number of messages.
 
     Args:
         counts: The counts since the last resume.

@@ -28,8 +28,9 @@ the group."""
 class Cohort:
     """People who wait for the same message, divided into places.
 
-    A place is a group of people with the same sending hours. The people become due at a constant
-    rate between ``due_from`` and ``due_until``.
+    A place is a group of people with the same sending hours. A person becomes due when the message
+    to the person becomes due. The people become due at a constant rate between ``due_from`` and
+    ``due_until``.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
@@ -152,8 +153,8 @@ class Pace:
             start: The start of the period.
             end: The end of the period.
             left: The number of messages that the campaign may still send on the day.
-            closes: The end of the allowed hours. If the people of the period have different hours,
-                it is the latest end.
+            closes: The end of the allowed hours. If the people who may get messages in the period
+                have different hours, it is the latest end.
         """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second

@@ -186,7 +186,7 @@ def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
 
 
 def _variance(plan: Plan, odds: Odds, outcome: Outcome) -> float:
-    """Return the variance of the number of messages that the line must send until the finish."""
+    """Return the variance of how many messages the line must send before the campaign finishes."""
     more = replace(plan, reply_share=plan.reply_share + _STEP).texts
     per_reply = (plan.texts - more) / (_STEP * plan.people) if plan.people else 0.0
     # A message outside campaigns delays this campaign only on days on which the limit of the line
@@ -274,8 +274,8 @@ def _costs_without_each(
 ) -> dict[str, tuple[int, datetime]]:
     """Return, by rule, the cost (see ``_cost``) of the plan without this rule.
 
-    Rules that do not change the plan are left out. If the plan takes very long, other rules may be
-    left out too (see ``LONG``).
+    Rules that do not change the plan are left out. If the campaign takes longer than ``LONG`` to
+    send its messages, other rules may be left out too, to save computing time.
 
     Args:
         plan: The plan with all rules.
@@ -297,7 +297,7 @@ def _costs_without_each(
 
 
 def _cost(outcome: Outcome) -> tuple[int, datetime]:
-    """Return how bad a result is (its cost): the number of people not reached, and the finish."""
+    """Return the cost of a result: how many people are not reached, and when the campaign ends."""
     return outcome.not_reached, outcome.finish or FOREVER
 
 

@@ -151,8 +151,8 @@ def _estimate(
 
     Args:
         pending: The number of waiting people by step.
-        few: Counts by zone key. Counting stops at ``FEW`` for each zone key, so only a smaller
-            count is exact.
+        few: The waiting people, counted by step and zone key. For each zone key, at most ``FEW``
+            people are counted, so only a smaller count is exact.
         sample: The waiting people in a sample of the recipients. The counts of the zone keys that
             reached ``FEW`` are estimated from these people.
     """
@@ -305,7 +305,7 @@ async def list_texted(
     Args:
         session: The session.
         campaign: The campaign.
-        hours: How many hours to look back for recent messages. One hour is added.
+        hours: A message is recent if it is at most this many hours old. The query adds one hour.
         is_sampled: True to examine only a sample of the recipients.
         now: The present instant.
     """

@@ -59,7 +59,7 @@ _OUTSIDE = ("review", "held", "unknown")
 
 @dataclass(frozen=True, kw_only=True)
 class _Situation:
-    """A campaign with its line and its people, as read from the database, and its plan."""
+    """A campaign, its line and its recipients, and the input of its simulation (``plan``)."""
 
     campaign: Campaign
     line: Line

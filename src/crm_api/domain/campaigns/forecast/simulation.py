@@ -357,7 +357,8 @@ class _Run:
     def _repeat_years(self, left: list[float]) -> float | None:
         """Simulate the years after the first year.
 
-        On each day, the campaign sends at most as many messages as on that day of the first year.
+        On each day, the campaign sends at most as many messages as on the same day of the first
+        year.
 
         Args:
             left: The messages that are not sent in the first year, by step. The function changes

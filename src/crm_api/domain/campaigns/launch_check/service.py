@@ -55,8 +55,9 @@ def list_rules(
 ) -> list[LaunchRule]:
     """Return the rules that a campaign obeys while it sends.
 
-    These are the rules about every phone number, the rules in the campaign's settings, the limits
-    of its line, and the legal rules.
+    These are the rules about flags of phone numbers (such as opt-outs), the rules in the campaign's
+    settings, the limits of its line, and the legal rules. If ``binding`` is a further rule, the
+    result contains it too.
 
     Args:
         detail: The campaign.

@@ -151,7 +151,7 @@ def remove_unsendable(text: str) -> str:
 
 
 def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    """Return the values with these names, without unsendable characters.
+    """Return the values with the given names, without characters that cannot be sent.
 
     Values that are None or blank are left out.
     """

@@ -1,8 +1,9 @@
 """Normalise a reply, split it into words, choose its language, and look up what its words mean.
 
-A *concept* is a meaning that words of the five languages share. For example, ``texting``,
-``escriban`` and ``ekri`` all have the concept TEXT_VERB (``lexicon.tsv``). With concepts, a model
-that learned from replies in one language also reads replies in the other languages.
+A *concept* is a meaning that words of the five languages (English, Spanish, Portuguese, Haitian
+Creole, French) share. For example, ``texting``, ``escriban`` and ``ekri`` all have the concept
+TEXT_VERB (``lexicon.tsv``). With concepts, a model that learned from replies in one language also
+reads replies in the other languages.
 
 The *folded* text is the normalised text: see ``fold``.
 """

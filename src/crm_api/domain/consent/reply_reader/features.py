@@ -56,8 +56,8 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 class Features:
     """The features of several replies. A feature is, for example, a pair of words.
 
-    The other four fields are arrays with one entry for each place in ``row`` at which a feature
-    occurs.
+    The field ``row`` has the elements of the replies, such as words. A feature may occur several
+    times in it. The other four fields are arrays with one entry for each of these occurrences.
 
     Attributes:
         row: The elements of all replies in one long list: first all letters, then all concepts
@@ -243,15 +243,15 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Add an index for the mark at the beginning of a reply, and one for the mark at its end.
+    """Add the word indices of two marks: one before the first element, one after the last element.
 
-    A mark is an extra element that shows where the concepts or the words of a reply begin or end.
-    The first mark gets the index of the first element. The second mark gets the index of the last
-    element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
+    The elements are the concepts or the words of a reply. A mark is an extra element that shows
+    where they begin or end. It gets the same word index as the element next to it. For example,
+    ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
 
     Args:
-        places: The indices of the elements: the concepts or the words of the reply.
-        otherwise: The index of both marks if there are no elements.
+        places: For each element, the index of the word to which it belongs.
+        otherwise: The word index of both marks if there are no elements.
     """
     return (places[0], *places, places[-1]) if places else (otherwise, otherwise)
 
@@ -272,7 +272,7 @@ def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
 def _square(one: Analysis, context: Context) -> float:
     """Return the squared length of the vector of a reply's features.
 
-    This is the sum of the squared weights of all features. The features need not be known: the
+    This is the sum of the squared weights of all features. It is computed without the features: the
     numbers of letters, words and concepts say how often each weight occurs.
     """
     known = len(one.concepts) - one.concepts.count(UNKNOWN)

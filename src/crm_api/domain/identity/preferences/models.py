@@ -35,7 +35,7 @@ class Theme(StrEnum):
 
 
 class ViewedList(StrEnum):
-    """A kind of list in the console, such as the contacts. A user can save views of it."""
+    """A kind of list, such as the contacts. A user can save views of it (named filters)."""
 
     CALLS = "calls"
     CAMPAIGNS = "campaigns"

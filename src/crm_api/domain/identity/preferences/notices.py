@@ -1,4 +1,7 @@
-"""The notice preferences of a user: which notices the user wants, by which channel, and when."""
+"""The notice preferences of a user: which notices the user wants, by which channel, and when.
+
+A notice informs the user of a waiting message or call, a mention in a note, or a due task.
+"""
 
 from datetime import datetime, time
 from enum import StrEnum

@@ -18,8 +18,8 @@ class UserRole(StrEnum):
 
     Owners may do everything. Managers have all scopes except ``admin``, so they cannot, for
     example, manage API keys and users. Agents reply to people and book appointments. Viewers only
-    read. Marketers run campaigns and read figures; they see no amounts of money, and only the first
-    name and the city of people.
+    read. Marketers run campaigns and read statistics. They see no amounts of money. Of each person,
+    they see only the first name and the city.
     """
 
     OWNER = "owner"

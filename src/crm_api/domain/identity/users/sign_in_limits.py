@@ -88,11 +88,11 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The keys of this account's counters. The first counter is for failures from this
-            network address. There is a second counter if the address is not known for the account:
-            it counts the failures from all unknown addresses together.
-        shared: The key of the counter that all accounts share for this network address. None if the
-            address is known for the account.
+        own: The keys of the counters of this account. The first counter is for failures of this
+            account at this network address. If the address is not known for the account, there is
+            a second counter: for failures of this account at all unknown addresses together.
+        shared: The key of the counter for failures of all accounts at this network address. None if
+            the address is known for the account.
     """
 
     user: User | None
@@ -153,7 +153,7 @@ async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
     """Remove the count of an attempt whose password was right.
 
     The counters of the account are deleted. The counter of the network address, which other
-    accounts share, is reduced by one.
+    accounts share, is reduced by one, and it blocks no attempt until the next failure.
     """
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})
@@ -214,9 +214,10 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return until when counters of failed sign-ins block a further attempt to sign in.
+    """Return until when counters of failed sign-ins block a further attempt.
 
-    The latest time of the given counters is returned; None if no such counter is stored.
+    Each counter blocks attempts until a certain time. The function returns the latest of these
+    times; None if none of the counters is stored.
     """
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))

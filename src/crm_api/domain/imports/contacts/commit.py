@@ -78,7 +78,7 @@ async def commit_dry_run(
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, its rows were deleted, or the import
             that an earlier commit created is being undone.
-        ImportOptionError: The list of the dry run was deleted.
+        ImportOptionError: The list to which the contacts are added was deleted.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:

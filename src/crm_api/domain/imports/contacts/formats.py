@@ -270,10 +270,11 @@ def _map_phones(
     mapping: dict[str, str | None],
     notes: list[str],
 ) -> None:
-    """Map up to four phone columns in the order of ``PHONE_RANK``.
+    """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    If no column has both the name of a phone column and fitting values, find phone columns by their
-    values only.
+    Phone columns are found by their names; mobile phones come first (see ``PHONE_RANK``). A column
+    without phone numbers is ignored. If no column is left, columns are found by their values,
+    unless a column has the field ``phone`` already. If no column is found, the names alone decide.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

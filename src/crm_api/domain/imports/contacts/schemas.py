@@ -200,9 +200,10 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    The counts are described below for an import of contacts. In an import of outcomes, `created` is
-    the number of outcomes that this import recorded, and `unchanged` is the number of outcomes that
-    were recorded before this import. `updated` is 0, because outcomes never change.
+    An outcome is a result of the work with a contact, such as an appointment or a finished job. The
+    counts are described below for an import of contacts. In an import of outcomes, `created` is the
+    number of outcomes that this import recorded, and `unchanged` is the number that were recorded
+    before this import. `updated` is 0, because outcomes never change.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
@@ -240,7 +241,7 @@ class ImportRead(ReadModel):
         status="completed",
         file_name="quincy-owners.csv",
         rows_sha256="4be81d7a2f0c95637fa0d5b64c1e2938d7f6a5b49c8031e2f7a6d5c4b3a29180",
-        detected_format="csv",
+        detected_format="generic",
         mapping={"Mobile": "phone", "Owner": "first_name", "Remarks": None},
         on_duplicate="fill",
         rows_total=240,

@@ -56,8 +56,8 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
 
     Args:
         wall_now: The time of the machine's clock, because this clock also sets the times of the
-            files. Do not give the time of the sandbox clock. It may be far in the future, and all
-            files would seem too old.
+            files. Do not give the time of the sandbox clock (a clock for tests that users can move
+            forward). It may be far in the future, and all files would seem too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):

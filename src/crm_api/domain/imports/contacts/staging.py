@@ -296,7 +296,7 @@ COUNT_DIFFERENT_OUTCOMES = text(f"""
 
 
 async def count_different_outcomes(session: AsyncSession, *, dry_run_id: UUID, start: int) -> int:
-    """Count the people of a chunk whose result is not the same as in the dry run."""
+    """Count the people for whom the import of a chunk does not do what the dry run predicted."""
     values = {"dry_run_id": dry_run_id, "start": start}
     return int(await session.scalar(COUNT_DIFFERENT_OUTCOMES, values) or 0)
 

@@ -212,10 +212,11 @@ async def _merge_people(uow: UnitOfWork, on_duplicate: OnDuplicate, *, now: date
 async def _stop_messages(
     uow: UnitOfWork, row: ContactImport, chunk: ContactChunk, *, now: datetime, secret: bytes
 ) -> None:
-    """Set the flags for the opt-outs of a chunk; a dry run only counts them.
+    """Set flags that stop messages, if cells of a chunk say so; a dry run only counts the flags.
 
-    Call this function after locking the contacts and before locking campaigns, because all code
-    locks in this order: contacts, consent state, campaigns.
+    Such a flag is an opt-out, a hold, or ``do_not_contact``. Call this function after locking the
+    contacts and before locking campaigns, because all code locks in this order: contacts, consent
+    decisions about numbers, campaigns.
     """
     if not chunk.opt_outs:
         return
@@ -255,12 +256,11 @@ async def _stop_messages(
 
 
 async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
-    """Apply the effects of stored contacts on other areas, in the transaction of the chunk.
+    """Update the data outside the contacts that depends on the stored contacts of the chunk.
 
     Campaign recipients get the new zone keys of their contacts. (A zone key names the possible
     states and time zones of a person.) If the file contains the number of an erased person, the
-    number is blocked again. If an import needs a further effect on another area, add the effect to
-    this function.
+    number is blocked again. If a contact import must update further data, add the update here.
     """
     if rezoned := await staging.fetch_phones_with_new_zone(uow.session):
         await recipients.copy_zone_keys(uow.session, phones=rezoned, now=now)

@@ -1,1 +1,4 @@
-"""Read the rows of uploaded files, and reserve imports of every kind for workers."""
+"""Read the rows of uploaded files, and give each import to one worker at a time.
+
+This package serves both kinds of imports: contact imports and do-not-contact uploads.
+"""

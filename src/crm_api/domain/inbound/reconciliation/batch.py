@@ -52,8 +52,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages of earlier batches that do not count as missing, because their
-            stored time may be in this span. (An earlier batch has newer messages.)
+        near: The ids of messages of earlier batches, which have newer messages. The stored time of
+            such a message may be in this span, but the message does not count as missing.
     """
 
     lines: Sequence[str]
@@ -64,7 +64,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedThread:
-    """Identifies a list of the provider: all messages, or all calls, between a line and a person.
+    """The key of a provider's list: all messages, or all calls, between a line and a person.
 
     Attributes:
         line: The provider's id of the line.

@@ -23,10 +23,10 @@ EXTRAS_FOR = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class DifferingMessage:
-    """A listed message that is not stored, or is stored with an earlier status.
+    """A message of the provider that is not stored here, or is stored with an earlier status.
 
     Attributes:
-        place: The position of the message among the listed messages, starting at 1.
+        place: The position of the message among the messages of the batch, starting at 1.
         status: The stored status of the message; None if the message is not stored.
     """
 
@@ -102,9 +102,10 @@ async def compare_batch(
     Args:
         uow: The unit of work.
         batch: The messages and calls from the provider.
-        since: The start of a time span, exclusive; None if the span has no start. Stored items
-            outside of this span are not compared with the lists in ``batch.threads``.
-        until: The end of this time span, inclusive.
+        since: The start of the compared time span, exclusive; None if the span has no start. Only
+            stored items in this span are compared with the lists of single conversations
+            (``batch.threads``).
+        until: The end of the compared time span, inclusive.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.
 
@@ -215,7 +216,7 @@ async def _compare_calls(
 
 
 def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
-    """Return whether the stored call is missing or outdated, compared with the listed call.
+    """Return whether the stored call is missing or outdated, compared with the provider's call.
 
     Raises:
         UnreadableEventError: The call has no id or no time of creation.

@@ -49,9 +49,9 @@ async def read(reading: Reading, position: Position) -> bool:
 
     A run reads the list twice, because the first reading can miss a conversation that becomes
     active during the reading. The second reading, the stage ``late_threads``, covers only
-    conversations that were updated since the first reading began. Each call of this function
-    continues one reading; the stage in ``position`` says which one. At the end of the list, the
-    function sets ``position`` to the next stage.
+    conversations that were updated since the first reading began. This function continues only one
+    of the two readings. The stage in ``position`` (the progress of the run) decides which reading.
+    At the end of the list, the function sets ``position`` to the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

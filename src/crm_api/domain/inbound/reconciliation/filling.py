@@ -1,4 +1,4 @@
-"""Store the items that a comparison found missing, with the same effects as webhook events."""
+"""Store missing and outdated messages and calls, with the same effects as webhook events."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -46,9 +46,10 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: A list with at most one example: the part whose request failed because the provider
-            was unavailable. The list is empty if no request failed. After a failure, no further
-            parts are fetched. The next run that compares the calls fetches the missing parts.
+        missed: A list with the part of a call that could not be fetched because the provider was
+            unavailable; empty if no request failed. The list has at most one item, because no
+            further parts are fetched after a failure. The next run that compares the calls fetches
+            the missing parts.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -212,9 +213,10 @@ class Filler:
         }
 
     async def _apply_plain(self, items: Sequence[ListedItem]) -> list[ListedItem]:
-        """Store the plain messages among the items; return the other items, in the same order.
+        """Store old messages without further effects; return the other items, in the same order.
 
-        A plain message is old and only needs to be stored (see ``apply_plain_messages``).
+        An item is a message or call. ``apply_plain_messages`` lists the conditions for a message
+        without further effects (a plain message).
         """
         texts = [
             item
@@ -237,9 +239,9 @@ class Filler:
         return [item for item in items if item.id not in stored]
 
     async def _store_together(self, uow: UnitOfWork, items: Sequence[ListedItem]) -> set[str]:
-        """Store the plain messages of a chunk together; return the ids of the stored messages.
+        """Store old messages without further effects together; return the ids of those stored.
 
-        A plain message is old and only needs to be stored (see ``apply_plain_messages``). If the
+        ``apply_plain_messages`` lists the conditions for such a message (a plain message). If the
         database refuses one message, no message is stored. The caller then stores each message
         alone.
         """
@@ -262,10 +264,10 @@ class Filler:
     async def _apply(
         self, items: Sequence[ListedItem], *, is_last_try: bool = False
     ) -> list[ListedItem]:
-        """Apply items in one transaction, each in a savepoint; return the items that conflicted.
+        """Apply messages and calls in one transaction; return those that conflicted.
 
-        An item is a message or call. It conflicts if another transaction uses the same rows at the
-        same time.
+        Each item (message or call) has its own savepoint. An item conflicts if another transaction
+        uses the same rows at the same time.
 
         Args:
             is_last_try: True if an item that conflicts is not tried again. Such an item is counted
@@ -320,7 +322,7 @@ class Filler:
         return None
 
     async def _apply_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
-        """Apply the opt-out or hold that a message of an unknown line causes.
+        """Apply the opt-out or hold that a message causes, although its phone line is unknown.
 
         The message comes from the provider's list. A hold stops campaign messages to the person
         until a user decides.
@@ -354,7 +356,8 @@ class Filler:
 
         These items are not counted:
 
-        - Items of the first run, because it imports the history, for which no webhooks were sent.
+        - Items of a run whose time span has no start. Such a run imports the history, for which no
+          webhooks were sent.
         - Items that changed just now, because their webhooks may still arrive.
         """
         if self._run.since is not None and item.changed_at <= self._now() - IN_FLIGHT:

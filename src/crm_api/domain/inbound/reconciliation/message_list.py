@@ -54,7 +54,7 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     Args:
         reading: The reconciliation run, and the time limit of this job.
         position: How far the run has read. It is updated after each page. At the end of the list,
-            it gets the values of ``after``.
+            the values of ``after`` are copied into it.
         after: The position at which the next stage of the run begins.
 
     Returns:
@@ -108,8 +108,8 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
     """After the provider refused a page token, prepare to read the list again without a token.
 
-    A page token may have expired. The new list begins at the oldest message of the batches that
-    were written.
+    A page token may have expired. Without a token, the reading continues at the oldest message that
+    was already compared.
 
     Returns:
         True if ``position`` was changed. False, without a change, in these cases:
@@ -147,14 +147,15 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
     The batches of a run go from new to old messages:
 
-    - The span ends where the span of the previous batch begins. The member ``edge`` of the position
-      contains this time. For the first batch, the function ``begin`` sets ``edge``.
+    - The span ends where the span of the previous batch begins. The progress of the run (the
+      argument ``position``) contains this time in its member ``edge``. For the first batch, the
+      function ``begin`` sets ``edge``.
     - The span begins ``SKEW`` after the oldest message of the batch. But the span of the last batch
       begins at the start of the run's time span (``since``).
 
     The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
     message of this batch may be stored with a time in the span of the next batch. The member
-    ``near`` of the position contains the ids of such messages, so that they do not count as
+    ``near`` of ``position`` contains the ids of such messages, so that they do not count as
     missing.
 
     Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
@@ -191,10 +192,10 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the member ``near`` of the position, with its values parsed as times.
+    """Return the ids and times of the messages that may be stored with a time in the next span.
 
-    The keys are the ids of listed messages that may be stored with a time in the span of the next
-    batch. The values are the times of these messages in the list.
+    The next span is the time span of the next batch. The times are those in the provider's list.
+    The messages are in the member ``near`` of ``position``, the progress of the run.
     """
     near = position["near"]
     if not isinstance(near, dict):  # the previous release stored a list

@@ -1,4 +1,4 @@
-"""Tables of reconciliation runs, and of the last report that webhooks can be received."""
+"""Tables of reconciliation runs, and of the last time at which webhooks could be received."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -110,9 +110,9 @@ LOCK_DAILY_RUN = text(
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Create the daily run if no run was created since 02:00 UTC.
 
-    If no worker was active at 02:00, the run is created later. After the first phone line was
-    added, no run is created before the next 02:00. Until a run has completed, each daily run
-    imports all messages and calls.
+    If no worker was active at 02:00, the run is created later. The first run of all is due at the
+    first 02:00 after a phone line was added. Until a run has completed, each daily run imports all
+    messages and calls.
 
     Returns:
         The id of the run; None if no run is due.
@@ -235,10 +235,10 @@ async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | 
 
 
 async def skip_heartbeat_time(uow: UnitOfWork, *, skipped: timedelta) -> None:
-    """Move the heartbeats forward by the time that the sandbox clock skipped.
+    """Move the heartbeats of webhook receivers forward by the time that the sandbox clock skipped.
 
-    Without this step, the skipped time would count as an outage of the webhook receiver. A
-    heartbeat is the time at which a web process last reported that it can receive webhooks.
+    A heartbeat is the time at which a web process last reported that it can receive webhooks.
+    Without this change, the skipped time would count as an outage of the webhook receiver.
     """
     await uow.session.execute(
         update(ReceiverHeartbeat).values(seen_at=ReceiverHeartbeat.seen_at + skipped)

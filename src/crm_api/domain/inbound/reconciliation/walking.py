@@ -1,6 +1,6 @@
 """Work on the next reconciliation run: first all messages, then the calls of each conversation.
 
-The position of a run is JSON, and any worker can continue from it::
+The progress of a run (its position) is stored as JSON, so that any worker can continue the run::
     {"stage": "messages", "lines": {"PN…": "+1617…"}, "token": "…", "pages": 12,
      "edge": "2026-11-24T…", "near": {"AC…": "2026-11-24T…"}, "reached": "2026-11-24T…"}
     {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
@@ -14,8 +14,8 @@ The position of a run is JSON, and any worker can continue from it::
   pages that were read.
 - ``edge``: The end of the next batch's time span (see ``message_list.cover``). Later times are
   already compared, because the list begins with the newest message.
-- ``near``: Maps the ids of listed messages to their times. It contains the messages that are at
-  most ``SKEW`` newer than ``edge``, because they may be stored with a time before ``edge``.
+- ``near``: Maps the ids of messages in the list to their times. It contains the compared messages
+  up to ``edge`` plus ``SKEW``, because they may be stored with a time before ``edge``.
 - ``reached``: The time of the oldest message of the batches that were written.
 - ``below``: Present after the provider refused a page token. The run then reads the list again
   without a token, but only the messages before ``below``.

@@ -1,7 +1,8 @@
-"""Apply reported messages and calls to timeline, consent and campaigns; queue automatic replies.
+"""Store reported messages and calls, and apply their effects on consent and campaigns.
 
-A received message has effects only when it is stored for the first time. So a second delivery, a
-replay or a later reconciliation of the same message changes nothing.
+Automatic replies are queued too. A received message has effects only when it is stored for the
+first time. So a second delivery, a replay or a later reconciliation of the same message changes
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -144,8 +145,8 @@ async def _lock_senders(
 ) -> dict[str, UUID]:
     """Add unknown senders as contacts, and lock the consent decisions about all senders.
 
-    The caller must lock attempts and conversations after this call, not before (ARCHITECTURE.md,
-    "Transactions, time and locks").
+    The caller must lock conversations, and attempts to send messages, only after this function
+    (ARCHITECTURE.md, "Transactions, time and locks").
 
     Returns:
         The id of the contact of each sender, by phone number.
@@ -162,8 +163,8 @@ async def _read_texts(
     """Classify received messages before they are stored, so that their rows contain the result.
 
     Returns:
-        The messages in the same order, and the settings of the away reply. The settings are None if
-        the away reply is off.
+        The messages in the same order, and the settings of the away reply (the automatic answer
+        while the office is closed). The settings are None if the away reply is off.
     """
     found = await reply_context.read_reply_contexts(
         uow,

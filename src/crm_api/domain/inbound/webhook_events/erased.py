@@ -83,7 +83,7 @@ async def leave_out_erased(
 async def _record_late_decisions(
     uow: UnitOfWork, past: Iterable[tuple[str, ProviderEvent]], *, now: datetime, secret: bytes
 ) -> None:
-    """Record the decisions in old messages of erased people, because a late STOP must count."""
+    """Record the consent decisions in old messages of erased people; a late opt-out must count."""
     for phone, event in past:
         facts = event.message
         if facts is None or facts.direction != Direction.INCOMING:
@@ -102,7 +102,11 @@ async def _record_late_decisions(
 
 
 def _person(event: ProviderEvent) -> str | None:
-    """Return the phone number of the other party in E.164; None if the event has no such number."""
+    """Return the person's phone number in E.164; None if the event has no such number.
+
+    The person is the sender of a received message, the first recipient of a sent message, or the
+    first person in a call.
+    """
     if event.message is not None:
         is_theirs = event.message.direction == Direction.INCOMING
         named = (event.message.from_number,) if is_theirs else event.message.to_numbers[:1]

@@ -1,4 +1,7 @@
-"""Decide the new state of an event after a try: applied, retried later, or dead."""
+"""Decide the state of an event after an attempt to apply it: applied, retried later, or dead.
+
+A dead event is no longer retried automatically.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,7 +93,10 @@ def failed_outcome(
     now: datetime,
     jitter: Jitter,
 ) -> EventOutcome:
-    """Return the state after a failed try: a later retry, or dead after the last retry.
+    """Return the state of an event after a failed attempt to apply it.
+
+    The event is retried later. After the last retry, it is dead: it is no longer retried
+    automatically.
 
     Args:
         means: The mean wait before the first retry, before the second retry, and so on. An event

@@ -1,8 +1,8 @@
-"""Find the phone line of each event, and apply opt-outs on lines that are not stored.
+"""Find the phone line of each event; apply an opt-out even if its phone line is not stored.
 
 Each line is looked up only once per batch of events. An opt-out belongs to the person's number, so
 it does not wait until the line is stored. All other effects of the message (timeline, campaign
-replies, automatic replies) need the line, so they wait until it is stored.
+replies, automatic replies) need the line, so they wait until the line is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,12 +60,14 @@ KNOWN = text("""
 async def apply_decision_on_unknown_line(
     uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
 ) -> bool:
-    """Apply an opt-out that arrived on an unknown line, and raise an alert.
+    """Apply an opt-out that arrived on an unknown phone line, and raise an alert.
+
+    A line is unknown if it is not stored, or if the event does not name it.
 
     - If the message is an opt-out, the sender's number is opted out.
     - If the message is doubtful (perhaps an opt-out), the sender's number is put on hold: campaign
       messages to the number wait until a user decides.
-    - If the message is anything else, nothing happens.
+    - In all other cases, nothing happens.
 
     This function may be called several times for one message. The consent history gets only one
     entry. Events that happened before the person was erased are skipped.

@@ -33,17 +33,18 @@ campaign message."""
 async def apply_plain_messages(
     uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
 ) -> set[str]:
-    """Store the plain messages among the messages ``texts``, with a few statements.
+    """Store the plain messages in ``texts``, with a few statements.
 
     A message is plain if it meets all these conditions:
 
     - It is older than ``PAST_AFTER``.
-    - It has exactly one other party and no media.
+    - It has no media.
     - It is not about consent, for example an opt-out.
     - Its line is stored, or can be added now.
-    - The other party is not one of our lines.
-    - The other party never got a message from us.
-    - The other party is not a deleted contact, and was never erased.
+    - It was sent to exactly one number.
+    - The person's number is not one of our lines.
+    - The person never got a message from us.
+    - The person is not a deleted contact, and was never erased.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.
@@ -88,7 +89,7 @@ class _Read:
     """A message that does not concern consent.
 
     Attributes:
-        phone: The number of the other party.
+        phone: The phone number of the person who sent or received the message.
         reading: What the reply reader (the code that classifies replies) found out about the
             message; None for a message that we sent.
     """
@@ -99,7 +100,7 @@ class _Read:
 
 
 def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
-    """Return the messages that do not concern consent, each with the number of the other party.
+    """Return the messages that do not concern consent, each with the person's phone number.
 
     The reply reader (the code that classifies replies) decides which messages concern consent. It
     gets only the text of each message, because the earlier messages of the conversation may not be
@@ -142,9 +143,9 @@ async def _lines_of(
 
 
 def _person_of(facts: MessageFacts) -> str | None:
-    """Return the phone number of the other party; None if the message cannot be plain.
+    """Return the person's phone number; None if the message cannot be a plain message.
 
-    A plain message has no media and exactly one other party.
+    A plain message has no media and was sent to exactly one number (see ``apply_plain_messages``).
     """
     if facts.media or len(facts.to_numbers) != 1:
         return None

@@ -14,7 +14,7 @@ about a day."""
 
 @dataclass(frozen=True, kw_only=True)
 class Reception:
-    """Settings for applying events: the business, the consent key, time limits and retries.
+    """Settings for applying events: the business, the key for hashes, time limits and retries.
 
     Attributes:
         business_name: Name of the business in automatic replies; None means the name of the phone
@@ -22,9 +22,9 @@ class Reception:
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
         times: The durations that limit the steps of sending, such as the time-out of a request.
-        resend_unclear: The value of the column ``resend_unclear`` for a new phone line. If it is
-            True, a message is sent again if it is unclear whether the message was sent. A line is
-            added if an event names a line that is not stored yet.
+        resend_unclear: If True, a message is sent again if it is unclear whether the message was
+            sent. The value is stored for each new phone line. A phone line is added if an event
+            names a line that is not stored yet.
         retry_means: The average wait before the first retry, the second retry, and so on. There are
             as many retries as waits.
     """

@@ -50,9 +50,9 @@ class NewReply(ReceivedMessage):
 
 
 def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
-    """Return the messages that may get an away reply, which is sent automatically.
+    """Return the messages that may get an away reply.
 
-    These messages are left out:
+    An away reply is the automatic answer while the office is closed. These messages are left out:
 
     - Messages about consent, and messages that ask for help. They have other effects.
     - Reactions, such as "liked". They need no answer.

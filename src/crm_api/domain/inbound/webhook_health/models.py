@@ -82,7 +82,7 @@ class WebhookHealthCheck(Base):
     latency_ms: Mapped[int | None] = mapped_column(Integer)
     concluded_at: Mapped[datetime | None]
     leg: Mapped[str | None]
-    """The step that failed, in one word; None if no step failed."""
+    """A code for the step that failed, such as ``not_sent``; None if no step failed."""
     failure: Mapped[str | None]
     evidence: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 

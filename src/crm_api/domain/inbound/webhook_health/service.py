@@ -57,7 +57,7 @@ class CheckResult:
     """Result of a webhook health check.
 
     Attributes:
-        leg: The step that failed, in one word; None if the check passed.
+        leg: A code for the step that failed, such as ``not_sent``; None if the check passed.
         failure: Why the check failed and what to do, as a sentence; None if the check
             passed.
         evidence: The facts on which the result is based.

@@ -1,8 +1,8 @@
 """Verify webhooks with the signing keys in the settings and the keys saved in the database.
 
-After a registration or a rotation, the provider signs with a key that this process has not read
-yet. When a signature does not match, the process reads the saved keys again, but at most once in
-``GAP_SECONDS``. Without this limit, each forged signature would cause a database read.
+When a webhook is registered or its key is replaced, the provider signs with a key that this process
+has not read yet. When a signature does not match, the process reads the saved keys again, but at
+most once in ``GAP_SECONDS``. Without this limit, each forged signature would cause a database read.
 When the receiver starts, it checks that a signing key exists.
 """
 

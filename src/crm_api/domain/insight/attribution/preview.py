@@ -27,11 +27,12 @@ NAMES = text("SELECT c.id, c.name FROM campaign c WHERE c.id = ANY(CAST(:ids AS 
 
 @dataclass(kw_only=True)
 class CreditSum:
-    """A sum of parts of outcomes, for example of all parts that are credited to one campaign.
+    """The people and the money that are credited to one campaign, to all campaigns or to none.
 
     Attributes:
-        people: The ids of the people who have these outcomes.
-        cents: The sum in cents. For example, half of an outcome of $10.00 adds 500 cents.
+        people: The ids of the people whose outcomes are credited, wholly or in part.
+        cents: The credited money, in cents. For example, half of an outcome of $10.00 adds 500
+            cents.
     """
 
     people: set[str] = field(default_factory=set)
@@ -40,7 +41,7 @@ class CreditSum:
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignChange:
-    """The people and the money that are credited to a campaign by the current and the new rules."""
+    """What the current and the new attribution rules credit to a campaign: people and money."""
 
     campaign_id: UUID
     name: str | None
@@ -118,7 +119,10 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
 
 
 def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
-    """Return how many cents of an outcome would move to another message, or to no message."""
+    """Return how many cents of an outcome the new rules would credit differently.
+
+    These cents would be credited to another message than by the current rules, or to no message.
+    """
     change: dict[UUID | None, int] = defaultdict(int)
     for row in new:
         change[row.membership_id] += row.cents or 0

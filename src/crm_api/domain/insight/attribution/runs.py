@@ -38,13 +38,13 @@ outcome that was created less than this long before the run. ``fill_credits`` fi
 
 @dataclass(frozen=True, kw_only=True)
 class CreditRow:
-    """A share of an outcome: the share that is credited to one message, or to no message.
+    """The share of an outcome that is credited to one message, or to no message.
 
     Attributes:
         membership_id: The id of the recipient of the message; None if the share is credited to no
             message.
         numerator: The share is ``numerator`` / ``denominator``.
-        cents: The same share of the amount, in cents; None if the outcome has no amount.
+        cents: This share of the amount of the outcome, in cents; None if the outcome has no amount.
     """
 
     outcome_id: UUID
@@ -240,7 +240,7 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
     """Return the sort key of a share of an outcome.
 
     Shares are sorted by outcome, then by recipient; the share without a recipient is the last one.
-    The query ``STORED`` has the same order.
+    The query ``STORED`` of the module ``verify`` reads the stored shares in the same order.
     """
     return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID
 

@@ -66,7 +66,7 @@ class AttributionRulesCreate(RequestModel):
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
-        """Return these rules as a rule set without a version number, for a preview."""
+        """Convert the request to a ``RuleSet`` for a preview. It has the version number 0."""
         return RuleSet(version=0, model=self.model, windows=self.hours())
 
 
@@ -143,7 +143,7 @@ class CreditSumRead(ReadModel):
 
 
 class ComparedCredits(ReadModel):
-    """Credited people and money under the current and under the new rules.
+    """What the current and the new attribution rules credit: people and money.
 
     Attributes:
         current: The people and the money that are credited under the current rules.
@@ -157,7 +157,7 @@ class ComparedCredits(ReadModel):
 
 
 class CampaignCreditChange(ComparedCredits):
-    """The people and the money that are credited to a campaign by the current and the new rules.
+    """What the current and the new attribution rules credit to a campaign: people and money.
 
     Attributes:
         campaign_id: The id of the campaign.
@@ -231,7 +231,7 @@ class CreditRead(ReadModel):
 
     Attributes:
         campaign_id: The campaign that sent the message.
-        variant: The name of the variant.
+        variant: The name of the variant of the campaign's first message that the person got.
         step: The step of the campaign: 0 is the first message.
         class: What happened after the message: the person replied, the person called, or the
             message was delivered.

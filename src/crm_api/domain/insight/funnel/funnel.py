@@ -131,12 +131,12 @@ async def count_cohorts(
     steps: int,
     now: datetime,
 ) -> list[CohortCell]:
-    """Return how many people of each cohort reached a stage within each of several windows.
+    """Return how many people of each cohort reached a stage, within several time limits.
 
-    A cohort is all people whose first message was sent in the same day, week or month. A window is
-    the time that each person has to reach the stage, beginning with the first message. The people
-    are counted for several windows. With ``step_days`` 7 and ``steps`` 3, for example, the windows
-    are 7, 14 and 21 days long.
+    A cohort is all people whose first message was sent in the same day, week or month. A time limit
+    is called a window. It is the time that each person has to reach the stage, beginning with the
+    first message. With ``step_days`` 7 and ``steps`` 3, for example, the windows are 7, 14 and 21
+    days long.
 
     The result has one cell for each cohort and window, ordered by cohort, then by window. Only the
     latest 200 cohorts are counted.

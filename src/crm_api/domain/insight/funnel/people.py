@@ -74,10 +74,11 @@ _TIMES = {Stage.MESSAGED: 1, Stage.DELIVERED: 2, Stage.REPLIED: 3}
 def time_of(stage: Stage) -> str | None:
     """Return the SQL expression for the instant at which a person reached a stage of the funnel.
 
-    Use the expression in a query that reads the table of ``first_message_sql`` as ``f``.
+    In the complete SQL, ``f`` must be the alias of the table that ``first_message_sql`` defines.
 
     Returns:
-        None if the stage is an outcome, such as ``quote_sent``; see ``outcome_stage_sql``.
+        The expression. None if the stage is an outcome, such as ``quote_sent``: then
+        ``outcome_stage_sql`` gives the instants.
     """
     place = _TIMES.get(stage)
     return None if place is None else f"f.times[{place}]"

@@ -12,7 +12,9 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class FunnelStageRead(ReadModel):
-    """A stage of the funnel.
+    """How many people reached one stage of the funnel, such as the first reply.
+
+    The funnel counts how many people reach each stage after their first message.
 
     Attributes:
         stage: What the people reached, such as the first reply (`replied`).

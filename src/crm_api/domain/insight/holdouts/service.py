@@ -220,7 +220,10 @@ async def list_holdouts(
 async def _known(
     uow: UnitOfWork, holdouts: Sequence[Holdout], *, now: datetime
 ) -> list[HoldoutResult]:
-    """Return holdouts with their plans and comparisons. Three statements read all of them."""
+    """Return the holdouts, each with its plan and the comparisons of its two groups.
+
+    Three SQL statements read the data, however many holdouts there are.
+    """
     if not holdouts:
         return []
     sent = await uow.session.scalar(PACE, {"since": now - timedelta(days=_PACE_DAYS)})

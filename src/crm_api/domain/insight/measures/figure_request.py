@@ -1,7 +1,8 @@
 """Describe the figures that a caller wants, such as "reply rate by city in May", and build the SQL.
 
-Figures, lists of records and CSV files are all compiled from the same record query: the SQL whose
-rows are the records of a measure.
+Each measure has a record query: SQL whose rows are the records that the measure counts, such as
+messages. The SQL for lists of records and for CSV files is built from this query. The SQL for
+figures is built from this query too, or reads stored sums and copies of records instead.
 """
 
 from dataclasses import dataclass, replace
@@ -240,10 +241,11 @@ def unite(
     *,
     values: dict[str, Any] | None = None,
 ) -> CompiledSql:
-    """Combine queries with UNION ALL, and collect the values of the SQL parameters in them.
+    """Combine queries with UNION ALL; return the SQL and the values of its parameters.
 
     Args:
-        request: Gives the values of the period, the time zone and the filters.
+        request: The requested figures. Their period, time zone, filters and version of the
+            attribution rules are values of parameters.
         relations: The queries, each in parentheses.
         values: The values of other SQL parameters.
     """

@@ -107,9 +107,10 @@ _NULLS = {
 def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCopies) -> list[str]:
     """Return two queries for a breakdown by place: ZIP, city or source.
 
-    The first query reads the copies with a stored place. The second query reads all other records,
-    and looks up their places. If the figure is a median, each row of the two queries is one record.
-    For other figures, each row is the sum of the records with the same ZIP, city or source.
+    Copies are rows of a table with copied records. The first query reads the copies in which the
+    person's place is stored. The second query reads all other records, and looks up their places.
+    If the figure is a median, each row of the two queries is one record. For other figures, each
+    row is the sum of the records with the same ZIP, city or source.
     """
     rest = request.in_period(copies.records_without_place)
     bucket = "CAST(NULL AS timestamptz)"
@@ -196,7 +197,7 @@ def _grouped(request: FigureRequest, records: str) -> str:
 
 
 def _needed_columns(request: FigureRequest) -> list[str]:
-    """Return the columns of a record from which the key and the filters are computed."""
+    """Return the columns of a record that the breakdown and the filters of the request need."""
     by = request.by
     needed = []
     if request.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}:

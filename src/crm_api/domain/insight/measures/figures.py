@@ -157,9 +157,10 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 
 
 def _medians(request: FigureRequest, relation: str) -> str:
-    """Return the statement that computes medians: of all times, and of each key and bucket.
+    """Return the statement that computes medians of durations, such as the time until a reply.
 
-    A key is a value of the breakdown, such as a ZIP. A bucket is a day, a week or a month.
+    It computes the median of all durations, and one for each key and bucket. A key is a value of
+    the breakdown, such as a ZIP. A bucket is a day, a week or a month.
 
     Args:
         request: The medians that are wanted.
@@ -324,7 +325,7 @@ def _quotient(
 
 
 def number_of(value: Decimal) -> Number:
-    """Round a number to four decimals; return an integer if it is then whole, otherwise text."""
+    """Round to four decimals. Return an integer if the result is a whole number, otherwise text."""
     rounded = value.quantize(Decimal("0.0001")).normalize()
     return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
 

@@ -167,12 +167,12 @@ def ripening_period(
 
     A record is final (ripe) when it is older than ``stored.ripe_after``. The stored sum of the
     returned hour or day also contains records that are not final. So the caller must count the
-    records of this time one by one.
+    records of this hour or day one by one.
 
     Args:
-        period: The period of the stored sums.
-        stored: The stored sums.
-        unit: The length of an hour or of a day. It decides which of the two is returned.
+        period: The period for which the caller reads stored sums.
+        stored: How the stored sums are read, and when their records are final.
+        unit: The length of an hour, to return an hour; the length of a day, to return a day.
         now: The present instant.
 
     Returns:
@@ -218,7 +218,8 @@ def _sums(
 ) -> str:
     """Return the query that adds up the stored sums of the period ``hours``.
 
-    The sums of the period ``ripening`` are left out; None leaves out nothing.
+    The period ``ripening`` is the hour in which only some of the records are final. Its sums are
+    left out. None leaves out nothing.
     """
     by = request.by
     is_of_campaign = request.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}

@@ -65,19 +65,20 @@ class _CountColumns:
 
 
 class InsightTally(_CountColumns, Base):
-    """A change of the numbers of messages and accepted attempts in one hour or on one day.
+    """How many messages and accepted attempts one row adds to the numbers of an hour or a day.
 
     An accepted attempt is one try to send a message that the provider accepted. The number for an
-    hour is the sum of all rows of this hour. A row with negative numbers is a decrease. A job
-    merges the rows of an hour into one row.
+    hour is the sum of all rows of this hour. A row with negative numbers makes the sum smaller. A
+    job merges the rows that have the same hour or day, ``grain``, campaign, step and variant.
 
     Triggers add rows when messages or attempts change: one row for each ``TallyGranularity``
     (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
 
     - A message counts in the hour in which it was sent. If it was never sent, it counts in the hour
       in which it was due.
-    - An attempt counts in the hour in which the provider accepted it. It counts for the step and
-      the variant that its recipient has now (``move_costs_of_recipient.sql``).
+    - An attempt counts in the hour in which the provider accepted it. If the step or the variant of
+      its recipient changes later, the attempt counts for the new step and variant
+      (``move_costs_of_recipient.sql``).
     """
 
     __tablename__ = "insight_tally"

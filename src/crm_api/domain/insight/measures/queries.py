@@ -30,11 +30,12 @@ def messages(
 ) -> RecordQuery:
     """Return the record query that selects messages of campaigns for a measure.
 
+    A record query is SQL whose rows are the records that a measure counts, here messages.
     For example, a reply rate is the number of messages with a reply, divided by the number of all
     selected messages.
 
     Args:
-        counted: The SQL condition for the messages to count, such as messages with a reply.
+        counted: The SQL condition for the messages of the numerator, such as messages with a reply.
         where: The SQL condition for all selected messages.
         first_step: True to select only first messages. But if the request has a filter or a
             breakdown by step, follow-ups are selected too.
@@ -66,7 +67,7 @@ def messages_with_sums(
     sum_of_records: str,
     sum_of_counted: str,
 ) -> RecordQuery:
-    """Return the record query for messages of campaigns, with faster SQL that reads stored sums.
+    """Return SQL that selects messages of campaigns, and faster SQL that reads stored sums instead.
 
     A figure is a numerator divided by a denominator. For example, a reply rate is the number of
     messages with a reply, divided by the number of all messages.
@@ -278,12 +279,13 @@ def outcomes(kind: str) -> RecordQuery:
 
 
 def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
-    """Return the record query that selects the credits of the outcomes of one kind.
+    """Return the record query (the SQL of a measure) that selects credits.
 
-    A credit is the share of an outcome that is credited to one message, or to no message.
+    A credit is the share of an outcome that is credited to one message, or to no message. Only
+    credits of outcomes of the kind ``kind`` are selected.
 
     Args:
-        kind: The kind of the outcomes.
+        kind: The kind of the outcomes, such as ``invoice_paid``.
         amount: The SQL expression for the column ``amount``: the credited cents, or the credited
             share of the outcome.
         where: The SQL condition of the credits to select.
@@ -314,12 +316,13 @@ def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
 
 
 def _copied_columns(kind: str, amount: str) -> str:
-    """Return the SQL that selects the columns of a record query from the copied outcomes.
+    """Return the list of columns for SQL that reads outcomes, or their credits, from copies.
 
-    The column ``id`` is left out.
+    The copies are in the table ``insight_outcome``. The list contains all columns of a record query
+    (``record_query``) except ``id``.
 
     Args:
-        kind: The kind of the records: ``outcome`` or ``credit``.
+        kind: What each row is: an ``outcome``, or a ``credit`` (a share of an outcome).
         amount: The SQL expression for the column ``amount``.
     """
     return f"""'{kind}' AS kind, st.at, true AS counted, CAST({amount} AS numeric) AS amount,

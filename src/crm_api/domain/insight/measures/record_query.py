@@ -101,9 +101,10 @@ class RecordCopies:
         until: SQL expression of an instant. All records before this instant are copied. The SQL in
             ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
             None if the parameter is not used.
-        breakdowns: None if all figures use the copies. Otherwise, a figure uses the copies only if
-            it has one of these breakdowns, such as ZIP, and is not filtered by campaign, phone
-            line, list or step. The item None means a figure without a breakdown.
+        breakdowns: The breakdowns, such as ZIP, for which figures use the copies. If the collection
+            contains None, figures without a breakdown use the copies too. Figures that are filtered
+            by campaign, phone line, list or step do not use the copies. If ``breakdowns`` itself is
+            None, all figures use the copies.
     """
 
     source: str
@@ -124,13 +125,17 @@ class RecordCopies:
 
     @property
     def records_without_place(self) -> str:
-        """The query that selects the records whose place (ZIP, city and source) is not stored."""
+        """The query that selects the records for which no up-to-date copy has the person's place.
+
+        The place is the ZIP, the city and the source. Some of these records have an up-to-date copy
+        without the place, the others have no up-to-date copy.
+        """
         return self._select("NOT st.is_placed")
 
     def records_with_place(self, by: str) -> str:
-        """Return the query that selects the records whose place (ZIP, city and source) is stored.
+        """Return the query that reads the up-to-date copies in which the person's place is stored.
 
-        The query reads the copies of these records.
+        The place is the ZIP, the city and the source.
 
         Args:
             by: The part of the place that the query returns in the column ``place``: ``zip``,

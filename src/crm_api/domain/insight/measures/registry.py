@@ -36,7 +36,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A measure, such as the reply rate. Figures are computed from its record query.
+    """A measure, such as the reply rate, with the SQL from which its figures are computed.
 
     Attributes:
         definition: What the measure is, in a sentence.

@@ -19,7 +19,7 @@ ROWS = f"/v1/insight/rows?measure=reply_rate&by=campaign&timezone=UTC&rules=1&ke
 
 
 class MeasureRead(ReadModel):
-    """A measure: its definition and its breakdowns.
+    """A measure, such as the reply rate: what it is, and by what its figures can be grouped.
 
     Attributes:
         name: The name of the measure.
@@ -129,7 +129,7 @@ class FigureRead(ReadModel):
 
 
 class InsightRead(ReadModel):
-    """The figures of a measure.
+    """The figures (computed values) of a measure, such as the reply rate of each campaign.
 
     Attributes:
         measure: The name of the measure.
@@ -169,7 +169,7 @@ class InsightRead(ReadModel):
 
 
 class RecordRead(ReadModel):
-    """A record that a figure counts.
+    """A record that a figure counts, such as a message, an outcome or a cost.
 
     Attributes:
         kind: The kind of the record.
@@ -185,7 +185,7 @@ class RecordRead(ReadModel):
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
-        step: The step of the campaign; null if none.
+        step: The step of the campaign: 0 is the first message. Null if none.
         outcome_id: The id of the outcome to which the record belongs; null if there is no outcome.
         part: If the figure divides one measure by another, such as the cost per reply: whether the
             record counts in the `numerator` or in the `denominator`. Null for other figures.

@@ -52,9 +52,10 @@ MOST_MERGED = 20_000
 
 
 async def merge_hour_sums(uow: UnitOfWork, *, most: int = MOST_MERGED) -> int:
-    """Merge new rows of ``insight_tally`` into one row for each hour or day.
+    """Merge new rows of ``insight_tally`` with the earlier rows of the same hour or day.
 
-    Only one transaction merges at a time.
+    Only rows of the same campaign, step, variant and granularity are merged into one row. Only
+    one transaction merges at a time.
 
     Returns:
         The number of new rows that were merged; 0 if another transaction is merging.

@@ -98,17 +98,17 @@ class Budgets:
 
     @property
     def strictest(self) -> str | None:
-        """The carrier to which the fewest segments may be sent per day; None without budgets."""
+        """The carrier with the smallest daily budget of message segments; None without budgets."""
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier whose daily budget a message uses; None if the message uses no budget.
+        """Return the carrier from whose budget a message is subtracted; None if no budget applies.
 
         A budget is the number of message segments that may be sent to a carrier per day.
 
         Args:
-            carrier: The carrier of the message's number. If it is ``unknown``, the message uses the
-                smallest budget.
+            carrier: The carrier of the recipient's number. If it is ``unknown``, the result is the
+                carrier with the smallest budget.
         """
         counted = self.strictest if carrier == UNKNOWN else carrier
         return counted if counted in self.daily else None
@@ -133,11 +133,10 @@ class Budgets:
 
 
 def carrier_day(now: datetime) -> tuple[datetime, datetime]:
-    """Return the instants at which the current carrier day begins and ends.
+    """Return when the present day of the carriers begins and ends: at midnight, Pacific time.
 
-    Carriers count messages per carrier day: from midnight to midnight, Pacific time.
-
-    Both instants are in the time zone of ``now``.
+    Carriers count messages per day in Pacific time. The two returned instants are in the time zone
+    of ``now``.
     """
     zone = ZoneInfo(DAY_ZONE)
     today = now.astimezone(zone).date()

@@ -156,13 +156,13 @@ class AwaySettings:
 def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> datetime | None:
     """Return when the office last closed before ``at``; None if the office is open at ``at``.
 
-    The result is in UTC. If the office was not open within ``LOOK_BACK`` before ``at``, the result
-    is ``at`` minus ``LOOK_BACK``.
+    The result is in UTC. If the office was not open in the period ``LOOK_BACK`` before ``at``,
+    the result is the beginning of this period.
 
     Args:
         hours: The office hours.
         holidays: The local days on which the office is closed all day.
-        at: The instant.
+        at: The instant for which the office hours are checked.
     """
     today = at.astimezone(ZoneInfo(hours.timezone)).date()
     for back in range(LOOK_BACK.days + 1):

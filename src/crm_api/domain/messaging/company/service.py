@@ -119,7 +119,8 @@ async def update_settings(
     limit of a carrier (``carrier_budgets``) may allow more messages immediately.
 
     Args:
-        configured: Name and contact from the environment. A request cannot change these values.
+        configured: The values that environment variables set for the company's name, and for how
+            people reach the company. A request cannot change these values.
 
     Raises:
         SettingLockedError: The environment sets one of the fields to another value.

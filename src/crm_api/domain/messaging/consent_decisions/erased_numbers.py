@@ -114,8 +114,8 @@ async def keep_late_decision(
 
     The person wrote the message before the erasure, but it arrived later. The decision, such as an
     opt-out, is added to the consent history of the number, without the text of the message. If the
-    history already has an entry for this message, nothing happens. If the number is stored again,
-    because of a new contact or a new flag, the decision also changes the flags of the number.
+    history already has an entry for this message, nothing happens. If a contact or a flag with the
+    number was added after the erasure, the decision also changes the flags of the number.
 
     The caller must call ``lock_decisions`` for the number first.
 
@@ -142,10 +142,10 @@ async def keep_late_decision(
 
 
 def _missing(wanted: ConsentState, known: ConsentState) -> ConsentAction | None:
-    """Return the decision that makes the consent state ``known`` as strict as ``wanted``.
+    """Return the decision that must still be stored to make consent as strict as ``wanted``.
 
-    The result is None if ``known`` is already at least as strict. An opt-out is stricter than a
-    hold, and a hold is stricter than no decision.
+    The result is None if ``known``, the stored consent, is already at least as strict. An opt-out
+    is stricter than a hold, and a hold is stricter than no decision.
     """
     if wanted.opted_out and not known.opted_out:
         return ConsentAction.OPT_OUT
@@ -214,7 +214,7 @@ async def is_message_known(
 ) -> bool:
     """Return whether the consent history of a number already has an entry for a message.
 
-    An entry belongs to the message if the source of the entry is a message, and at least one of
+    An entry belongs to the message if the entry has the source ``message``, and at least one of
     these conditions is true:
 
     - The entry's ``occurred_at`` is equal to the argument ``at``.

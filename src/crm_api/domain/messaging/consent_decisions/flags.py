@@ -55,7 +55,11 @@ async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> list
 async def find_suppressed_numbers(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> set[str]:
-    """Return the numbers in ``phones`` that have a consent flag that stops campaign messages."""
+    """Return the numbers in ``phones`` with a flag in ``SUPPRESSING_FLAGS``.
+
+    These flags stop campaign messages: an opt-out, a hold, and ``do_not_contact``. Expired flags
+    are ignored.
+    """
     found = await flags_of(session, phones, now=now)
     return {phone for phone, flags in found.items() if flags.intersection(SUPPRESSING_FLAGS)}
 
@@ -135,10 +139,10 @@ SET_FLAGS = text("""
 
 
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
-    """Set flags without an expiry on phone numbers.
+    """Set flags on phone numbers; the flags never expire.
 
-    If a number already has the flag without an expiry, the stored flag stays unchanged. But if
-    the stored flag has an expiry, the new flag replaces it. Rows are locked in the order of the
+    If a number already has the flag, and the stored flag never expires, it stays unchanged. If the
+    stored flag has an expiry, the new flag replaces it. Rows are locked in the order of the
     phone numbers, so that two transactions cannot deadlock. A row is locked even if it stays
     unchanged, so that two decisions about a number run one after the other.
 

@@ -35,7 +35,7 @@ class ProvenMessage(ReadModel):
 
 
 class ProvenWording(ReadModel):
-    """The wording of a consent entry: its reason, note, shown text and evidence.
+    """The wording of a consent entry: reason, note, the text that the person read, and evidence.
 
     The digest proves that the wording was not changed.
 
@@ -43,8 +43,9 @@ class ProvenWording(ReadModel):
         digest: The digest of the wording, as it is stored in the consent entry, in hexadecimal;
             null for entries that were stored before the service computed digests.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
-        canonical: The wording as a JSON array: phone number, reason, note, shown text, evidence.
-            The digest is computed from the salt and this text. Null if the wording was erased.
+        canonical: The phone number and the wording as a JSON array: number, reason, note, the text
+            that the person read, evidence. The digest is computed from the salt and this text.
+            Null if the wording was erased.
         fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 
@@ -193,7 +194,7 @@ class ConsentChainEnd(ReadModel):
 
 
 class ConsentVerdict(ReadModel):
-    """The result of verifying the consent entries of this number.
+    """The result of verifying the consent entries of one phone number.
 
     Each entry has a link: a digest that shows whether the entry was changed later. All links
     together are the consent chain.

@@ -131,8 +131,8 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
     If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
-    is not set. Exception: An opt-in that is older than the hold may arrive after the hold. This
-    opt-in ends the opt-out, but not the newer hold. So the number is then on hold.
+    is not set. An opt-in may arrive late, that is, after the hold, although the person sent it
+    before the hold. The opt-in then ends the opt-out but not the hold, so the flag is set.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -259,7 +259,8 @@ async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
 async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
     """For each person who has one of these numbers, lock all numbers of the person.
 
-    A number without a contact is locked too. ``lock_decisions`` explains the lock.
+    A number without a contact is locked too. Other transactions that decide about the consent for
+    one of the numbers wait until this transaction ends.
 
     The contacts are locked before the numbers. Otherwise, a merge could give a person one more
     number in the meantime, and this number would not be locked.
@@ -295,9 +296,10 @@ async def history(
 
 
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
-    """Return the other numbers of the contact that has the number ``act["phone"]``.
+    """Lock consent decisions about all numbers of a contact; return the contact's other numbers.
 
-    Consent decisions about all numbers of the contact are locked (``lock_decisions``).
+    The contact is the one that has the number ``act["phone"]``. This number is locked too, but is
+    not in the result.
 
     A merge of contacts takes the same locks. The merge may add a number while this function waits
     for a lock. So the numbers are read again after each lock, until no new number appears.

@@ -28,8 +28,9 @@ async def suppress_numbers(
 ) -> None:
     """Set ``do_not_contact`` on numbers, without expiry; withdraw their waiting messages.
 
-    If a number belongs to a merged contact, all numbers of that contact are flagged. An existing
-    flag keeps its reason. The consent history gets no entry, because no consent decision was made.
+    If a number belongs to a contact that has several numbers because of a merge, all numbers of the
+    contact get the flag. An existing flag without an expiry keeps its reason. The consent history
+    gets no entry, because no consent decision was made.
     """
     phones = await queries.numbers_of_people(uow.session, phones=phones)
     new = [flags.NewFlag(phone, FlagType.DO_NOT_CONTACT, reason) for phone in phones]

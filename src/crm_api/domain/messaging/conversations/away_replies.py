@@ -83,17 +83,17 @@ async def queue_away_replies(
     No reply is queued in these cases:
 
     - The office is open.
-    - The message is older than ``ANSWERED_WITHIN``.
+    - The message is too old (older than ``ANSWERED_WITHIN``).
     - A rule stops away replies to the number (``SendKind.AWAY``).
-    - The sender is blocked, or the number is one of our lines.
+    - The sender is blocked, or is one of our own lines.
     - The conversation has had an away reply since the office closed.
-    - An employee wrote in the conversation within ``ATTENDED_FOR``.
+    - An employee wrote in the conversation a short time ago (less than ``ATTENDED_FOR``).
 
     An away reply is not an answer of the office, so the conversation still waits for an answer.
 
     Args:
         messages: New messages, whose conversations this transaction has locked.
-        away: The settings; None if the away reply is off.
+        away: The settings of the away reply; None if it is off.
         now: The database's time of this transaction.
     """
     fresh = {one.conversation_id: one for one in messages if now - one.at <= ANSWERED_WITHIN}

@@ -2,9 +2,10 @@
 
 Events may arrive in any order and more than once, and the document must always be the same. So
 every field has a rule whose result does not depend on the order of the events. For example, the
-document keeps the earliest beginning, the latest end, the longest list and all recordings. For most
-other fields, such as the id of the user, it keeps the larger value. The larger one of two texts is
-the text that comes later in alphabetical order. An example of the document::
+document keeps the earliest start of the call, the latest end, the longest transcript and all
+recordings. For most other fields, such as the id of the user, it keeps the larger of two values. Of
+two texts, the larger one is the text that comes later in alphabetical order. An example of the
+document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -59,9 +60,10 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
     Args:
         known: The document without this event; empty for a new call.
         facts: The data of the event.
-        event_at: When the event happened; None if unknown. Until an event reports when the call
-            began, the document keeps the time of the earliest event. Until an event reports the
-            number of the other party, the document also keeps the time of the latest event.
+        event_at: When the event happened; None if unknown. While the start of the call is unknown,
+            the document contains the time of the earliest event (``first_event_at``). While the
+            number of the other party is unknown, it contains the time of the latest event
+            (``last_event_at``).
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))

@@ -31,12 +31,11 @@ RECORD_OWN_CHANGE = text(f"""
 async def emit_own_change(
     uow: UnitOfWork, *, conversation_ids: Collection[UUID], caller_id: str
 ) -> None:
-    """Emit ``conversation.changed``, so that the caller's other screens show the change.
+    """Emit ``conversation.changed`` after the caller read a conversation or changed a draft in it.
 
-    The change is that the caller read the conversation, or changed a draft in it. Every client gets
-    the event, because event streams have no filter by user. So the event contains the id of the
-    caller, but not the draft, and not what the caller has read. Webhook endpoints do not get the
-    event.
+    With the event, the caller's other screens show the same state. Every client gets the event,
+    because event streams have no filter by user. So the event contains the id of the caller, but
+    not the draft, and not what the caller has read. Webhook endpoints do not get the event.
     """
     if conversation_ids:
         values = {"ids": list(conversation_ids), "caller_id": caller_id}

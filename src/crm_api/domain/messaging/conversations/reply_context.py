@@ -28,7 +28,7 @@ OF_THE_OFFICE = (Origin.MANUAL, Origin.PROVIDER)
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyContexts:
-    """What came before some received messages, and the settings of the away reply.
+    """What the company sent before each received message, and the settings of the away reply.
 
     Attributes:
         contexts: For each message: what the reply reader must know about the conversation before
@@ -112,9 +112,9 @@ async def was_sent_lately(
     within: timedelta,
     now: datetime,
 ) -> bool:
-    """Return whether the conversation has a message of this origin since ``now - within``.
+    """Return whether the conversation has a message of this ``origin`` from after ``now - within``.
 
-    The origin is what created the message, for example a user or a campaign.
+    The origin of a message is what created it, for example a user or a campaign.
     """
     query = select(Activity.id).where(
         Activity.conversation_id == conversation_id,

@@ -95,9 +95,10 @@ async def settle_message(
     actor: str,
     now: datetime,
 ) -> Activity:
-    """Settle an unclear message as a user decided; return the changed message.
+    """Store what a user decided about an unclear message; return the changed message.
 
-    The decision is, for example, that the message was sent, or that it was not.
+    A message is unclear if the service could not find out whether it was sent. The user decides,
+    for example, that the message was sent.
 
     Raises:
         MessageNotFoundError: No message has this id.

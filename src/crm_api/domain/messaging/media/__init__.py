@@ -1,1 +1,1 @@
-"""Media files (pictures, recordings, voicemail): download, store once by content, and serve."""
+"""Media files (pictures, recordings, voicemail): download them, store each once, serve them."""

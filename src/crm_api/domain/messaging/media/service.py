@@ -218,7 +218,7 @@ async def retry_fetches(
     one alert. If no dead download has this error code any more, the alert is resolved.
 
     Args:
-        status: Only downloads with this status. With ``stored``, nothing is started.
+        status: Only downloads with this status. If it is ``stored``, no download is started.
         error_code: Only downloads with this error code; None for all downloads.
     """
     if status is FetchStatus.STORED:
@@ -244,10 +244,11 @@ async def _read_dead_codes(session: AsyncSession) -> set[str]:
 
 
 async def _end_alerts(uow: UnitOfWork, dead: set[str], *, now: datetime) -> None:
-    """Resolve the alert of each error code in ``dead`` that no dead fetch has now.
+    """Resolve the alerts about error codes that no dead fetch has any more.
 
-    ``dead`` contains the error codes of the dead fetches before the change. A fetch (download of a
-    file) is dead if all its attempts failed.
+    A fetch (download of a file) is dead if all its attempts failed. All dead fetches with the same
+    error code share one alert. ``dead`` contains the error codes of the fetches that were dead
+    before the change.
     """
     for code in sorted(dead - await _read_dead_codes(uow.session)):
         await alerts.resolve_alert(uow, kind=DEAD_FETCH, subject=code, now=now)

@@ -92,10 +92,10 @@ wrote by hand."""
 class Activity(Base):
     """A message or a call: one row of the timeline.
 
-    The table has one partition per month, by the time that the id contains. The status of a message
-    changes only to a status of the same or a higher ``rank``, so a late report cannot restore an
-    earlier status (Invariant 9). A message outside campaigns has the status ``queued`` here until a
-    worker claims (reserves) it.
+    The table has one partition per month. The id of a row contains a time, which decides the month.
+    The status of a message changes only to a status of the same or a higher ``rank``, so a late
+    report cannot restore an earlier status (``ARCHITECTURE.md``, Invariant 9). A message outside
+    campaigns has the status ``queued`` here until a worker claims (reserves) it.
     """
 
     __tablename__ = "activity"

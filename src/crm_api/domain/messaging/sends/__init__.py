@@ -1,1 +1,1 @@
-"""The send ledger: every attempt to send, from its reservation by a worker to its report."""
+"""The send ledger: every attempt to send a message, from its reservation to the delivery report."""

@@ -1,10 +1,11 @@
-"""Block lines and campaigns when the provider refuses the account; put lines on trial later.
+"""Block lines and campaigns that the provider refuses; later, test whether lines can send again.
 
 Each line has a circuit breaker. While the breaker is closed, the line sends. If the provider
-refuses the account, the breaker opens: the line is blocked, and an alert is raised. After a wait,
-the breaker is half open: the line is on trial and sends one message at a time. If the provider
-accepts a message, the breaker closes. If the provider refuses again, the line is blocked longer. A
-blocked campaign has no trial, because a user has to correct the cause (Invariant 10).
+refuses not only one message but the line (for example, no credits are left), the breaker opens: the
+line is blocked, and an alert is raised. After a wait, the breaker is half open: the line is on
+trial and sends one message at a time. If the provider accepts a message, the breaker closes. If the
+provider refuses again, the line is blocked longer. A blocked campaign has no trial, because a user
+has to correct the cause (``ARCHITECTURE.md``, Invariant 10).
 """
 
 from collections.abc import Collection, Sequence

@@ -74,7 +74,7 @@ class CarrierRoom:
 
     @property
     def is_short(self) -> bool:
-        """True if no more message segments may be sent today to at least one carrier."""
+        """True if the daily budget of at least one carrier has no message segments left."""
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
@@ -176,11 +176,11 @@ async def read_carrier_room(
     day. Carriers count a long message as several segments.
 
     Args:
-        is_locked: True to lock the budgets until the transaction ends. If they are not locked,
-            another transaction may use them at the same time. All callers must lock in this order:
-            the line, then the carrier budgets, then the phone numbers. The used segments are
-            counted after the lock. So the claimed messages of other lines are included
-            (``ARCHITECTURE.md``, "Sending, rule 1").
+        is_locked: True to lock the budgets until the transaction ends, so that no other transaction
+            can use the same segments. All callers must lock in this order: the line, then the
+            carrier budgets, then the phone numbers. The used segments are counted after the lock.
+            So messages that other lines claimed (reserved for sending) before the lock are
+            included (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS if is_locked else READ_BUDGETS)
     if not declared:

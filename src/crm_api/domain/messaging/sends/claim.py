@@ -1,6 +1,7 @@
-"""Claim due recipients of a campaign: lock, count, insert attempts, write messages.
+"""Claim due recipients of a campaign: reserve them for one worker, which sends their messages.
 
-To claim is to reserve recipients for one worker, which then sends their messages.
+A claim locks the line, counts the messages of today, locks the recipients' numbers, inserts the
+attempts to send, and writes the messages to the timeline.
 """
 
 from collections.abc import Sequence

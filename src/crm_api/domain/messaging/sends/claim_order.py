@@ -73,7 +73,8 @@ class Composer(Protocol):
     def variant_of(self, recipient: DueRecipient) -> int:
         """Return the index of the recipient's variant (a body that an A/B test compares).
 
-        If that variant was stopped, return the index of its substitute.
+        If the variant of a first message was stopped, return the index of another variant that was
+        not stopped, if there is one. A follow-up always has the recipient's variant.
         """
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:

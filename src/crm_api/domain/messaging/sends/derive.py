@@ -163,8 +163,8 @@ async def derive_recipients(
     what other transactions commit during the wait. See ``ARCHITECTURE.md``, "Sending, rule 11".
 
     Args:
-        due_at: When the recipients are due again. If None, their ``due_at`` changes only with
-            ``back_off``.
+        due_at: The new due time of the recipients. If it is None and ``back_off`` is False, their
+            due time stays the same.
         back_off: If True, each recipient becomes due after a random delay ("full jitter"), but not
             before ``due_at``. The maximum of the delay (``WAITS``) grows with the number of
             attempts that were postponed.

@@ -1,6 +1,7 @@
-"""Remove message ids of the provider from wrong rows, so that the right attempt can get them.
+"""Correct rows that have the provider's message id of another attempt to send.
 
-Two kinds of rows can have a wrong id:
+The right attempt can get the id only after the wrong row has lost it. Two kinds of rows can have a
+wrong id:
 
 - A message that was stored as if an employee had sent it in the provider's app. This happens if
   the provider reports our message before it responds to our request.

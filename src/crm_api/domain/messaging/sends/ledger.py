@@ -358,6 +358,6 @@ async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime
     """Set parked attempts to ``unknown``, so that the service asks the provider about them again.
 
     A parked attempt waits until a user decides whether its message was sent. If another attempt to
-    its phone number is open now, the attempt stays parked.
+    its phone number is open (not finished), the attempt stays parked.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

@@ -1,7 +1,7 @@
 """Queue messages that belong to no campaign; ``queued_claim.py`` claims them for sending.
 
-A user can choose the time of sending (``scheduled_for``). A message with this time is called a
-message for later.
+A user can choose the time of sending (``scheduled_for``). A message with such a time is called a
+scheduled message.
 """
 
 from collections.abc import Sequence

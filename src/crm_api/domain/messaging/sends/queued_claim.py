@@ -1,8 +1,8 @@
 """Claim queued messages outside campaigns: lock them, check the rules, insert attempts.
 
 These are messages that users wrote, test messages, reminders of appointments, responses to HELP,
-confirmations of opt-outs, and away replies (``queue.py``). To claim is to reserve messages for one
-worker, which then sends them.
+confirmations of opt-outs, and away replies (automatic answers while the office is closed). To claim
+is to reserve messages for one worker, which then sends them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -117,9 +117,9 @@ async def claim_queued(
     A message that cannot be claimed is handled as follows:
 
     - If a rule about the number forbids the message, the message fails.
-    - If the message cannot be sent before the instant ``QueuedMessage.latest``, the message fails.
+    - If the message cannot be sent before its latest instant (``QueuedMessage.latest``), it fails.
     - If the law allows no message at this hour, the message is postponed to the next legal hours.
-    - If the number has an open attempt, the message waits.
+    - If an attempt to send a message to the number is not finished, the message waits.
 
     Some messages may be sent at any hour: opt-out confirmations, responses to HELP, answers to a
     person's message, and test messages to our own lines.
@@ -228,10 +228,10 @@ LOCK_FREE = text("""
 async def _lock_free(
     uow: UnitOfWork, failing: Sequence[QueuedMessage], *, now: datetime
 ) -> list[QueuedMessage]:
-    """Lock the conversations of messages that must fail, and return the messages.
+    """Return those messages that can be marked as failed now, and lock their conversations.
 
-    If another transaction has locked a conversation, the message in it is not returned. This
-    message is tried again after ``BUSY_FOR``.
+    Only messages that users wrote need the lock. If another transaction has locked the conversation
+    of such a message, the message is not returned, and is tried again after ``BUSY_FOR``.
     """
     if not failing:
         return []

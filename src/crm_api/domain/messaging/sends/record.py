@@ -168,7 +168,7 @@ def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
 
 
 def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
-    """Return, for each line or campaign, the first response that refuses the whole account."""
+    """Return, for each line or campaign, the first response that refuses all its messages."""
     found: dict[tuple[str, UUID | None], Answered] = {}
     for item in batch:
         if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:
@@ -243,13 +243,12 @@ def _recipients_of(attempts: Sequence[ChangedAttempt | UnboundAttempt]) -> list[
 async def _merge_strays(
     uow: UnitOfWork, outcomes: Sequence[AttemptOutcome]
 ) -> tuple[list[AttemptOutcome], set[UUID]]:
-    """Merge early reports into the outcomes.
+    """Correct the results of attempts by delivery reports that arrived before the response.
 
-    An early report is a report that arrived before the provider's response. It was stored as a
-    message from the provider's app.
+    Such an early report was stored as a message from the provider's app. This message is deleted.
 
     Returns:
-        A pair: the outcomes, and the ids of the conversations that contained an early report.
+        A pair: the results, and the ids of the conversations that contained an early report.
     """
     named = [item for item in outcomes if item.message_id is not None]
     if not named:

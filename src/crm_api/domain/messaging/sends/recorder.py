@@ -84,7 +84,8 @@ class Recorder:
     def put(self, answered: Answered) -> None:
         """Add a response to the batch that is written next.
 
-        The batch is written soon. But an urgent response or a full batch is written immediately.
+        The batch is written soon. It is written immediately if it is full, or if the response stops
+        or delays the next requests.
         """
         self._answered.append(answered)
         if len(self._answered) >= RECORD_AT or answered.answer.kind in URGENT:
@@ -158,7 +159,10 @@ class Recorder:
                 return
 
     async def _write(self, write: Write, batch: list[Answered], *, now: datetime) -> None:
-        """Write responses in one transaction; then apply the pauses and outages that they report.
+        """Write responses in one transaction; then pause the requests, or end the run, if needed.
+
+        Requests are paused if the provider responded with status 429. The run ends if the pause is
+        long, or if the provider is down.
 
         This also stores which user at the provider is the sender of each line's messages.
         """

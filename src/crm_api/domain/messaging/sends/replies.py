@@ -158,7 +158,11 @@ between the clocks of this service and the provider, in seconds.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepliedTo:
-    """The campaign message to which a person replied: its campaign, recipient and step."""
+    """The campaign message to which a person replied.
+
+    Attributes:
+        step: 0 for the first message of the campaign, 1 for the first follow-up, and so on.
+    """
 
     campaign_id: UUID
     contact_id: UUID

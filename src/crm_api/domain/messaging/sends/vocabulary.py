@@ -56,8 +56,8 @@ class SkipReason(StrEnum):
 class StopRule(StrEnum):
     """The reason why a recipient gets no message now, such as an opt-out.
 
-    In a forecast, the value is the rule that delays the last message most, or that prevents all
-    messages.
+    In the forecast of when a campaign ends, the value is the rule that delays the campaign's last
+    message most, or that prevents all its messages.
 
     Attributes:
         OPTED_OUT: The number is opted out.

@@ -130,7 +130,7 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
     the rule. If the message was an answer to a person, the person waits for an answer again.
 
     Waiting messages are withdrawn first, and reserved messages second. So a message is found even
-    if a worker reserves it in the meantime (Sending, rule 10).
+    if a worker reserves it in the meantime (``ARCHITECTURE.md``, "Sending, rule 10").
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})

@@ -70,7 +70,7 @@ class Moved:
 
 
 async def move(settings: Settings, source_url: str, *, now: datetime, report: Report) -> Moved:
-    """Copy the embedded database to a new one, compare both databases, and make the copy usable.
+    """Copy the embedded database to a new one, compare both databases, and enable the new one.
 
     After an interruption, call this function again; the move then continues.
 

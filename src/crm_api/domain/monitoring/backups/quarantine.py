@@ -71,8 +71,9 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
 
     - Campaigns that could send are paused.
     - Queued messages are marked as failed.
-    - Some attempts were reserved (claimed) by a worker when the backup was made. They get the
-      status ``calling``, so that a worker looks them up at the provider.
+    - Some attempts to send a message were reserved (claimed) by a worker when the backup was made.
+      These attempts get the status ``calling``, so that a worker looks up their messages at the
+      provider.
 
     The function also stores the schema revision, in the same transaction. The service cannot start
     without this revision. So the service cannot send anything before the pause.

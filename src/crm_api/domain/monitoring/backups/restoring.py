@@ -110,7 +110,10 @@ async def restore(
 async def _prepare(
     settings: Settings, members: Members, engine: AsyncEngine, *, again: bool
 ) -> Manifest:
-    """Check that the backup fits the release and the key, and that the database is empty.
+    """Check that the backup can be restored here, and that the database is empty.
+
+    This release must know the schema of the backup. If the settings have secret keys, one of them
+    must be the key of the backup.
 
     If ``again`` is True, first delete the data that an interrupted restore has left in the
     database.

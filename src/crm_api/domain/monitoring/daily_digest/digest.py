@@ -20,7 +20,7 @@ DAYS = 7
 
 @dataclass(frozen=True, kw_only=True)
 class WeekFigures:
-    """The results of the seven days before the mail, as ``GET /v1/insight`` returns them.
+    """The results of seven days, for the digest mail; ``GET /v1/insight`` returns the same numbers.
 
     Attributes:
         since: The midnight at which the first day begins.
@@ -41,7 +41,10 @@ class WeekFigures:
 
 
 async def read_week(uow: UnitOfWork, *, until: datetime, zone: str, now: datetime) -> WeekFigures:
-    """Read the figures of the seven days before ``until``, which must be a midnight in ``zone``."""
+    """Compute the results of the seven days before ``until``.
+
+    ``until`` must be a midnight in the time zone ``zone``.
+    """
     local = until.astimezone(ZoneInfo(zone))
     # The days are subtracted in local time. In a week in which the clocks are set forward or back,
     # seven local days are an hour shorter or longer than 168 hours.

@@ -52,7 +52,7 @@ ADD = text("SELECT add_partition(:parent, :month)")
 
 
 async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) -> None:
-    """Create the partition of a month, and move the month's rows into this partition."""
+    """Create the partition of a month, and move rows of this month from the default partition."""
     await session.execute(ADD, {"parent": table.name, "month": month})
 
 

@@ -43,9 +43,9 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """The number and the earliest time of the attempts with one status and an unclear result.
+    """How many attempts to send a message have an unclear result, for one status of attempts.
 
-    The result of an attempt is unclear if the message may have been sent or not.
+    The result is unclear if the message may have been sent or not.
 
     Attributes:
         since: When the earliest of these attempts was made; None if there are no such attempts.

@@ -97,8 +97,8 @@ class BulkChange(RequestModel):
     Attributes:
         state: The new state. It has the same effects as in
             `PATCH /v1/conversations/{conversation_id}`.
-        snoozed_until: When the snooze of the conversations ends. It is required for the state
-            `snoozed`.
+        snoozed_until: The time until which the conversations are snoozed (put aside). It is
+            required for the state `snoozed`.
         assignee_id: The id of the user who is responsible; null if nobody is.
         add_tag: A tag that the contacts of the conversations get. A request with this field needs
             the scope `contacts:write`.

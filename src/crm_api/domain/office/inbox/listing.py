@@ -1,6 +1,7 @@
 """List the conversations of the inbox.
 
-PostgreSQL reads an index in the order of the page, and stops when the page is full.
+Usually, an index has the conversations in the order of the list. So PostgreSQL reads them from this
+index, and stops when the page is full. If a filter selects few conversations, they are sorted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -91,9 +92,9 @@ class _Page:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
         The numbers are in the subquery ``flagged``, which ``page_of`` adds. If more than
-        ``FEW_NUMBERS`` numbers have the flag, this query would be slow. So it finds nothing in this
-        case, and the query of the method ``in_order`` finds the conversations. The function
-        ``page_of`` combines the two queries.
+        ``FEW_NUMBERS`` numbers have the flag, looking up each number would be slow. Then the
+        returned query finds nothing, and the query of the method ``in_order`` finds the
+        conversations. The function ``page_of`` combines the two queries with UNION ALL.
 
         Because of ``OFFSET 0``, PostgreSQL looks up the conversations by number, and does not read
         all conversations.
@@ -110,14 +111,14 @@ class _Page:
         )
 
     def _first(self, parts: Iterable[Sequence[ConversationState]], *, line: str = "") -> str:
-        """Return the query that merges groups of conversations in order, up to the limit.
+        """Return the query for the first conversations in certain states, in the order of the page.
 
-        A group has the conversations in one or several states. An index has the conversations of
-        one state in order. So PostgreSQL reads no more of a group with one state than the page
-        needs. States are constants in the SQL text, because partial indexes need this.
+        The query has one part for each item of ``parts``. If a part has only one state, PostgreSQL
+        can read its conversations in order from an index, and stops at the limit. States are
+        constants in the SQL text, because partial indexes need this.
 
         Args:
-            parts: For each group, its states.
+            parts: The states of the conversations that each part of the query finds.
             line: An SQL expression for the id of the phone line. If it is empty, the phone line of
                 the filter is used, if the filter has one.
         """

@@ -191,8 +191,8 @@ class ConversationUpdate(RequestModel):
         state: The new state. With `done` and `open`, the person no longer waits for an answer to
             earlier messages and calls. With `waiting`, the person waits. `snoozed` needs
             `snoozed_until`.
-        snoozed_until: When the snooze ends, at most a year from now. A time in this field sets the
-            state to `snoozed`; null ends a snooze now.
+        snoozed_until: The time until which the conversation is snoozed (put aside), at most a year
+            from now. A time in this field sets the state to `snoozed`; null ends a snooze now.
         assignee_id: The id of the user who is responsible; null if nobody is.
         confirm: Give true to take the conversation even if another user is responsible. Without
             `confirm`, such a request is refused with status 409, `conversation_taken`.

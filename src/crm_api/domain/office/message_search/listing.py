@@ -151,9 +151,9 @@ def _page(rows: list[Activity], *, limit: int, exact: int) -> FoundMessages:
 async def _next_in_order(
     session: AsyncSession, selection: MessageSelection, *, after: Position | None, limit: int
 ) -> FoundMessages:
-    """Return a page for a filter without search words.
+    """Return the next page of the messages that match a filter without search words.
 
-    ``WINDOWS`` limits the number of messages that are read.
+    ``WINDOWS`` contains how many messages are searched at the first and at the second try.
     """
     rows: list[Activity] = []
     end: Position | None = None

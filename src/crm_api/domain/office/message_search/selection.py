@@ -362,9 +362,10 @@ _Found = Select[UUID, datetime, UUID | None] | CompoundSelect[UUID, datetime, UU
 
 
 def _first(found: _Found, *, limit: int) -> Select[Activity]:
-    """Select the newest ``limit`` of the found messages.
+    """Return a query for the newest ``limit`` messages of those that the query ``found`` finds.
 
-    Without ``MATERIALIZED``, PostgreSQL would read all messages in order until enough match.
+    With ``MATERIALIZED``, PostgreSQL runs ``found`` first. Otherwise, it would read all messages,
+    newest first, and check each of them, until ``limit`` messages match.
     """
     matches = found.cte("matches").prefix_with("MATERIALIZED")
     first = (

@@ -93,7 +93,8 @@ async def _read_for(
         session: The database session.
         statement: The statement.
         seconds: The time limit of the statement.
-        usual: The time limit to set again for later statements, as PostgreSQL writes it.
+        usual: The usual time limit, which is set again for later statements. It is a value of the
+            PostgreSQL setting ``statement_timeout``.
     """
     milliseconds = round(seconds * 1000)
     if milliseconds <= 0:

@@ -45,8 +45,8 @@ ALL_TYPES = frozenset(EventType)
 def _open_types(asked: frozenset[EventType], scopes: frozenset[str]) -> frozenset[EventType]:
     """Return the requested types that the scopes allow.
 
-    Equal arguments give the same object. Each open stream keeps its filter in memory, so streams
-    with equal filters share one set.
+    For equal arguments, the function returns the same object from a cache. This saves memory,
+    because each open stream keeps its filter.
     """
     return frozenset(one for one in asked if SCOPE_OF[one] in scopes)
 

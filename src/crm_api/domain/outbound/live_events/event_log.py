@@ -245,8 +245,8 @@ async def forget_old_events(
 ) -> int:
     """Delete events that are older than ``KEPT_FOR``, the oldest first; return their number.
 
-    If the database was copied from another server, events of that server may be deleted too. The
-    returned number does not include them.
+    If the database was copied from another server, events that the other server wrote may be
+    deleted too. The returned number does not include these events.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

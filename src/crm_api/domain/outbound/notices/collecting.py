@@ -4,7 +4,8 @@ Each run reads from the database what is waiting now, and does not use events. T
 advantages:
 
 - When a message is received, no extra work is needed.
-- A message that the reconciliation adds later also causes notices.
+- A message that a reconciliation (a comparison with the provider's data) adds later also causes
+  notices.
 - A restart loses no notice.
 """
 

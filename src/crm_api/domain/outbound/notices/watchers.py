@@ -30,7 +30,7 @@ class Watcher:
     """An active user who wants notices.
 
     Attributes:
-        timezone: The IANA time zone of the user's quiet times.
+        timezone: The IANA time zone of the user's quiet times, in which no notices are sent.
         wanted: For each channel (mail or push), the kinds of notices to send. The user has chosen
             these kinds, and may read the data that such notices contain.
     """

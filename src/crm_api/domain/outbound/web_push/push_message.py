@@ -87,8 +87,8 @@ def build_push_request(
             message with the same topic replaces it. So a repeated request shows only one notice.
         lasts: How long the push service keeps the message for a device that is not connected.
         contact: An e-mail address of the operator, with or without a name, for the push service.
-        secret: The root secret of the service.
-        now: The real time.
+        secret: The root secret: the first secret key that the service used.
+        now: The real time, even if the sandbox clock was moved.
 
     Raises:
         ValueError: The payload is too long, or the address or a key of the browser is not valid.

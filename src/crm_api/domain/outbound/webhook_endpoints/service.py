@@ -261,7 +261,9 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 
 
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
-    """Check that the maker's scopes allow all types, or at least one type if ``types`` is empty.
+    """Check that the maker's scopes allow all requested event types.
+
+    If ``types`` is empty, the scopes must allow at least one event type.
 
     The scope ``campaigns:read`` allows some types only for events of campaigns. Such a type is
     refused, because the endpoint would get only a part of the events of this type.

@@ -37,8 +37,9 @@ class LoadedContacts:
     A change replaces the dict of a contact by a new dict. The old dict does not change, because the
     results of earlier items refer to the old dict.
 
-    The field ``moved`` contains the ids of contacts with a new zone key, and of restored contacts.
-    The zone key decides at which hours messages may be sent.
+    A zone key is a text with the states and time zones in which a person may live. It decides at
+    which hours messages may be sent. The field ``moved`` contains the ids of restored contacts and
+    of contacts that got a new zone key.
     """
 
     definitions: Definitions
@@ -51,7 +52,7 @@ class LoadedContacts:
     moved: set[UUID] = field(default_factory=set)
 
     def load(self, rows: Iterable[Columns]) -> None:
-        """Store contacts in memory that the caller has read from the database.
+        """Add contacts to this object. The caller has read them from the database.
 
         Args:
             rows: The contacts, each as a dict of its columns.
@@ -77,10 +78,10 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that the caller must load too.
+        """Return the ids of contacts that are not loaded, but have a loaded merged duplicate.
 
-        A loaded contact may be a duplicate that was merged into another contact. A change of the
-        duplicate is made to the other contact, so the other contact must be loaded too.
+        The caller must load these contacts, because a change of a duplicate is made to the contact
+        that the duplicate was merged into.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()
@@ -122,11 +123,11 @@ class LoadedContacts:
         return self._begin(values)
 
     def begin(self, changes: ContactUpdate) -> Columns:
-        """Add the contact of an upsert item, in memory only.
+        """Add a new contact for an upsert item (an item that changes or adds a contact).
 
-        An upsert item changes the contact with a phone number, or adds this contact. Call this
-        method only if the method ``holder`` returned None for the phone number. If a deleted
-        contact has the number, the new contact gets the id of the deleted contact.
+        Call this method only if the method ``holder`` returned None for the phone number of the
+        item. If a deleted contact has the number, the new contact gets the id of the deleted
+        contact. The database is not changed yet.
 
         Raises:
             FieldValuesError: An attribute does not fit its custom field, or a required attribute

@@ -3,9 +3,9 @@
 First, all contacts of the batch are locked, in the order of their phone numbers. Then the items are
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
-An item that gives a contact a new phone number is an exception. Its change is written immediately,
-as in a PATCH request, because the contact's campaign recipients must also get the new number.
-Before that, the changes of the earlier items are written.
+An item that gives a contact a new phone number is an exception. First, the changes of the earlier
+items are written. Then the change of this item is written immediately, as in a PATCH request. This
+is needed because the contact's rows in campaigns must also get the new number.
 """
 
 import json
@@ -193,7 +193,11 @@ async def _store(uow: UnitOfWork, loaded: LoadedContacts, *, now: datetime) -> N
 
 
 async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetime) -> list[Outcome]:
-    """Add the active flags and the line types of the contacts' phone numbers to the results."""
+    """Add data about the phone numbers of the contacts to the results of the items.
+
+    The added data is the active flags (such as ``opted_out``) and the line type (such as
+    ``mobile``) of each number.
+    """
     phones = sorted({one.columns["phone"] for one in outcomes if one.columns is not None})
     flags = await flags_of(uow.session, phones, now=now) if phones else {}
     line_types = await phone_validation.read_line_types(uow, phones=phones)
@@ -210,9 +214,9 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 
 
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
-    """Change the JSON pointers of an item's error, and return the error.
+    """Make the JSON pointers in an item's error begin at the request; return the error.
 
-    The changed pointers begin at the root of the request, not at the item.
+    Before, each pointer begins at the item, or at the contact in the item.
     """
     if isinstance(error, InvalidError):
         start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"

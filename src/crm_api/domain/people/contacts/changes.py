@@ -39,9 +39,9 @@ async def create_contact(
 ) -> FlaggedContact:
     """Add a contact. A deleted contact with this phone number is restored under its old id.
 
-    A restored contact has only the new fields. Flags and consent belong to the number, so they
-    apply to the new contact too. If an erased person had the phone number, ``suppress_erased``
-    blocks the number: it gets no messages.
+    A restored contact has only the new fields. Flags (such as ``opted_out``) and consent decisions
+    belong to the phone number, so they also apply to the new contact. If an erased person had the
+    number, ``suppress_erased`` blocks the number: it gets no messages.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -68,8 +68,9 @@ async def create_contact(
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
     """Add a contact, or restore the deleted contact with this phone number; return its id.
 
-    If a message to the deleted contact is still being sent, the recipient of this message gets the
-    new zone key, which decides when messages may be sent.
+    A restored contact may get a new zone key: the states and time zones that decide when messages
+    may be sent. The new zone key is also stored for the contact's campaign messages that wait, are
+    being sent, or were perhaps sent.
 
     Return None if another contact or a merged duplicate has the number.
     """
@@ -252,10 +253,10 @@ async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUI
 
 
 async def delete_contact(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> None:
-    """Delete a contact, and remove it from lists and properties.
+    """Delete a contact, and remove the contact from lists and from properties (buildings).
 
-    Its personal fields are cleared. Its waiting campaign messages are skipped. The phone number,
-    the flags of the number and the consent history stay stored, so that an opt-out still applies.
+    The contact's personal fields are cleared, and its waiting campaign messages are skipped. The
+    phone number, its flags and its consent history stay stored, so that an opt-out still applies.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -312,9 +313,10 @@ KEEP_PERSON = text("""
 async def remove_belongings(
     session: AsyncSession, *, contact_ids: Collection[UUID], now: datetime
 ) -> None:
-    """Remove deleted contacts from lists and properties, and delete their notes and tasks.
+    """Delete the notes and tasks of deleted contacts, and remove the contacts from lists.
 
-    Their appointments stay, but without location and note. Booked appointments are cancelled.
+    The contacts are also removed from properties (buildings). Their appointments stay, but without
+    location and note. Booked appointments are cancelled.
 
     Duplicates that were merged into these contacts become separate deleted contacts. These merges
     can no longer be undone.

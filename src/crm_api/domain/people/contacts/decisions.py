@@ -61,6 +61,8 @@ async def opt_in(
 async def list_flags(uow: UnitOfWork, *, contact_id: UUID, now: datetime) -> list[ContactFlag]:
     """Return the active flags of a contact's phone number, ordered by name.
 
+    A flag is a stored fact about a number, such as ``opted_out``.
+
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
     """
@@ -78,6 +80,8 @@ async def add_flag(
     secret: bytes,
 ) -> FlaggedContact:
     """Set a flag on a contact's phone number. Setting ``opted_out`` is an opt-out.
+
+    A flag is a stored fact about a number. Some flags stop messages.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

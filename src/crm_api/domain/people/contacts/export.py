@@ -90,7 +90,7 @@ def _columns(flags: FromClause, lists: FromClause) -> list[SQLColumnExpression[A
 
 
 def _lists() -> FromClause:
-    """Select one row for each contact: the names of its lists, joined by ``; ``."""
+    """Select for each contact the names of the lists that the contact is on, joined by ``; ``."""
     return (
         select(_joined(ContactList.name).label("lists"))
         .select_from(ContactListMember)
@@ -102,7 +102,10 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select one row for each contact: the active flags and the opt-out of its phone number."""
+    """Select for each contact the active flags of its phone number, in one row.
+
+    The row also has the time and the reason of an opt-out.
+    """
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
     return (
@@ -232,7 +235,11 @@ async def attribute_names(session: AsyncSession, *conditions: ColumnElement[bool
 def _select_rows(
     source: FromClause | type[Contact], *, attributes: Sequence[str], now: datetime
 ) -> Select[Any]:
-    """Return the statement that selects the CSV columns of the contacts in ``source``."""
+    """Return the statement that selects the CSV columns of contacts.
+
+    Args:
+        source: The contact table, or a join with it that limits the contacts.
+    """
     # The flags and the lists of a contact come from joins, not from sub-selects in the columns. The
     # function ``cell`` repeats the SQL of a column several times in the statement. PostgreSQL would
     # run a sub-select once for each repetition.

@@ -1,4 +1,8 @@
-"""Read contacts together with the active flags and the line types of their phone numbers."""
+"""Read contacts together with the active flags and the line types of their phone numbers.
+
+A flag is a stored fact about a number, such as ``opted_out``. A line type is the kind of a phone
+number, such as ``mobile``.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -33,7 +37,7 @@ def _flags_of(person: type[Contact], now: datetime) -> ScalarSelect[Any]:
 
 
 def _line_type_of(person: type[Contact]) -> ScalarSelect[Any]:
-    """Select the line type of a contact's phone number; NULL if it is not known."""
+    """Select the line type (such as ``mobile``) of a contact's number; NULL if not known."""
     return (
         select(func.nullif(PhoneLookup.line_type, LineType.UNKNOWN.value))
         .where(PhoneLookup.phone == person.phone)

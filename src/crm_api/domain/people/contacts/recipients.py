@@ -134,11 +134,12 @@ async def move_recipients(
 ) -> None:
     """Give a contact's new phone number and zone key to the contact's campaign recipients.
 
-    A recipient is a row for one contact and one message of a campaign. A zone key contains the
-    states and time zones in which the person may be. Only recipients with an unfinished message
-    change. A message is unfinished if it waits, is being sent, or was perhaps sent.
+    A recipient is a row for one contact and one step of a campaign (step 0 is the first message). A
+    zone key contains the states and time zones in which the person may be. Only recipients with an
+    unfinished message change. A message is unfinished if it waits, is being sent, or was perhaps
+    sent.
 
-    A recipient keeps the old number if another recipient of the message already has the new number:
+    A recipient keeps the old number if another recipient in the same step has the new number:
 
     - If the message waits, the recipient also keeps the old zone key. The message is skipped, with
       the reason ``duplicate_number``.
@@ -184,8 +185,8 @@ async def skip_deleted_recipients(
     time zones in which a person may live. The deletion clears the address, so the zone key may
     change. The caller has already written the new zone key to the contact.
 
-    The recipient needs the new zone key in one case: the message is not sent, and the person has
-    written to the company in the meantime. Then the contact exists again, and the recipient waits
-    again. The zone key decides at which hours the message may be sent.
+    The new zone key is needed for this case: The attempt ends without sending the message, and the
+    contact has been restored in the meantime, for example because the person wrote a message. Then
+    the recipient waits again. The zone key decides at which hours the message may be sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

@@ -129,7 +129,7 @@ OptionalZone = Annotated[TimeZoneName | None, BlankIsNull]
 
 
 class AddressFields(RequestModel):
-    """A postal address. The state and the postal code also decide the contact's local time."""
+    """A postal address. State and postal code help to decide when messages may be sent."""
 
     country: OptionalLine200 = Field(
         default=None,

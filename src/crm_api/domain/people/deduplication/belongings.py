@@ -21,7 +21,8 @@ class Belonging:
             ``list`` or ``property``.
         id: The id of the conversation, the note, and so on.
         added_at: When the contact was added to the list or property; None for other kinds.
-        role: The role of the contact at the property; None for other kinds.
+        role: The relation of the contact to the property (building), such as ``primary``. None for
+            other kinds.
     """
 
     kind: str

@@ -20,7 +20,7 @@ class ListMembership(BaseModel):
 
 
 class PropertyPlace(BaseModel):
-    """A property of a contact before this contact was merged into another contact."""
+    """A property (building) that a contact had before it was merged into another contact."""
 
     property_id: UUID
     role: str
@@ -62,9 +62,9 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The ids of the recipients that belonged to the primary before the merge. Only
-            campaigns in which the merge moved recipients of a duplicate to the primary are
-            included.
+        member_ids: Ids of recipients (rows of ``campaign_membership``) that the primary had before
+            the merge. They are stored only for the campaigns in which the merge also moved
+            recipients from a duplicate to the primary.
     """
 
     before: dict[str, Any]

@@ -49,10 +49,10 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """For each contact id, the id of the contact to which it belongs.
+        """The ids of the contacts to merge, by these ids and by the ids of earlier duplicates.
 
-        The id of a contact in this group belongs to the contact itself. The id of a duplicate from
-        an earlier merge belongs to the contact into which the duplicate was merged.
+        Each value is the id of a contact to merge now. The key is the same id, or the id of a
+        duplicate that was merged into this contact by an earlier merge.
 
         Example: if ``b`` was merged into the contact ``a`` before, the result is ``{a: a, b: a}``.
         """

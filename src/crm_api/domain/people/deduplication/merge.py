@@ -226,10 +226,11 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
 def _record_moved_recipients(
     snapshot: Snapshot, group: Group, members: Sequence[Member], verdict: TrackVerdict
 ) -> None:
-    """Store in the snapshot which campaign recipients belonged to which contact before the merge.
+    """Store which campaign recipients belonged to which contact before the merge.
 
-    The snapshot gets the recipients that the merge moved from each duplicate to the primary, and
-    the primary's own recipients in the same campaigns.
+    The ids are stored in the snapshot, which is the data for an undo of the merge. These are the
+    recipients that the merge moved from each duplicate to the primary, and the recipients that the
+    primary already had in the same campaigns.
     """
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:

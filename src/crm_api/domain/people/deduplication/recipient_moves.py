@@ -1,4 +1,7 @@
-"""SQL that moves recipients between contacts when the contacts are merged or a merge is undone."""
+"""SQL that moves recipients when contacts are merged, and moves them back when a merge is undone.
+
+A recipient is a row of ``campaign_membership``: one contact, and one message of a campaign.
+"""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -191,18 +194,19 @@ async def return_members(
 ) -> list[UUID]:
     """Move campaign recipients from the primary contact back to a duplicate, to undo a merge.
 
-    Some recipients are not moved:
+    A recipient is a row for one contact and one message (step) of a campaign. Some recipients are
+    not moved:
 
     - Recipients whose id is in ``kept_ids``.
-    - All recipients in a campaign, if the primary contact has a message of this campaign that was
-      sent, or was perhaps sent, to another number than ``phone``. Messages to recipients in
-      ``kept_ids`` are ignored.
-    - A recipient of a message, if the contact ``to`` is already a recipient of this message.
-    - A recipient of a message, if another recipient of this message has the number ``phone``.
+    - All recipients in a campaign, if a message to one of them was sent, or was perhaps sent, to
+      another number than that of the duplicate. Recipients in ``kept_ids`` are not checked.
+    - A recipient in a step, if the duplicate is already a recipient in this step.
+    - A recipient in a step, if another recipient in this step has the number of the duplicate.
 
     Args:
         of: The primary contact.
-        phone_of: The number of the primary contact.
+        phone_of: The number of the primary contact. Moved recipients with this number get the
+            number and the zone key of the duplicate.
         to: The duplicate.
         phone: The number of the duplicate.
         zone_key: The states and time zones in which the duplicate may be, as one text.

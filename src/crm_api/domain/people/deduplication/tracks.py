@@ -61,7 +61,7 @@ class TrackVerdict:
 def judge_tracks(
     members: Sequence[Member], *, heads: Mapping[UUID, UUID], order: Sequence[UUID], phone: str
 ) -> TrackVerdict:
-    """Decide what a merge of contacts changes in the campaigns that have them as recipients.
+    """Decide how a merge of contacts changes the campaign recipients of these contacts.
 
     The merged contacts are one person. After the changes, this person does not get the same message
     at two phone numbers. ``TrackVerdict`` explains the possible changes.

@@ -215,7 +215,10 @@ async def _restore_primary(
     *,
     now: datetime,
 ) -> None:
-    """Remove from the primary contact the data that this contact got only from this merge."""
+    """Remove the data that the primary (the contact that the merge kept) got only from this merge.
+
+    Data that the primary also got from another merge is kept.
+    """
     changes = undo_fields(
         content_of(primary), snapshot.before, snapshot.after, [one.content for one in others]
     )
@@ -247,7 +250,7 @@ async def _other_duplicates(
 
 
 async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
-    """Fetch a primary contact's merges that can still be undone, the oldest first."""
+    """Fetch the merges into a contact for which the data of an undo is stored, oldest first."""
     statement = (
         select(ContactMerge)
         .where(ContactMerge.primary_id == primary_id, ContactMerge.snapshot.is_not(None))

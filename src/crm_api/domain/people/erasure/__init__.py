@@ -1,1 +1,4 @@
-"""Erase a person: remove all data except consent decisions and counts; block the phone numbers."""
+"""Erase a person: remove the personal data, and block the phone numbers.
+
+Consent decisions stay. Rows that are counted in statistics stay too, without personal data.
+"""

@@ -36,10 +36,12 @@ async def erase_contact(
 ) -> Erasure:
     """Erase a person and block the person's phone numbers.
 
-    This function also requests the job ``run_erasures``, which erases the remaining data. Counts
-    and consent decisions stay, without the numbers and the message texts. A number may have the
-    flag of an opt-out, or of a hold (no campaign messages until a user decides). Then the number
-    gets this flag again when somebody adds the number later.
+    This function also requests the job ``run_erasures``, which erases the remaining data. Consent
+    decisions, and the rows that are counted in statistics, stay without numbers and message texts.
+
+    If somebody adds a number of the person again later, the number gets the flag
+    ``do_not_contact``, unless a user removed this flag after the erasure. If the number is opted
+    out or on hold (no campaign messages until a user decides), it also gets this flag again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -130,10 +132,11 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 
 
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
-    """Find a person; lock the person's contacts and the consent state of the person's numbers.
+    """Find a person; lock the person's contacts, and the consent decisions about the numbers.
 
-    The contacts are locked in the order of their phone numbers, and before the consent state. If
-    the ids or numbers changed before the lock, this function tries again.
+    While the decisions are locked, no other transaction can opt a number in or out. The contacts
+    are locked first, in the order of their phone numbers. If the ids or numbers changed before the
+    lock, this function tries again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

@@ -161,8 +161,8 @@ async def continue_sweep(
 ) -> bool:
     """Search the next part of the tables for data about the person, and replace the data found.
 
-    After the last part, the erasure is completed if the search found no data, and if all received
-    events and files of the person are processed. Otherwise, another search is planned.
+    After the last part, the erasure is completed if the search found no data, and if the provider's
+    events and the files of the person are all processed. Otherwise, another search is planned.
 
     Returns:
         True if the caller should call this function again now.
@@ -197,11 +197,12 @@ async def _finish(
 ) -> bool:
     """End a search of all tables: complete the erasure, or plan another search.
 
-    The next search begins immediately if the finished search found data. It begins later if
-    received events are not applied yet, or files are not fetched or removed yet.
+    The next search begins immediately if the finished search found data. It begins later if events
+    of the provider about the person are not processed yet, or if the person's files are not fetched
+    or removed yet.
 
-    If a phone number of the person was added again during the erasure, the flags of this number are
-    set again.
+    If a contact has a phone number of the person again, the flags of this number that stop messages
+    are set again.
 
     Returns:
         True if another search begins immediately.

@@ -1,8 +1,8 @@
 """Search the tables for data about an erased person, a few megabytes in each transaction.
 
-A new table needs no change in this module: every table is searched, except the tables in
-``APPEND_ONLY`` and ``AT_ONCE``. A phone number or an e-mail address is replaced where it is found.
-The stored copy of a received event is replaced as a whole.
+A new table needs no change in this module: every table is searched, except the tables in the
+constants ``APPEND_ONLY`` and ``AT_ONCE``. A phone number or an e-mail address is replaced where it
+is found. If an event of the provider contains one, the whole stored event is replaced.
 """
 
 from collections.abc import Iterator
@@ -157,7 +157,10 @@ async def search_pages(
 async def has_waiting_events(
     session: AsyncSession, *, terms: SearchTerms, before: datetime
 ) -> bool:
-    """Return True if a received event that names the person must still be processed."""
+    """Return True if an event of the provider about the person is not processed yet.
+
+    Only events that were received before the instant ``before``, or at it, count.
+    """
     values = {
         "numbers": terms.number_pattern(),
         "words": terms.word_pattern(),

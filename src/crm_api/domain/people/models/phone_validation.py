@@ -1,4 +1,7 @@
-"""The tables of phone validation: the runs, the found line types, the paid look-ups of each day."""
+"""The tables of phone validation, which finds the line types (such as mobile) of phone numbers.
+
+They contain the validation runs, the line types, and the number of paid look-ups of each day.
+"""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -41,8 +44,9 @@ OPEN = (RunStatus.PENDING, RunStatus.RUNNING)
 class PhoneLookup(Base):
     """The last look-up result for a phone number.
 
-    The result belongs to the number, not to a contact. The line type ``unknown`` is stored only if
-    the paid service returned it. Before ``expires_at``, the number is not looked up again.
+    The result is the line type of the number, such as ``mobile``. It belongs to the number, not to
+    a contact. The line type ``unknown`` is stored only if the paid look-up service returned it.
+    Before ``expires_at``, the number is not looked up again.
     """
 
     __tablename__ = "phone_lookup"
@@ -59,7 +63,7 @@ class PhoneLookup(Base):
 
 
 class PhoneLookupDay(Base):
-    """The number of paid look-ups that were made or reserved on one day (UTC)."""
+    """The number of paid look-ups of line types that were made or reserved on one day (UTC)."""
 
     __tablename__ = "phone_lookup_day"
     __table_args__ = (CheckConstraint("used >= 0", name="used"),)

@@ -140,9 +140,10 @@ async def advance(
     position: UUID,
     now: datetime,
 ) -> None:
-    """Store that a page of contacts was checked in a validation run; reset the count of failures.
+    """Store that a page of contacts was checked in a validation run.
 
-    The worker's reservation of the run is extended.
+    The worker's reservation of the run is extended. The run's count of failures of the look-up
+    service is set to 0, because only failures in a row end the run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -177,7 +178,7 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
     """Stop the work on a validation run until ``until``. Then any worker can continue the run.
 
-    The count of failures does not change.
+    The run's count of failures of the look-up service does not change.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -25,7 +25,7 @@ UNDONE_AT_ONCE = 5_000
 async def store_properties(
     uow: UnitOfWork, rows: Iterable[ImportedProperty], *, import_id: UUID, now: datetime
 ) -> None:
-    """Store the properties of a chunk, and attach the people of each row to the row's property.
+    """Store the properties in some rows of a file, and attach each row's people to its property.
 
     The people must already be stored as contacts. A row without a complete address is skipped. If a
     property exists, only its missing values are filled. If a contact is already attached to the

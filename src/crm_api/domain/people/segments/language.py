@@ -29,7 +29,7 @@ class SegmentDistance(RequestModel):
 
 
 class SegmentMembership(RequestModel):
-    """Selects recipients of one step of a campaign.
+    """Selects the recipients of one message (step) of a campaign.
 
     `status` and `replied` limit the selection only if they are given.
 

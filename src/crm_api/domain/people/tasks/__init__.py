@@ -1,1 +1,1 @@
-"""Tasks of the office: what a user must do, until when, and about which contact."""
+"""Tasks of users. A task has a deadline, and may be about a contact or a conversation."""

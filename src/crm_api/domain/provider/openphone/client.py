@@ -206,10 +206,10 @@ def _transport(max_connections: int, keepalive_seconds: float) -> AiohttpTranspo
 
 @cache
 def _trusted_authorities() -> ssl.SSLContext:
-    """Return an SSL context that ``AiohttpTransport`` requires; it is created once per process.
+    """Return an SSL context, because ``AiohttpTransport`` requires this argument.
 
-    Its creation takes about 10 ms. The context is not used, because the session in ``_transport``
-    checks certificates with its own context.
+    The context is not used: the session in ``_transport`` checks certificates with its own context.
+    The context is created once per process, because its creation takes about 10 ms.
     """
     return httpx.create_ssl_context(trust_env=False)
 

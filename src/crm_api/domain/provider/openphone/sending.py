@@ -33,11 +33,10 @@ kilobytes."""
 
 @dataclass(frozen=True)
 class GateClock:
-    """The time just before the gate statement was sent to the database, read from two clocks.
+    """The time just before the database was asked to allow an attempt, read from two clocks.
 
-    The gate statement is the SQL statement that allows an attempt. Two clocks are needed, because
-    the monotonic clock stops while the machine sleeps, and the wall clock can be set to another
-    time.
+    Two clocks are needed, because the monotonic clock stops while the machine sleeps, and the wall
+    clock can be set to another time.
     """
 
     monotonic: float

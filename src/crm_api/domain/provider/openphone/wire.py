@@ -132,7 +132,7 @@ def parse_message(item: object) -> MessageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Defaults:
-    """Values from an event's type and outer fields; used if the message in the event lacks them."""
+    """Values from the type and the time of an event; used if the event's message lacks them."""
 
     direction: str | None = None
     status: str = "unknown"

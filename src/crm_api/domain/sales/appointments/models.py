@@ -45,8 +45,9 @@ BUSY = (AppointmentStatus.BOOKED, AppointmentStatus.HELD)
 class Appointment(Base):
     """An appointment, usually at the home of a contact.
 
-    When its contact is deleted, the appointment is cancelled. When the contact is erased, the row
-    stays without the contact, the property, the location and the note.
+    When its contact is deleted, the location and the note are removed, and a booked appointment is
+    cancelled. When the contact is erased (all data about the person is removed), the contact and
+    the property are removed too, but the row stays.
     """
 
     __tablename__ = "appointment"

@@ -58,9 +58,9 @@ class WaitingMoney:
     Attributes:
         sums: One sum for each kind and currency, in the order of the currencies. Empty if there is
             no waiting money.
-        quotes: Approved quotes without an appointment, the earliest approval first. There are at
-            most as many quotes as the argument ``most`` of ``read_waiting_money``.
-        invoices: Unpaid invoices, the oldest first; their number has the same limit.
+        quotes: Approved quotes without an appointment, the earliest approval first. Their number is
+            limited by the argument ``most`` of ``read_waiting_money``.
+        invoices: Unpaid invoices, the oldest first. The argument ``most`` limits their number too.
     """
 
     sums: Sequence[WaitingSum]

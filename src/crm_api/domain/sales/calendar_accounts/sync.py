@@ -23,8 +23,8 @@ class SyncFigures:
     Attributes:
         pulled: The number of appointments that were added or changed to match the calendar.
         pushed: The number of events that were written or deleted.
-        stale: The number of events that were not written, because they were changed in the calendar
-            meanwhile. The next run reads them.
+        stale: The number of events that were not written or deleted, because they were changed in
+            the calendar meanwhile. The next synchronisation reads them.
     """
 
     pulled: int = 0

@@ -86,7 +86,8 @@ async def record_outcome(
         uow: The unit of work.
         new: The outcome.
         recorded_by: The name of the caller.
-        secret: The root secret, for the hash of the external id.
+        secret: The root secret (the first secret key of the service), for the hash of the external
+            id.
         now: The present instant.
 
     Raises:

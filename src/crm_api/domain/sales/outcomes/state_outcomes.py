@@ -27,7 +27,8 @@ class Recorder:
 
     Attributes:
         name: The name of the API key, or the e-mail address of the user.
-        secret: The root secret, for the hashes of external ids.
+        secret: The root secret (the first secret key of the service), for the hashes of external
+            ids.
     """
 
     name: str
@@ -133,8 +134,8 @@ async def correct_outcomes(
     Args:
         uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
-        occurred: New times of outcomes, by the status that each outcome records. Other outcomes
-            keep their times.
+        occurred: Maps a status, such as ``paid``, to the new time of the outcome that was recorded
+            for this status. Other outcomes keep their times.
         recorder: Who records the outcomes.
         now: The present instant.
 

@@ -94,9 +94,9 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return the example ``composed``, with the field values in ``shown`` instead of its own.
+    """Return the example response ``composed``, with the field values that its route has chosen.
 
-    The route of the response sets these values with the function ``route_notes.shows()``.
+    ``shown`` has these values. A route chooses them with the function ``route_notes.shows()``.
 
     Raises:
         ValueError: The example does not have all fields in ``shown``.
