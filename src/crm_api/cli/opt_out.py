@@ -188,7 +188,7 @@ _MEANING = {
 
 @cli.callback()
 def opt_out() -> None:
-    """Show whether a reply counts as an opt-out, and how often this decision is correct."""
+    """Show how the service reads a reply, and how often it reads replies correctly."""
 
 
 @cli.command("read")

@@ -88,7 +88,7 @@ _IPV6_PREFIX = 64
 
 
 def network_of(address: str) -> str:
-    """Return the network of a client, under which limits count the requests of the client.
+    """Return the network of a client. Rate limits count the requests of each network.
 
     For an IPv4 address, the network is the address itself. For an IPv6 address, it is the /64
     network: a client can use every address of this network, so a limit per address would have no

@@ -134,7 +134,7 @@ async def _settle_all(
             await failpoints.reach("settle.open")
         await failpoints.reach("settle.committed")
         log.info(
-            "message whose result was unknown looked up at the provider",
+            "looked up the unknown result of a message at the provider",
             attempt=str(attempt.id),
             status=status.value,
         )

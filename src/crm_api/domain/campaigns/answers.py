@@ -229,8 +229,8 @@ class CampaignRead(ReadModel):
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the variants are compared with the default
-            settings, and none of them is stopped.
+        ab_test: The settings of the A/B test. If null, the comparison of the variants uses the
+            default settings, and no variant is stopped.
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
         paused_reason: The rule that paused the campaign; null if no rule did.

@@ -272,8 +272,8 @@ class CampaignCreate(RequestModel):
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the variants are compared with the default
-            settings, and none of them is stopped.
+        ab_test: The settings of the A/B test. If null, the comparison of the variants uses the
+            default settings, and no variant is stopped.
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
         recurrence: How the campaign is repeated; null if it is not repeated.
@@ -359,8 +359,8 @@ class CampaignUpdate(RequestModel):
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the variants are compared with the default
-            settings, and none of them is stopped.
+        ab_test: The settings of the A/B test. If null, the comparison of the variants uses the
+            default settings, and no variant is stopped.
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
         recurrence: How the campaign is repeated. Null ends the repetition. Campaigns that the

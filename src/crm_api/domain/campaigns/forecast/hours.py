@@ -189,11 +189,11 @@ def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_So
 def _kind_of_day(
     rules: RuleBook, zones: Sequence[ZoneInfo], starts: datetime, ends: datetime
 ) -> tuple[object, ...]:
-    """Return a key for a day. Days with the same key have the same hours.
+    """Return a key for a day. Days with the same key have the same sending hours.
 
-    The key contains everything on which the hours depend: the weekday, the length of the day, and
-    the time differences of the zones. It also contains the holidays and the rules in force, from
-    the day before to the day after.
+    The key contains everything on which the sending hours depend: the weekday, how many hours the
+    day has (23 to 25), and the time differences of the zones. It also contains the holidays and the
+    rules in force, from the day before to the day after.
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]

@@ -305,7 +305,7 @@ async def list_texted(
     Args:
         session: The session.
         campaign: The campaign.
-        hours: A message is recent if it is at most this many hours old. The query adds one hour.
+        hours: A message is recent if it is at most ``hours`` + 1 hours old.
         is_sampled: True to examine only a sample of the recipients.
         now: The present instant.
     """

@@ -60,8 +60,8 @@ class Analysis:
             reads only this text. If nothing would be left, it is the same as ``whole``.
         words: The words, punctuation marks and symbols of ``folded``, in their order.
         ends: For each word, the position in ``folded`` at which it ends.
-        concepts: The numbers of the meanings, in the order of the words. One meaning may belong to
-            several words together.
+        concepts: The ids of the meanings that were found, in the order of the words. One meaning
+            may belong to several words together.
         places: For each item of ``concepts``, the index in ``words`` of the word to which the item
             belongs. If the item belongs to several words, it is the index of the first of them.
         language: The language whose lexicon contains the most words of the reply. English if no

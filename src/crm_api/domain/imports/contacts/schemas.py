@@ -226,7 +226,8 @@ class ImportRead(ReadModel):
             created from a dry run.
         changed_since_dry_run: The number of contacts whose result differs from the prediction of
             the dry run, because the contacts have changed since then.
-        changes: By field name, how often the import fills or overwrites the field.
+        changes: For each field name, in how many contacts the import fills the field, and in how
+            many it overwrites the field.
         undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
         list_id: The id of the list that the contacts join; null if the import has no list. In a dry

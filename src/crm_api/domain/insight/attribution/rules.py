@@ -37,8 +37,8 @@ class NoWindowError(InvalidError):
     title = "No window"
     pointer = "/windows"
     detail = (
-        "All windows are 0 hours, so no outcome would be credited. Set at least one window to "
-        "1 hour or more."
+        "All attribution windows are 0 hours long, so no outcome would be credited to a message. "
+        "Set at least one window to 1 hour or more."
     )
 
 

@@ -40,7 +40,7 @@ DAY_SUMS_AFTER = timedelta(days=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Period:
-    """A period from ``since`` until ``until``, exclusive."""
+    """A period that begins at ``since`` and ends before ``until``."""
 
     since: datetime
     until: datetime

@@ -33,7 +33,7 @@ kilobytes."""
 
 @dataclass(frozen=True)
 class GateClock:
-    """The time just before the database was asked to allow an attempt, read from two clocks.
+    """The time, by two clocks, just before the last check of an attempt to send a message.
 
     Two clocks are needed, because the monotonic clock stops while the machine sleeps, and the wall
     clock can be set to another time.
