@@ -13,7 +13,8 @@ class ConsentDoesNotExpireError(InvalidError):
 
     def __init__(self, flag: str) -> None:
         detail = (
-            f"The flag {flag} cannot expire, because only a decision ends it. Leave expires_at out."
+            f"The flag {flag} cannot expire, because only an explicit opt-in or a user ends it. "
+            "Leave expires_at out."
         )
         super().__init__(detail)
 

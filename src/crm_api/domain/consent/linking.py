@@ -332,7 +332,8 @@ class NumberEntry:
     Attributes:
         previous: The digest of the previous entry in the chain; None if there is no such entry.
         salt: The random bytes that are hashed together with the texts.
-        canonical: All texts of the entry, joined into one text. ``entry`` contains their hash.
+        canonical: All texts of the consent entry, joined into one text. The attribute ``entry``
+            contains the hash of this text.
     """
 
     entry: ChainedEntry

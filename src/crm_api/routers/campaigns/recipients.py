@@ -65,15 +65,15 @@ async def _recipient_filter(
     replied: Annotated[
         bool | None,
         Query(
-            description="True: only recipients who replied to the message of this step; false: "
-            "only recipients who did not reply to it."
+            description="True: only recipients who replied to the message of the step in `step`; "
+            "false: only recipients who did not reply to this message."
         ),
     ] = None,
     opted_out: Annotated[
         bool | None,
         Query(
-            description="True: only recipients who opted out after the message of this step; "
-            "false: only recipients who did not opt out after it."
+            description="True: only recipients who opted out after the message of the step in "
+            "`step`; false: only recipients who did not opt out after this message."
         ),
     ] = None,
     parked: Annotated[

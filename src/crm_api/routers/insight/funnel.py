@@ -100,9 +100,10 @@ async def get_cohorts(
 ) -> CohortsRead:
     """Count the people who reach a stage, for each day, week or month of their first message.
 
-    A cohort is all people whose first message was sent in the same period. The counts of a cohort
-    are its cells. Each cell counts the people who reached the stage within a number of days after
-    this message. A cell has no figure until these days are over for all people of the cohort.
+    A stage is, for example, the first reply. A cohort is all people whose first message was sent in
+    the same period. The counts of a cohort are its cells. Each cell counts the people who reached
+    the stage within a number of days after their first message. A cell has no figure until these
+    days are over for all people of the cohort.
     """
     async with uow:
         now = await uow.database_now()

@@ -240,7 +240,7 @@ class EventStreamResponse(EventSourceResponse):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_chunks(self, send: Send) -> bool:
-        """Send all chunks of events; return True if the caller does not receive them in time."""
+        """Send all chunks of events; return True if the client is too slow to receive them."""
         async with aclosing(self.body_iterator) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 try:

@@ -127,7 +127,7 @@ async def list_outcomes(
         Query(
             alias="reversed",
             description="True: only reversed outcomes and their reversals; false: only the other "
-            "outcomes, which count.",
+            "outcomes. Only these are included in figures.",
         ),
     ] = None,
     occurred_after: OccurredAfter = None,

@@ -349,7 +349,7 @@ async def resolve_page(
 
 
 async def insert_chunk(session: AsyncSession, page: AudiencePage) -> InsertedChunk:
-    """Store the people of a page as recipients, in the order of contact ids."""
+    """Store one page of the audience as recipients of the campaign, in the order of contact ids."""
     # ON CONFLICT is slow, because it searches each unique index before it inserts a row. So the
     # first try does not use it. The first try fails only if the campaign already has a recipient
     # with one of the phone numbers. This is rare: the number must have moved to another contact

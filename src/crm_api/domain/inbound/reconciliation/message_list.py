@@ -150,13 +150,14 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     - The span ends where the span of the previous batch begins. The progress of the run (the
       argument ``position``) contains this time in its member ``edge``. For the first batch, the
       function ``begin`` sets ``edge``.
-    - The span begins ``SKEW`` after the oldest message of the batch. But the span of the last batch
+    - The stored time of a message may differ by up to ``SKEW`` from its time in the list. A message
+      that is a little older than this batch may be stored with a later time. So the span begins
+      only ``SKEW`` after the oldest message of the batch. Exception: the span of the last batch
       begins at the start of the run's time span (``since``).
-
-    The stored time of a message may differ by up to ``SKEW`` from its time in the list. So a
-    message of this batch may be stored with a time in the span of the next batch. The member
-    ``near`` of ``position`` contains the ids of such messages, so that they do not count as
-    missing.
+    - For the same reason, a message of this batch may be stored with a time in the span of the next
+      batch. The member ``near`` of ``position`` contains the ids of such messages: the messages
+      with a time up to ``SKEW`` after the beginning of the span. So they are not reported as
+      missing.
 
     Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
     this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. The member ``near``

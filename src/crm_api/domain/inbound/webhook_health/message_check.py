@@ -38,7 +38,8 @@ class WebhookHealthCheckOffError(ConflictError):
     title = "Webhook health check is off"
     example = Example(
         "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not "
-        "name two own lines. Set both settings, or request another kind of check."
+        "name two different lines of the company. Set both settings, or request another kind of "
+        "check."
     )
 
 

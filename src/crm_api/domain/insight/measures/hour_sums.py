@@ -172,12 +172,12 @@ def ripening_period(
     Args:
         period: The period for which the caller reads stored sums.
         stored: How the stored sums are read, and when their records are final.
-        unit: The length of an hour, to return an hour; the length of a day, to return a day.
+        unit: One hour or one day. It decides whether the function returns an hour or a day.
         now: The present instant.
 
     Returns:
-        The hour or day, cut off at the end of ``period``. None if it does not begin in ``period``.
-        Also None if records are always final (``stored.ripe_after`` is None).
+        The hour or day, cut off at the end of ``period``. None if this hour or day does not begin
+        in ``period``. Also None if records are always final (``stored.ripe_after`` is None).
     """
     if stored.ripe_after is None:
         return None

@@ -250,7 +250,7 @@ async def _other_duplicates(
 
 
 async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
-    """Fetch the merges into a contact for which the data of an undo is stored, oldest first."""
+    """Fetch the merges into a contact whose data for an undo is still stored, oldest first."""
     statement = (
         select(ContactMerge)
         .where(ContactMerge.primary_id == primary_id, ContactMerge.snapshot.is_not(None))
