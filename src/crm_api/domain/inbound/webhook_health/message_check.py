@@ -37,9 +37,8 @@ class WebhookHealthCheckOffError(ConflictError):
     code = "webhook_health_check_off"
     title = "Webhook health check is off"
     example = Example(
-        "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not "
-        "name two different lines of the company. Set both settings, or request another kind of "
-        "check."
+        f"The test message is off, because {MESSAGE_OFF_BECAUSE}. Set both settings, or request "
+        "another kind of check."
     )
 
 

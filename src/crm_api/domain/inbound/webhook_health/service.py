@@ -40,7 +40,7 @@ SWITCHED_OFF = "switched_off"
 """Value of ``leg`` (the step that failed) for a failed check whose kind was switched off
 afterwards."""
 MESSAGE_OFF_BECAUSE = (
-    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not two lines of this account"
+    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not two different lines of this account"
 )
 
 
