@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError
 from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel
-from crm_api.platform.database import UnitOfWork
+from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
 
 
 class EventRead(ReadModel):
@@ -139,6 +139,43 @@ class LogEnds:
     head: LogPosition
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A row of the event log."""
+
+    transaction_id: int
+    id: int
+    type: str
+    subject_id: UUID | None
+    campaign_id: UUID | None
+    data: dict[str, Any]
+    recorded_at: datetime
+
+    @property
+    def position(self) -> LogPosition:
+        """The position of the event in the log."""
+        return LogPosition(self.transaction_id, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnds:
+    """Where the readable part of the event log begins and ends.
+
+    Events are ordered by the number of their transaction, then by their id. Old events are deleted.
+    The newest events cannot be read while older transactions may still add events before them.
+
+    Attributes:
+        final: The number of the first transaction whose events cannot be read yet. All transactions
+            with smaller numbers have ended.
+        transaction_id: The transaction of the newest deleted event; None if no event was deleted.
+        id: The id of the newest deleted event; None if no event was deleted.
+    """
+
+    final: int
+    transaction_id: int | None
+    id: int | None
+
+
 # SQL expression of the number of the oldest transaction that still runs. Every transaction with a
 # lower number has ended, by a commit or a rollback.
 _FINAL = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
@@ -158,8 +195,10 @@ READ_ENDS = text(f"""
 
 async def find_log_ends(uow: UnitOfWork) -> LogEnds:
     """Return the range of positions in which the log can be read."""
-    ends = (await uow.session.execute(READ_ENDS)).one()
-    horizon = None if ends.id is None else LogPosition(ends.transaction_id, ends.id)
+    ends = typed_row(StoredEnds, (await uow.session.execute(READ_ENDS)).one())
+    horizon = None
+    if ends.transaction_id is not None and ends.id is not None:
+        horizon = LogPosition(ends.transaction_id, ends.id)
     return LogEnds(horizon=horizon, head=LogPosition(ends.final, 0))
 
 
@@ -188,9 +227,21 @@ async def read_new_events(uow: UnitOfWork, *, after: LogPosition, limit: int = P
     found = (await uow.session.execute(READ_NEW, values)).all()
     # If there are no new events, the result is one row, which contains only the boundary (the
     # oldest transaction that still runs).
-    rows = [row for row in found if row.id is not None]
+    events = [
+        StoredEvent(
+            transaction_id=row.transaction_id,
+            id=row.id,
+            type=row.type,
+            subject_id=row.subject_id,
+            campaign_id=row.campaign_id,
+            data=row.data,
+            recorded_at=row.recorded_at,
+        )
+        for row in found
+        if row.id is not None
+    ]
     # No further event can appear before the boundary (the oldest transaction that still runs).
-    return _page(rows, end=max(after, LogPosition(found[0].final, 0)), limit=limit)
+    return _page(events, end=max(after, LogPosition(found[0].final, 0)), limit=limit)
 
 
 READ_SPAN = text("""
@@ -215,7 +266,7 @@ async def read_event_span(
         "last_id": until.id,
         "limit": limit,
     }
-    rows = (await uow.session.execute(READ_SPAN, values)).all()
+    rows = typed_rows(StoredEvent, await uow.session.execute(READ_SPAN, values))
     return _page(rows, end=until, limit=limit)
 
 
@@ -253,30 +304,22 @@ async def forget_old_events(
     return int((await uow.session.execute(FORGET, values)).scalar_one())
 
 
-def _page(rows: Sequence[Row[Any]], *, end: LogPosition, limit: int) -> LogPage:
+def _page(rows: Sequence[StoredEvent], *, end: LogPosition, limit: int) -> LogPage:
     """Return a page with the events in ``rows``.
 
     If there are ``limit`` events, the page ends at the position of the last event. If there are
     fewer events, it ends at ``end``.
     """
     is_last = len(rows) < limit
-    return LogPage(
-        events=[_logged(row) for row in rows],
-        until=end if is_last else _position(rows[-1]),
-        is_last=is_last,
-    )
-
-
-def _logged(row: Row[Any]) -> LoggedEvent:
-    return LoggedEvent(
-        position=_position(row),
-        type=row.type,
-        subject_id=row.subject_id,
-        campaign_id=row.campaign_id,
-        data=row.data,
-        recorded_at=row.recorded_at,
-    )
-
-
-def _position(row: Row[Any]) -> LogPosition:
-    return LogPosition(row.transaction_id, row.id)
+    events = [
+        LoggedEvent(
+            position=row.position,
+            type=row.type,
+            subject_id=row.subject_id,
+            campaign_id=row.campaign_id,
+            data=row.data,
+            recorded_at=row.recorded_at,
+        )
+        for row in rows
+    ]
+    return LogPage(events=events, until=end if is_last else rows[-1].position, is_last=is_last)
