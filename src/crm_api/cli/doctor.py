@@ -62,7 +62,7 @@ def doctor(data_dir: DataDir = None) -> None:
 def check_files(settings: Settings) -> list[Check]:
     """Check that other users cannot read the files with secrets in the data directory.
 
-    A missing file is reported if no setting contains its secret.
+    A missing file is reported, unless a setting contains the secret that belongs in the file.
     """
     checks = []
     wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}

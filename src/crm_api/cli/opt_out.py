@@ -1,7 +1,8 @@
-"""`crm-api opt-out`: show how the model reads a reply, and count the model's mistakes.
+"""`crm-api opt-out`: show whether a reply counts as an opt-out, and evaluate such decisions.
 
-The model decides whether a reply counts as an opt-out. `crm-api opt-out evaluate` compares the
-decisions of the model with the decisions of people.
+The reply reader decides whether a reply counts as an opt-out. It uses fixed rules (such as a list
+of keywords) and a model (a trained text classifier). `crm-api opt-out evaluate` compares the
+decisions of the reply reader with the decisions of people.
 """
 
 import asyncio
@@ -43,7 +44,8 @@ _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
     """Return all replies for which a person has decided whether the reply is an opt-out.
 
-    Each item has the reply, the decision of the person, and the result of the current model.
+    Each item has the reply, the decision of the person, and the current decision of the reply
+    reader (rules and a trained model).
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.
@@ -62,10 +64,10 @@ async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
-    """Write replies and the decisions about them to a new file, one JSON object per line.
+    """Write replies to a new file, one JSON object per line.
 
-    A decision says whether a person or the model reads the reply as an opt-out.
-    Only the user who runs this command can read the file.
+    Each object has the text of a reply, whether a person decided that it is an opt-out, and how the
+    service classified it on arrival. Only the user who runs this command can read the file.
 
     Raises:
         BadParameter: The file exists already.
@@ -82,8 +84,8 @@ def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
 def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
     """Yield the report of `crm-api opt-out evaluate` as lines of text.
 
-    The report has a table with the precision and other rates of the model, one row per language.
-    Then it lists the replies that the model misreads.
+    The report has a table with the precision and other rates of the reply reader (rules and a
+    trained model), one row per language. Then it lists the replies that the reply reader misreads.
     """
     if not examples:
         yield NONE_YET
@@ -118,8 +120,8 @@ def write_report(examples: Sequence[ReadExample]) -> Iterable[str]:
 def shape_report(examples: Sequence[ReadExample]) -> dict[str, Any]:
     """Return the report of `crm-api opt-out evaluate` as JSON values.
 
-    The report has the precision and other rates of the model by language, and the replies that the
-    model misreads.
+    The report has the precision and other rates of the reply reader (rules and a trained model) by
+    language, and the replies that the reply reader misreads.
     """
     model = current_model()
     return {
@@ -188,7 +190,7 @@ _MEANING = {
 
 @cli.callback()
 def opt_out() -> None:
-    """Show how the service reads a reply, and how often it reads replies correctly."""
+    """Show whether a reply counts as an opt-out, and how often such decisions are correct."""
 
 
 @cli.command("read")
@@ -236,7 +238,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Compare the model's decisions about replies with those of users; list the misread replies."""
+    """Compare the service's decisions about replies with decisions of users; list its mistakes."""
     examples = asyncio.run(collect_examples(data_dir))
     if export is not None:
         export_examples(examples, export)

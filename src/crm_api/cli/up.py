@@ -101,10 +101,11 @@ def _say(settings: Settings, sentence: str) -> None:
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Raise an error if a real API key is set, but no signing key for webhooks can be found.
+    """Raise an error if a real API key is set, but a signing key for webhooks cannot exist.
 
-    A signing key can be in the settings or in the database. The database is not read: if a database
-    is set or already exists, no error is raised.
+    A signing key can be in the settings or in the database. So an error is raised only if the
+    settings contain no signing key and there is no database yet. An existing database may contain
+    a signing key; this function does not read it.
     """
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:

@@ -127,7 +127,7 @@ def _with_database(settings: Settings) -> Iterator[Settings]:
 
 @asynccontextmanager
 async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
-    """Yield the object that registers webhooks at the provider and stores their keys.
+    """Yield the object that registers webhooks at the provider and stores their signing keys.
 
     Raises:
         SettingsError: ``CRM_DATABASE_URL`` is not set, or this service has no secret key

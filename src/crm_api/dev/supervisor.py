@@ -116,8 +116,9 @@ class _Watched:
     def tend(self, now: float) -> None:
         """Restart the program or server after it has ended.
 
-        Call this function repeatedly. The first call after the program or server has ended plans
-        the time of the restart. The first call after that time starts the program or server again.
+        Call this function repeatedly. When a call finds that the program or server has ended, it
+        only plans the time of the restart. When a later call finds that this time has come, it
+        starts the program or server again.
         """
         if self.start_at is not None:
             if now >= self.start_at:

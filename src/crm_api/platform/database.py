@@ -163,7 +163,8 @@ class UnitOfWork:
 
         Audit log entries are also discarded.
 
-        Build the response inside the block, because the rows cannot be read after the block.
+        Build the response inside the block, because rows that the block has created or changed
+        cannot be read after it.
         """
         jobs = list(self._jobs)
         savepoint = await self.session.begin_nested()

@@ -154,7 +154,7 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 
 
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
-    """Revoke all table rights of the service role and the report role, and grant the correct ones.
+    """Revoke all table rights of the service and report roles, and grant the rights that they need.
 
     Other rights of these roles, such as the use of sequences, are only added. The change is part of
     the caller's transaction.

@@ -21,7 +21,7 @@ class Service(Protocol):
         """Start the asyncio tasks of this part of the process."""
 
     async def close(self) -> None:
-        """Stop the tasks that ``start`` began. It is called even if ``start`` failed."""
+        """Stop the tasks that ``start`` began. This method runs even if ``start`` failed."""
 
 
 class BackgroundTask:

@@ -118,10 +118,10 @@ def _move(connection: Connection, target: str, *, is_down: bool) -> None:
 
 
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
-    """Raise the error of a failed migration, unless the migration may be tried again.
+    """Raise an error after a failed migration; return if the migration may be tried again.
 
-    A migration may be tried again if it failed because of the lock timeout, and if this was not the
-    last try. Migrations that were applied before it stay applied.
+    The migration may be tried again if it failed because of the lock timeout, and if this was not
+    the last try. Earlier migrations that were already applied stay applied.
 
     Raises:
         DBAPIError: The migration failed for another reason.

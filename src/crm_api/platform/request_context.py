@@ -69,9 +69,9 @@ def cause_of_nudge(job: JobName) -> dict[str, str]:
 
 @contextmanager
 def resume_cause(cause: Cause | None) -> Iterator[None]:
-    """Attribute the work inside the ``with`` block to the request that caused the current job.
+    """Connect the work inside the ``with`` block with the request that caused the current job.
 
-    Log lines, traces and requests for further jobs then carry the ids of that request.
+    Log lines, traces and requests for further jobs then contain the ids of that request.
 
     Args:
         cause: The ids, as ``current_cause`` returned them during that request.

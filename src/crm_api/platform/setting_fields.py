@@ -139,7 +139,7 @@ class SettingFields(BaseModel):
 
     @property
     def grace_seconds(self) -> float:
-        """Seconds that must pass before a message without a known result can count as not sent.
+        """Seconds until a message whose result is unknown may be treated as not sent.
 
         The time begins when an attempt sends the message. The provider may show a sent message late
         in its list of messages. So a message that is missing in the list can still have been sent.

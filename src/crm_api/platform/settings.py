@@ -194,7 +194,8 @@ class Settings(SettingFields):
     def refuse_without_signing_key(self) -> NoReturn:
         """Raise the error for a service that has a real API key but no signing key for webhooks.
 
-        This function checks nothing; the caller has checked both keys.
+        This function checks nothing. The caller has already checked that the API key is set and the
+        signing key is missing.
 
         Raises:
             SettingsError: Always; the message says how to get a signing key.

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 async def send_alerts(ctx: dict[str, Any]) -> None:
     """Resolve alerts whose problem has ended, and report new and changed alerts by mail.
 
-    If there are no such alerts, the job does nothing.
+    If there is nothing to resolve and nothing to report, the job does nothing.
     """
     await report_alerts(deps_of(ctx), now=clock.now)
 

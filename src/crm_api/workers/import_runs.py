@@ -59,7 +59,7 @@ async def write_import(
     is_over: Callable[[], bool],
     readings: OpenReaders[ChunkT] | None = None,
 ) -> None:
-    """Run an import that is reserved for this worker, and store the result in the import's row.
+    """Run an import that is reserved for this worker, and store its result in the database.
 
     Args:
         is_over: Called after each chunk. If it returns True, this run ends, and the next run of the

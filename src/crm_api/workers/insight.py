@@ -4,7 +4,7 @@ Figures are read from these tables, because they are faster to read than the ori
 contain:
 
 - sums by hour,
-- sums by place, which is the person's ZIP, city and source (where the contact comes from),
+- sums by the person's ZIP, city and source (where the contact comes from),
 - copies of the office's answers, of people's replies, and of outcomes.
 
 An outcome is, for example, a paid invoice. A credit is the share of an outcome that belongs to one

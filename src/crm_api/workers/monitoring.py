@@ -78,12 +78,12 @@ means that no expired row is left."""
 
 
 async def run_daily_tasks(ctx: dict[str, Any]) -> None:
-    """Do today's clean-up and mail today's digest (a daily report), if this is not done yet."""
+    """Do today's clean-up, and mail today's digest (a daily report); skip what is already done."""
     await run_daily(deps_of(ctx), now=clock.now)
 
 
 async def run_daily(deps: Deps, *, now: Now) -> None:
-    """Do today's clean-up and mail today's digest (a daily report), if this is not done yet.
+    """Do today's clean-up, and mail today's digest (a daily report); skip what is already done.
 
     If the clean-up stops before its end, ``run_daily_tasks`` is requested again.
 

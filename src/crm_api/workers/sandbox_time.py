@@ -102,7 +102,10 @@ class TimeMover:
 
 
 class MoveRun:
-    """One run of the job that moves the sandbox's time. To move it far, several runs are needed."""
+    """One run of the job that moves the sandbox's time.
+
+    A run has a time limit. If the target time is far away, several runs are needed to reach it.
+    """
 
     def __init__(
         self,

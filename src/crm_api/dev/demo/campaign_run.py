@@ -275,10 +275,10 @@ def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops:
 
 
 def _earn(api: Api, campaign_id: str, snapshot: Snapshot, screen: Screen) -> list[FigureCheck]:
-    """Record appointments, quotes and jobs; return the campaign's figures for a comparison.
+    """Record appointments, quotes and jobs, and return the figures of the campaign.
 
-    They are recorded for people whose replies show interest. Each figure has a numerator from up to
-    three sources.
+    The demo records appointments, quotes and jobs only for people whose replies show interest. Each
+    returned figure has its numerator from up to three sources, so that they can be compared.
     """
     rows = int(snapshot.stats["recipients_total"])
     story = play_story(api, campaign_id=campaign_id, rows=rows)

@@ -28,12 +28,12 @@ class SigningScheme(StrEnum):
     LEGACY = "legacy"
     """The provider's older format (v4). It has no events for failed and undelivered messages."""
     STANDARD = "2026-03-30"
-    """The provider's format of 2026-03-30."""
+    """The format of the provider's API version 2026-03-30."""
     ALTERNATING = "both"
     """Both formats in turn: one event is sent in the older format, the next event in the new
     format.
 
-    An event that does not exist in the older format is always sent in the format of 2026-03-30.
+    An event that does not exist in the older format is always sent in the new format.
     """
 
 
@@ -73,11 +73,11 @@ class SandboxConfig:
     Attributes:
         webhook_url: URL to which all events are sent; None if there is no such URL. Requests to
             ``POST /v1/webhooks/…`` register further URLs.
-        signing_key: The key, in base64, that signs the events to ``webhook_url``. The legacy
-            format and the format of 2026-03-30 use the same key.
+        signing_key: The key, in base64, that signs the events to ``webhook_url``. The same key
+            is used for the older format (v4) and for the format of API version 2026-03-30.
         own_keys: If True, each registered webhook gets a signing key of its own. The real provider
-            does this too. If False, each registered webhook gets ``signing_key``, for receivers
-            that accept only this key. A rotation always creates a new key.
+            does this too. If False, each registered webhook gets ``signing_key``, because some
+            receivers accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
         people: What people without a script (a list of actions) do after a message. The value is
             ``PeopleWeights``: the share of people for each action. With ``silent``, they do

@@ -1,4 +1,4 @@
-"""Events of the sandbox, each in both formats of the provider: legacy (v4) and 2026-03-30."""
+"""Events of the sandbox, each in two formats: legacy (v4), and that of API version 2026-03-30."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,7 +94,10 @@ def deep_link(phone_number_id: str, conversation: str, activity: str) -> str:
 def dated_envelope(
     event_id: str, kind: str, at: datetime, *, resource: Payload, context: Payload, link: str
 ) -> Payload:
-    """Return an event in the format of 2026-03-30. ``resource`` is the event's message or call."""
+    """Return an event in the format of the provider's API version 2026-03-30.
+
+    ``resource`` is the message or call of the event.
+    """
     return {
         "id": event_id,
         "apiVersion": "2026-03-30",

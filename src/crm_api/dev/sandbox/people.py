@@ -77,7 +77,10 @@ class People:
         self._texts: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Delete all scripts, unblock all phone numbers, and forget which people have replied."""
+        """Delete all scripts, blocks of phone numbers, and records of messages and replies.
+
+        A stop word, such as STOP, blocks a phone number.
+        """
         self.scripts.clear()
         self.blocked.clear()
         self._answered.clear()
@@ -101,7 +104,8 @@ class People:
     def note_incoming(self, number: str, text: str) -> None:
         """Record a message from a phone number.
 
-        A stop word blocks the phone number, and a start word unblocks it.
+        A stop word, such as STOP, blocks the phone number: messages to it fail. A start word, such
+        as START, unblocks the number. If a script was set for a number, the block has no effect.
         """
         self._answered.add(number)
         word = text.strip().upper()
@@ -141,7 +145,7 @@ class People:
 
 
 def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[str, ...]]:
-    """Choose what happens after a message; return it with its possible texts or error codes.
+    """Choose what happens after a message; also return the possible texts or error codes.
 
     If the result is a reply, one of the texts is sent. If the message fails or is not delivered, it
     gets one of the error codes.

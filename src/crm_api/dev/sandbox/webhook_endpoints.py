@@ -1,8 +1,9 @@
-"""Simulate the provider's endpoints that manage webhooks, in both APIs: legacy and 2026-03-30.
+"""Simulate the provider's endpoints that manage webhooks.
 
-Each API lists only the webhooks of its own format. But a webhook whose events alternate between the
-two formats is in both lists. The API of 2026-03-30 can change a webhook and replace its signing
-key. The legacy API can do neither.
+The provider has two such APIs: the legacy (older) API and API version 2026-03-30. Each API lists
+only the webhooks of its own format. But a webhook whose events alternate between the two formats is
+in both lists. API version 2026-03-30 can change a webhook and replace its signing key. The legacy
+API can do neither.
 """
 
 import os
@@ -191,7 +192,7 @@ def _new_key(scheme: SigningScheme) -> str:
 
 
 def _shared_key(workspace: Workspace, scheme: SigningScheme) -> str:
-    """Return the signing key in the sandbox's configuration, as a signature scheme writes it.
+    """Return the signing key of the sandbox's configuration, with or without a prefix.
 
     With the scheme ``SigningScheme.STANDARD``, the key gets the prefix ``whsec_``. With other
     schemes, the key has no prefix.

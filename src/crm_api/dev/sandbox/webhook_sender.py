@@ -47,7 +47,7 @@ class Hook:
 
     @property
     def is_dated(self) -> bool:
-        """True if the webhook can get events in the provider's format of 2026-03-30."""
+        """True if the webhook can get events in the format of API version 2026-03-30."""
         return self.scheme is not SigningScheme.LEGACY
 
     def wants(self, event: SandboxEvent) -> bool:
@@ -100,7 +100,7 @@ class Delivery:
 
     Attributes:
         hook: The webhook.
-        scheme: Format and signature of the request: legacy or 2026-03-30.
+        scheme: Format and signature of the request: legacy (v4) or API version 2026-03-30.
         event_type: Type of the event.
         event_id: Id of the event in the delivery log; None for a sample event. The delivery log of
             the real provider has no event id for sample events either.

@@ -228,5 +228,5 @@ def nested_problem(message: str, key: str) -> bytes:
 
 
 def dated_problem(title: str, message: str) -> bytes:
-    """Return an error body in the format of the provider's API of 2026-03-30."""
+    """Return an error body in the format of the provider's API version 2026-03-30."""
     return orjson.dumps({"title": title, "message": message, "docs": DOCS})

@@ -55,9 +55,8 @@ class NoticePolicy:
     """The rules by which a channel (mail or webhooks) reports news about alerts.
 
     Attributes:
-        quiet: The shortest time between two reports about the same open problem, if the problem is
-            found again. Other changes, such as the end of the problem, are reported without this
-            wait.
+        quiet: If a problem that was reported is found again, it is reported again only after this
+            time. Other changes, such as the end of the problem, are reported without this wait.
         escalate_after: An alert that has been open for this long and was not acknowledged is
             reported once more.
         quiet_after_over: The shortest time between the report that a problem has ended and the next
@@ -77,7 +76,7 @@ class NoticePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertNews:
-    """One alert and what has changed about it.
+    """An alert that must be reported, and what has changed about it since its last report.
 
     Attributes:
         count: How often the problem has happened in total.

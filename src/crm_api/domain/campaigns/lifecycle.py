@@ -182,7 +182,7 @@ async def report_pause(
 async def resolve_pause_alerts(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) -> None:
     """Resolve the alerts of a campaign that was resumed or cancelled.
 
-    One alert reports that the campaign was paused. The other reports that it was blocked.
+    These are the alert that the campaign was paused, and the alert that it was blocked.
     """
     for kind in (PAUSED_ALERT, AlertKind.CAMPAIGN_BLOCKED):
         await alerts.resolve_alert(uow, kind=kind, subject=str(campaign_id), now=now)
@@ -267,8 +267,8 @@ async def complete_finished_campaigns(
 ) -> list[UUID]:
     """Complete the running campaigns in which every recipient has a final status.
 
-    A recipient has no final status while it is unclear whether the message was sent. The audience
-    must be completely stored.
+    A recipient has no final status while it is unclear whether the message was sent. A campaign is
+    not completed before its whole audience is stored.
 
     First, waiting recipients are cancelled in two kinds of campaigns:
 

@@ -260,10 +260,11 @@ series without an end has only a few drafts."""
 
 
 def begins_at(campaign: Campaign) -> datetime:
-    """Return the instant from which the occurrences of a repeated campaign are counted.
+    """Return the instant at which the recurrence of a campaign begins.
 
-    This is ``start_at``. For a campaign without ``start_at``, it is the time at which the daily
-    sending hours begin, on the day on which the campaign was created.
+    The rule computes all occurrences from this instant. It is ``start_at`` of the campaign. Without
+    ``start_at``, it is the time at which the daily sending hours begin, on the day on which the
+    campaign was created.
     """
     if campaign.start_at is not None:
         return campaign.start_at

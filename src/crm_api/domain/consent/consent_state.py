@@ -110,10 +110,12 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
     """Return the key that sorts decisions by the time at which they were made.
 
-    If several decisions were made at the same instant, the decisions from messages come first. Of
-    these, the strictest decision comes last, because the real order of the messages is unknown.
-    Decisions that do not come from messages follow in the order of arrival, because the sort is
-    stable.
+    Decisions are applied in the sorted order, so a later decision can replace an earlier one. If
+    several decisions were made at the same instant, they are sorted as follows:
+
+    - Decisions from messages come first. The real order of the messages is unknown, so the
+      strictest of these decisions comes last, and takes effect.
+    - Other decisions follow. They keep the order of arrival, because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

@@ -34,7 +34,7 @@ class FlagType(StrEnum):
         OFFICE_NUMBER: The number belongs to an office, not to a property owner. This is only a
             label.
         RECENTLY_TEXTED: Another sender has sent the person a message. In every campaign, the person
-            counts as contacted before. Some campaigns skip such people or hold them for a review.
+            counts as contacted before. Some campaigns skip such people, or wait for a review.
         INVALID_NUMBER: Messages to this number do not reach the contact: two messages failed
             permanently, or a user chose the reply class ``wrong_number``. Campaigns skip the number
             until a user removes the flag.

@@ -214,8 +214,8 @@ async def read_today(
         uow: The unit of work.
         viewer: The caller.
         timezone: The IANA time zone of the day; None: the time zone in the caller's preferences.
-        times: The durations that limit the steps of sending. They are needed to count how many
-            messages each phone line sent today.
+        times: The time limits for sending a message, from the settings. They are needed to count
+            how many messages each phone line sent today.
         now: The present instant.
     """
     timezone = timezone or await zone_of(uow, viewer)

@@ -40,9 +40,9 @@ def format_rate(part: int, whole: int) -> str | None:
 
 
 def rate_texts(part: int, whole: int) -> dict[str, str | None]:
-    """Return the texts of a rate (``rate``) and of its 95 % interval (``low`` and ``high``).
+    """Return a rate (``rate``) and the ends of its 95 % interval (``low``, ``high``) as strings.
 
-    The texts have four decimals. They are None if ``whole`` is 0 or less.
+    The strings have four decimals. The values are None if ``whole`` is 0 or less.
     """
     low, high = wilson_interval(part, whole) or (None, None)
     return {

@@ -159,7 +159,7 @@ class Cursors:
 
         Args:
             rows: All rows, in their order.
-            cursor: The cursor of the previous page; None for the first.
+            cursor: The cursor of the page; None for the first page.
             limit: The number of rows in a page.
             name: Returns a text that identifies a row. A page begins after the last row of the
                 previous page. If that row no longer exists, the page begins at the position that
@@ -191,7 +191,7 @@ def newest_first(
     after: Place | None,
     limit: int | None,
 ) -> Select[Row]:
-    """Return the statement with the order of a list: the row with the latest instant comes first.
+    """Restrict a statement to one page of a list; the row with the latest instant comes first.
 
     Args:
         statement: Selects the rows of the list.

@@ -77,7 +77,11 @@ def stop() -> None:
 
 
 def is_on() -> bool:
-    """Return True while traces are recorded: in a ``traced`` block that has an endpoint."""
+    """Return True while traces are recorded.
+
+    Traces are recorded from the start of a ``traced`` block until ``stop`` is called, if the block
+    was started with the URL of a collector.
+    """
     return _provider is not None
 
 

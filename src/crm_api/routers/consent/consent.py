@@ -1,4 +1,7 @@
-"""Routes that return the consent decisions about a phone number, and show whether they changed."""
+"""Routes that return the consent decisions about a phone number.
+
+The responses also show whether a stored decision was changed later.
+"""
 
 from datetime import datetime
 from typing import Annotated

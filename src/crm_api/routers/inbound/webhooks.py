@@ -143,7 +143,7 @@ async def list_events(
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
     """List the error codes of events from OpenPhone that this service could not apply yet.
 
-    The list is ordered by the newest event of each error code, the most recently received first.
+    The error codes are sorted by the arrival time of their newest event, the latest first.
     """
     async with uow:
         found = await stored_events.list_errors(uow)

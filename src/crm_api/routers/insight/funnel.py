@@ -73,8 +73,8 @@ async def get_funnel(
 ) -> FunnelRead:
     """Return how many people reach each stage (such as a reply) after their first message.
 
-    A stage counts if the person reached it within `window_days` days after this message. If these
-    days are not over yet for a person, the person is left out.
+    A person is counted in a stage if the person reached it within `window_days` days after the
+    person's first message. If these days are not over yet, the person is not counted at all.
     """
     async with uow:
         now = await uow.database_now()

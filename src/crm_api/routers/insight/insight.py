@@ -140,8 +140,9 @@ async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) 
     some were not computed yet, they are computed now.
 
     Raises:
-        BreakdownError: The measure does not allow the breakdown (parameter ``by``) or the filter.
-        CreditsNotComputedError: Too many credits are missing.
+        BreakdownError: The figures of the measure cannot be grouped by the parameter ``by``, or the
+            measure does not allow the filter.
+        CreditsNotComputedError: Too many credits are missing to compute them now.
         PeriodError: The end of the period is not after its beginning.
         RulesNotFoundError: The requested version of the rules does not exist.
     """
@@ -157,7 +158,7 @@ async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) 
 async def list_measures(_caller: Reader) -> MeasureList:
     """List all measures, such as the reply rate, each with its definition in words.
 
-    A measure also has the breakdowns that it allows, such as by campaign.
+    The field `by` of a measure says how its figures can be grouped, for example by campaign.
     """
     return MeasureList(data=[MeasureRead.of(one) for one in MEASURES.values()])
 

@@ -21,8 +21,7 @@ class WatchdogTask:
     """Checks disks, the clock and the workers once a minute, and raises and resolves alerts.
 
     Usually, a worker mails the alerts. While no worker runs, this web process mails them. The
-    application calls
-    ``start()`` when it starts and ``close()`` when it stops.
+    application calls ``start()`` when it starts and ``close()`` when it stops.
     """
 
     def __init__(

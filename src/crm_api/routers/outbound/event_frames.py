@@ -120,9 +120,9 @@ async def _catch_up(
     Exception: ``campaign.counters`` events, which say that the counts of a campaign have changed,
     are not yielded. If the listener wants these counts, the campaign's id is added to ``changed``.
 
-    This function ends when it has reached the position of the hub. After it has compared its
-    position with the position of the hub for the last time, it awaits nothing. So the caller can
-    set ``listener.is_live`` to True before the hub reads more events, and no event is missed.
+    This function ends when it has reached the position of the hub. At that moment, the listener has
+    all events that the hub has read. Then the caller sets ``listener.is_live`` to True. There is no
+    ``await`` in between, so the hub cannot read more events, and the listener misses no event.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:

@@ -108,8 +108,8 @@ def select_events(
         event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
             this filter may read messages.
         found: The events from the log.
-        detailed: The events of ``found`` that are about received messages, with the details of the
-            message. The keys are message ids. Only listeners that may read messages get the
+        detailed: The events of ``found`` about received messages, with details of the message, by
+            message id. For listeners that may read messages, they replace the events without
             details.
     """
     return [
@@ -287,9 +287,10 @@ class EventHub:
             self._put(event_filter, own)
 
     async def counters(self, campaign_ids: set[UUID]) -> list[LoggedEvent]:
-        """Return one event for each campaign, with its current counters; the log has no such event.
+        """Return one event for each campaign, which contains the current counters of the campaign.
 
-        The counters are the counts of the campaign's recipients, such as how many replied.
+        The counters are the counts of the campaign's recipients, such as how many replied. The
+        returned events are not stored in the event log.
         """
         async with self.new_uow() as uow:
             found = await live_counts.count_campaigns(uow, campaign_ids=sorted(campaign_ids))

@@ -43,7 +43,7 @@ class OpenStreams:
     """Counts the open streams of each caller in one web process."""
 
     def __init__(self, *, most: int) -> None:
-        """Create the counter.
+        """Create the object; no caller has an open stream yet.
 
         Args:
             most: Maximum number of open streams of one caller.

@@ -136,7 +136,10 @@ CONTACTS_AS_CSV = csv_list(
 async def create_contact(
     body: ContactCreate, uow: Uow, state: State, _caller: Writer
 ) -> ContactRead:
-    """Create a contact. A deleted contact with this number is restored with the new fields."""
+    """Create a contact.
+
+    If a deleted contact has the same phone number, it is restored with the new fields.
+    """
     async with uow:
         contact = await contact_changes.create_contact(
             uow, body, now=await uow.database_now(), secret=state.secret

@@ -311,9 +311,9 @@ async def update_appointment(
 ) -> AppointmentRead:
     """Change an appointment: move it, assign it to a user, cancel it, or store how it ended.
 
-    An outcome is recorded when the status becomes `booked` or `held` (the appointment took place),
-    at most once for each of these two statuses. An outcome is a result of the work with a person,
-    which the insight figures count.
+    An outcome is recorded when the status becomes `booked`. Another outcome is recorded when the
+    status becomes `held` (the appointment took place). Each of the two is recorded at most once. An
+    outcome is a result of the work with a person, which the insight figures count.
     """
     async with uow:
         now = await uow.database_now()

@@ -291,9 +291,9 @@ def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str =
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def page_end_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the statement that counts the contacts of the next page, and finds the last of them.
+    """Return the statement that counts the contacts in the next page of an audience.
 
-    A page is a part of the audience. The contacts are ordered by id.
+    The statement also finds the last contact in the page. The contacts are ordered by id.
     """
     return text(f"WITH {_PAGE_OF_ALL if conditions.named else _PAGE} SELECT {_PAGE_FIGURES}")
 

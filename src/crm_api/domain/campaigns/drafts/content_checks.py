@@ -1,6 +1,7 @@
 """Check a draft before it is stored, and copy the bodies of templates to it.
 
-The line, lists, segments, campaigns and contacts that the draft names must exist.
+A draft contains the ids of a line, and of lists, segments, campaigns or contacts. All of them must
+exist.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence

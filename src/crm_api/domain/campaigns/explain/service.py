@@ -62,7 +62,8 @@ async def explain_recipient(
             means step 0.
         rules: The legal rules.
         business: The business details that a message may name.
-        times: The durations that limit the steps of sending, such as the longest request.
+        times: The maximum durations of the steps of sending, for example of a request to the
+            provider.
         now: The present instant.
         secret: The secret with which the consent history hashes phone numbers. It is needed to find
             the reply that opted the number out or put it on hold. The field ``reading`` of the

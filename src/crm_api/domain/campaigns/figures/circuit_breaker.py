@@ -353,10 +353,11 @@ ANSWERED_SINCE = text("""
 async def _exclude_earlier_messages(
     uow: UnitOfWork, campaign_id: UUID, counts: RateCounts, *, since: str
 ) -> RateCounts:
-    """Remove the failures and opt-outs that belong to messages sent before the last resume.
+    """Return ``counts`` without the failures and opt-outs of messages sent before the last resume.
 
-    ``counts`` includes such a failure or opt-out if it was recorded after the resume. This function
-    reads the attempts, which is slow, so it is called only before a campaign is paused.
+    A message that was sent before the resume may fail, or cause an opt-out, after the resume. The
+    argument ``counts`` includes these failures and opt-outs. This function reads the attempts,
+    which is slow, so it is called only before a campaign is paused.
 
     Args:
         uow: The unit of work.

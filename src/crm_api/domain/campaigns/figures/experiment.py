@@ -116,8 +116,9 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than every other variant. None if no variant has
             won. A harmful variant never wins.
-        p_value: The largest p-value of the winner's comparisons by replies with the other variants
-            that are not stopped. None if no variant has won, or if all other variants are stopped.
+        p_value: The winner's reply rate is compared with that of every other variant that is not
+            stopped. This is the largest p-value of these comparisons. None if no variant has won,
+            or if all other variants are stopped.
         comparisons: One comparison by replies and one by opt-outs for each pair of variants.
             Variants that are stopped, or have too few messages, are left out.
         harmful: The variants that get more opt-outs than another variant. Variants that were

@@ -77,7 +77,8 @@ class Share:
         hits: The number of measured messages that have the property, such as a reply.
         texts: The number of measured messages.
         assumed: The assumed share.
-        weight: How much the assumed share counts: as much as this number of measured messages.
+        weight: The assumed share has the same influence on the estimate as this number of measured
+            messages.
     """
 
     hits: int
@@ -272,7 +273,7 @@ def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | No
 def _costs_without_each(
     plan: Plan, cost: tuple[int, datetime], *, now: datetime
 ) -> dict[str, tuple[int, datetime]]:
-    """Return, by rule, the cost (see ``_cost``) of the plan without this rule.
+    """For each rule, return the cost (see ``_cost``) of the plan without this rule.
 
     Rules that do not change the plan are left out. If the campaign takes longer than ``LONG`` to
     send its messages, other rules may be left out too, to save computing time.

@@ -192,8 +192,8 @@ def _kind_of_day(
     """Return a key for a day. Days with the same key have the same sending hours.
 
     The key contains everything on which the sending hours depend: the weekday, how many hours the
-    day has (23 to 25), and the time differences of the zones. It also contains the holidays and the
-    rules in force, from the day before to the day after.
+    day has (23 to 25), and the differences between the local times of the zones. It also contains
+    the holidays and the rules in force, from the day before to the day after.
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]

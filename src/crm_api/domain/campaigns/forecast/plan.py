@@ -45,6 +45,8 @@ class SendLimits:
 class Waiting:
     """A group of people who wait for the same message of a campaign.
 
+    A person becomes due when the message to the person becomes due.
+
     Attributes:
         zone_key: A text with the states and time zones in which each of these people may live.
         people: The number of people; an estimate may have fractions.

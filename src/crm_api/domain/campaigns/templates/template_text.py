@@ -151,9 +151,9 @@ def remove_unsendable(text: str) -> str:
 
 
 def _present(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    """Return the values with the given names, without characters that cannot be sent.
+    """Return the items of ``values`` whose keys are in ``names``, for use in a message.
 
-    Values that are None or blank are left out.
+    Values that are None or blank are left out. Characters that cannot be sent are removed.
     """
     kept: dict[str, object] = {}
     for name in names:

@@ -96,8 +96,8 @@ def fold(text: str) -> str:
     """Normalise a text so that different ways of writing the same words become equal.
 
     Letters become lower case, without accents. Each digit becomes 0. Apostrophes and invisible
-    characters are removed. A character that is repeated three times or more is written twice. One
-    space is before, between and after the words.
+    characters are removed. A character that is repeated three times or more is written twice. The
+    words are separated by one space. The result begins and ends with a space.
     """
     if len(text) > LONGEST_READ:
         text = f"{text[:_HALF]} {text[-_HALF:]}"

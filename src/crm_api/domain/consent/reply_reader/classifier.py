@@ -156,10 +156,10 @@ class Scores:
         known: The occurrences in all replies.
         values: What each occurrence adds to each hidden unit of the model: one row per occurrence,
             one column per unit.
-        factors: The factor by which the values of a hidden unit are multiplied for a score; 0 if
-            the unit is not active. The three dimensions are reply, hidden unit, and score
-            (``asks_to_stop`` or ``needs_a_person``). For example, an occurrence ``o`` in the reply
-            ``r`` adds ``values[o, unit] * factors[r, unit, score]`` to a score through one unit.
+        factors: For each reply, hidden unit and score: the number by which ``values`` of the unit
+            are multiplied. It is 0 if the unit is not active. The scores are ``asks_to_stop`` and
+            ``needs_a_person``. Example: an occurrence ``o`` in the reply ``r`` adds
+            ``values[o, unit] * factors[r, unit, score]`` to the score, for each unit.
     """
 
     analyses: Sequence[Analysis]

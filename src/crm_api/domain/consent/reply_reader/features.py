@@ -76,10 +76,10 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return a copy with only some of the entries; the field ``row`` stays the same.
+        """Return a copy with only some occurrences of the features; ``row`` stays the same.
 
         Args:
-            places: The indices of the entries that the copy has.
+            places: The indices of the occurrences in ``hashes`` and the other arrays.
         """
         return Features(
             self.hashes[places],
@@ -192,7 +192,8 @@ class _Row:
     A concept is the meaning of a word. A context is a fact about a reply, such as its language.
 
     Attributes:
-        codes: The number of each element: a code point, a concept, the hash of a word, a context.
+        codes: For each element, the number that represents it: the code point of a letter, the id
+            of a concept, the hash of a word, or the number of a context.
         groups: For each element, a number that identifies the kind and the reply of the element:
             ``kind * replies + reply``. ``kind`` is 0 for a letter, 1 for a concept, 2 for a word,
             3 for a context. ``replies`` is the number of replies, ``reply`` the index of the reply.
@@ -243,11 +244,11 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Add the word indices of two marks: one before the first element, one after the last element.
+    """Return ``places`` with its first and its last item doubled: ``(3, 4)`` becomes (3, 3, 4, 4).
 
-    The elements are the concepts or the words of a reply. A mark is an extra element that shows
-    where they begin or end. It gets the same word index as the element next to it. For example,
-    ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
+    The elements are the concepts or the words of a reply. The caller adds a mark (an extra element)
+    before the first and after the last element. Each mark gets the word index of the element next
+    to it.
 
     Args:
         places: For each element, the index of the word to which it belongs.

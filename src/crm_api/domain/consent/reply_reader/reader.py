@@ -176,19 +176,20 @@ _AT_ONCE = 25
 def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
     """Read replies whose conversations are not known.
 
-    The result has one item for each reply: the reading, or None if the reply may concern consent. A
-    reading of the kind ``ReplyKind.NONE`` means that the reply does not concern consent.
-
-    The same reply can have different meanings in different conversations. So each reply is read in
+    The same reply can have different meanings in different conversations. So a reply is read in
     three contexts:
 
     - without a context
     - as a reply to a message that an employee wrote
     - as a reply to a question that an employee wrote
 
-    If all three readings are of the kind ``ReplyKind.NONE``, the item is the reading without a
-    context. Otherwise, the item is None. Many people send the same words, so equal replies are read
-    once.
+    A reply that needs no model (for example, "thanks") has the same meaning in all contexts, and is
+    read only without a context. Many people send the same words, so equal replies are read once.
+
+    Returns:
+        One item for each reply. If the reply says nothing about consent in any context (its reading
+        always has the kind ``ReplyKind.NONE``), the item is the reading without a context.
+        Otherwise, the item is None.
     """
     analyses = {text: analyse(text) for text in texts}
     found = _read_in(NO_CONTEXT, list(analyses), analyses)

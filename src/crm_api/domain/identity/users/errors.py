@@ -68,10 +68,7 @@ class CsrfError(ForbiddenError):
 
 
 class UserNotFoundError(NotFoundError):
-    """The user does not exist, or has a status that the request does not allow.
-
-    For example, only an invited user can be invited again.
-    """
+    """The user does not exist, or has a status that the request does not allow."""
 
     code = "user_not_found"
     title = "User not found"

@@ -214,10 +214,10 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return until when counters of failed sign-ins block a further attempt.
+    """Return the time until which the counters with these keys block a further attempt.
 
-    Each counter blocks attempts until a certain time. The function returns the latest of these
-    times; None if none of the counters is stored.
+    Each counter of failed sign-ins blocks attempts until a certain time. The result is the latest
+    of these times; None if none of the counters is stored.
     """
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))

@@ -2,8 +2,8 @@
 
 The names of columns are compared in lower case, without spaces and punctuation. So the constants of
 this module contain ``firstname`` for a column ``First Name``. If a constant contains names in
-another form, its description says so. The values of a column are rated by how well they fit the
-field of the column.
+another form, its description says so. This module also computes how well the values of a column fit
+the contact field (such as ``email``) that was found for the column.
 """
 
 import dataclasses

@@ -242,8 +242,9 @@ class _Spool:
     def _write(self, content: bytes) -> None:
         """Write ``content`` to the file, directly after the checkpoint.
 
-        The checkpoint is the length of the file that is stored in the database. First remove
-        everything after the checkpoint, because a crashed worker may have written it.
+        The checkpoint is the length of the file that is stored in the database. Before the write,
+        this method removes everything after the checkpoint, because a crashed worker may have
+        written it.
 
         Raises:
             UploadGoneError: Rows that were written before are missing.

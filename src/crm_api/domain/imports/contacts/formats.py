@@ -272,9 +272,10 @@ def _map_phones(
 ) -> None:
     """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    Phone columns are found by their names; mobile phones come first (see ``PHONE_RANK``). A column
-    without phone numbers is ignored. If no column is left, columns are found by their values,
-    unless a column has the field ``phone`` already. If no column is found, the names alone decide.
+    Phone columns are found by their names; mobile phones come first (see ``PHONE_RANK``). Of these
+    columns, the columns without phone numbers are ignored. If all of them are ignored, columns are
+    found by their values instead, unless a column already has the field ``phone``. If no column is
+    found by its values, the ignored columns are used.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

@@ -201,7 +201,11 @@ class RowReader:
     def _opt_outs(
         self, person: PersonRow, cells: list[str], plan: _Plan, problems: list[RowProblem]
     ) -> list[OptOutRow]:
-        """Return the opt-outs of a person. An unclear cell is also added to ``problems``."""
+        """Return the cells that forbid, or perhaps forbid, messages to a person.
+
+        A cell that is neither a yes nor a no perhaps forbids messages. Such a cell is also added to
+        ``problems``.
+        """
         found = []
         for position, target in plan.opt_outs:
             column, text = self._header[position], cells[position]

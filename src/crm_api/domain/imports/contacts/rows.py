@@ -154,7 +154,7 @@ _YEAR = re.compile(r"(\d{4})(?:\.0)?")
 
 
 def property_of(people: Sequence[PersonRow]) -> ImportedProperty | None:
-    """Return the property (house) that a row describes; None if the row has no usable street.
+    """Return the property (building) of a row; None if the row has no usable street.
 
     ``people`` are the people that were read from the row. The attributes of the first person
     contain the address.

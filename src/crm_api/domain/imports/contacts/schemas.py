@@ -180,7 +180,8 @@ class ImportUndoRead(ReadModel):
         removed: The number of contacts that the import created and the undo removed; in an import
             of outcomes, the number of outcomes that the undo reversed.
         restored: The number of contacts that got back the values that they had before the import.
-        memberships_removed: The number of contacts that the undo removed from the import's list.
+        memberships_removed: The number of contacts that the undo removed from the list to which
+            the import had added them.
         left_edited: The number of contacts that the undo did not change, because they were edited
             after the import; in an import of outcomes, the number of outcomes that were already
             reversed.

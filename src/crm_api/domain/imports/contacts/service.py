@@ -150,7 +150,10 @@ def as_columns(detected: Detected) -> dict[str, object]:
 
 
 async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) -> UUID | None:
-    """Return the id of the import's list; create the list if needed, but not for a dry run."""
+    """Return the id of the list that the imported contacts join; create the list if needed.
+
+    A dry run creates no list.
+    """
     list_id = options.list_id
     await lock_target_list(uow, list_id)
     if options.list_name is not None and not options.dry_run:
@@ -159,7 +162,7 @@ async def _list_of(uow: UnitOfWork, options: ImportOptions, *, now: datetime) ->
 
 
 async def lock_target_list(uow: UnitOfWork, list_id: UUID | None) -> None:
-    """Prevent the deletion of an import's list until the transaction ends.
+    """Prevent the deletion of the list that imported contacts join, until the transaction ends.
 
     Do nothing if ``list_id`` is None.
 

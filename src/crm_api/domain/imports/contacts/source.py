@@ -44,7 +44,7 @@ class ContactChunk:
         duplicates: The number of people who were left out, because their phone number is also in an
             earlier row.
         invalid: The number of rows from which no person could be read.
-        properties: The properties (houses) of all rows, also of rows whose people were left out.
+        properties: The properties (buildings) of all rows, also of rows whose people were left out.
         opt_outs: The cells which say that a person must not get messages, and the cells which may
             say so. Such a cell may belong to a person who is not in ``records``.
         repeats: For each of the first ``MAX_REPEATS`` duplicates: its line number in the file, and

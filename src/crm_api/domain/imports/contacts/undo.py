@@ -57,16 +57,16 @@ class AppliedChunk:
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Undo one part (a chunk) of an import, the last part first.
 
-    - A contact that the import created is removed, unless it was edited or used since then (see
-      ``CreatedContact``).
+    - A contact that the import created is removed, unless it was edited or used since then. "Used"
+      means that the contact got a message, a task and so on (see ``CreatedContact``).
     - A contact that the import changed gets its previous values back, unless it was edited since
       then.
     - A contact that the import added to a list is removed from the list, unless it was edited since
       then. A created contact that was used since then also stays on the list.
     - Flags and consent decisions are kept, because an undo must not revoke an opt-out.
 
-    When all parts are undone, the function undoes some imported properties each time that it is
-    called (see ``import_properties.undo_some``).
+    If all parts are already undone, one call of this function undoes some of the imported
+    properties, that is, buildings (see ``import_properties.undo_some``).
 
     Returns:
         True if there may be more to undo; False if the undo has ended.

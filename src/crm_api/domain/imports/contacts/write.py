@@ -256,7 +256,7 @@ async def _stop_messages(
 
 
 async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
-    """Update the data outside the contacts that depends on the stored contacts of the chunk.
+    """Update data in other tables that depends on the contacts stored in this chunk.
 
     Campaign recipients get the new zone keys of their contacts. (A zone key names the possible
     states and time zones of a person.) If the file contains the number of an erased person, the

@@ -45,8 +45,8 @@ class ImportKind(Generic[ImportRow]):
         list_name: A name for the API's list of imports of this kind. Page cursors contain this
             name, so that a cursor from another list of the API is refused.
         not_found: The error for an unknown id.
-        has_ended: Builds the error for a request to cancel an import that has already ended. The
-            argument is the status of the import.
+        has_ended: Returns the error that is raised if a user cancels an import that has already
+            ended. The argument is the status of the import.
         emit_progress: Stores an event about the progress of an import, in the transaction that
             stores the progress.
     """

@@ -52,8 +52,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages of earlier batches, which have newer messages. The stored time of
-            such a message may be in this span, but the message does not count as missing.
+        near: The ids of messages that are in an earlier batch of the run, not in this batch. They
+            are not missing, although their stored times may be in this span.
     """
 
     lines: Sequence[str]
@@ -64,7 +64,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedThread:
-    """The key of a provider's list: all messages, or all calls, between a line and a person.
+    """One of the provider's lists: all messages, or all calls, between one line and one person.
 
     Attributes:
         line: The provider's id of the line.

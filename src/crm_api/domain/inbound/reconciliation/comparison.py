@@ -102,10 +102,10 @@ async def compare_batch(
     Args:
         uow: The unit of work.
         batch: The messages and calls from the provider.
-        since: The start of the compared time span, exclusive; None if the span has no start. Only
-            stored items in this span are compared with the lists of single conversations
-            (``batch.threads``).
-        until: The end of the compared time span, inclusive.
+        since: The start of the time span of ``batch.threads`` (the lists of single conversations),
+            exclusive; None if this time span has no start. Stored items outside the time span are
+            not compared with these lists.
+        until: The end of the time span of ``batch.threads``, inclusive.
         now: The current time. The missing parts of a call, such as a recording, are fetched only
             for some time after the call.
 

@@ -47,11 +47,14 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 async def read(reading: Reading, position: Position) -> bool:
     """Read the provider's conversations page by page, until the list ends or the time is up.
 
-    A run reads the list twice, because the first reading can miss a conversation that becomes
-    active during the reading. The second reading, the stage ``late_threads``, covers only
-    conversations that were updated since the first reading began. This function continues only one
-    of the two readings. The stage in ``position`` (the progress of the run) decides which reading.
-    At the end of the list, the function sets ``position`` to the next stage.
+    A reconciliation run reads the list of conversations in two stages:
+
+    - ``threads``: the conversations that were updated since the start of the run's time span.
+    - ``late_threads``: the conversations that were updated since the first stage began. The first
+      stage can miss such a conversation.
+
+    This function works on one stage only, the stage in ``position`` (the progress of the run). At
+    the end of the list, the function sets ``position`` to the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

@@ -213,10 +213,10 @@ class Filler:
         }
 
     async def _apply_plain(self, items: Sequence[ListedItem]) -> list[ListedItem]:
-        """Store old messages without further effects; return the other items, in the same order.
+        """Store the plain messages among the items; return the other items, in the same order.
 
-        An item is a message or call. ``apply_plain_messages`` lists the conditions for a message
-        without further effects (a plain message).
+        An item is a message or call. A plain message is an old message that must only be stored: it
+        causes no automatic reply and no change of consent (see ``apply_plain_messages``).
         """
         texts = [
             item
@@ -239,11 +239,11 @@ class Filler:
         return [item for item in items if item.id not in stored]
 
     async def _store_together(self, uow: UnitOfWork, items: Sequence[ListedItem]) -> set[str]:
-        """Store old messages without further effects together; return the ids of those stored.
+        """Store the plain messages among the items, all together; return the ids of these messages.
 
-        ``apply_plain_messages`` lists the conditions for such a message (a plain message). If the
-        database refuses one message, no message is stored. The caller then stores each message
-        alone.
+        A plain message is an old message that must only be stored (see ``apply_plain_messages``).
+        If the database refuses one message, no message is stored, and the result is empty. The
+        caller then stores each message alone.
         """
         facts = [item.events[0].message for item in items]
         try:

@@ -156,8 +156,8 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
       begins at the start of the run's time span (``since``).
     - For the same reason, a message of this batch may be stored with a time in the span of the next
       batch. The member ``near`` of ``position`` contains the ids of such messages: the messages
-      with a time up to ``SKEW`` after the beginning of the span. So they are not reported as
-      missing.
+      with a time up to ``SKEW`` after the beginning of the span. Because of these ids, the next
+      batch does not report the messages as missing.
 
     Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
     this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. The member ``near``

@@ -108,11 +108,11 @@ LOCK_DAILY_RUN = text(
 
 
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create the daily run if no run was created since 02:00 UTC.
+    """Create the daily reconciliation run, unless a run was created since the last 02:00 UTC.
 
-    If no worker was active at 02:00, the run is created later. The first run of all is due at the
-    first 02:00 after a phone line was added. Until a run has completed, each daily run imports all
-    messages and calls.
+    If no worker was active at 02:00, the run is created later. If there has never been a run, the
+    first one is due at the first 02:00 after a phone line was added. Until a run has completed,
+    each daily run imports all messages and calls.
 
     Returns:
         The id of the run; None if no run is due.
@@ -178,7 +178,7 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a reconciliation run if webhooks may have been missed since the newest run.
+    """Create a reconciliation run if webhooks may have been missed and no later run exists.
 
     A run is created if one of these alerts was resolved after the newest run was created:
 

@@ -12,8 +12,8 @@ The progress of a run (its position) is stored as JSON, so that any worker can c
 - ``lines``: Maps the provider's line ids to phone numbers.
 - ``token``, ``pages``: The token of the next page (null for the first page), and the number of
   pages that were read.
-- ``edge``: The end of the next batch's time span (see ``message_list.cover``). Later times are
-  already compared, because the list begins with the newest message.
+- ``edge``: The end of the next batch's time span (see ``message_list.cover``). Messages after this
+  time were already compared, because the list begins with the newest message.
 - ``near``: Maps the ids of messages in the list to their times. It contains the compared messages
   up to ``edge`` plus ``SKEW``, because they may be stored with a time before ``edge``.
 - ``reached``: The time of the oldest message of the batches that were written.
@@ -79,7 +79,7 @@ class ReconciliationParts:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceResult:
-    """Result of one slice of a reconciliation run: the work before the job's time limit.
+    """Result of one slice of a reconciliation run: the work that one job does in its time limit.
 
     Attributes:
         wait: How long to wait before the run continues, because the provider was unavailable or

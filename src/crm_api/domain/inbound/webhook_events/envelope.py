@@ -86,10 +86,11 @@ def read_event(body: bytes, *, scheme: str, delivery_id: str | None) -> Received
 
 
 def as_text(event: ReceivedEvent) -> ReceivedEvent:
-    """Return the event with its payload as one string, ``{"raw": "…"}``, which can be stored.
+    """Return the event with the new payload ``{"raw": "…"}``, where ``raw`` is the old payload.
 
-    This is used for JSON that PostgreSQL refuses, for example a number with a million digits. The
-    changed event can be stored, but every attempt to apply it fails. A user can then examine it.
+    This is used for JSON that PostgreSQL refuses, for example a number with a million digits. As a
+    string, the old payload can be stored. Every attempt to apply the changed event fails, but a
+    user can examine the event.
     """
     return replace(event, payload=_raw(event.payload))
 

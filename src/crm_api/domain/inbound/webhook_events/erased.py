@@ -35,7 +35,7 @@ OF_ERASED = text("""
 async def leave_out_erased(
     uow: UnitOfWork, events: Sequence[ProviderEvent], *, secret: bytes, now: datetime
 ) -> list[ProviderEvent]:
-    """Return the events without those that happened before the person of the event was erased.
+    """Leave out the events that happened before their person was erased; return the others.
 
     If a call began before the erasure, all events of the call are left out.
 
@@ -45,7 +45,7 @@ async def leave_out_erased(
 
     A newer event of an erased person is kept. The person's phone number then gets these flags:
 
-    - The opt-out or the hold that the consent history shows.
+    - An opt-out or a hold, if the consent history shows it.
     - ``do_not_contact``, unless a user removed this flag after the erasure.
     """
     people = [_person(event) for event in events]
@@ -83,7 +83,10 @@ async def leave_out_erased(
 async def _record_late_decisions(
     uow: UnitOfWork, past: Iterable[tuple[str, ProviderEvent]], *, now: datetime, secret: bytes
 ) -> None:
-    """Record the consent decisions in old messages of erased people; a late opt-out must count."""
+    """Record the consent decisions in old messages of erased people.
+
+    For example, an opt-out is valid even if its event arrives after the erasure.
+    """
     for phone, event in past:
         facts = event.message
         if facts is None or facts.direction != Direction.INCOMING:

@@ -21,10 +21,10 @@ class Reception:
             line.
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
-        times: The durations that limit the steps of sending, such as the time-out of a request.
-        resend_unclear: If True, a message is sent again if it is unclear whether the message was
-            sent. The value is stored for each new phone line. A phone line is added if an event
-            names a line that is not stored yet.
+        times: Time limits for the sending of a message, such as the time-out of a request.
+        resend_unclear: A setting for new phone lines. True: if it is unclear whether a message was
+            sent, the message is sent again. A phone line is added if an event names a line that is
+            not stored yet.
         retry_means: The average wait before the first retry, the second retry, and so on. There are
             as many retries as waits.
     """

@@ -135,9 +135,10 @@ class Registration:
         return tuple(_findings(self))
 
     def of(self, scheme: SignatureScheme) -> tuple[OurWebhook, ...]:
-        """Return our webhooks whose events are signed with this scheme.
+        """Return our webhooks whose events are signed with ``scheme``.
 
-        Legacy webhooks have one scheme, and webhooks of API version 2026-03-30 have the other.
+        The scheme of legacy webhooks is ``LEGACY``. The scheme of webhooks of API version
+        2026-03-30 is ``STANDARD``.
         """
         return tuple(one for one in self.ours if one.scheme is scheme)
 
@@ -228,10 +229,10 @@ def _judge(
 
 
 def _of_its_kind(webhook: RegisteredWebhook, scheme: SignatureScheme) -> frozenset[str]:
-    """Return the event types that a webhook must deliver.
+    """Return those of the needed event types that this webhook must deliver.
 
-    A legacy webhook must deliver only the needed event types of its family. A family is a group of
-    event types, for example ``messages``.
+    A webhook of API version 2026-03-30 must deliver all of them. A legacy webhook must deliver only
+    those of its family (a group of event types, for example ``messages``).
     """
     if scheme is SignatureScheme.STANDARD:
         return NEEDED[scheme]
@@ -251,12 +252,13 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 def _findings(found: Registration) -> Iterator[Finding]:
     """Yield the faults of our webhooks.
 
-    The first case that applies decides:
+    There are three cases. If the first and the second case are both true, the first case decides:
 
     1. Webhooks of API version 2026-03-30 point to our address. If one of them has no fault, nothing
-       is yielded. Otherwise, the faults of the first one are yielded.
-    2. Legacy webhooks point to our address. If those without faults deliver all needed events,
-       nothing is yielded. Otherwise, all faults and the missing event types are yielded.
+       is yielded. Otherwise, the faults of the first of these webhooks are yielded.
+    2. Legacy webhooks point to our address. If the legacy webhooks without faults deliver all
+       needed events, nothing is yielded. Otherwise, the faults of all legacy webhooks and the
+       missing event types are yielded.
     3. No webhook points to our address. Only this fault is yielded.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)

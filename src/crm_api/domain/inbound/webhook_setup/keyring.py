@@ -126,12 +126,13 @@ class KeyRing:
         """Read the saved keys. If several callers wait, only one of them reads.
 
         Args:
-            generation: The number of the key set that the caller used. Each change of the keys in
-                memory raises this number by one.
+            generation: The version number of the keys that the caller has used. Each change of the
+                keys in memory increases the number by one.
 
         Returns:
-            True if the keys differ from those that the caller used. False if they are the same,
-            were read less than ``gap`` seconds ago, or cannot be read.
+            True if the keys in memory now differ from the keys that the caller has used. False if
+            the saved keys have not changed, were read less than ``gap`` seconds ago, or cannot be
+            read.
         """
         async with self._lock:
             if self._generation != generation:

@@ -1,7 +1,7 @@
 """Attribution: rules decide which campaign messages are credited with an outcome.
 
-- Touch: a campaign message, with one thing that happened after it: the person replied, the person
-  called, or the message was delivered.
+- Touch: a campaign message, paired with a reply, a call or a delivery that followed it. A message
+  can have several touches.
 - Credit: the share of an outcome that is credited to one message.
 - Unattributed share: the share of an outcome that is credited to no message.
 - Rules: they say how many hours after a touch an outcome can be credited to the touch, and how an

@@ -1,8 +1,8 @@
 """Divide an outcome among the messages before it. Pure functions: no clock, no database.
 
-A touch is a campaign message, with one thing that happened after it: the person replied, the person
-called, or the message was delivered. A credit is the share of an outcome that is credited to one
-touch. All shares are exact fractions. If no touch is credited, the whole outcome is unattributed.
+A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it.
+A credit is the share of an outcome that is credited to one touch. All shares are exact fractions.
+If no touch is credited, the whole outcome is unattributed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from uuid import UUID
 from crm_api.domain.insight.attribution.models import AttributionModel, TouchClass
 
 HALF_LIFE = timedelta(days=7)
-"""In the model ``time_decay``, the weight of a touch (a message with a later delivery, reply or
-call) is halved for each full period of this length between the touch and the outcome."""
+"""In the model ``time_decay``, the weight of a touch (a message, paired with a later delivery,
+reply or call) is halved for each full period of this length between the touch and the outcome."""
 MOST_HALVINGS = 52
 """A weight is halved at most this number of times, so that the numerators and denominators of the
 shares fit in 64 bits. The rules allow at most one year between a touch and an outcome. A year has
@@ -30,14 +30,14 @@ of an outcome."""
 class RuleSet:
     """A version of the attribution rules, which divide an outcome among campaign messages.
 
-    A touch is a campaign message, with one thing that happened after it, for example a reply.
+    A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it.
 
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
         windows: For each class of touch (replied, called or delivered), a number of hours. A touch
             is credited with an outcome only if the outcome happens within these hours after the
-            touch. With 0 hours, the class gets no credit.
+            touch. With 0 hours, touches of the class are never credited.
     """
 
     version: int
@@ -47,9 +47,10 @@ class RuleSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Touch:
-    """A campaign message, with one thing that happened after it: a reply, a call or the delivery.
+    """A campaign message, paired with a reply, a call or a delivery that followed the message.
 
-    The message was sent to a person who later had an outcome, such as a paid invoice.
+    One message can have several touches. The message was sent to a person who later had an outcome,
+    such as a paid invoice.
 
     Attributes:
         membership_id: The id of the recipient of the message.
@@ -72,7 +73,7 @@ class Credit:
     """The share of an outcome that is credited to one message of a campaign.
 
     Attributes:
-        touch: The message, with what happened after it.
+        touch: The message, paired with the reply, the call or the delivery that followed it.
         weight: The share: above 0, at most 1.
     """
 
@@ -85,9 +86,10 @@ def divide_outcome(
 ) -> tuple[list[Credit], Fraction]:
     """Divide an outcome among the campaign messages that led to it.
 
-    A touch is a campaign message, with one thing that happened after it. A credit is the share of
-    the outcome that one touch gets. The credits sum to exactly 1. But if the rules give no touch
-    a credit, the whole outcome is unattributed. The order of ``touches`` has no effect.
+    A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it. A
+    credit is the share of the outcome that one touch gets. The credits sum to exactly 1. But if the
+    rules give no touch a credit, the whole outcome is unattributed. The order of ``touches`` has no
+    effect.
 
     Returns:
         The credits, sorted by the time of their touches, and the unattributed share. This share is

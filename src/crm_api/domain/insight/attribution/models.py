@@ -25,8 +25,8 @@ from crm_api.platform.ids import new_id
 class AttributionModel(StrEnum):
     """How an outcome is divided among several touches.
 
-    A touch is a campaign message that may be credited with the outcome, because the person got the
-    message, replied to it, or called after it.
+    A touch is a pair: a campaign message that may be credited with the outcome, and a reply, a
+    call or a delivery that followed the message.
 
     Attributes:
         LAST: The last touch gets the whole outcome.

@@ -165,7 +165,8 @@ class CreditHashes:
     Attributes:
         outcomes: The number of outcomes that the computation read.
         inputs: The SHA-256 of the rules, the outcomes, and the touches of each outcome. A touch is
-            a campaign message to the person, with what happened after it.
+            a pair: a campaign message to the person, and a reply, a call or a delivery that
+            followed the message.
         result: The SHA-256 of the credits.
     """
 

@@ -231,7 +231,8 @@ class CreditRead(ReadModel):
 
     Attributes:
         campaign_id: The campaign that sent the message.
-        variant: The name of the variant of the campaign's first message that the person got.
+        variant: The name of the variant that the person got. Variants are different versions of the
+            campaign's first message.
         step: The step of the campaign: 0 is the first message.
         class: What happened after the message: the person replied, the person called, or the
             message was delivered.
@@ -262,7 +263,7 @@ class OutcomeCreditsRead(ReadModel):
         outcome_id: The id of the outcome.
         rules_version: The version of the attribution rules.
         as_of: When the credits were computed.
-        credits: The credits of messages, in the order of the replies, calls or deliveries.
+        credits: The credits of messages, ordered by the time of the reply, call or delivery.
         unattributed: The share of the outcome that is credited to no message, as an exact fraction;
             `0` if none.
         unattributed_cents: The part of the outcome's amount that is credited to no message, in

@@ -1,7 +1,7 @@
 """Read outcomes, each with its touches.
 
-A touch is an earlier campaign message to the person, with one thing that happened after it, such as
-a reply or a call.
+A touch is a pair: an earlier campaign message to the person, and a reply, a call or a delivery
+that followed the message.
 """
 
 from collections import defaultdict
@@ -24,10 +24,10 @@ time before the call."""
 
 @dataclass(frozen=True, kw_only=True)
 class CreditedOutcome:
-    """An outcome of a person, and the touches before the outcome.
+    """An outcome of a person, such as a paid invoice, and the touches of the person.
 
-    A touch is a campaign message to the person, with one thing that happened after it, such as a
-    reply.
+    A touch is a pair: an earlier campaign message to the person, and a reply, a call or a delivery
+    that followed the message.
     """
 
     id: UUID
@@ -129,9 +129,9 @@ async def read_outcomes(
 ) -> list[CreditedOutcome]:
     """Return outcomes with their touches, sorted by the id of the outcome.
 
-    A touch is an earlier campaign message to the person, with one thing that happened after it: the
-    person replied, the person called, or the message was delivered. The touches are only
-    candidates: the attribution rules decide which touches get a credit (a share of the outcome).
+    A touch is a pair: an earlier campaign message to the person, and a reply, a call or a
+    delivery that followed the message. The touches are only candidates: the attribution rules
+    decide which touches get a credit (a share of the outcome).
 
     Args:
         session: The session.

@@ -191,7 +191,8 @@ class FigureRequest:
                 selects the figure of the records without a ZIP.
             bucket_start: The beginning of the figure's day, week or month. None if the figures are
                 not divided by time.
-            total_url: The URL path for all figures together, from ``rows_url``.
+            total_url: The URL path that ``rows_url`` returns: the list of the records of all
+                figures.
         """
         given = {}
         if self.by is not None:

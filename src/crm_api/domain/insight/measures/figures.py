@@ -325,7 +325,7 @@ def _quotient(
 
 
 def number_of(value: Decimal) -> Number:
-    """Round to four decimals. Return an integer if the result is a whole number, otherwise text."""
+    """Round a number to four decimals. Return an integer if the result is whole, otherwise text."""
     rounded = value.quantize(Decimal("0.0001")).normalize()
     return int(rounded) if rounded == rounded.to_integral_value() else f"{rounded:f}"
 

@@ -218,8 +218,9 @@ def _sums(
 ) -> str:
     """Return the query that adds up the stored sums of the period ``hours``.
 
-    The period ``ripening`` is the hour in which only some of the records are final. Its sums are
-    left out. None leaves out nothing.
+    The period ``ripening`` is the hour in which only some of the records are final: the results of
+    the other records may still change. The sums of this hour are left out. If ``ripening`` is None,
+    no sums are left out.
     """
     by = request.by
     is_of_campaign = request.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}

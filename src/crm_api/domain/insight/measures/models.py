@@ -69,7 +69,8 @@ class InsightTally(_CountColumns, Base):
 
     An accepted attempt is one try to send a message that the provider accepted. The number for an
     hour is the sum of all rows of this hour. A row with negative numbers makes the sum smaller. A
-    job merges the rows that have the same hour or day, ``grain``, campaign, step and variant.
+    job merges the rows that have the same hour or day, campaign, step, variant and ``grain`` (a
+    ``TallyGranularity``).
 
     Triggers add rows when messages or attempts change: one row for each ``TallyGranularity``
     (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
@@ -206,9 +207,10 @@ class InsightPersonMove(Base):
     """A former place (ZIP, city and source) of a person whose place has changed.
 
     A trigger appends a row for each change (``migrations/objects/note_moved_people.sql``), and when
-    a contact is deleted (``note_removed_people.sql``). The job ``update_place_sums`` moves the
-    person to the present place in the sums by place, and deletes the rows. Until then, the sums by
-    place and the lists of records use the place in the person's oldest row.
+    a contact is deleted (``note_removed_people.sql``). The job ``update_place_sums`` subtracts
+    the person's messages and attempts from the sums of the former place, adds them to the sums of
+    the present place, and deletes the rows. Until then, the sums by place and the lists of records
+    use the place in the person's oldest row.
     """
 
     __tablename__ = "insight_person_move"

@@ -131,10 +131,15 @@ def _ceil_month(at: datetime) -> datetime:
 
 
 def _periods(days: Period, months: Period) -> list[tuple[PlaceGranularity, Period]]:
-    """Divide ``days`` into the whole months ``months``, and the days before and after these months.
+    """Divide the period ``days`` into three parts: before, during and after ``months``.
 
-    For each part, the result says whether stored sums of days or of months are read. If ``months``
-    is empty, sums of days are read for the whole period ``days``.
+    Each part is returned with the kind of the stored sums to read: sums of months during
+    ``months``, sums of days before and after. If ``months`` is empty, the only part is ``days``,
+    with sums of days.
+
+    Args:
+        days: The period for which stored sums are read.
+        months: A period of whole months in ``days``.
     """
     if months.since >= months.until:
         return [(PlaceGranularity.DAY, days)]
@@ -174,9 +179,10 @@ def _late_changes(
     conditions: str,
     instants: BoundInstants,
 ) -> str:
-    """Return the query that adds up the changes in the table ``insight_person_change``.
+    """Return the query that adds up late changes of messages and of attempts to send them.
 
-    These changes of messages and attempts are not in the sums by ZIP, city or source yet.
+    Late changes are not in the stored sums by ZIP, city or source yet. They are the rows of the
+    table ``insight_person_change``.
     """
     source = f"""
         SELECT {columns}, t.contact_id, CAST(NULL AS text) AS source

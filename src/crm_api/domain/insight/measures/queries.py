@@ -169,9 +169,10 @@ def select_answers(columns: str, *, source: str = "activity a", where: str = "")
 
     Args:
         columns: The columns to select. ``a`` is the answer. ``w.at`` is when the person began to
-            wait: the time of the first message that the person sent after our previous message.
+            wait: the time of the first message that the person sent after the previous message of
+            the company.
         source: The table or subquery in which answers are searched, with the alias ``a``.
-        where: Additional SQL conditions, each with a leading AND.
+        where: Additional SQL conditions; each of them begins with ``AND``.
     """
     return f"SELECT {columns} FROM {source} {_FIRST_UNANSWERED} {where}"
 

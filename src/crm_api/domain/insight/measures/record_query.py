@@ -125,10 +125,10 @@ class RecordCopies:
 
     @property
     def records_without_place(self) -> str:
-        """The query that selects the records for which no up-to-date copy has the person's place.
+        """The query for all records that ``records_with_place`` does not select.
 
-        The place is the ZIP, the city and the source. Some of these records have an up-to-date copy
-        without the place, the others have no up-to-date copy.
+        Some of these records have an up-to-date copy in which the person's place (ZIP, city and
+        source) is not stored yet. The others have no up-to-date copy.
         """
         return self._select("NOT st.is_placed")
 

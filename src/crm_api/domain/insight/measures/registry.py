@@ -41,8 +41,8 @@ class Measure:
     Attributes:
         definition: What the measure is, in a sentence.
         numerator: What is counted or summed, in words.
-        denominator: What the numerator is divided by, in words. For a median: the records whose
-            median is computed. None for counts and sums.
+        denominator: What the numerator is divided by, in words. For a median: the records
+            from whose durations the median is computed. None for counts and sums.
         query: The record query: SQL whose rows are the records that the measure counts.
         by_campaign: The record query for breakdowns and filters by campaign, if it differs from
             ``query``.

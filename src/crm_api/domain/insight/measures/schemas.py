@@ -19,14 +19,14 @@ ROWS = f"/v1/insight/rows?measure=reply_rate&by=campaign&timezone=UTC&rules=1&ke
 
 
 class MeasureRead(ReadModel):
-    """A measure, such as the reply rate: what it is, and by what its figures can be grouped.
+    """A measure, such as the reply rate, and the breakdowns by which its figures can be grouped.
 
     Attributes:
         name: The name of the measure.
         definition: The definition of the measure, in a sentence.
         numerator: What is counted or summed.
-        denominator: What the numerator is divided by; for a median, the records whose median is
-            computed. Null for counts and sums.
+        denominator: What the numerator is divided by; for a median, the records from whose
+            durations the median is computed. Null for counts and sums.
         unit: The unit of the figures.
         by: The breakdowns that the measure allows, such as `campaign`: the figures can be grouped
             by them. They are the allowed values of the parameter `by`.

@@ -30,7 +30,7 @@ async def limit_time(
 
     - A sort or grouping may use 16 MB of memory, which is enough for 200,000 values.
     - PostgreSQL's cache of look-ups (memoize) is off. The statements look up people in the order of
-      their ids. So the cache would never help, and it would take a fifth of the time.
+      their ids. So the cache would never help, but would cost a fifth of the statement's time.
     - Parallel workers are used only by statements that read millions of rows. Their start takes
       13 ms of CPU.
 

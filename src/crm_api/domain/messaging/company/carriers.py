@@ -98,11 +98,11 @@ class Budgets:
 
     @property
     def strictest(self) -> str | None:
-        """The carrier with the smallest daily budget of message segments; None without budgets."""
+        """The carrier with the smallest daily budget of segments; None if no carrier has one."""
         return min(self.daily, key=lambda carrier: (self.daily[carrier], carrier), default=None)
 
     def counted_as(self, carrier: str) -> str | None:
-        """Return the carrier from whose budget a message is subtracted; None if no budget applies.
+        """Return the carrier whose budget a message uses; None if no budget applies.
 
         A budget is the number of message segments that may be sent to a carrier per day.
 
@@ -121,8 +121,8 @@ class Budgets:
 
         Args:
             used: For each carrier, the number of SMS segments that were sent since midnight
-                Pacific time. The segments of the carrier ``unknown`` are subtracted from the
-                smallest budget. Carriers without a budget are ignored.
+                Pacific time. Segments to numbers whose carrier is ``unknown`` are subtracted from
+                the smallest budget. Carriers without a budget are ignored.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():
@@ -133,10 +133,10 @@ class Budgets:
 
 
 def carrier_day(now: datetime) -> tuple[datetime, datetime]:
-    """Return when the present day of the carriers begins and ends: at midnight, Pacific time.
+    """Return the two midnights, Pacific time, between which ``now`` lies.
 
-    Carriers count messages per day in Pacific time. The two returned instants are in the time zone
-    of ``now``.
+    Carriers count the messages of each day from midnight to midnight, Pacific time. The two
+    returned instants are in the time zone of ``now``.
     """
     zone = ZoneInfo(DAY_ZONE)
     today = now.astimezone(zone).date()

@@ -110,12 +110,12 @@ async def keep_late_decision(
     now: datetime,
     secret: bytes,
 ) -> None:
-    """Record the decision that a late message of an erased person contains.
+    """Record a consent decision from an erased person's message that arrived after the erasure.
 
-    The person wrote the message before the erasure, but it arrived later. The decision, such as an
-    opt-out, is added to the consent history of the number, without the text of the message. If the
-    history already has an entry for this message, nothing happens. If a contact or a flag with the
-    number was added after the erasure, the decision also changes the flags of the number.
+    The person wrote the message before the erasure. The decision, such as an opt-out, is added to
+    the consent history of the number, without the text of the message. If the history already has
+    an entry for this message, nothing happens. If a contact or a flag with the number was added
+    after the erasure, the decision also changes the flags of the number.
 
     The caller must call ``lock_decisions`` for the number first.
 

@@ -97,7 +97,7 @@ async def apply_listed_numbers(
             these numbers.
 
     Returns:
-        For each kind of flag, how many numbers newly got it.
+        For each kind of flag, how many numbers have it now and did not have it before.
     """
     session = uow.session
     phones = [one.phone for one in listed]
@@ -135,7 +135,10 @@ _FLAGS = (FlagType.OPTED_OUT, FlagType.DO_NOT_CONTACT, FlagType.OPT_OUT_HOLD)
 
 
 def _new_flags(one: ListedNumber, flags: set[str]) -> set[FlagType]:
-    """Return the flags that a number lacks and must get. An opted-out number gets no hold."""
+    """Return the flags that a number must get and does not have yet.
+
+    If the number is already opted out, the flag ``opt_out_hold`` is not added.
+    """
     wanted = {FlagType.DO_NOT_CONTACT} if one.is_do_not_contact else set()
     if one.action == ConsentAction.OPT_OUT:
         wanted.add(FlagType.OPTED_OUT)

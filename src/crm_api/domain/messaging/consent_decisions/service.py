@@ -131,8 +131,8 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
     If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
-    is not set. An opt-in may arrive late, that is, after the hold, although the person sent it
-    before the hold. The opt-in then ends the opt-out but not the hold, so the flag is set.
+    is not set. The flag is set later if an opt-in arrives that the person sent before the hold:
+    this opt-in ends the opt-out, but not the newer hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -355,10 +355,10 @@ async def _share(
 async def _decide(
     uow: UnitOfWork, action: ConsentAction, act: DecisionDetails
 ) -> tuple[ConsentState, ConsentState]:
-    """Lock consent decisions about a number, and set its flags to the result of the new decision.
+    """Lock a number against other consent decisions, and set its flags as the new one requires.
 
-    A transaction that decides about the number at the same time waits for the lock, and then sees
-    this decision.
+    Another transaction that decides about the number at the same time waits for the lock. After the
+    wait, it takes this decision into account.
 
     Returns:
         The consent of the number before and after the decision.

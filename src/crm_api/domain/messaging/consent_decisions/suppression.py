@@ -129,7 +129,10 @@ async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret
 async def find_erased_numbers(
     session: AsyncSession, *, hashes: Sequence[bytes]
 ) -> Sequence[ErasedNumber]:
-    """Return the rows of erased numbers with these hashes; the rows do not contain the numbers."""
+    """Return the stored rows of erased people's numbers that have one of these hashes.
+
+    A row contains the hash of a number, but not the number.
+    """
     statement = select(ErasedNumber).where(ErasedNumber.phone_hash.in_(hashes))
     statement = statement.execution_options(populate_existing=True)
     return (await session.scalars(statement)).all()
@@ -140,7 +143,7 @@ async def note_erased_numbers(
 ) -> None:
     """Store the hashes of erased numbers, so that the numbers get no more messages.
 
-    An earlier permission to send messages to such a number ends.
+    If messages to such a number were allowed again after an earlier erasure, this permission ends.
     """
     rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
     statement = insert(ErasedNumber).values(rows)
@@ -172,6 +175,7 @@ ERASE_WORDS = text("""
 async def erase_words(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
     """Delete the number and the texts of all consent entries about these numbers.
 
-    The entries stay, without the number, the reason, the note and the evidence.
+    The texts are the reason, the note, the text that the person read, and the evidence. The entries
+    themselves stay.
     """
     await session.execute(ERASE_WORDS, {"hashes": list(hashes)})

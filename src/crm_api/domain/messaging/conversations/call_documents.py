@@ -60,10 +60,10 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
     Args:
         known: The document without this event; empty for a new call.
         facts: The data of the event.
-        event_at: When the event happened; None if unknown. While the start of the call is unknown,
-            the document contains the time of the earliest event (``first_event_at``). While the
-            number of the other party is unknown, it contains the time of the latest event
-            (``last_event_at``).
+        event_at: When the event happened; None if unknown. It is needed only while other data are
+            missing. If the start of the call is unknown, the earliest ``event_at`` is stored as
+            ``first_event_at``. If the number of the other party is unknown, the latest ``event_at``
+            is stored as ``last_event_at``.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -109,7 +109,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 def began_at(document: Document) -> datetime | None:
     """Return the time at which the call began.
 
-    If it is unknown, return the time of the first event of the call. None if both are unknown.
+    If this time is unknown, return the time of the first event of the call. If both times are
+    unknown, return None.
     """
     written = document.get("created_at") or document.get("first_event_at")
     return None if written is None else datetime.fromisoformat(written)
@@ -118,7 +119,7 @@ def began_at(document: Document) -> datetime | None:
 def placed_at(document: Document) -> datetime | None:
     """Return the time at which the company called the person.
 
-    None if the person called, or if the beginning of the call is not known.
+    The result is None if the person called the company, or if the beginning of the call is unknown.
     """
     if document.get("direction") != "outgoing" or "created_at" not in document:
         return None
@@ -180,7 +181,7 @@ def _larger(known: Any, new: Any) -> Any:  # noqa: ANN401 - strings or numbers
 
 
 def _longer(known: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the value with the longer JSON.
+    """Return one of the two values: the value whose JSON text is longer.
 
     If both JSON texts have the same length, return the value whose JSON text is later in
     alphabetical order.

@@ -217,7 +217,7 @@ def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
 
     The field contains the time at which it became known that the call needs an answer; None if the
     call needs no answer. If the call needs an answer but is older than ``WAITS_FOR``, the field
-    keeps its value.
+    does not change, because such an old call does not begin to wait for an answer.
     """
     if call.conversation_id is None or not call_documents.needs_answer(call.call):
         return replace(call, asked_at=None)

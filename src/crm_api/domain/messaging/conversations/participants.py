@@ -96,7 +96,8 @@ FIND_CONTACTS = text("""
 async def find_contacts(session: AsyncSession, *, phones: Sequence[str]) -> dict[str, UUID]:
     """Return the contact ids of these numbers, by number, and lock the contacts against a merge.
 
-    If the contact of a number was merged into another contact, the other contact is returned.
+    If the contact of a number was merged into a second contact, the result has the id of the second
+    contact.
     """
     rows = await session.execute(FIND_CONTACTS, {"phones": list(phones)})
     return {row.phone: row.id for row in rows}

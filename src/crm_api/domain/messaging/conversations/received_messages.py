@@ -47,7 +47,7 @@ class ReceivedMessage:
 
 
 def sender_of(facts: MessageFacts) -> str:
-    """Return the number of a message's sender in E.164, or another identifier."""
+    """Return the sender of a message: the number in E.164, or an identifier such as a name."""
     return as_phone(facts.from_number or "") or facts.from_number or ""
 
 
@@ -61,8 +61,8 @@ class StoredMessage:
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether the message waits for an answer. Only valid if ``is_new`` is True.
-        is_first: True if the conversation was created together with this message. The caller then
-            does not have to store that the person waits for an answer.
+        is_first: True if the conversation was created together with this message. The conversation
+            is then already stored with its state, such as ``waiting`` for an answer.
     """
 
     activity_id: UUID

@@ -302,7 +302,7 @@ class CallRead(ReadModel):
             recording, and the fields `media_id`, `status`, `content_type`, `size_bytes`,
             `error_code` and `error`, as in the `media` of a message.
         voicemail: The voicemail of the call; null if there is none. It has the provider's fields of
-            the voicemail, and the same further fields as an item of `recordings`.
+            the voicemail, and the fields of its download, such as `media_id` and `status`.
         summary: The provider's summary of the call, with the fields `text` and `next_steps`; null
             if there is none.
         transcript: What was said in the call, in order; null if there is no transcript. Each item

@@ -129,8 +129,8 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
     same URL.
 
     Stored files with a URL that is not in ``items`` follow. Such files exist because the provider
-    sometimes reports a file again with a new URL. But a stored file that is already in the result
-    is not added again.
+    sometimes reports a file again with a new URL. But a stored file whose ``media_id``
+    is already in the result, with another URL, is not added again.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

@@ -212,7 +212,8 @@ async def retry_fetches(
 ) -> int:
     """Start downloads of media files again, and return their number.
 
-    Each of these downloads gets all its attempts again. A job makes the attempts.
+    The attempts of each download are counted from 0 again. The job that downloads files is
+    requested.
 
     A download is dead if all its attempts failed. All dead downloads with the same error code share
     one alert. If no dead download has this error code any more, the alert is resolved.

@@ -1,6 +1,7 @@
 """List and resolve entries of the provider's stop list, and compare them with our opt-outs.
 
-The stop list contains the numbers that the provider refuses, because the people opted out there.
+The stop list contains the numbers that the provider refuses, because the people opted out at the
+provider.
 """
 
 from datetime import datetime

@@ -78,15 +78,14 @@ class CarrierRoom:
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Return the carrier whose budget has too few segments left for a message.
+        """Check a carrier's budget for a message; return the carrier if too few segments are left.
 
-        The result is None if the message fits the budget.
-
-        A carrier's budget is the number of message segments that may be sent to its numbers per
-        day.
+        The result is None if the message fits the budget, or if no budget applies. A carrier's
+        budget is the number of message segments that may be sent to its numbers per day.
 
         Args:
-            carrier: The carrier of the message's number.
+            carrier: The carrier of the recipient's number. If it is ``unknown``, the carrier with
+                the smallest budget is checked and returned.
             wanted: The number of segments of the message.
         """
         counted = self.budgets.counted_as(carrier)
@@ -229,7 +228,7 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make postponed recipients due if the used-up carrier budget has segments left again.
+    """Make recipients due that were postponed by a carrier budget which has segments left again.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
     day. If 100 segments of a budget are left, at most 100 recipients become due. But if a

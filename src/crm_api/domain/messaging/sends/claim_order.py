@@ -74,7 +74,8 @@ class Composer(Protocol):
         """Return the index of the recipient's variant (a body that an A/B test compares).
 
         If the variant of a first message was stopped, return the index of another variant that was
-        not stopped, if there is one. A follow-up always has the recipient's variant.
+        not stopped, if there is one. A follow-up always has the variant that is stored for the
+        recipient, even if this variant was stopped.
         """
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:

@@ -353,7 +353,7 @@ class Dispatcher:
     ) -> None:
         """Release the attempts that the gate (the last check) refused.
 
-        Other requests can then run instead.
+        These attempts no longer count towards the limit of parallel requests.
         """
         called = {claimed.attempt_id for claimed in passed}
         held_back = [claimed for claimed in batch if claimed.attempt_id not in called]

@@ -1,7 +1,7 @@
-"""Correct rows that have the provider's message id of another attempt to send.
+"""Delete or correct rows that have a provider's message id by mistake.
 
-The right attempt can get the id only after the wrong row has lost it. Two kinds of rows can have a
-wrong id:
+The id belongs to an attempt to send a message. This attempt can get the id only after the wrong row
+has lost it. Two kinds of rows can have a wrong id:
 
 - A message that was stored as if an employee had sent it in the provider's app. This happens if
   the provider reports our message before it responds to our request.

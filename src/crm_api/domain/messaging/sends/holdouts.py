@@ -28,7 +28,8 @@ _PERCENT = 100
 def is_held_out(phone: str, *, hash_key: bytes, percent: int) -> bool:
     """Return whether a number belongs to the held-out group, which gets no message.
 
-    The result depends only on the arguments. So it stays the same after another import or a merge.
+    The result depends only on the arguments. So it stays the same if the number is imported
+    again, or if contacts are merged.
 
     Args:
         percent: The size of the held-out group, in percent of all numbers.

@@ -134,8 +134,8 @@ class ChangedAttempt:
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
-        is_to_show: True if the row of the message must still be updated, with the SQL statement
-            ``SHOW``. False if the SQL statement ``RECORD`` has already updated this row.
+        is_to_show: True if the row of the message must still be updated (``_show`` does this).
+            False if the SQL statement ``RECORD`` has updated it together with the attempt.
     """
 
     id: UUID
@@ -327,9 +327,10 @@ SHOW = text(f"""
 async def _show(
     session: AsyncSession, changed: Sequence[ChangedAttempt], *, values: dict[str, Any]
 ) -> None:
-    """Give each message that has several attempts the status of its best attempt.
+    """Give each message that has several attempts the status of one of these attempts.
 
-    ``SHOW`` defines the order of the attempts: a delivered attempt is the best.
+    The SQL statement ``SHOW`` chooses the attempt by its status. For example, it prefers a
+    delivered attempt to a failed one.
     """
     ids = [attempt.id for attempt in changed if attempt.is_to_show]
     if not ids:

@@ -202,8 +202,8 @@ class _StoredMessage:
         """Return this message as ``MessageFacts``, the form of messages in the provider's list.
 
         Args:
-            unknown: The attempt for which the messages are compared. It has the phone number and
-                the line.
+            unknown: The attempt with the unclear result. The phone number and the line of the
+                result are taken from it.
         """
         return MessageFacts(
             provider_message_id=self.openphone_id,

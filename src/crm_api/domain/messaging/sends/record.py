@@ -168,7 +168,7 @@ def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
 
 
 def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
-    """Return, for each line or campaign, the first response that refuses all its messages."""
+    """Return the first refusal for each line or campaign for which the provider refuses to send."""
     found: dict[tuple[str, UUID | None], Answered] = {}
     for item in batch:
         if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:
@@ -195,9 +195,9 @@ async def write_outcomes(
     Args:
         retry_at: The new due time of messages that were certainly not sent. With None, a message
             outside campaigns is due now, and a campaign recipient keeps its due time.
-        back_off: True: each message that was certainly not sent becomes due after a random delay,
-            but not before ``retry_at``. The delay grows with every attempt. But if the
-            provider refused the account, the message is not delayed.
+        back_off: If True, each message that was certainly not sent becomes due after a random
+            delay, but not before ``retry_at``. The delay grows with every attempt. But a message is
+            not delayed if the provider refused all messages of its line or campaign.
 
     Returns:
         The attempts that changed.

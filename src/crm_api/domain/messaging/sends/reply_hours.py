@@ -29,9 +29,9 @@ READ_REPLY_ZONE = text(f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberZone:
-    """A phone number with the facts that decide its legal hours.
+    """A phone number with the facts that decide at which hours it may legally get a message.
 
-    It is a row of a query that selects the number and the columns of ``NUMBER_ZONE``.
+    An instance is a row of a query that selects the number and the columns of ``NUMBER_ZONE``.
 
     Attributes:
         phone: The number in E.164.

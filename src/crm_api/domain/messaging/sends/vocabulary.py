@@ -22,7 +22,7 @@ class SkipReason(StrEnum):
         REJECTED: A user rejected the recipient in the review.
         REPLIED: The person replied, so no follow-up is sent.
         CALLED: The person called, so no follow-up is sent.
-        PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
+        PREVIOUS_FAILED: The message before this follow-up failed, so the follow-up is not sent.
         CAMPAIGN_ENDED: The campaign was cancelled or ended before the message was due.
         TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
             messages were sent since the backup, so this follow-up is not sent.
@@ -56,8 +56,8 @@ class SkipReason(StrEnum):
 class StopRule(StrEnum):
     """The reason why a recipient gets no message now, such as an opt-out.
 
-    In the forecast of when a campaign ends, the value is the rule that delays the campaign's last
-    message most, or that prevents all its messages.
+    A forecast computes when the last message of a campaign will be sent. There, the value is the
+    rule that delays this message most, or that prevents all messages of the campaign.
 
     Attributes:
         OPTED_OUT: The number is opted out.
@@ -75,7 +75,7 @@ class StopRule(StrEnum):
         REJECTED: A user rejected the recipient in the review.
         REPLIED: The person replied, so no follow-up is sent.
         CALLED: The person called, so no follow-up is sent.
-        PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
+        PREVIOUS_FAILED: The message before this follow-up failed, so the follow-up is not sent.
         TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
             messages were sent since the backup, so this follow-up is not sent.
         MISSING_VALUE: The contact lacks a value that the template of the message needs.

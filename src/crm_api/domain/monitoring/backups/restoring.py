@@ -81,8 +81,8 @@ async def restore(
 
     Raises:
         BackupError: One of these: The backup cannot be read or decrypted. The backup needs a newer
-            release or another secret key. The database is not empty. After the restore, a table
-            has another number of rows than the backup.
+            release or another secret key. The database is not empty. After the restore, the
+            number of rows of a table differs from the number in the backup.
         SettingsError: The settings do not name the database.
     """
     try:

@@ -90,11 +90,12 @@ class MessageFigures:
 
     Attributes:
         name: The name of the campaign; None for messages outside campaigns.
-        sent: The number of messages that the provider accepted.
-        delivered: The number of sent messages that are delivered by now.
-        failed: The number of sent messages that failed by now.
-        received: The number of messages that people sent to the company.
-        answered: The number of different people who sent the received messages.
+        sent: The number of messages that the provider accepted in the period, without test
+            messages.
+        delivered: The number of these sent messages that have been delivered until now.
+        failed: The number of these sent messages that have failed until now.
+        received: The number of messages that people sent to the company in the period.
+        answered: The number of people who sent at least one of the received messages.
         opted_out: The number of people who sent a message in the period and were opted out in the
             period.
     """
@@ -242,7 +243,7 @@ async def read_digest(
 
     Args:
         zone: The time zone in which the mail shows days.
-        figures: The current state of the service, such as the open alerts.
+        figures: The current state of the service in numbers, such as the number of open alerts.
     """
     session = uow.session
     span = {"since": since, "until": until}

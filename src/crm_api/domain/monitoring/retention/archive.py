@@ -35,11 +35,11 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 @dataclass(frozen=True, kw_only=True)
 class MonthlyTable:
-    """A table with one partition per month, and the second table that belongs to it.
+    """A table with one partition per month, and a second table with the provider's ids of the rows.
 
-    The id of a row contains a time, and this time decides the partition. The second table contains
-    the ids of the rows and the provider's ids. It has no partitions, so it keeps the provider's ids
-    unique over all months.
+    The id of a row contains a time, and this time decides the partition. For each row, the second
+    table contains the id and the provider's id. The second table has no partitions, so it keeps the
+    provider's ids unique over all months.
 
     Attributes:
         name: The name of the table with partitions.

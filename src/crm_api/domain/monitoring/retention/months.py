@@ -52,7 +52,11 @@ ADD = text("SELECT add_partition(:parent, :month)")
 
 
 async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) -> None:
-    """Create the partition of a month, and move rows of this month from the default partition."""
+    """Create the partition of a month.
+
+    Rows of this month that are already stored are in the default partition (for rows whose month
+    has no partition yet). They are moved to the new partition.
+    """
     await session.execute(ADD, {"parent": table.name, "month": month})
 
 

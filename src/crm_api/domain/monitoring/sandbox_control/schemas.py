@@ -112,7 +112,12 @@ class Behaviour(StrEnum):
 
 
 class PersonStep(RequestModel):
-    """One action of a simulated person, some time after the sandbox accepted a message."""
+    """One action of a simulated person, some time after the sandbox accepted a message.
+
+    If the action is `fail` or `undeliver`, the webhook about the failed message contains
+    `error_code`: the code with which the carrier reports the reason. If `error_code` is null, the
+    webhook contains no code.
+    """
 
     do: Act = Field(
         description="The action. `deliver`, `fail` and `undeliver` set the final status of the "
@@ -133,8 +138,8 @@ class PersonStep(RequestModel):
         default=1,
         ge=1,
         le=5,
-        description="The number of times that the webhook about this action is sent. More than 1 "
-        "simulates a provider that repeats webhooks.",
+        description="The number of times that the webhook about a status (`deliver`, `fail`, "
+        "`undeliver`) is sent. More than 1 simulates a provider that repeats webhooks.",
     )
     on_text: int | None = Field(
         default=None,
@@ -292,8 +297,8 @@ class FaultCreate(RequestModel):
     )
     on: Literal["send", "read"] = Field(
         default="send",
-        description="The requests that fail: `send` for sends, `read` for look-ups. This field is "
-        "ignored for webhook faults.",
+        description="The requests that fail: `send` for requests that send a message, `read` for "
+        "all other requests. This field is ignored for webhook faults.",
     )
     phone: PhoneNumber | None = Field(
         default=None,
@@ -336,8 +341,8 @@ class FaultRead(ReadModel):
 
     Attributes:
         kind: What goes wrong.
-        on: The requests that fail: `send` for sends, `read` for look-ups. For a webhook fault, it
-            is `webhook`.
+        on: The requests that fail: `send` for requests that send a message, `read` for all other
+            requests. For a webhook fault, it is `webhook`.
         phone: The fault happens only for requests and webhooks about this phone number; null means
             for all phone numbers.
         count: The number of times that the fault will still happen; null if it is not limited.

@@ -71,9 +71,9 @@ MAKE_RUN = text("""
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
     """Return the daily run that is due now; store it if it is not stored yet.
 
-    A daily run is the clean-up and the digest mail of one day. The result shows which of the two
-    are still to be done. But if the service had no phone line before the day began, no mail is
-    sent.
+    A daily run is the clean-up and the digest mail of one day. The result shows whether the
+    clean-up and the mail must still be done. No mail is sent for a day that began before the first
+    phone line was added.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone

@@ -76,7 +76,7 @@ class LineToday:
 class Figures:
     """The state of the whole service in numbers, at the time ``at``.
 
-    A field with a due time is None if nothing waits. A due time may be in the future.
+    A field whose name ends in ``due_at`` is None if nothing waits. A due time may be in the future.
 
     Attributes:
         skew: How far this process's clock is ahead of the database's clock.

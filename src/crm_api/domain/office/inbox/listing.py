@@ -1,7 +1,8 @@
 """List the conversations of the inbox.
 
 Usually, an index has the conversations in the order of the list. So PostgreSQL reads them from this
-index, and stops when the page is full. If a filter selects few conversations, they are sorted.
+index, and stops when the page is full. If a filter selects few conversations, PostgreSQL reads all
+of them and sorts them.
 """
 
 from collections.abc import Iterable, Sequence

@@ -65,9 +65,9 @@ async def list_messages(
 ) -> Page[Activity]:
     """List the messages that match a filter, newest first.
 
-    With ``wanted.q``, messages with all words come first. If they do not fill the page, messages
-    with similar words follow. Without ``q``, if very few messages match, a page may have fewer than
-    ``limit`` messages although a next page follows.
+    If the filter has search words (``wanted.q``), messages with all words come first. If they do
+    not fill the page, messages with similar words follow. Without search words, if very few
+    messages match, a page may have fewer than ``limit`` messages although a next page follows.
 
     Args:
         uow: The unit of work.
@@ -153,7 +153,8 @@ async def _next_in_order(
 ) -> FoundMessages:
     """Return the next page of the messages that match a filter without search words.
 
-    ``WINDOWS`` contains how many messages are searched at the first and at the second try.
+    The function searches the next 2,000 messages. If too few of them match to fill the page, the
+    function searches the next 100,000 messages instead (``WINDOWS``).
     """
     rows: list[Activity] = []
     end: Position | None = None

@@ -296,8 +296,9 @@ async def forget_old_events(
 ) -> int:
     """Delete events that are older than ``KEPT_FOR``, the oldest first; return their number.
 
-    If the database was copied from another server, events that the other server wrote may be
-    deleted too. The returned number does not include these events.
+    If the database was copied from another server, the log may have events with transaction numbers
+    that this server has not reached yet. These events are deleted too, whatever their age. The
+    returned number does not include them.
     """
     await uow.session.execute(FORGET_FOREIGN)
     values = {"before": now - KEPT_FOR, "limit": limit}

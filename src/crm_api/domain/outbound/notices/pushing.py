@@ -184,7 +184,8 @@ async def record_push(
     """Store the results of a push, and delete the subscriptions (devices) that have ended.
 
     - If a push service accepted the push for at least one device, the notices get the outcome
-      ``sent``. The push is not repeated, because a device that already has it would show it twice.
+      ``sent``. The push is not repeated. A repeated push would go to all devices, so the devices
+      that accepted the first one would show it twice.
     - If no push was accepted, but a later attempt may succeed, the push is repeated after a wait.
       The wait grows with each attempt. There are at most ``MOST_ATTEMPTS`` attempts.
     - In all other cases, the notices get the outcome ``failed``.

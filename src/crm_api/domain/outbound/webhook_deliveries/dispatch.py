@@ -120,7 +120,9 @@ class WebhookDispatcher:
         self._is_ending.set()
 
     async def run(self, *, for_seconds: float, stays: bool = True) -> None:
-        """Send all deliveries that are due now or become due while this function runs.
+        """Send due deliveries until the time is up or ``stop`` is called.
+
+        Deliveries that become due while this function runs are sent too.
 
         Args:
             for_seconds: Number of seconds after which no more requests begin.

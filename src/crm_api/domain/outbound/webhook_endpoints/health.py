@@ -45,7 +45,7 @@ class EndpointAnswers:
 
     Attributes:
         arrived: The endpoints that accepted at least one delivery.
-        failed: The endpoints that accepted no delivery.
+        failed: The endpoints to which deliveries were sent, but which accepted none of them.
         gone: The endpoints that responded with 410 (Gone).
         holds: For each endpoint that asked for a pause: when the pause ends.
     """

@@ -214,9 +214,10 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 
 
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
-    """Make the JSON pointers in an item's error begin at the request; return the error.
+    """Make the JSON pointers in an item's error valid for the whole request; return the error.
 
-    Before, each pointer begins at the item, or at the contact in the item.
+    Before the call, a pointer begins at the item or at the contact in the item. For example,
+    ``/phone`` becomes ``/items/0/contact/phone``.
     """
     if isinstance(error, InvalidError):
         start = f"/items/{index}" if isinstance(item, FaultyItem) else f"/items/{index}/contact"

@@ -31,7 +31,7 @@ async def opt_out(
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
-        NotAReplyError: The decision names a message that this person did not send.
+        NotAReplyError: The decision refers to a message that this person did not send.
     """
     return await _decide(
         uow, consent.opt_out, decision, contact_id=contact_id, actor=actor, now=now, secret=secret
@@ -51,7 +51,7 @@ async def opt_in(
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
-        NotAReplyError: The decision names a message that this person did not send.
+        NotAReplyError: The decision refers to a message that this person did not send.
     """
     return await _decide(
         uow, consent.opt_in, decision, contact_id=contact_id, actor=actor, now=now, secret=secret

@@ -102,9 +102,9 @@ def _lists() -> FromClause:
 
 
 def _flags(now: datetime) -> FromClause:
-    """Select for each contact the active flags of its phone number, in one row.
+    """Select one row for each contact: the active flags of the contact's phone number.
 
-    The row also has the time and the reason of an opt-out.
+    If the number is opted out, the row also has the time and the reason of the opt-out.
     """
     flag = ContactFlag
     is_opt_out = flag.flag_type == FlagType.OPTED_OUT.value
@@ -238,7 +238,7 @@ def _select_rows(
     """Return the statement that selects the CSV columns of contacts.
 
     Args:
-        source: The contact table, or a join with it that limits the contacts.
+        source: The table of all contacts, or a join that leaves only the wanted contacts.
     """
     # The flags and the lists of a contact come from joins, not from sub-selects in the columns. The
     # function ``cell`` repeats the SQL of a column several times in the statement. PostgreSQL would

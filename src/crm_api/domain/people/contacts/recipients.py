@@ -178,15 +178,16 @@ _SKIP_DELETED = text(f"""
 async def skip_deleted_recipients(
     session: AsyncSession, *, phones: Collection[str], now: datetime
 ) -> None:
-    """Skip the waiting recipients at these phone numbers, because their contacts were deleted.
+    """Skip waiting campaign messages to these phone numbers; the contacts were deleted.
 
-    A recipient whose message is being sent, or was perhaps sent, is not skipped. The function only
-    copies the contact's new zone key to this recipient. A zone key is a text with the states and
-    time zones in which a person may live. The deletion clears the address, so the zone key may
-    change. The caller has already written the new zone key to the contact.
+    A message that is being sent, or was perhaps sent, is not skipped. Its recipient (the row of the
+    message) only gets the contact's new zone key: a text with the states and time zones in which
+    the person may live. The zone key may have changed, because the deletion clears the address. The
+    caller has already written the new zone key to the contact.
 
-    The new zone key is needed for this case: The attempt ends without sending the message, and the
-    contact has been restored in the meantime, for example because the person wrote a message. Then
-    the recipient waits again. The zone key decides at which hours the message may be sent.
+    The recipient needs the new zone key if the message waits again. This happens if the attempt
+    ends without sending the message, and if the contact was restored in the meantime, for example
+    because the person wrote a message. The zone key then decides at which hours the message may be
+    sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

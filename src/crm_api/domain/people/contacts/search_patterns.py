@@ -1,8 +1,9 @@
 """Turn a search text into LIKE patterns for ``contact.search_text``.
 
-``search_text`` has no accents and no capitals (``search_fold``), has a space before each word, and
-is indexed by trigrams. To use the index, a pattern must contain three letters or digits in a row,
-or the beginning of a word. A word without letters and digits is left out of the search.
+``search_text`` has no accents and no capitals (the SQL function ``search_fold`` removes them), and
+has a space before each word. Its index contains trigrams (sequences of three characters). To use
+the index, a pattern must contain three letters or digits in a row, or the beginning of a word. A
+word without letters and digits is left out of the search.
 """
 
 import re

@@ -96,7 +96,10 @@ async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
 
 
 def _written(row: dict[str, object]) -> tuple[str | None, str, str]:
-    """Return a contact's new state code, the JSON of attributes to add, and its new zone key."""
+    """Return the new state code of a contact, the attributes to add (JSON), and the new zone key.
+
+    A zone key is a text with the states and time zones in which a person may live.
+    """
     text_of_state = str(row["state"])
     code = state_code(text_of_state)
     added = {} if code else {STATE_AS_WRITTEN: text_of_state}

@@ -49,7 +49,7 @@ _FALSE = frozenset(("false", "f", "no", "n", "0", "off"))
 
 
 class MisfitError(ValueError):
-    """A value does not fit the type of its custom field; the message says what the type accepts."""
+    """A value does not fit its custom field; the text of the error says which values fit."""
 
 
 def normalise(value: Any, kind: FieldType, choices: Sequence[str] = ()) -> Any:  # noqa: ANN401 - JSON in and out

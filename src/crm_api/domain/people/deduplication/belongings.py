@@ -19,7 +19,7 @@ class Belonging:
     Attributes:
         kind: ``conversation``, ``note``, ``task``, ``appointment``, ``quote``, ``invoice``,
             ``list`` or ``property``.
-        id: The id of the conversation, the note, and so on.
+        id: The id of this conversation, note or other thing.
         added_at: When the contact was added to the list or property; None for other kinds.
         role: The relation of the contact to the property (building), such as ``primary``. None for
             other kinds.

@@ -116,8 +116,8 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
         now: The fields of the primary contact now.
         before: The fields of the primary contact before the merge that is undone.
         after: The fields of the primary contact after this merge.
-        others: The fields of duplicates from other merges, which are not undone. The primary
-            contact keeps the tags and attributes of these duplicates.
+        others: The fields of duplicates from other merges. These merges are not undone, so the
+            primary contact keeps the tags and attributes of these duplicates.
     """
     changes = {
         name: before[name]

@@ -49,7 +49,7 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """The ids of the contacts to merge, by these ids and by the ids of earlier duplicates.
+        """A map from the ids of contacts and of earlier duplicates to the contacts to merge.
 
         Each value is the id of a contact to merge now. The key is the same id, or the id of a
         duplicate that was merged into this contact by an earlier merge.

@@ -198,8 +198,9 @@ async def return_members(
     not moved:
 
     - Recipients whose id is in ``kept_ids``.
-    - All recipients in a campaign, if a message to one of them was sent, or was perhaps sent, to
-      another number than that of the duplicate. Recipients in ``kept_ids`` are not checked.
+    - All recipients in a campaign, if the message of one of these recipients was sent, or was
+      perhaps sent, to a number that is not the number of the duplicate. Recipients in ``kept_ids``
+      are not checked.
     - A recipient in a step, if the duplicate is already a recipient in this step.
     - A recipient in a step, if another recipient in this step has the number of the duplicate.
 

@@ -69,8 +69,9 @@ def judge_tracks(
     Args:
         members: The recipients of the merged contacts, and all other recipients with the same phone
             numbers.
-        heads: Maps contact ids to ids in ``order``. An id in ``order`` is mapped to itself. The id
-            of a duplicate from an earlier merge is mapped to the contact into which it was merged.
+        heads: The contact to merge, by id. The keys are the ids of the contacts to merge, and of
+            the duplicates from earlier merges. The value is the same id; for a duplicate, the id of
+            the contact into which the duplicate was merged.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

@@ -88,8 +88,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
     - In a campaign, one of the duplicate's messages was sent, or was perhaps sent, to another phone
       number. The primary then stays the recipient of all messages of this campaign.
-    - The duplicate or its number is already a recipient of a message. The primary then stays the
-      recipient of this message only.
+    - A message of a campaign already has a recipient row of the duplicate, or a row with the
+      duplicate's number. The primary then stays the recipient of this message only.
 
     Raises:
         MergeNotFoundError: No merge has this id.
@@ -250,7 +250,10 @@ async def _other_duplicates(
 
 
 async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
-    """Fetch the merges into a contact whose data for an undo is still stored, oldest first."""
+    """Fetch the merges into this primary contact, oldest first.
+
+    A merge is left out if its snapshot (the data for an undo) is no longer stored.
+    """
     statement = (
         select(ContactMerge)
         .where(ContactMerge.primary_id == primary_id, ContactMerge.snapshot.is_not(None))

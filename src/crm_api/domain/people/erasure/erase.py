@@ -41,7 +41,8 @@ async def erase_contact(
 
     If somebody adds a number of the person again later, the number gets the flag
     ``do_not_contact``, unless a user removed this flag after the erasure. If the number is opted
-    out or on hold (no campaign messages until a user decides), it also gets this flag again.
+    out or on hold (no campaign messages until a user decides), the flag of the opt-out or of the
+    hold is also set again.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

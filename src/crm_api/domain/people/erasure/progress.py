@@ -201,8 +201,8 @@ async def _finish(
     of the provider about the person are not processed yet, or if the person's files are not fetched
     or removed yet.
 
-    If a contact has a phone number of the person again, the flags of this number that stop messages
-    are set again.
+    If a contact now has a phone number of the person, the number is blocked again: its flags that
+    stop messages, such as ``opted_out``, are set again.
 
     Returns:
         True if another search begins immediately.

@@ -139,7 +139,7 @@ async def search_pages(
             that were added later do not change.
 
     Returns:
-        The number of rows that named the person, and whether the table has more pages.
+        The number of rows with data about the person, and whether the table has more pages.
     """
     values = {
         "low": f"({block},0)",
@@ -159,7 +159,7 @@ async def has_waiting_events(
 ) -> bool:
     """Return True if an event of the provider about the person is not processed yet.
 
-    Only events that were received before the instant ``before``, or at it, count.
+    Events that were received after the instant ``before`` are ignored.
     """
     values = {
         "numbers": terms.number_pattern(),

@@ -46,10 +46,10 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Limits the number of paid look-ups per day (the daily budget).
 
-    Use an object of this class in an ``async with`` block. Several tasks may share the object. It
-    reserves up to ``LOT`` look-ups at a time in the database. When the block ends, the reserved
-    look-ups that were not used become free again. If the worker is killed before the block ends,
-    they stay recorded as used.
+    Use an object of this class in an ``async with`` block. Several tasks may share the object. The
+    object reserves up to ``LOT`` look-ups at a time in the database. When the block ends, the
+    reserved look-ups that were not used become free again. If the worker is killed before the block
+    ends, all reserved look-ups stay recorded as used.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Budget:
         """Make a look-up available again that was taken with ``take`` but not made.
 
         Args:
-            day: The day that the method ``take`` returned for this look-up. If ``take`` was called
-                again on a later day, nothing changes.
+            day: The day that the method ``take`` returned for this look-up. If ``take`` was since
+                called on a later day, nothing changes: look-ups of a past day cannot be used.
         """
         # A look-up from the budget of an earlier day is not used on the present day.
         if day == self._day:

@@ -4,8 +4,8 @@ GET https://lookup.example.com/v1/lookup?phone=%2B16175550123
 authorization: Bearer <key>
 
 200 {"phone": "+16175550123", "line_type": "mobile", "carrier": "Example Wireless"}
-404, 422 {…}            the service does not know the number: unknown
-401, 402, 403, …        the service refuses every look-up: the run stops
+404, 422 {…}            the service does not know the number: the line type is ``unknown``
+401, 402, 403, …        the service refuses every look-up: the validation run ends as failed
 429, 5xx, no response   the request is repeated, by the rules of ``kit/retrying.py``
 """
 

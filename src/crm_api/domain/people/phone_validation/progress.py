@@ -68,7 +68,7 @@ _CLAIM = text("""
 
 
 async def claim_validation(uow: UnitOfWork, *, now: datetime) -> PhoneValidation | None:
-    """Claim (reserve) the oldest unfinished run for this worker.
+    """Claim (reserve) the oldest unfinished validation run for this worker.
 
     Return None in these cases:
 
@@ -120,7 +120,7 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` to the number of results that the look-up service returned in this run.
+    """Add ``count`` to a validation run's number of results from the look-up service.
 
     This function also extends this worker's reservation of the run. The new end of the reservation
     is ``LEASE`` after ``now``.

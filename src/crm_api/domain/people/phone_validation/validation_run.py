@@ -71,7 +71,10 @@ class Parts:
 
 @dataclass(kw_only=True)
 class _Asked:
-    """The line types that the service returned, and the error that stopped the look-ups, if any."""
+    """The line types from the paid look-up service, and the error that stopped the look-ups.
+
+    The error is None if no error has occurred.
+    """
 
     found: list[Found] = field(default_factory=list)
     stop: CrmError | None = None
@@ -248,7 +251,7 @@ def _line_type(row: RunContact, known: dict[str, Found]) -> str:
 
 
 async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -> Sequence[Found]:
-    """Look up some phone numbers at the service, and store the results.
+    """Look up some phone numbers at the paid look-up service, and store the results.
 
     Results that were found before an error are stored before the error is raised.
 

@@ -1,7 +1,7 @@
 """Describe the rules of segments for the OpenAPI document.
 
 These models do not parse requests; ``parser.py`` does. The parser reports which rule is wrong, and
-why. A union of these models could report only that no model matches.
+why. If a union of these models parsed a request, the error could say only that no model matches.
 """
 
 from typing import Any, Literal

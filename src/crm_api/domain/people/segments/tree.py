@@ -60,7 +60,8 @@ class Rule:
     Attributes:
         pointer: JSON pointer of the rule, for problems and explanations.
         attribute: The name of the attribute; None if the field is not an attribute.
-        op: The operator without its negation: ``eq`` for a rule with ``eq`` or ``ne``.
+        op: The operator. A negated operator is replaced by the operator that it negates: ``ne``
+            by ``eq``.
         is_negated: True if the operator in the request is negated, such as ``ne``.
         given: The operator as written in the request.
         given_value: The value as written in the request.

@@ -50,7 +50,7 @@ def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: A
 
     Args:
         kind: The kind of the field.
-        op: The operator without its negation: ``eq`` for a rule with ``ne``.
+        op: The operator, never a negated one: for a rule with ``ne``, it is ``eq``.
         value: The value as parsed from JSON; None if the rule has no value.
 
     Raises:

@@ -35,7 +35,7 @@ class TagChangeNotFoundError(NotFoundError):
 
 
 class TagPeopleError(InvalidError):
-    """Either ``contact_ids`` or ``filter`` must be given, not both; or a contact id is unknown."""
+    """Both or none of ``contact_ids`` and ``filter`` are given, or a contact id is unknown."""
 
     code = "tag_people"
     title = "Contacts not given correctly"
@@ -136,7 +136,7 @@ async def delete_tag(uow: UnitOfWork, *, tag: str, actor: str, now: datetime) ->
 
 
 async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
-    """Return a tag change with its progress.
+    """Return a tag change (a request to change the tags of many contacts) with its progress.
 
     Raises:
         TagChangeNotFoundError: No tag change has this id.
@@ -146,6 +146,8 @@ async def get_tag_change(uow: UnitOfWork, *, change_id: UUID) -> TagChange:
 
 async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
     """Apply the next chunk of the oldest running tag change that no other worker has locked.
+
+    A tag change is a request to change the tags of many contacts.
 
     Returns:
         False if no such tag change exists.
@@ -160,7 +162,8 @@ async def apply_next_chunk(uow: UnitOfWork, *, now: datetime) -> bool:
 async def lock_next_change(session: AsyncSession) -> TagChange | None:
     """Lock and return the oldest running tag change that no other worker has locked.
 
-    Return None if no such tag change exists.
+    A tag change is a request to change the tags of many contacts. Return None if no such tag change
+    exists.
     """
     statement = (
         select(TagChange)

@@ -138,12 +138,12 @@ class DueTasks:
 async def read_due_tasks(
     uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
 ) -> DueTasks:
-    """Count a user's open tasks that are due before ``until``, and return the first of them.
+    """Count the open tasks of a user or of nobody, due before ``until``; return the first ones.
 
     Args:
         uow: The unit of work.
-        user_id: The assignee. Tasks without an assignee are always included. If ``user_id`` is
-            None, no other tasks are included.
+        user_id: The user. Tasks of this user and tasks that are assigned to nobody are included. If
+            ``user_id`` is None, only tasks that are assigned to nobody are included.
         until: The instant before which the tasks are due.
         most: The largest number of tasks to return. It does not limit the counts.
         now: The present instant.

@@ -47,7 +47,7 @@ _BOTH = 2
 class EventContext:
     """The ids of the phone line, conversation and user that an event names.
 
-    Each id is read from the first place that contains it:
+    Each id is read from the first of these parts of the event that contains it:
 
     1. The message or call in the event (``content``).
     2. The event's field ``context``.

@@ -77,7 +77,11 @@ class Listing:
     async def workspace_messages(
         self, *, after: datetime | None, before: datetime | None, token: str | None
     ) -> ListPage:
-        """Fetch a page of the workspace's messages, newest first; the time bounds are exclusive."""
+        """Fetch a page of the workspace's messages, newest first.
+
+        Only messages that were created after ``after`` and before ``before`` are fetched. None
+        means no limit.
+        """
         query: Query = [
             *time_bounds(("createdAt[gt]", after), ("createdAt[lt]", before)),
             ("limit", str(DATED_PAGE_SIZE)),
@@ -180,7 +184,10 @@ class Listing:
 
 
 def time_bounds(*bounds: tuple[str, datetime | None]) -> Query:
-    """Return the bounds that are not None as query parameters, in UTC with milliseconds."""
+    """Convert the time limits of a list request to query parameters, in UTC with milliseconds.
+
+    A limit that is None is left out.
+    """
     return [
         (name, at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
         for name, at in bounds

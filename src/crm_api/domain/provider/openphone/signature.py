@@ -70,7 +70,8 @@ class Verifier:
     """Verifies signatures with several keys; a signature with one of these keys is valid.
 
     Several keys are valid at the same time during a rotation. A key with the prefix ``whsec_`` is
-    tried only in the 2026-03-30 scheme; a key without this prefix is tried in both schemes.
+    tried only in the scheme Standard Webhooks. A key without this prefix is tried in the legacy
+    scheme too.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:

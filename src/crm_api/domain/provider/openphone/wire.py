@@ -132,7 +132,10 @@ def parse_message(item: object) -> MessageFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Defaults:
-    """Values from the type and the time of an event; used if the event's message lacks them."""
+    """Values that are used if the message of an event lacks them.
+
+    They are derived from the type and the time of the event.
+    """
 
     direction: str | None = None
     status: str = "unknown"

@@ -46,8 +46,8 @@ class Appointment(Base):
     """An appointment, usually at the home of a contact.
 
     When its contact is deleted, the location and the note are removed, and a booked appointment is
-    cancelled. When the contact is erased (all data about the person is removed), the contact and
-    the property are removed too, but the row stays.
+    cancelled. When the contact is erased (all data about the person is removed), ``contact_id``
+    and ``property_id`` are cleared too. The row of the appointment stays.
     """
 
     __tablename__ = "appointment"

@@ -127,8 +127,8 @@ async def apply_events(
 
     - If an event was moved, its appointment is moved too. The appointment may then overlap another
       appointment.
-    - A new event becomes an appointment of the account's user. New events are ignored if they are
-      cancelled, if the user is free during them, or if they ended more than a day ago.
+    - A new event becomes an appointment of the account's user, except if the event is cancelled, is
+      marked as free time, or ended more than a day ago.
     - A recurring event only makes the user busy.
     """
     changed = 0
@@ -252,7 +252,7 @@ def _is_theirs(account: CalendarAccount, entry: CalendarEntry) -> bool:
 
 
 def _is_erased(entry: CalendarEntry, event: RemoteEvent) -> bool:
-    """Return whether this service made the event, and the event's person was erased or deleted."""
+    """Return whether this service made the event for a contact that was erased or deleted."""
     return entry.phone is None and event.uid.endswith(f"@{HOST}")
 
 

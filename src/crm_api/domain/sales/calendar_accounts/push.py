@@ -198,7 +198,8 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
 async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:
     """Return the iCalendar text to write; None if the event was changed in the calendar meanwhile.
 
-    If a person created the event in the calendar, only the times of the event change.
+    If a person created the event in the calendar, and the event still exists there, the text is the
+    present text of the event with the times of the appointment.
     """
     if planned.uid.endswith(f"@{HOST}"):
         return write_calendar([entry])

@@ -133,8 +133,8 @@ async def _record(
     - If an undo reversed the recorded outcome, a number is appended to the id, and the outcome is
       recorded again under this new id.
 
-    Both rules give the same ids for the same file. So a second import of a file adds nothing,
-    unless the first import was undone.
+    A second import of the same file finds the same ids. So it adds nothing, unless the first import
+    was undone.
 
     Raises:
         OutcomeExistsError: An outcome with this id but with other values is already recorded.

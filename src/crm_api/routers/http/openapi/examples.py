@@ -94,9 +94,10 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return the example response ``composed``, with the field values that its route has chosen.
+    """Return the example response ``composed`` with the field values in ``shown``.
 
-    ``shown`` has these values. A route chooses them with the function ``route_notes.shows()``.
+    The route of this response has chosen the values in ``shown`` with ``route_notes.shows()``. They
+    replace the values that ``composed`` has in these fields.
 
     Raises:
         ValueError: The example does not have all fields in ``shown``.
