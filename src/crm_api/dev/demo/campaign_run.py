@@ -277,8 +277,9 @@ def _look(api: Api, campaign_id: str, messages: list[JSON], *, mark: str, stops:
 def _earn(api: Api, campaign_id: str, snapshot: Snapshot, screen: Screen) -> list[FigureCheck]:
     """Record appointments, quotes and jobs, and return the figures of the campaign.
 
-    The demo records appointments, quotes and jobs only for people whose replies show interest. Each
-    returned figure has its numerator from up to three sources, so that they can be compared.
+    The demo records appointments, quotes and jobs only for people whose replies show interest. For
+    each figure, the numerator is read from up to three sources. All values are returned, so that
+    the caller can compare them.
     """
     rows = int(snapshot.stats["recipients_total"])
     story = play_story(api, campaign_id=campaign_id, rows=rows)

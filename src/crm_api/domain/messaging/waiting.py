@@ -228,10 +228,10 @@ OF_ATTEMPTS = text("""
 async def derive_waiting_of_attempts(
     session: AsyncSession, attempt_ids: Collection[UUID], *, now: datetime
 ) -> None:
-    """Compute again whether the people in the conversations of these attempts wait for an answer.
+    """Compute again whether people wait for an answer, in the conversations of these attempts.
 
-    The caller has stored the results of the attempts. For example, if the attempt to send an answer
-    failed, the person still waits.
+    An attempt is one try to send a message. The caller has stored the results of the attempts. For
+    example, if an answer could not be sent, the person still waits.
     """
     if attempt_ids:
         found = await session.scalars(OF_ATTEMPTS, {"ids": list(attempt_ids)})

@@ -114,8 +114,9 @@ async def begin_session(
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
-        counted: The sign-in attempt that ``begin_sign_in`` counted as failed. This function removes
-            it from the count. None if ``begin_sign_in`` was not called.
+        counted: This sign-in attempt. ``begin_sign_in`` counts each attempt as failed before the
+            password is verified. Because the password was correct, this function removes the
+            attempt from the count. None if ``begin_sign_in`` was not called.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was

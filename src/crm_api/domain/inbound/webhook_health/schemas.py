@@ -11,7 +11,8 @@ class WebhookHealthCheckCreate(RequestModel):
     """The webhook health check to start.
 
     Attributes:
-        side: The kind of check; a test message by default.
+        side: How the webhooks are checked. By default, the service sends a test message and waits
+            for its event.
     """
 
     model_config = example()

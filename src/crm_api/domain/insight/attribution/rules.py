@@ -52,8 +52,8 @@ class CreditsNotComputedError(TransientError):
     code = "credits_not_computed"
     title = "Credits not computed yet"
     detail = (
-        "Many outcomes were recorded in a short time, and a job is computing their credits. "
-        "Try again in a minute."
+        "Many outcomes were recorded in a short time. A job is still computing which messages get "
+        "credit for them. Try again in a minute."
     )
 
 

@@ -184,11 +184,11 @@ class InsightPersonTally(_CountColumns, Base):
 
 
 class InsightPersonChange(_CountColumns, Base):
-    """A change that must still be added to the sums by place (ZIP, city or source).
+    """A change that must still be added to the sums by ZIP, city or source of the person.
 
-    A database trigger appends a row if an old message or attempt changes. Old means more than an
-    hour old. The job ``update_place_sums`` adds the numbers of the row to the sums, and then
-    deletes the row. A negative number makes a sum smaller.
+    A database trigger appends a row if a message, or an attempt to send one, changes when it is
+    more than an hour old. The job ``update_place_sums`` adds the numbers of the row to the sums,
+    and then deletes the row. A negative number makes a sum smaller.
 
     The triggers are in ``migrations/objects/note_late_message.sql`` and ``note_late_cost.sql``.
     """

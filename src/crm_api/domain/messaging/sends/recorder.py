@@ -159,12 +159,13 @@ class Recorder:
                 return
 
     async def _write(self, write: Write, batch: list[Answered], *, now: datetime) -> None:
-        """Write responses in one transaction; then pause the requests, or end the run, if needed.
+        """Write the provider's responses in one transaction, and act on failures of the provider.
 
-        Requests are paused if the provider responded with status 429. The run ends if the pause is
-        long, or if the provider is down.
+        If the provider responded with status 429, the requests to it are paused. If the pause is
+        long, or if the provider is down, this run of the sending job ends.
 
-        This also stores which user at the provider is the sender of each line's messages.
+        The function also stores, for each line, the id of the provider's user that sends the line's
+        messages.
         """
         async with self._new_uow() as uow:
             # This time decides when the waits after the responses end: the wait of a recipient, the

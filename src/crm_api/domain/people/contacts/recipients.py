@@ -132,9 +132,10 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Give a contact's new phone number and zone key to the contact's campaign recipients.
+    """Copy a contact's new phone number and zone key to the contact's rows in campaigns.
 
-    A recipient is a row for one contact and one step of a campaign (step 0 is the first message). A
+    These rows are called recipients: one row for one contact and one step of a campaign (step 0 is
+    the first message). A
     zone key contains the states and time zones in which the person may be. Only recipients with an
     unfinished message change. A message is unfinished if it waits, is being sent, or was perhaps
     sent.

@@ -43,13 +43,15 @@ class Member:
 class TrackVerdict:
     """The ids of the recipients that a merge of contacts changes, by kind of change.
 
+    A recipient is a row for one contact and one step of a campaign.
+
     Attributes:
         skipped: Recipients whose message waits. The message is not sent, so that the person does
             not get it twice.
         ended: Recipients whose message is being sent, or was perhaps sent. The message is not sent
             a second time, and no follow-up is sent.
-        moved: Recipients that move to the primary contact and keep their phone number.
-        following: Recipients that move to the primary contact and get the primary's number.
+        moved: Recipients that are assigned to the primary contact and keep their phone number.
+        following: Recipients that are assigned to the primary contact and get its phone number.
     """
 
     skipped: list[UUID] = field(default_factory=list)
