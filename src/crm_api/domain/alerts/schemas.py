@@ -13,7 +13,7 @@ class AlertRead(ReadModel):
     """A problem that a person should see.
 
     Attributes:
-        subject: The id of the thing that has the problem. For some kinds of alerts, it is a name.
+        subject: The thing that has the problem: usually its id, for some kinds a name.
         context: Further values about the problem, such as ids; the keys depend on the kind.
         count: How often the problem has happened since ``first_seen_at``.
         first_seen_at: When the problem happened for the first time.
@@ -23,7 +23,7 @@ class AlertRead(ReadModel):
         acknowledged_at: When the alert was acknowledged; null if nobody has acknowledged it.
         acknowledged_by: The name of the API key or the e-mail address of the user that acknowledged
             the alert; null if nobody has acknowledged it.
-        resolved_at: When the problem ended; null while the problem exists.
+        resolved_at: When the problem ended; null while it exists.
     """
 
     model_config = example(

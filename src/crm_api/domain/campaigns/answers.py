@@ -38,8 +38,7 @@ class VariantRead(ReadModel):
         template_version: The version of the template from which the body was copied; null if it is
             not known.
         weight: The share of this variant, in percent, when recipients are divided among the
-            variants. It is 0 if ``for_known`` is true: all people who were in touch with the
-            company before get this variant, and nobody else does.
+            variants. It is 0 for a variant with ``for_known``, which is not part of this division.
         for_known: True if this variant is for the people who were in touch with the company before,
             and only for them.
     """
@@ -198,8 +197,8 @@ class RecurrenceRead(ReadModel):
         rrule: The rule, as in RFC 5545.
         timezone: The IANA time zone of the rule.
         paused: True while the repetition is paused: the service creates no further drafts.
-        next_occurrence_at: The instant of the next repetition for which the service will create a
-            draft; null if the service will create no more drafts.
+        next_occurrence_at: The instant of the next occurrence for which the service will create a
+            draft; null if it will create no more drafts.
     """
 
     model_config = example(
@@ -223,19 +222,19 @@ class CampaignRead(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        kind: Whom the campaign is for: people who know the company, people who do not, or both.
-        audience: The contacts that get the campaign, in the same format as in a request.
+        kind: Whether the campaign is for new people, for people who know the company, or for both.
+        audience: The selection of the contacts that get the campaign, as the request contained it.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the comparison of the variants uses the
-            default settings, and no variant is stopped.
+        ab_test: The settings of the A/B test. If null, the variants are compared with the default
+            settings, and none of them is stopped.
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
         paused_reason: The rule that paused the campaign; null if no rule did.
-        paused_evidence: The facts because of which the rule paused the campaign, such as counts or
-            times; null if no rule paused it.
+        paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
+            it.
         archived: True if a user archived the campaign. The list of campaigns shows archived
             campaigns only on request.
         blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
@@ -358,7 +357,7 @@ class CampaignCounts(ReadModel):
         pending: The number of recipients whose message waits to be sent.
         sent: The number of recipients whose message the provider accepted, delivered ones included.
         delivered: The number of recipients whose message was delivered.
-        failed: The number of recipients whose message could not be sent or delivered.
+        failed: The number of recipients whose message was not sent or not delivered.
         replied: The number of recipients who replied, opt-outs included.
         opted_out: The number of recipients who opted out.
     """
@@ -405,7 +404,7 @@ class CampaignItem(CampaignRead):
 
     @classmethod
     def of_listed(cls, listed: ListedCampaign) -> Self:
-        """Build the response model from a campaign in the list, with its recipient counts."""
+        """Build the response model from a listed campaign and the counts of its recipients."""
         read = CampaignRead.of(listed.detail)
         return cls(
             **{name: getattr(read, name) for name in CampaignRead.model_fields},

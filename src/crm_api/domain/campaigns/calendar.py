@@ -1,4 +1,4 @@
-"""Read the campaigns, the repetitions of campaigns and the planned messages of a period."""
+"""Read the calendar of campaigns for a period: campaigns, occurrences, planned messages."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -58,20 +58,18 @@ class CalendarCampaign(ReadModel):
 
 
 class CalendarOccurrence(ReadModel):
-    """A repetition (occurrence) of a campaign. The first start of the campaign is not included.
+    """A second or later occurrence of a repeated campaign.
 
-    Some time before each occurrence, the service creates a draft: a new campaign.
+    Some time before the occurrence, a campaign is drafted for it.
 
     Attributes:
         series_id: The id of the repeated campaign.
-        name: The name of the draft that the service created for this occurrence. Before the draft
-            exists, this is the name of the repeated campaign.
+        name: The name of the drafted campaign. Before the campaign is drafted, the name of the
+            repeated campaign.
         line_id: The id of the line that sends the messages.
         at: The instant of the occurrence.
-        campaign_id: The id of the campaign that the service drafted for this occurrence; null
-            before the draft exists.
-        status: The status of the campaign that the service drafted for this occurrence; null before
-            the draft exists.
+        campaign_id: The id of the drafted campaign; null before the campaign is drafted.
+        status: The status of the drafted campaign; null before the campaign is drafted.
     """
 
     model_config = example(
@@ -295,8 +293,7 @@ async def _read_occurrences(
 ) -> list[CalendarOccurrence]:
     """Return the occurrences of repeated campaigns in a period.
 
-    For some occurrences, the service has already created a draft. For the other occurrences, the
-    service will create a draft later.
+    For some occurrences, a campaign is already drafted. For the others, it will be drafted later.
     """
     drafted = (await uow.session.scalars(drafted_statement(period))).all()
     found = [

@@ -49,14 +49,14 @@ class CampaignNotEditableError(ConflictError):
     code = "campaign_not_editable"
     title = "Campaign is not a draft"
     example = Example(
-        "The campaign is scheduled, so it is not a draft. Only a draft can be deleted. Of other "
-        "campaigns, only `name`, `archived` and `recurrence` can be changed. Clone the campaign to "
-        "get a draft with the same content."
+        "The campaign is scheduled. Only a draft can be deleted. If a campaign is not a draft, "
+        "only `name`, `archived` and `recurrence` can be changed. Clone the campaign to get a "
+        "draft with the same content."
     )
 
 
 class NotInReviewError(ConflictError):
-    """The campaign is a draft, completed or cancelled, so no recipient waits for an approval."""
+    """The campaign is a draft, completed or cancelled, so it has no recipients in review."""
 
     code = "not_in_review"
     title = "No recipients in review"
@@ -80,14 +80,13 @@ class NotReconciledError(ConflictError):
 
 
 class AudienceLostError(ConflictError):
-    """The campaign cannot be resumed: the restored backup has only a part of its recipients."""
+    """The campaign was restored from a backup, but the backup has only a part of its recipients."""
 
     code = "audience_lost"
     title = "Incomplete audience after a restore"
     detail = (
-        "The database was restored from a backup that has only a part of this campaign's "
-        "recipients. Cancel the campaign, and start a clone of it with `previously_contacted` set "
-        "to `skip` or `review`."
+        "The backup has only a part of this campaign's recipients. Cancel the campaign, and start "
+        "a clone of it with `previously_contacted` set to `skip` or `review`."
     )
 
 
@@ -253,7 +252,7 @@ class TemplateNotSubmittedError(ConflictError):
 
 
 class TemplateChangedError(ConflictError):
-    """The version that the request names is not the newest version of the template."""
+    """The version that the request names is not the newest one."""
 
     code = "template_changed"
     title = "Template changed"
@@ -302,8 +301,8 @@ class MissingValueError(InvalidError):
     code = "missing_value"
     title = "Value missing"
     example = Example(
-        "The contact has no value for first_name. Add the value to the contact. Or give the body "
-        "of the message a default, such as {{ first_name | default: '…' }}.",
+        "The contact has no value for first_name. Add the value to the contact, or a default to "
+        "the body of the message.",
         variable="first_name",
     )
 

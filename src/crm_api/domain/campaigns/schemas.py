@@ -54,9 +54,8 @@ EVERY_DAY: list[Day] = list(DAYS)
 class MessageBody(RequestModel):
     """A message body. A request sets either ``body``, or ``template_id`` to copy a template.
 
-    Exception: for a body that was copied from a template, a response contains ``body``,
-    ``template_id`` and ``template_version``. A client may send back these three fields together, as
-    it received them.
+    For a body that was copied from a template, a response contains ``body``, ``template_id`` and
+    ``template_version``. A client may send these three fields back together, as it received them.
     """
 
     body: Body = Field(default="", description="The message body, in Liquid.")
@@ -92,9 +91,8 @@ class Variant(MessageBody):
     Attributes:
         name: The name of the variant, unique in its campaign.
         weight: The share of this variant, in percent, when the recipients are divided among the
-            variants. The weights of all variants add up to 100. The weight is 0 if ``for_known`` is
-            true: all people who were in touch with the company before get this variant, and nobody
-            else does.
+            variants. The weights of all variants add up to 100. A variant with ``for_known``
+            does not take part in the division, so its weight is 0.
         for_known: True if the variant is only for people who were in touch with the company before.
             Each of these people gets this variant. Only a campaign of the kind ``mixed`` has such a
             variant.
@@ -265,15 +263,15 @@ class CampaignCreate(RequestModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         kind: Whom the campaign is for: people who know the company, people who do not, or both
-            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant
-            whose field ``for_known`` is true.
+            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant with
+            ``for_known``.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the comparison of the variants uses the
-            default settings, and no variant is stopped.
+        ab_test: The settings of the A/B test. If null, the variants are compared with the default
+            settings, and none of them is stopped.
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
         recurrence: How the campaign is repeated; null if it is not repeated.
@@ -352,19 +350,19 @@ class CampaignUpdate(RequestModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         kind: Whom the campaign is for: people who know the company, people who do not, or both
-            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant
-            whose field ``for_known`` is true.
+            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant with
+            ``for_known``.
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the comparison of the variants uses the
-            default settings, and no variant is stopped.
+        ab_test: The settings of the A/B test. If null, the variants are compared with the default
+            settings, and none of them is stopped.
         follow_ups: Further messages, in sending order, to recipients who have not replied or
             called.
-        recurrence: How the campaign is repeated. Null ends the repetition. Campaigns that the
-            service has already created for repetitions are kept.
+        recurrence: How the campaign is repeated. Null ends the series, but campaigns that the
+            series has already drafted are kept.
         archived: True archives the campaign: the list of campaigns shows it only on request.
             Messages are sent as before.
     """

@@ -13,14 +13,13 @@ class ConsentDoesNotExpireError(InvalidError):
 
     def __init__(self, flag: str) -> None:
         detail = (
-            f"The flag {flag} cannot expire, because only an explicit opt-in or a user ends it. "
-            "Leave expires_at out."
+            f"The flag {flag} cannot expire, because only a decision ends it. Leave expires_at out."
         )
         super().__init__(detail)
 
 
 class NotAReplyError(InvalidError):
-    """The message ``message_id`` is not from the person whom the consent decision is about."""
+    """The person whom the consent decision concerns has sent no message with the ``message_id``."""
 
     code = "not_a_reply"
     title = "Message not from this person"

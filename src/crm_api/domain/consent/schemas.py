@@ -107,7 +107,7 @@ class ConsentEntryRead(ReadModel):
         activity_id: The id of the message that contains the decision; null if the decision came in
             another way, or in a message to an unknown line.
         text_shown: The exact text that the person read and agreed to.
-        evidence: The proof of the decision, such as the address of a web form.
+        evidence: The proof of the decision.
         claimed_at: When the message was sent, by the provider's clock. Null if the decision does
             not come from a message, and in entries of older releases.
         occurred_at: When the decision was made. But if this time is later than the receipt of the

@@ -81,7 +81,7 @@ class ReadModel(DocumentedModel):
 
     @classmethod
     def built_from(cls, source: object, **own: object) -> Self:
-        """Build the response from an object's attributes; values in ``own`` replace attributes."""
+        """Build the response from the attributes of an object, except the fields in ``own``."""
         names = cls.model_fields.keys() - own.keys()
         return cls.model_validate({name: getattr(source, name) for name in names} | own)
 

@@ -22,7 +22,7 @@ Approver = Annotated[Caller, require(Scope.ADMIN)]
 async def approve_campaign(
     campaign_id: UUID, uow: Uow, caller: Approver, body: CampaignApproval | None = None
 ) -> CampaignRead:
-    """Approve the draft of a campaign. The caller must not have created or changed the draft.
+    """Approve a draft as it is now. The caller must not have written or changed it.
 
     A later change of the draft removes the approval. If `require_approval` in `/v1/settings` is on,
     a campaign starts only if it is approved, or if all its message bodies are approved versions of

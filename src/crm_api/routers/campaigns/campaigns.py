@@ -138,8 +138,7 @@ async def preview_draft(
 async def read_campaign(campaign_id: UUID, uow: Uow, _caller: Reader) -> CampaignRead:
     """Return one campaign, with its message variants, schedule, pacing and rules.
 
-    A variant is one text of a message. The pacing is the maximum number of messages a day, and how
-    they are spread over the day.
+    The pacing is the maximum number of messages a day, and how they are spread over the day.
     """
     async with uow:
         detail = await campaign_detail.read_campaign(uow, campaign_id=campaign_id)
@@ -171,7 +170,7 @@ async def update_campaign(
 
 @router.delete("/{campaign_id}", status_code=204, openapi_extra=fails_with("campaign_not_editable"))
 async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
-    """Delete the draft of a campaign. A campaign that was started cannot be deleted."""
+    """Delete a draft. A campaign that was started cannot be deleted."""
     async with uow:
         await drafts.delete_campaign(uow, campaign_id=campaign_id)
 

@@ -65,15 +65,15 @@ async def _recipient_filter(
     replied: Annotated[
         bool | None,
         Query(
-            description="True: only recipients who replied to the message of the step in `step`; "
-            "false: only recipients who did not reply to this message."
+            description="True: only recipients who replied to the message of this step; false: "
+            "only recipients who did not reply to it."
         ),
     ] = None,
     opted_out: Annotated[
         bool | None,
         Query(
-            description="True: only recipients who opted out after the message of the step in "
-            "`step`; false: only recipients who did not opt out after this message."
+            description="True: only recipients who opted out after the message of this step; "
+            "false: only recipients who did not opt out after it."
         ),
     ] = None,
     parked: Annotated[
@@ -147,8 +147,6 @@ async def list_recipients(
     wanted: Annotated[RecipientFilter, Depends(_recipient_filter)],
 ) -> PageRead[RecipientRead] | Response:
     """List the recipients of one step of a campaign, with the status of their message.
-
-    Step 0 is the first message of the campaign, step 1 is the first follow-up, and so on.
 
     A JSON response is one page. A CSV response contains all recipients.
     """

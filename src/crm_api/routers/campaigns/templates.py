@@ -45,7 +45,7 @@ async def create_template(body: TemplateCreate, uow: Uow, caller: Writer) -> Tem
 
 @router.get("")
 async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TemplateRead]:
-    """List all templates (saved message bodies), newest first."""
+    """List all templates, newest first."""
     async with uow:
         found = await templates.list_templates(uow, cursor=page.cursor, limit=page.limit)
     return PageRead.of(found, TemplateRead.of)
@@ -53,7 +53,7 @@ async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Te
 
 @router.get("/{template_id}")
 async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> TemplateRead:
-    """Return one template (a saved message body) with its versions."""
+    """Return one template with its versions."""
     async with uow:
         found = await templates.read_template(uow, template_id=template_id)
     return TemplateRead.of(found)
@@ -63,7 +63,7 @@ async def get_template(template_id: UUID, uow: Uow, _caller: Reader) -> Template
 async def read_template_stats(template_id: UUID, uow: ListUow, _caller: Reader) -> TemplateStats:
     """Return the statistics of a template over all campaigns that used it, in total and by version.
 
-    The figures have the same definitions as in `GET /v1/campaigns/{campaign_id}/stats`.
+    All figures are defined as in the statistics of a campaign.
     """
     async with uow:
         return await campaign_stats.read_template_stats(uow, template_id=template_id)
@@ -88,7 +88,7 @@ async def update_template(
 async def submit_template(
     template_id: UUID, uow: Uow, caller: Writer, body: TemplateDecision | None = None
 ) -> TemplateRead:
-    """Ask for the approval of the newest version of a template (a saved message body).
+    """Ask for the approval of the newest version of a template.
 
     A rejected version may be submitted again.
     """

@@ -1,7 +1,4 @@
-"""Routes that return the consent decisions about a phone number.
-
-The responses also show whether a stored decision was changed later.
-"""
+"""Routes that return the consent decisions about a phone number, and show whether they changed."""
 
 from datetime import datetime
 from typing import Annotated

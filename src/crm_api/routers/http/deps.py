@@ -53,7 +53,7 @@ class AppState:
 
     Attributes:
         new_uow: Returns a new unit of work on the primary database.
-        secret: The root secret of the service: the first secret key that it used.
+        secret: The root secret of the service.
         provider: Client for the provider's API.
         rules: The legal rules that apply.
         replica: The replica of the database for lists and statistics; None without a replica.

@@ -1,10 +1,10 @@
 """Commit a request's change, its stored response and its audit entry in one transaction.
 
-Normally, a transaction is committed at the end of the route's ``async with uow:`` block, before the
-response exists. But the transaction of the change must also store the response (for a request with
-an ``Idempotency-Key``) and the audit entry, which contains the status of the response. And
-``If-Match`` must be checked in the same transaction. Therefore the module ``preconditions`` puts an
-``Exchange`` (the state of one request) into the ASGI scope. The route uses the unit of work of this
+Normally, a transaction is committed at the end of the route's ``async with uow:`` block. At that
+time, the response does not exist yet. But the same transaction must also store the response for the
+``Idempotency-Key``, and the audit entry, which contains the status of the response. It must also
+check ``If-Match`` before the change. Therefore the module ``preconditions`` puts an ``Exchange``
+(the state of one request) into the ASGI scope. The route uses the unit of work of this
 ``Exchange``. The unit of work commits only when the response is complete.
 """
 

@@ -66,12 +66,12 @@ def hidden_of(names: Collection[str]) -> set[str]:
 
     The fields in ``HIDDEN`` are always hidden. In two cases, more fields are hidden:
 
-    - An object with a field ``first_name`` and without ``kind`` is a contact. All its fields except
+    - The names contain ``first_name`` and not ``kind``: the object is a contact. All fields except
       ``SHOWN_OF_PERSON`` are hidden.
-    - An object with a field ``phone`` is about a person. An object with the fields ``type`` and
-      ``at`` is an entry of a timeline. In both objects, the fields in ``ABOUT_PERSON`` are hidden
-      too. But if there is also a field ``kind``, as in an outcome, the field ``name`` is visible,
-      because it is not the name of a person.
+    - The names contain ``phone``, or both ``type`` and ``at``: the object is about a person, or is
+      an entry of a timeline. The fields in ``ABOUT_PERSON`` are hidden too. But if the names
+      contain ``kind``, the field ``name`` is visible, because this field is not the name of a
+      person. An outcome is an example.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.
@@ -161,10 +161,7 @@ class JsonMask:
         self._hides_amount = hides_amount
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Add a part of the body. After the last part, return the body; hidden fields are null.
-
-        After each earlier part, return no bytes.
-        """
+        """Return the masked body for the last part, and no bytes for earlier parts."""
         self._parts.append(part)
         body = b"".join(self._parts)
         if not is_last or not body:
@@ -185,11 +182,7 @@ class CsvMask:
         self._hides_amount = hides_amount
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Add a part of the body, and return the lines that are now complete.
-
-        In these lines, the hidden columns are empty. An incomplete line is kept until a later part
-        completes it.
-        """
+        """Return the masked lines that this part completes; keep an incomplete line for later."""
         self._rest += part
         whole = self._whole_lines(is_last=is_last)
         written = io.StringIO()
@@ -221,11 +214,7 @@ class EventMask:
         self._rest = b""
 
     def __call__(self, part: bytes, is_last: bool) -> bytes:  # noqa: FBT001 - a callback
-        """Add a part of the body, and return the lines that are now complete.
-
-        In these lines, the hidden fields are null. An incomplete line is kept until a later part
-        completes it.
-        """
+        """Return the masked lines that this part completes; keep an incomplete line for later."""
         self._rest += part
         end = len(self._rest) if is_last else self._rest.rfind(b"\n") + 1
         whole, self._rest = self._rest[:end], self._rest[end:]

@@ -1,4 +1,4 @@
-"""Give each request an id and a log line, add security headers, and answer HEAD and OPTIONS.
+"""Two of the outermost middlewares.
 
 ``RequestMiddleware`` gives each request an id and a log line, and each response security headers.
 ``MethodsMiddleware`` answers HEAD and OPTIONS.
@@ -58,7 +58,8 @@ def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
 class RequestMiddleware:
     """ASGI middleware that gives each request an id, one log line and one trace span.
 
-    Each response gets the id and the security headers, even the error responses of this middleware.
+    Each response gets the id and the security headers. This includes the error responses of this
+    middleware.
     The middleware uses plain ASGI, because it must add almost no time to the receipt of webhooks.
     """
 

@@ -36,7 +36,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class _RoutePaths:
-    """The pattern of a route's paths, and the operations of the route by HTTP method."""
+    """The operations of one route, by method, for all paths that match the pattern."""
 
     pattern: re.Pattern[str]
     operations: dict[str, Operation]

@@ -225,10 +225,9 @@ def _is_plain_json(start: Message) -> bool:
 
 
 def _tagged(start: Message, body: Message, known: str | None) -> tuple[Message, Message]:
-    """Add an ETag to a response, and return its two ASGI messages: the start and the body.
+    """Return the start and the body of a response, with an ETag added to the start.
 
-    If ``known`` (the header ``If-None-Match``) contains this ETag, the status of the returned
-    response is 304 and its body is empty.
+    If ``known`` (the header ``If-None-Match``) contains this ETag, return a 304 without a body.
     """
     tag = etag(body.get("body", b""))
     headers = [*start["headers"], (b"etag", tag.encode())]

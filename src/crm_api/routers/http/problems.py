@@ -108,7 +108,7 @@ def problem(
     extras: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return an error response whose body is a problem document (an error as JSON, RFC 9457)."""
+    """Return an error response with a problem document."""
     body = _document(
         request.url.path, status=status, code=code, title=title, detail=detail, extras=extras
     )
@@ -118,7 +118,7 @@ def problem(
 
 
 def document(failure: CrmError, *, path: str) -> dict[str, Any]:
-    """Return the problem document (RFC 9457) of a failed item, for a response with many results."""
+    """Return the problem document of one failed item, for a response with several results."""
     return _document(
         path,
         status=status_of(failure),
@@ -138,7 +138,7 @@ def _document(
     detail: str,
     extras: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return a problem document (an error as JSON, RFC 9457).
+    """Return a problem document.
 
     The members in ``extras`` are added. They do not replace standard members.
     """
@@ -210,8 +210,8 @@ _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 async def _no_such_id(request: Request) -> Response:
     """Return the response to a request whose path contains an id that is not a UUID.
 
-    Usually the status is 404. But the path may be the path of another route that does not support
-    the method of the request, such as GET ``/v1/segments/preview``. Then the status is 405.
+    The status is 404. If the path belongs to another route that does not support the method, the
+    status is 405. An example of 405 is GET ``/v1/segments/preview``.
     """
     is_known = bool(paths_of(request.app.state).allowed(request.url.path))
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND

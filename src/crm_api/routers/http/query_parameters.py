@@ -49,10 +49,9 @@ async def refuse_unknown_parameters(request: Request) -> None:
         return
     known = known_parameters(request.scope["route"].dependant)
     unknown = [name for name in request.query_params if name not in known]
-    # An id in the path may be invalid (not a UUID). FastAPI calls this function even then, but the
-    # correct response is 404 or 405, not 422. For such a path, `allowed` does not return the
-    # methods of the route. So this function raises its error (422) only if `allowed` returns the
-    # method of the request.
+    # If the path has an invalid id, it belongs to another route or to no route. Then the response
+    # must be 405 or 404, not 422. So this function raises an error only if a route of the path
+    # supports the method.
     if unknown and request.method in paths_of(request.app.state).allowed(request.scope["path"]):
         shown = [name[:LONGEST_NAME] for name in unknown[:MOST_FAULTS]]
         raise UnknownParameterError(shown, sorted(known))

@@ -53,7 +53,7 @@ class TooManyRequestsError(RateLimitedError):
 
 @dataclass(frozen=True)
 class Left:
-    """How many requests a caller may still send in the current window (period of the limit).
+    """How many requests a caller may still send in the current window.
 
     Attributes:
         quota: The largest number of requests per window.
@@ -115,7 +115,7 @@ class RequestRate:
         except (RedisError, OSError, TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
             log.warning(
-                "rate limit not enforced because Redis is unavailable", error=type(error).__name__
+                "rate limit paused because Redis is unavailable", error=type(error).__name__
             )
             return None
         return Left(self._quota, self._quota - count, self._window_seconds)

@@ -56,8 +56,7 @@ async def change_password(
     async with uow:
         user = await accounts.read_user(uow, user_id=caller.user_id)
         credentials.check_password_strength(password, email=user.email, name=user.name)
-        # Count this attempt as failed before the password is verified. If the password is right,
-        # `uncount_attempt` removes the attempt from the count. A sign-in does the same.
+        # As for a sign-in, the attempt is counted as failed until the password has been verified.
         counted = await sign_in_limits.count_attempt(
             uow, user, email=user.email, address=client_address(request), now=clock.wall_now()
         )

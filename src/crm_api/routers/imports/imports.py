@@ -231,7 +231,7 @@ async def create_import(request: Request, state: State, uow: Uow, caller: Writer
 
 
 async def _check_outcomes(caller: Caller, byte_size: int) -> None:
-    """Check that the caller may import outcomes (such as payments), and the size of the file."""
+    """Check that the caller may import outcomes, and that the file is not too large."""
     RECORDS_OUTCOMES.check(caller)
     if byte_size > MAX_OUTCOME_BYTES:
         raise FileTooLargeError(
@@ -324,8 +324,8 @@ async def correct_import(
     """Repeat the dry run of an import with other options, without a new upload.
 
     Options that you leave out do not change. The option ``mapping`` gives the field to which each
-    column of the file is imported. A new ``mapping`` replaces the earlier ``mapping``, so
-    include every column for which the service would choose the wrong field.
+    column of the file is imported. A new ``mapping`` replaces the earlier ``mapping``, so name
+    every column for which the service would choose the wrong field.
     """
     async with uow:
         row = await commit.get_correctable_dry_run(uow, import_id=import_id)

@@ -33,9 +33,7 @@ async def order_check(
 ) -> WebhookHealthCheckRead:
     """Start a webhook health check, which tests whether the provider's events arrive.
 
-    The field `side` of the request chooses the kind of check. If a check of this kind is already
-    running, that check is returned, and no new check starts.
-
+    If a check of the same kind is already running, that check is returned, and no new check starts.
     Read the returned check repeatedly until it has a result. A check with a test message takes at
     most two minutes.
     """

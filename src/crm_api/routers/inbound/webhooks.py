@@ -123,7 +123,7 @@ async def list_events(
     received_after: After = None,
     zone: QueryZone,
 ) -> PageRead[WebhookEventRead]:
-    """List the events that were received from OpenPhone, newest first."""
+    """List received events, newest first."""
     async with uow:
         found = await stored_events.list_events(
             uow,
@@ -141,9 +141,9 @@ async def list_events(
 
 @router.get("/errors")
 async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[ErrorClassRead]:
-    """List the error codes of events from OpenPhone that this service could not apply yet.
+    """List the error codes of received events that this service could not apply yet.
 
-    The error codes are sorted by the arrival time of their newest event, the latest first.
+    The list is ordered by the newest event of each error code, the most recently received first.
     """
     async with uow:
         found = await stored_events.list_errors(uow)
@@ -157,7 +157,7 @@ async def list_errors(uow: ListUow, page: Paging, _caller: Reader) -> PageRead[E
 async def replay_events(
     body: ReplayRequest, uow: Uow, call: ThisCall, caller: Writer
 ) -> SelectionReplayRead:
-    """Apply selected events of OpenPhone again. Effects that they already had are not repeated.
+    """Apply the selected events again. Effects that the events already had are not repeated.
 
     An event is selected if it matches all given fields; `"all": true` selects every event. A dry
     run only counts the selected events.
@@ -185,7 +185,7 @@ async def replay_events(
 
 @router.get("/{event_id}")
 async def read_one_event(event_id: UUID, uow: Uow, _caller: Reader) -> WebhookEventRead:
-    """Show one event that was received from OpenPhone, with its payload."""
+    """Show one received event with its payload."""
     async with uow:
         event = await stored_events.get_event(uow, event_id)
     return WebhookEventRead.of(event)
@@ -193,7 +193,7 @@ async def read_one_event(event_id: UUID, uow: Uow, _caller: Reader) -> WebhookEv
 
 @router.post("/{event_id}/replay", status_code=HTTPStatus.ACCEPTED)
 async def replay_event(event_id: UUID, uow: Uow, _caller: Writer) -> ReplayRead:
-    """Apply an event of OpenPhone again. Effects that the event already had are not repeated."""
+    """Apply a received event again. Effects that it already had are not repeated."""
     async with uow:
         await stored_events.replay_event(uow, event_id=event_id, now=await uow.database_now())
     return ReplayRead(replayed=1)

@@ -63,10 +63,7 @@ async def add_attribution_rules(
 async def list_attribution_rules(
     uow: Uow, page: Paging, _caller: Reader
 ) -> PageRead[AttributionRulesRead]:
-    """List the versions of the attribution rules, the newest first.
-
-    Attribution rules say how an outcome, such as a paid invoice, is divided among messages.
-    """
+    """List the versions of the attribution rules, the newest first."""
     async with uow:
         found = await rules.list_rules(uow, cursor=page.cursor, limit=page.limit)
     return PageRead.of(found, AttributionRulesRead.of)

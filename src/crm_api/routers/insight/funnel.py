@@ -1,8 +1,4 @@
-"""Routes of the funnel and of cohorts: how many people reach a stage, such as a reply.
-
-The funnel has one count for each stage. A cohort is all people whose first message was sent on the
-same day, or in the same week or month.
-"""
+"""Routes of the funnel and of cohorts: how many people reach a stage, such as a reply."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -42,7 +38,7 @@ async def people_of(
         Query(description="Count only people who got a message of a campaign to this list."),
     ] = None,
 ) -> PeopleFilter:
-    """Build the filter for the people that a funnel or cohort counts, from query parameters."""
+    """Build the filter for the people of a funnel or of cohorts from the query parameters."""
     return PeopleFilter(
         since=start_of(since, zone) or BEGINNING,
         until=start_of(to, zone) or END,
@@ -73,8 +69,8 @@ async def get_funnel(
 ) -> FunnelRead:
     """Return how many people reach each stage (such as a reply) after their first message.
 
-    A person is counted in a stage if the person reached it within `window_days` days after the
-    person's first message. If these days are not over yet, the person is not counted at all.
+    A stage counts if the person reached it within `window_days` days after this message. If these
+    days are not over yet for a person, the person is left out.
     """
     async with uow:
         now = await uow.database_now()
@@ -100,10 +96,9 @@ async def get_cohorts(
 ) -> CohortsRead:
     """Count the people who reach a stage, for each day, week or month of their first message.
 
-    A stage is, for example, the first reply. A cohort is all people whose first message was sent in
-    the same period. The counts of a cohort are its cells. Each cell counts the people who reached
-    the stage within a number of days after their first message. A cell has no figure until these
-    days are over for all people of the cohort.
+    A cohort is all people whose first message was sent in the same period. Each cell of a cohort
+    counts the people who reached the stage within a number of days after this message. A cell has
+    no figure until these days are over for all people of the cohort.
     """
     async with uow:
         now = await uow.database_now()

@@ -82,8 +82,7 @@ async def figure_request_of(
     zone: QueryZone,
     *,
     by: Annotated[
-        Dimension | None,
-        Query(description="Compute one figure for each value, for example for each campaign."),
+        Dimension | None, Query(description="Compute one figure for each value of this breakdown.")
     ] = None,
     since: From = None,
     to: To = None,
@@ -106,7 +105,7 @@ async def figure_request_of(
     ] = None,
     rules: RulesVersion = None,
 ) -> FigureRequest:
-    """Build the request for figures of a measure, such as the reply rate, from query parameters.
+    """Build the figure request (measure, breakdown, period, filters) from the query parameters.
 
     Raises:
         MeasureNotFoundError: No measure has this name.
@@ -135,14 +134,13 @@ WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
     """Find the attribution rules for a figure request, and return the request with their version.
 
-    Without a version in the request, the current rules are used. A credit is the share of an
-    outcome, such as a paid invoice, that belongs to one message. If the measure needs credits and
-    some were not computed yet, they are computed now.
+    Without a version in the request, the current rules are used. If the measure needs credits that
+    are missing, they are computed now. A credit is the share of an outcome that is credited to one
+    message.
 
     Raises:
-        BreakdownError: The figures of the measure cannot be grouped by the parameter ``by``, or the
-            measure does not allow the filter.
-        CreditsNotComputedError: Too many credits are missing to compute them now.
+        BreakdownError: The measure does not allow the breakdown or the filter.
+        CreditsNotComputedError: Too many credits are missing.
         PeriodError: The end of the period is not after its beginning.
         RulesNotFoundError: The requested version of the rules does not exist.
     """
@@ -158,7 +156,7 @@ async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) 
 async def list_measures(_caller: Reader) -> MeasureList:
     """List all measures, such as the reply rate, each with its definition in words.
 
-    The field `by` of a measure says how its figures can be grouped, for example by campaign.
+    A measure also has the breakdowns that it allows, such as by campaign.
     """
     return MeasureList(data=[MeasureRead.of(one) for one in MEASURES.values()])
 

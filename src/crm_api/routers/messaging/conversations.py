@@ -66,7 +66,7 @@ MESSAGES_AS_CSV = csv_list(
 
 @router.get("/conversations/{conversation_id}/draft")
 async def get_draft(conversation_id: UUID, uow: Uow, caller: Reader) -> DraftRead:
-    """Return your draft (unsent message) in a conversation. If you have none, `body` is null."""
+    """Return your draft in a conversation. If you have no draft, `body` is null."""
     async with uow:
         draft = await drafts.read_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
     if draft is None:
@@ -95,7 +95,7 @@ async def write_draft(
 
 @router.delete("/conversations/{conversation_id}/draft", status_code=204)
 async def delete_draft(conversation_id: UUID, uow: Uow, caller: Sender) -> None:
-    """Delete your draft (unsent message) in a conversation. If you have none, nothing happens."""
+    """Delete your draft in a conversation. If you have no draft, nothing happens."""
     async with uow:
         await drafts.delete_draft(uow, conversation_id=conversation_id, caller_id=caller.id)
 

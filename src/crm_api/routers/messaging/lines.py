@@ -89,8 +89,8 @@ async def update_line(
     """Change a line's name, time zone, daily limit, ramp plan or `resend_unclear`.
 
     A ramp plan sets the daily limits for the first days of a new line. Sometimes it is unclear
-    whether a message was sent, and the message is missing in OpenPhone's list of messages. If
-    `resend_unclear` is true, such a message is sent again. If it is false, a user decides.
+    whether a message was sent, and OpenPhone does not list the message. If `resend_unclear` is
+    true, such a message is sent again. If it is false, a user decides.
     """
     async with uow:
         line = await lines.update_line(
@@ -108,9 +108,7 @@ async def update_line(
 async def unblock_line(line_id: UUID, uow: Uow, state: State, caller: Writer) -> LineRead:
     """Unblock a line, so that it sends again. The campaigns of the line continue automatically.
 
-    A line is blocked if OpenPhone refuses its messages, for example because the OpenPhone account
-    has no prepaid credits left. If OpenPhone has asked for a pause (`Retry-After`), the pause ends
-    too, for all lines.
+    If OpenPhone has asked for a pause (`Retry-After`), the pause ends too, for all lines.
     """
     async with uow:
         line = await lines.unblock_line(

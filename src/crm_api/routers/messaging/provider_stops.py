@@ -42,9 +42,8 @@ async def list_provider_stops(
     """List the phone numbers that the provider refuses because of an opt-out, newest first.
 
     When the provider refuses a number, this service opts the number out too. A user can later opt
-    the number in again in this service, but the provider may still refuse it. By default (`status`
-    is `open`), the list contains only such numbers: the provider refuses them, but they are not
-    opted out in this service.
+    the number in again in this service, but the provider may still refuse it. By default (status
+    `open`), the list leaves out numbers that are opted out in this service.
     """
     async with uow:
         found = await stops.list_provider_stops(
@@ -62,7 +61,7 @@ async def list_provider_stops(
 async def resolve_provider_stop(
     stop_id: UUID, uow: Uow, caller: Writer, body: ProviderStopResolve | None = None
 ) -> ProviderStopRead:
-    """Resolve an entry of the stop list (the phone numbers that the provider refuses).
+    """Resolve an entry of the list of refused phone numbers.
 
     Send this request when the provider no longer refuses the phone number, for example because the
     person sent START. The consent of the number does not change. If the provider refuses the number

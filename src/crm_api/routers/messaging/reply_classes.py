@@ -39,7 +39,7 @@ async def choose_reply_class(
     """Choose the class of a reply, such as `question`. Your choice replaces the proposed class.
 
     The service proposes a class when a reply arrives. No rule changes your choice later. Only two
-    classes have an effect on the consent and the flags of the person's phone number:
+    classes have an effect on the consent and the flags of the sender's phone number:
 
     - `stop` opts the number out, as `POST /v1/contacts/{id}/opt-out` does. A later change to
       another class does not opt the number in again.

@@ -73,8 +73,7 @@ Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
 async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
     """Move the clock of the sandbox forward, and run everything that is due by the new time.
 
-    The sandbox simulates OpenPhone and people. Each event happens at its own time on the sandbox
-    clock:
+    Each event happens at its own time on the sandbox clock:
 
     - Campaigns send messages within their hours, pace and limits.
     - People reply.
@@ -103,7 +102,7 @@ async def get_sandbox_clock(
         ),
     ] = 0,
 ) -> ClockRead:
-    """Show the time of the sandbox (the simulated OpenPhone), and whether its clock is moving."""
+    """Show the time of the sandbox clock, and whether the clock is moving."""
     ends_at = time.monotonic() + wait
     while True:
         async with state.new_uow() as uow:

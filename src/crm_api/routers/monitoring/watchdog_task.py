@@ -20,8 +20,8 @@ LOOK_SECONDS = 60.0
 class WatchdogTask:
     """Checks disks, the clock and the workers once a minute, and raises and resolves alerts.
 
-    Usually, a worker mails the alerts. While no worker runs, this web process mails them. The
-    application calls ``start()`` when it starts and ``close()`` when it stops.
+    A worker mails alerts. While no worker runs, this web process mails them. The application calls
+    ``start()`` when it starts and ``close()`` when it stops.
     """
 
     def __init__(

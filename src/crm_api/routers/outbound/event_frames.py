@@ -1,7 +1,7 @@
 """Stream events to one listener as server-sent events.
 
-A stream begins with the events that the listener has missed. These events are read from the event
-log. Then new events follow.
+A stream begins with the events that the listener has missed. They are read from the log. Then new
+events follow.
 """
 
 import asyncio
@@ -99,10 +99,7 @@ async def stream_events(
 
 
 async def _is_readable(hub: EventHub, after: LogPosition) -> bool:
-    """Return whether all events of the event log after a position are still stored.
-
-    If the position is beyond the end of the log, return False.
-    """
+    """Return whether the position is in the log, and every event after it is still stored."""
     async with hub.new_uow() as uow:
         ends = await events.find_log_ends(uow)
     if after > ends.head or (ends.horizon is not None and after < ends.horizon):
@@ -117,12 +114,12 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield the stored events after ``after``, up to the position of the event hub.
 
-    Exception: ``campaign.counters`` events, which say that the counts of a campaign have changed,
-    are not yielded. If the listener wants these counts, the campaign's id is added to ``changed``.
+    ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
+    if the listener wants the counters of these campaigns.
 
-    This function ends when it has reached the position of the hub. At that moment, the listener has
-    all events that the hub has read. Then the caller sets ``listener.is_live`` to True. There is no
-    ``await`` in between, so the hub cannot read more events, and the listener misses no event.
+    This function ends when it finds that the hub has not read further. The function awaits nothing
+    after this last check. So the caller can set ``listener.is_live`` to True before the hub reads
+    more events, and no event is missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:
@@ -198,7 +195,7 @@ MARKS = StreamMarks(hello=_hello, reset=_reset, heartbeat=_heartbeat)
 
 
 class EventStreamResponse(EventSourceResponse):
-    """Sends an event stream until it ends, its caller is too slow, or the caller loses access."""
+    """Sends chunks until the chunks end, the caller is too slow, or the caller loses its access."""
 
     def __init__(
         self,
@@ -220,7 +217,7 @@ class EventStreamResponse(EventSourceResponse):
         self._slow_seconds = slow_seconds
 
     async def stream_response(self, send: Send) -> None:
-        """Send chunks of events until they end, the caller is too slow, or it loses its access.
+        """Send chunks until they end, the caller is too slow, or the caller loses its access.
 
         Then close the iterator that yields the chunks.
         """
@@ -240,7 +237,7 @@ class EventStreamResponse(EventSourceResponse):
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_chunks(self, send: Send) -> bool:
-        """Send all chunks of events; return True if the client is too slow to receive them."""
+        """Send all chunks; return True if the caller does not receive them in time."""
         async with aclosing(self.body_iterator) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 try:

@@ -108,8 +108,8 @@ def select_events(
         event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
             this filter may read messages.
         found: The events from the log.
-        detailed: The events of ``found`` about received messages, with details of the message, by
-            message id. For listeners that may read messages, they replace the events without
+        detailed: The events of ``found`` that are about received messages, with the details of the
+            message. The keys are message ids. Only listeners that may read messages get the
             details.
     """
     return [
@@ -122,7 +122,7 @@ def select_events(
 
 
 class EventHub:
-    """Reads the event log for all listeners (open event streams) of a web process.
+    """Reads the log for all listeners of a web process.
 
     The application's lifespan calls ``start()`` and ``close()``. When the hub has read events, it
     sets its new position and gives the events to the listeners. There is no ``await`` between these
@@ -263,10 +263,9 @@ class EventHub:
             self._put(event_filter, select_events(event_filter, kept, detailed))
 
     async def _emit_counters(self) -> None:
-        """Give the listeners the counters of each campaign whose counters have changed.
+        """Give the listeners the current counters of the campaigns whose counters have changed.
 
-        The counters are the counts of a campaign's recipients, such as how many replied. The
-        counters of one campaign are given at most once a second.
+        The counters of one campaign are given at most once a second.
         """
         now = self._monotonic()
         lately = {one for one, at in self._counted_at.items() if now - at < COUNTERS_SECONDS}
@@ -287,11 +286,7 @@ class EventHub:
             self._put(event_filter, own)
 
     async def counters(self, campaign_ids: set[UUID]) -> list[LoggedEvent]:
-        """Return one event for each campaign, which contains the current counters of the campaign.
-
-        The counters are the counts of the campaign's recipients, such as how many replied. The
-        returned events are not stored in the event log.
-        """
+        """Return the current counters of campaigns, as events that are not stored in the log."""
         async with self.new_uow() as uow:
             found = await live_counts.count_campaigns(uow, campaign_ids=sorted(campaign_ids))
         return [

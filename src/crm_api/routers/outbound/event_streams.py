@@ -43,7 +43,7 @@ class OpenStreams:
     """Counts the open streams of each caller in one web process."""
 
     def __init__(self, *, most: int) -> None:
-        """Create the object; no caller has an open stream yet.
+        """Create the counter.
 
         Args:
             most: Maximum number of open streams of one caller.
@@ -155,11 +155,7 @@ class AccessChecks:
             self._forget(credentials, group)
 
     def _forget(self, credentials: Hashable, group: _StreamGroup) -> None:
-        """Stop the task that checks the credentials of a group of streams.
-
-        All streams of a group have the same credentials. A later stream with these credentials
-        begins a new group.
-        """
+        """Stop the task that checks the group's credentials. A later stream begins a new group."""
         if self._groups.get(credentials) is group:
             del self._groups[credentials]
         if group.task is not None and group.task is not asyncio.current_task():

@@ -139,9 +139,8 @@ async def follow_campaign(
 ) -> EventStreamResponse:
     """Stream the events of one campaign: its status, its messages and replies, its counters.
 
-    The event `campaign.counters` has the current counts of recipients, such as how many replied. It
-    is sent at the start of the stream, after the events that you missed. It is sent again when the
-    counts change, at most once a second.
+    The stream begins with `campaign.counters`. This event is sent again when the counters change,
+    at most once a second.
     """
     async with uow:
         await read_campaign(uow, campaign_id=campaign_id)

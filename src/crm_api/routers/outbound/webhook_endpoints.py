@@ -66,11 +66,10 @@ WAITING = {
 async def create_webhook_endpoint(
     body: WebhookEndpointCreate, uow: Uow, state: State, caller: Writer
 ) -> WebhookEndpointCreated:
-    """Create a webhook endpoint: a URL to which this service sends events from now on.
+    """Create a webhook endpoint. It gets events from now on. Only this response has the secret.
 
-    Only this response has the signing secret. Each request to the URL is signed as defined by
-    [Standard Webhooks](https://www.standardwebhooks.com). The endpoint gets only events that your
-    scopes allow.
+    Deliveries are signed as defined by [Standard Webhooks](https://www.standardwebhooks.com). The
+    endpoint gets only events that your scopes allow.
     """
     async with uow:
         endpoint, secret = await endpoints.create_endpoint(
@@ -139,7 +138,7 @@ async def delete_webhook_endpoint(endpoint_id: UUID, uow: Uow, caller: Writer) -
 async def enable_webhook_endpoint(
     endpoint_id: UUID, uow: Uow, caller: Writer
 ) -> WebhookEndpointRead:
-    """Enable a webhook endpoint. It then gets new events, and the events that waited for it."""
+    """Enable a webhook endpoint. It gets new events, and the deliveries that were waiting."""
     async with uow:
         endpoint = await activation.enable_endpoint(
             uow, endpoint_id=endpoint_id, actor=caller.name, now=clock.now()
@@ -221,10 +220,7 @@ async def list_webhook_deliveries(
         Query(alias="type", description="Only events of this type.", examples=["message.received"]),
     ] = None,
 ) -> PageRead[WebhookDeliveryRead]:
-    """List the deliveries to an endpoint, newest first. They are stored for 14 days.
-
-    A delivery is one event that is sent to this endpoint.
-    """
+    """List the deliveries to an endpoint, newest first. They are stored for 14 days."""
     selection = DeliverySelection(endpoint_id=endpoint_id, status=status, type=event_type)
     async with uow:
         found = await deliveries.list_deliveries(
@@ -243,8 +239,7 @@ async def retry_webhook_deliveries(
 ) -> DeliveriesRetried:
     """Send the selected deliveries again. A dry run only counts the deliveries.
 
-    A delivery is one event that is sent to this endpoint. By default, all failed
-    deliveries to the endpoint are selected.
+    By default, all failed deliveries to the endpoint are selected.
     """
     wanted = body or DeliveriesRetry()
     selection = DeliverySelection(
@@ -268,10 +263,7 @@ async def retry_webhook_deliveries(
 async def read_webhook_delivery(
     endpoint_id: UUID, delivery_id: UUID, uow: Uow, _caller: Reader
 ) -> WebhookDeliveryRead:
-    """Show one delivery (an event that is sent to a webhook endpoint) and its last attempt.
-
-    The id of a delivery is in the header `webhook-id` of the request to the endpoint.
-    """
+    """Show one delivery. The id of a delivery is in the header `webhook-id` of the request."""
     async with uow:
         found = await deliveries.get_delivery(uow, endpoint_id=endpoint_id, delivery_id=delivery_id)
     return WebhookDeliveryRead.of(found)

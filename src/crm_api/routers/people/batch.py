@@ -64,8 +64,8 @@ class ItemResult(DocumentedModel):
 class BatchResult(DryRunRead):
     """The results of a batch, in the order of its items.
 
-    After a dry run, `contact` is null for each item that would create a contact, because this
-    contact has no id yet.
+    In the results of a dry run, `contact` is null if the contact would be created, because it has
+    no id yet.
 
     Attributes:
         succeeded: The number of items that succeeded.
@@ -93,9 +93,9 @@ class BatchResult(DryRunRead):
         return cls(succeeded=len(results) - failed, failed=failed, results=results, counts=counts)
 
     def without_new_ids(self) -> Self:
-        """Return the response to a dry run, without the contacts that do not exist after it.
+        """Return the response to a dry run, without the contacts that the request would create.
 
-        If an item would create a contact, ``contact`` is None in the result of this item.
+        After a dry run, such a contact does not exist. So ``contact`` is None in its result.
         """
         results = [
             one.model_copy(update={"contact": None}) if one.status == HTTPStatus.CREATED else one
@@ -130,9 +130,8 @@ async def apply_batch(
 ) -> BatchResult:
     """Create, update, upsert and delete up to 500 contacts in one request.
 
-    An upsert changes the contact with the given phone number, or creates this contact. An
-    invalid item does not stop the other items. The response has the status 200 even if every item
-    was refused. Each item has its own status.
+    An invalid item does not stop the other items. The response has the status 200 even if every
+    item was refused. Each item has its own status.
     """
 
     async def act() -> BatchResult:

@@ -136,10 +136,7 @@ CONTACTS_AS_CSV = csv_list(
 async def create_contact(
     body: ContactCreate, uow: Uow, state: State, _caller: Writer
 ) -> ContactRead:
-    """Create a contact.
-
-    If a deleted contact has the same phone number, it is restored with the new fields.
-    """
+    """Create a contact. A deleted contact with this number is restored with the new fields."""
     async with uow:
         contact = await contact_changes.create_contact(
             uow, body, now=await uow.database_now(), secret=state.secret
@@ -238,8 +235,6 @@ async def get_timeline(
     contact_id: UUID, uow: Uow, state: State, page: Paging, caller: Reader
 ) -> PageRead[TimelineItem]:
     """List messages, calls, consent decisions, campaign steps and notes of a contact, newest first.
-
-    A campaign step is one message of a campaign to the contact, even if it was skipped or waits.
 
     With the scope `sales:read`, the list also has quotes, invoices and appointments. The time of an
     appointment is its start. With `insight:read`, the list also has outcomes.

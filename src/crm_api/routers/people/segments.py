@@ -51,7 +51,7 @@ async def list_segments(uow: Uow, page: Paging, _caller: Reader) -> PageRead[Seg
 
 @router.get("/fields")
 async def list_segment_fields(uow: Uow, _caller: Reader) -> SegmentFieldsRead:
-    """List the fields that a rule of a segment may use, and the operators of each field."""
+    """List the fields that a rule may use, and the operators that each field allows."""
     async with uow:
         found = await segments.list_fields(uow)
     return SegmentFieldsRead(data=found)
@@ -59,7 +59,7 @@ async def list_segment_fields(uow: Uow, _caller: Reader) -> SegmentFieldsRead:
 
 @router.post("/preview", openapi_extra=fails_with("invalid_filter"))
 async def preview_segment(body: SegmentPreview, uow: Uow, _caller: Reader) -> SegmentPreviewRead:
-    """Try the rules of a segment without storing them: count the matching contacts, show some."""
+    """Try rules without storing them: count the contacts that match, and show some of them."""
     async with uow:
         return await people.preview_segment(
             uow, body.filter, limit=body.limit, with_count=body.count, now=clock.now()
@@ -96,7 +96,7 @@ async def delete_segment(segment_id: UUID, uow: Uow, _caller: Writer) -> None:
 
 @router.get("/{segment_id}/count")
 async def count_segment(segment_id: UUID, uow: ListUow, _caller: Reader) -> SegmentCount:
-    """Count the contacts that match a segment (a set of rules) now."""
+    """Count the contacts that match a segment now."""
     async with uow:
         found = await people.count_segment(uow, segment_id=segment_id, now=clock.now())
     return SegmentCount(count=found)
@@ -114,7 +114,7 @@ async def list_segment_contacts(
     as_csv: WantsCsv,
     _caller: Reader,
 ) -> PageRead[ContactRead] | Response:
-    """List the contacts that match a segment (a set of rules) now, newest first.
+    """List the contacts that match a segment now, newest first.
 
     A CSV response contains all contacts that match.
     """

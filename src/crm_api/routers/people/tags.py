@@ -84,14 +84,14 @@ async def delete_tag(tag: Tag, uow: Uow, response: Response, caller: Writer) -> 
 
 @router.get("/v1/tag-changes/{change_id}")
 async def get_tag_change(change_id: UUID, uow: Uow, _caller: Reader) -> TagChangeRead:
-    """Show the progress of a tag change, which adds tags to contacts or removes tags from them."""
+    """Show the progress of a tag change."""
     async with uow:
         change = await tag_changes.get_tag_change(uow, change_id=change_id)
     return TagChangeRead.model_validate(change)
 
 
 def _answer(change: TagChange, response: Response) -> TagChangeRead:
-    """Return the tag change; the response has status 202 if the change is still running."""
+    """Return the change; the response has status 202 if the change is still running."""
     if change.status == TagChangeStatus.RUNNING:
         response.status_code = 202
     return TagChangeRead.model_validate(change)

@@ -131,9 +131,9 @@ async def book_appointment(
 ) -> AppointmentRead:
     """Book an appointment. This is refused if the assignee has another appointment at this time.
 
-    If the status is `booked` or `held` (the appointment took place), an outcome is recorded too. An
-    outcome is a result of the work with a person, which the insight figures count. The figures also
-    credit outcomes to campaigns.
+    `held` means that the appointment took place. If the status is `booked` or `held`, an outcome is
+    recorded too. An outcome is a result of the work with a person, which the insight figures count.
+    The figures also credit outcomes to campaigns.
     """
     async with uow:
         now = await uow.database_now()
@@ -311,9 +311,9 @@ async def update_appointment(
 ) -> AppointmentRead:
     """Change an appointment: move it, assign it to a user, cancel it, or store how it ended.
 
-    An outcome is recorded when the status becomes `booked`. Another outcome is recorded when the
-    status becomes `held` (the appointment took place). Each of the two is recorded at most once. An
-    outcome is a result of the work with a person, which the insight figures count.
+    An outcome is recorded when the status becomes `booked` or `held` (the appointment took place),
+    at most once for each of these two statuses. An outcome is a result of the work with a person,
+    which the insight figures count.
     """
     async with uow:
         now = await uow.database_now()

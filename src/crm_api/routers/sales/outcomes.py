@@ -127,7 +127,7 @@ async def list_outcomes(
         Query(
             alias="reversed",
             description="True: only reversed outcomes and their reversals; false: only the other "
-            "outcomes. Only these are included in figures.",
+            "outcomes, which count.",
         ),
     ] = None,
     occurred_after: OccurredAfter = None,
@@ -160,7 +160,7 @@ async def list_outcomes(
 
 @router.get("/{outcome_id}")
 async def get_outcome(outcome_id: UUID, uow: Uow, caller: Reader) -> OutcomeRead:
-    """Return one outcome, such as a paid invoice."""
+    """Return one outcome."""
     async with uow:
         found = await queries.read_outcome(uow, outcome_id=outcome_id)
     return _read(found, caller)
@@ -172,7 +172,7 @@ async def get_outcome(outcome_id: UUID, uow: Uow, caller: Reader) -> OutcomeRead
     openapi_extra=fails_with("outcome_is_reversal", "outcome_not_found", "outcome_reversed"),
 )
 async def reverse_outcome(outcome_id: UUID, uow: Uow, caller: Writer) -> OutcomeRead:
-    """Reverse an outcome, such as a paid invoice, that was wrong.
+    """Reverse an outcome that was wrong.
 
     The response is the reversal, which has the negative amount. Statistics then count neither the
     outcome nor its reversal.

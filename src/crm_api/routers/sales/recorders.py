@@ -1,4 +1,4 @@
-"""Find out who records an outcome (such as a paid invoice): a user, or a system with an API key."""
+"""Find out who records an outcome: a user, or a system with an API key."""
 
 from crm_api.domain.sales.outcomes.models import OutcomeSource
 from crm_api.domain.sales.outcomes.state_outcomes import Recorder

@@ -18,7 +18,7 @@ class Exclusion(RequestModel):
     """The contacts that are left out of the audience.
 
     Attributes:
-        list_id: The id of a list. Its contacts are left out, in addition to those of ``list_ids``.
+        list_id: The id of a list. Its contacts are left out.
         list_ids: The ids of lists. Their contacts are left out.
         segment_ids: The ids of segments. Their contacts are left out. The contacts of a segment are
             selected when the campaign is started.

@@ -115,8 +115,8 @@ def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> conte
     the result.
 
     Raises:
-        InvalidCampaignError: The request sets a recurrence, but the campaign itself was created as
-            a repetition of another campaign.
+        InvalidCampaignError: The request sets a recurrence, but the campaign is an occurrence of
+            another repeated campaign.
     """
     labels: content.Columns = {}
     if body.name is not None:
@@ -139,19 +139,18 @@ def _labels(body: CampaignUpdate, campaign: Campaign, *, now: datetime) -> conte
 async def _plan_next_occurrence(
     uow: UnitOfWork, campaign: Campaign, *, is_given: bool, now: datetime
 ) -> None:
-    """Store when a campaign is repeated next; a draft will be created for this repetition.
+    """Store which occurrence of a repeated campaign is drafted next.
 
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: True if the request sets the recurrence. Then the recurrence rule must repeat the
-            campaign at least once after ``now``, unless the recurrence is paused. The start of the
-            campaign itself is not a repetition.
+        is_given: True if the request sets the recurrence. Then the rule of a series that is not
+            paused must have an occurrence after ``now``. The first occurrence of the series does
+            not count.
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: The recurrence rule must repeat the campaign after ``now``, but it
-            does not.
+        InvalidCampaignError: The rule has no such occurrence.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence
@@ -170,9 +169,9 @@ async def _plan_next_occurrence(
 
 
 def _as_changed(campaign: Campaign, body: CampaignUpdate, author_id: str | None) -> content.Columns:
-    """Return column values that remove a draft's approval and add the caller to its authors.
+    """Return the columns that every change of a draft sets: approval and authors.
 
-    Every change of a draft stores these values.
+    The approval is removed, and the caller is added to the authors.
 
     The result is empty if the campaign is not a draft, or if only ``archived`` changes.
     """
@@ -250,9 +249,9 @@ async def delete_campaign(uow: UnitOfWork, *, campaign_id: UUID) -> None:
 def _require_draft(campaign: Campaign) -> None:
     if campaign.status != CampaignStatus.DRAFT:
         raise CampaignNotEditableError(
-            f"The campaign is {campaign.status}, so it is not a draft. Only a draft can be "
-            "deleted. Of other campaigns, only `name`, `archived` and `recurrence` can be changed. "
-            "Clone the campaign to get a draft with the same content."
+            f"The campaign is {campaign.status}. Only a draft can be deleted. If a campaign is not "
+            "a draft, only `name`, `archived` and `recurrence` can be changed. Clone the campaign "
+            "to get a draft with the same content."
         )
 
 

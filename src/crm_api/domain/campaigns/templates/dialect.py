@@ -75,8 +75,8 @@ class _Missing(Undefined):
         """
         hint = (self.hint or self.name).removesuffix(" is undefined").strip("'")
         raise MissingValueError(
-            f"The contact has no value for {hint}. Add the value to the contact. Or give the body "
-            f"of the message a default, such as {{{{ {hint} | default: '…' }}}}.",
+            f"The contact has no value for {hint}. Add the value to the contact, or a default to "
+            "the body of the message.",
             variable=hint,
         )
 

@@ -1,9 +1,8 @@
 """Normalise a reply, split it into words, choose its language, and look up what its words mean.
 
-A *concept* is a meaning that words of the five languages (English, Spanish, Portuguese, Haitian
-Creole, French) share. For example, ``texting``, ``escriban`` and ``ekri`` all have the concept
-TEXT_VERB (``lexicon.tsv``). With concepts, a model that learned from replies in one language also
-reads replies in the other languages.
+A *concept* is a meaning that words of the five languages share. For example, ``texting``,
+``escriban`` and ``ekri`` all have the concept TEXT_VERB (``lexicon.tsv``). With concepts, a model
+that learned from replies in one language also reads replies in the others.
 
 The *folded* text is the normalised text: see ``fold``.
 """
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from crm_api.domain.consent.reply_reader.lexicon import LANGUAGES, NOT_LISTED, Concepts, lexicon
 
 LONGEST_READ = 2000
-"""The largest number of characters of a reply that are read. Of a longer reply, only the first and
-the last thousand characters are read."""
+"""The largest number of characters that are read. Of a longer text, only the first and the last
+thousand characters are read."""
 
 _HALF = LONGEST_READ // 2
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]")
@@ -31,10 +30,9 @@ _PLAIN = str.maketrans("0123456789", "0" * 10, "'\u2019\u2018\u02bc`\u00b4")
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏκντ", "aeopcyxijsdhlkvt")
 
 UNKNOWN = 1
-"""The number for words that are not in the lexicon (the list of words with their concepts)."""
+"""The concept of a word that is not in the lexicon."""
 _FIRST_MARK = 8
-"""Each punctuation mark or symbol is also a concept. The number of the concept is this value plus
-the code point."""
+"""Each punctuation mark or symbol is a concept. Its number is this value plus the code point."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ class Analysis:
             reads only this text. If nothing would be left, it is the same as ``whole``.
         words: The words, punctuation marks and symbols of ``folded``, in their order.
         ends: For each word, the position in ``folded`` at which it ends.
-        concepts: The ids of the meanings that were found, in the order of the words. One meaning
-            may belong to several words together.
+        concepts: The numbers of the meanings, in the order of the words. One meaning may belong to
+            several words together.
         places: For each item of ``concepts``, the index in ``words`` of the word to which the item
             belongs. If the item belongs to several words, it is the index of the first of them.
         language: The language whose lexicon contains the most words of the reply. English if no
@@ -96,8 +94,8 @@ def fold(text: str) -> str:
     """Normalise a text so that different ways of writing the same words become equal.
 
     Letters become lower case, without accents. Each digit becomes 0. Apostrophes and invisible
-    characters are removed. A character that is repeated three times or more is written twice. The
-    words are separated by one space. The result begins and ends with a space.
+    characters are removed. A character that is repeated three times or more is written twice. One
+    space is before, between and after the words.
     """
     if len(text) > LONGEST_READ:
         text = f"{text[:_HALF]} {text[-_HALF:]}"

@@ -26,8 +26,7 @@ Codes = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 _START, _END = 2, 3
-"""The numbers that mark the beginning and the end of a reply. All concepts (word meanings or
-punctuation marks), except ``UNKNOWN``, have larger numbers."""
+"""The marks before and after the concepts of a reply; known concepts have larger numbers."""
 _SKIPS = np.array([[1], [2], [3], [4], [5]])
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
@@ -43,8 +42,7 @@ _SALTS = np.array(
     ],
     np.uint64,
 )
-"""A number for each kind and size of n-gram (a sequence of words, concepts or letters), in the
-order of ``features_of``.
+"""A number for each kind and size of n-gram, in the order of ``features_of``.
 
 It is added before hashing, so that n-grams of different kinds and sizes get different hashes.
 """
@@ -56,8 +54,8 @@ _WEIGHTS = np.array([3, 3, 3, 1, 3, 3, 1, 3, 3, 1, 3, 2.1, 3])
 class Features:
     """The features of several replies. A feature is, for example, a pair of words.
 
-    The field ``row`` has the elements of the replies, such as words. A feature may occur several
-    times in it. The other four fields are arrays with one entry for each of these occurrences.
+    The other four fields are arrays with one entry for each place in ``row`` at which a feature
+    occurs.
 
     Attributes:
         row: The elements of all replies in one long list: first all letters, then all concepts
@@ -76,10 +74,10 @@ class Features:
     row: "_Row"
 
     def at(self, places: Places) -> "Features":
-        """Return a copy with only some occurrences of the features; ``row`` stays the same.
+        """Return a copy with only some of the entries; the field ``row`` stays the same.
 
         Args:
-            places: The indices of the occurrences in ``hashes`` and the other arrays.
+            places: The indices of the entries that the copy has.
         """
         return Features(
             self.hashes[places],
@@ -151,8 +149,7 @@ def features_of(analyses: Sequence[Analysis], contexts: Sequence[Context]) -> Fe
     threes = twos[:-1] * _MULTIPLIER + codes[2:]
     fours = threes[:-1] * _MULTIPLIER + codes[3:]
     known = (codes[letters:before_words] > _END).nonzero()[0] + letters
-    # This makes pairs of concepts (word meanings or punctuation marks). Words that are not in the
-    # lexicon are skipped. The second concept of a pair is one to five concepts after the first.
+    # Pairs of known concepts: the second is one to five known concepts after the first.
     skips, firsts = (np.arange(len(known)) + _SKIPS < len(known)).nonzero()
     left, right = known[firsts], known[firsts + skips + 1]
     are_sales = np.array([context.is_sale for context in contexts])
@@ -192,8 +189,7 @@ class _Row:
     A concept is the meaning of a word. A context is a fact about a reply, such as its language.
 
     Attributes:
-        codes: For each element, the number that represents it: the code point of a letter, the id
-            of a concept, the hash of a word, or the number of a context.
+        codes: The number of each element: a code point, a concept, the hash of a word, a context.
         groups: For each element, a number that identifies the kind and the reply of the element:
             ``kind * replies + reply``. ``kind`` is 0 for a letter, 1 for a concept, 2 for a word,
             3 for a context. ``replies`` is the number of replies, ``reply`` the index of the reply.
@@ -244,15 +240,15 @@ _BEFORE, _AFTER = zlib.crc32(b"<"), zlib.crc32(b">")
 
 
 def _framed(places: tuple[int, ...], otherwise: int = 0) -> tuple[int, ...]:
-    """Return ``places`` with its first and its last item doubled: ``(3, 4)`` becomes (3, 3, 4, 4).
+    """Add an index for the mark at the beginning of a reply, and one for the mark at its end.
 
-    The elements are the concepts or the words of a reply. The caller adds a mark (an extra element)
-    before the first and after the last element. Each mark gets the word index of the element next
-    to it.
+    A mark is an extra element that shows where the concepts or the words of a reply begin or end.
+    The first mark gets the index of the first element. The second mark gets the index of the last
+    element. For example, ``(3, 4)`` becomes ``(3, 3, 4, 4)``.
 
     Args:
-        places: For each element, the index of the word to which it belongs.
-        otherwise: The word index of both marks if there are no elements.
+        places: The indices of the elements: the concepts or the words of the reply.
+        otherwise: The index of both marks if there are no elements.
     """
     return (places[0], *places, places[-1]) if places else (otherwise, otherwise)
 
@@ -273,7 +269,7 @@ def _words_of_letters(analyses: Sequence[Analysis]) -> Places:
 def _square(one: Analysis, context: Context) -> float:
     """Return the squared length of the vector of a reply's features.
 
-    This is the sum of the squared weights of all features. It is computed without the features: the
+    This is the sum of the squared weights of all features. The features need not be known: the
     numbers of letters, words and concepts say how often each weight occurs.
     """
     known = len(one.concepts) - one.concepts.count(UNKNOWN)

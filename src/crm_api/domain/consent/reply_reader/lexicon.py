@@ -8,11 +8,11 @@ from pathlib import Path
 LANGUAGES = ("en", "es", "pt", "ht", "fr")
 
 FIRST_CONCEPT = 1 << 22
-"""The first number of a concept. It is so large that no concept has the number of a code point."""
+"""The numbers of concepts begin here, so that no concept has the number of a code point."""
 
 Concepts = tuple[int, ...]
-"""The number of the concept of a word or phrase in each of ``LANGUAGES``; 0 if the word or phrase
-does not exist in the language."""
+"""The concept of a word or phrase in each of ``LANGUAGES``; 0 for a language that does not have
+it."""
 NOT_LISTED: Concepts = (0,) * len(LANGUAGES)
 
 
@@ -41,9 +41,7 @@ def lexicon() -> Lexicon:
     """
     forms: dict[str, Concepts] = {}
     heads: dict[str, int] = {}
-    # Many forms of words have equal tuples of concepts. Each tuple is stored only once, to save
-    # memory.
-    same: dict[Concepts, Concepts] = {}
+    same: dict[Concepts, Concepts] = {}  # saves memory: many forms have equal concepts
     with Path(__file__).with_name("lexicon.tsv").open(encoding="utf-8") as lines:
         for line in lines:
             name, language, words = line.split("\t")

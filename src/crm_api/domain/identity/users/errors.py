@@ -68,7 +68,10 @@ class CsrfError(ForbiddenError):
 
 
 class UserNotFoundError(NotFoundError):
-    """The user does not exist, or has a status that the request does not allow."""
+    """The user does not exist, or has a status that the request does not allow.
+
+    For example, only an invited user can be invited again.
+    """
 
     code = "user_not_found"
     title = "User not found"
@@ -99,7 +102,7 @@ class LastOwnerError(ConflictError):
 
 
 class TicketOverError(InvalidError):
-    """The token of a link (invitation, password reset, first owner) is unknown, used or expired."""
+    """The token of a mailed link does not exist, was used before, or has expired."""
 
     code = "ticket_over"
     title = "Link no longer valid"

@@ -17,9 +17,9 @@ class UserRole(StrEnum):
     """The role of a user, which determines the user's scopes.
 
     Owners may do everything. Managers have all scopes except ``admin``, so they cannot, for
-    example, manage API keys and users. Agents reply to people and book appointments. Viewers read
-    data, but change nothing. Marketers run campaigns and read statistics. Marketers see no amounts
-    of money, and only the first name and the city of each person.
+    example, manage API keys and users. Agents reply to people and book appointments. Viewers only
+    read. Marketers run campaigns and read figures; they see no amounts of money, and only the first
+    name and the city of people.
     """
 
     OWNER = "owner"

@@ -1,8 +1,4 @@
-"""Commit a dry run of an import, or run the dry run again with corrected options.
-
-A dry run shows what an import would do, and changes no contacts. Committing the dry run creates an
-import that makes these changes.
-"""
+"""Commit a dry run, or run it again with corrected options."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -70,15 +66,15 @@ async def commit_dry_run(
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
     The first commit of a dry run creates an import, and requests the job ``run_imports``. A later
-    commit returns this import. Exception: If this import failed, was cancelled or was undone, the
-    later commit creates a new import.
+    commit returns this import. But if this import failed, was cancelled or was undone, the later
+    commit creates a new import.
 
     Raises:
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, its rows were deleted, or the import
             that an earlier commit created is being undone.
-        ImportOptionError: The list to which the contacts are added was deleted.
+        ImportOptionError: The list of the dry run was deleted.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
@@ -117,8 +113,7 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the created import has not failed and
-            was not cancelled or undone.
+        DryRunCommittedError: The dry run was committed, and the import was not undone.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
@@ -130,8 +125,8 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
     committed = await find_commit(uow.session, dry_run_id=dry_run.id)
     if committed is not None:
         raise DryRunCommittedError(
-            "The dry run was committed, so it cannot be corrected. Undo the import `import_id`, "
-            "which the commit created, and then correct the dry run. Or upload the file again.",
+            "The dry run was committed, so it cannot be corrected. First undo the import "
+            "`import_id`, which the commit created, or upload the file again.",
             import_id=str(committed.id),
         )
     return dry_run
@@ -154,8 +149,7 @@ async def correct_dry_run(
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the created import has not failed and
-            was not cancelled or undone.
+        DryRunCommittedError: The dry run was committed, and the import was not undone.
         ImportOptionError: A list is given both by name and by id, or the list does not exist.
     """
     check_list(body.list_name, body.list_id)

@@ -11,7 +11,7 @@ from crm_api.domain.kit.examples import example_id
 
 
 class InvalidMappingError(InvalidError):
-    """The mapping of columns to fields has an unknown column or field, or one field twice."""
+    """The mapping has a column or field that does not exist, or two columns for one field."""
 
     code = "invalid_mapping"
     title = "Invalid mapping"
@@ -92,8 +92,8 @@ class DryRunCommittedError(ConflictError):
     code = "dry_run_committed"
     title = "Dry run was committed"
     example = Example(
-        "The dry run was committed, so it cannot be corrected. Undo the import `import_id`, which "
-        "the commit created, and then correct the dry run. Or upload the file again.",
+        "The dry run was committed, so it cannot be corrected. First undo the import `import_id`, "
+        "which the commit created, or upload the file again.",
         import_id=example_id("import"),
     )
 

@@ -31,7 +31,7 @@ class ImportContent(StrEnum):
 
     Attributes:
         CONTACTS: A contact.
-        OUTCOMES: A quote, an invoice, or an outcome (such as an appointment or a finished job).
+        OUTCOMES: An outcome, a quote or an invoice.
     """
 
     CONTACTS = "contacts"

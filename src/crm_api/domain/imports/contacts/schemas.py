@@ -180,8 +180,7 @@ class ImportUndoRead(ReadModel):
         removed: The number of contacts that the import created and the undo removed; in an import
             of outcomes, the number of outcomes that the undo reversed.
         restored: The number of contacts that got back the values that they had before the import.
-        memberships_removed: The number of contacts that the undo removed from the list to which
-            the import had added them.
+        memberships_removed: The number of contacts that the undo removed from the import's list.
         left_edited: The number of contacts that the undo did not change, because they were edited
             after the import; in an import of outcomes, the number of outcomes that were already
             reversed.
@@ -201,10 +200,9 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    An outcome is a result of the work with a contact, such as an appointment or a finished job. The
-    counts are described below for an import of contacts. In an import of outcomes, `created` is the
-    number of outcomes that this import recorded, and `unchanged` is the number that were recorded
-    before this import. `updated` is 0, because outcomes never change.
+    The counts are described below for an import of contacts. In an import of outcomes, `created` is
+    the number of outcomes that this import recorded, and `unchanged` is the number of outcomes that
+    were recorded before this import. `updated` is 0, because outcomes never change.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
@@ -227,8 +225,7 @@ class ImportRead(ReadModel):
             created from a dry run.
         changed_since_dry_run: The number of contacts whose result differs from the prediction of
             the dry run, because the contacts have changed since then.
-        changes: For each field name, in how many contacts the import fills the field, and in how
-            many it overwrites the field.
+        changes: By field name, how often the import fills or overwrites the field.
         undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
         list_id: The id of the list that the contacts join; null if the import has no list. In a dry
@@ -243,7 +240,7 @@ class ImportRead(ReadModel):
         status="completed",
         file_name="quincy-owners.csv",
         rows_sha256="4be81d7a2f0c95637fa0d5b64c1e2938d7f6a5b49c8031e2f7a6d5c4b3a29180",
-        detected_format="generic",
+        detected_format="csv",
         mapping={"Mobile": "phone", "Owner": "first_name", "Remarks": None},
         on_duplicate="fill",
         rows_total=240,
@@ -338,7 +335,7 @@ class ImportDetail(ImportRead):
 
 
 def read_options(fields: Mapping[str, Any]) -> ImportOptions:
-    """Read the options of an import from form fields or a JSON body. A blank field is ignored.
+    """Read the options from the form fields or the JSON body. A blank field is ignored.
 
     Raises:
         ImportOptionError: An option is unknown, invalid or not allowed with another option;

@@ -20,7 +20,7 @@ class UploadNotFoundError(NotFoundError):
 
 
 class UploadFinishedError(ConflictError):
-    """The do-not-contact upload has ended and cannot be cancelled."""
+    """The upload has ended and cannot be cancelled."""
 
     code = "do_not_contact_upload_finished"
     title = "Upload has ended"
@@ -34,7 +34,7 @@ class UploadFinishedError(ConflictError):
 
 
 class UploadOptionError(InvalidError):
-    """A form field of the upload is unknown or has an invalid value; ``errors`` names the field."""
+    """A field of the form is unknown or has an invalid value; ``errors`` names the field."""
 
     code = "invalid_upload_option"
     title = "Invalid upload option"

@@ -90,7 +90,7 @@ class UploadRead(ReadModel):
 
 
 def read_options(fields: Mapping[str, str]) -> UploadOptions:
-    """Read the options of a do-not-contact upload from form fields. A blank field is ignored.
+    """Read the options from the form fields. A blank field is ignored.
 
     Raises:
         UploadOptionError: A field is unknown or has an invalid value; ``errors`` lists all such

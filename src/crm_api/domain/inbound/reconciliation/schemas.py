@@ -29,8 +29,7 @@ class ReconciliationRead(ReadModel):
     """One comparison of the stored messages and calls with those at the provider.
 
     Attributes:
-        trigger: Why the comparison was started: daily, after an outage, on request, or as the first
-            import.
+        trigger: Why the run was created.
         since: The start of the compared time span; null if the span has no start.
         until: The end of the compared time span.
         pages_done: The number of pages that were read from the provider's lists.

@@ -31,8 +31,7 @@ class WebhookEventRead(ReadModel):
         provider_event_id: The id of the event at the provider.
         type: The provider's name of the event type.
         attempts: The number of attempts to apply the event so far. A replay sets it to 0.
-        next_attempt_at: When the next attempt to apply the event is due; null if no further attempt
-            is planned.
+        next_attempt_at: When the event is tried next; null if no further attempt is planned.
         last_error: The error of the last attempt, as a sentence; null if that attempt did not fail.
             A replay also sets it to null, until the next attempt.
         error_code: The code of the last error. A replay keeps it. Null if there was no error, or if
@@ -68,7 +67,7 @@ class WebhookEventRead(ReadModel):
 
     @classmethod
     def of(cls, event: WebhookEvent) -> Self:
-        """Create the response from a row; ``next_attempt_at`` is null if no attempt is planned."""
+        """Create the response from a row; ``next_attempt_at`` is null if no try is planned."""
         read = cls.model_validate(event)
         return read if event.status in WAITING else read.model_copy(update=_NOTHING_TO_COME)
 

@@ -32,13 +32,13 @@ _MAY_HAVE_LEFT = {*_SENT, *_UNCLEAR, AttemptStatus.FAILED}
 
 
 class WebhookHealthCheckOffError(ConflictError):
-    """The check with a test message is off, because the settings do not name two lines for it."""
+    """The test message is off, because the settings do not name two lines for it."""
 
     code = "webhook_health_check_off"
     title = "Webhook health check is off"
     example = Example(
-        f"The test message is off, because {MESSAGE_OFF_BECAUSE}. Set both settings, or request "
-        "another kind of check."
+        "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not "
+        "name two own lines. Set both settings, or request another kind of check."
     )
 
 

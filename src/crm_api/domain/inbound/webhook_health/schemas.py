@@ -11,8 +11,7 @@ class WebhookHealthCheckCreate(RequestModel):
     """The webhook health check to start.
 
     Attributes:
-        side: How the webhooks are checked. By default, the service sends a test message and waits
-            for its event.
+        side: The kind of check; a test message by default.
     """
 
     model_config = example()
@@ -34,7 +33,7 @@ class WebhookHealthCheckRead(ReadModel):
         latency_ms: The milliseconds from the sending of the test message until its event arrived;
             null until then.
         concluded_at: When the check got its result; null until then.
-        leg: A code for the step that failed, such as ``not_sent``; null if the check did not fail.
+        leg: The step that failed, in one word; null if the check did not fail.
         failure: Why the check failed and what to do, as a sentence; null if it did not fail.
         evidence: The facts on which the result is based.
     """

@@ -40,7 +40,7 @@ SWITCHED_OFF = "switched_off"
 """Value of ``leg`` (the step that failed) for a failed check whose kind was switched off
 afterwards."""
 MESSAGE_OFF_BECAUSE = (
-    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not two different lines of this account"
+    "CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not two lines of this account"
 )
 
 
@@ -57,7 +57,7 @@ class CheckResult:
     """Result of a webhook health check.
 
     Attributes:
-        leg: A code for the step that failed, such as ``not_sent``; None if the check passed.
+        leg: The step that failed, in one word; None if the check passed.
         failure: Why the check failed and what to do, as a sentence; None if the check
             passed.
         evidence: The facts on which the result is based.
@@ -124,10 +124,7 @@ LOCK_SCHEDULE = text("SELECT pg_advisory_xact_lock(hashtextextended('webhook hea
 
 
 async def lock_schedule(uow: UnitOfWork) -> None:
-    """Lock the schedule of webhook health checks until the transaction ends.
-
-    So only one worker creates checks.
-    """
+    """Lock the schedule until the transaction ends, so that only one worker creates checks."""
     await uow.session.execute(LOCK_SCHEDULE)
 
 
@@ -155,9 +152,7 @@ async def due_sides(
 
 
 async def next_check_at(uow: UnitOfWork, *, message_is_on: bool, now: datetime) -> datetime:
-    """Return when the next webhook health check of any kind is due.
-
-    If the check is late, the time is in the past.
+    """Return when the next check of any kind is due; this is in the past if the check is late.
 
     Args:
         message_is_on: False if the settings switch off the check that sends a test message. This
@@ -179,10 +174,9 @@ ORDER_CHECK = text("""
 async def order_check(
     uow: UnitOfWork, *, side: WebhookHealthSide, asked_by: str, now: datetime
 ) -> WebhookHealthCheck:
-    """Request a webhook health check and wake the worker; return the check.
+    """Request a check of this kind and wake the worker; return the check.
 
-    At most one check of a kind waits for its result. If a check of this kind is waiting already,
-    that check is returned, and no new check is created.
+    At most one check of a kind waits for its result. If there is one already, it is returned.
 
     Raises:
         WebhookHealthCheckNotFoundError: The check that waited has just ended. No new check was
@@ -203,7 +197,7 @@ async def order_check(
 async def find_waiting_check(
     uow: UnitOfWork, side: WebhookHealthSide, *, locks: bool = False
 ) -> WebhookHealthCheck | None:
-    """Return the webhook health check of a kind that has no result yet; None if there is none.
+    """Return the check of this kind that has no result yet; None if there is no such check.
 
     Args:
         side: The kind of check.
@@ -249,7 +243,7 @@ async def conclude_check(
 
 
 async def forget_old_checks(uow: UnitOfWork, *, now: datetime) -> None:
-    """Delete webhook health checks and redelivery requests that are older than ``KEPT_FOR``."""
+    """Delete the checks and the redelivery requests that are older than ``KEPT_FOR``."""
     before = now - KEPT_FOR
     check, redelivery = WebhookHealthCheck, WebhookRedelivery
     await uow.session.execute(

@@ -37,8 +37,8 @@ class NoWindowError(InvalidError):
     title = "No window"
     pointer = "/windows"
     detail = (
-        "All attribution windows are 0 hours long, so no outcome would be credited to a message. "
-        "Set at least one window to 1 hour or more."
+        "All windows are 0 hours, so no outcome would be credited. Set at least one window to "
+        "1 hour or more."
     )
 
 
@@ -52,8 +52,8 @@ class CreditsNotComputedError(TransientError):
     code = "credits_not_computed"
     title = "Credits not computed yet"
     detail = (
-        "Many outcomes were recorded in a short time. A job is still computing which messages get "
-        "credit for them. Try again in a minute."
+        "Many outcomes were recorded in a short time, and a job is computing their credits. "
+        "Try again in a minute."
     )
 
 
@@ -62,7 +62,7 @@ FIRST_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class AddedRules:
-    """A version of the attribution rules, with the time at which it was added and who added it."""
+    """A version of the rules, with the time at which it was added and who added it."""
 
     rules: RuleSet
     created_by: str
@@ -91,9 +91,9 @@ async def add_rules(
     created_by: str,
     now: datetime,
 ) -> AddedRules:
-    """Add a version of the attribution rules, and make it the current version.
+    """Add a version of the rules, and make it the current version.
 
-    After the commit, a job computes all credits (shares of outcomes) by this version.
+    After the commit, a job computes the credits under this version.
 
     Raises:
         NoWindowError: All windows are 0 hours, so the rules would credit nothing.
@@ -124,7 +124,7 @@ def check_windows(windows: dict[TouchClass, int]) -> None:
 
 
 async def find_rules(uow: UnitOfWork, *, version: int | None) -> RuleSet:
-    """Return a version of the attribution rules; the current version if ``version`` is None.
+    """Return a version of the rules; the current version if ``version`` is None.
 
     Raises:
         RulesNotFoundError: No version of the rules has the number ``version``.
@@ -143,7 +143,7 @@ async def find_rules(uow: UnitOfWork, *, version: int | None) -> RuleSet:
 
 
 async def list_rules(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page[AddedRules]:
-    """Return a page of the versions of the attribution rules, the newest version first.
+    """Return a page of the versions of the rules, the newest version first.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -27,12 +27,9 @@ class AttributionWindows(RequestModel):
     An outcome is, for example, a booked appointment. All values are in hours.
 
     Attributes:
-        replied: A number of hours. An outcome can be credited to a message if it happens within
-            these hours after the person's reply. With 0, replies do not count.
-        called: A number of hours. An outcome can be credited to a message if it happens within
-            these hours after a call that followed the message. With 0, calls do not count.
-        delivered: A number of hours. An outcome can be credited to a message if it happens within
-            these hours after the delivery of the message. A delivery counts only if the message
+        replied: Hours after the person replied to the message. With 0, replies do not count.
+        called: Hours after the person called. With 0, calls do not count.
+        delivered: Hours after the delivery of the message. A delivery counts only if the message
             gets no credit for a reply or a call. With 0, the default, deliveries do not count. With
             a higher value, a message may be credited with an outcome that would have happened
             without the message.
@@ -59,14 +56,11 @@ class AttributionRulesCreate(RequestModel):
     windows: AttributionWindows = AttributionWindows()
 
     def hours(self) -> dict[TouchClass, int]:
-        """Return the field ``windows`` as a dictionary.
-
-        For example, ``{TouchClass.REPLIED: 720}`` means 720 hours after a reply.
-        """
+        """Return ``windows`` as a dictionary; ``{TouchClass.REPLIED: 720}`` means 720 hours."""
         return {one: int(getattr(self.windows, one.value)) for one in TouchClass}
 
     def rule_set(self) -> RuleSet:
-        """Convert the request to a ``RuleSet`` for a preview. It has the version number 0."""
+        """Return these rules as a rule set without a version number, for a preview."""
         return RuleSet(version=0, model=self.model, windows=self.hours())
 
 
@@ -76,12 +70,9 @@ class AttributionWindowsRead(ReadModel):
     All values are in hours.
 
     Attributes:
-        replied: A number of hours. An outcome can be credited to a message if it happens within
-            these hours after the person's reply. With 0, replies do not count.
-        called: A number of hours. An outcome can be credited to a message if it happens within
-            these hours after a call that followed the message. With 0, calls do not count.
-        delivered: A number of hours. An outcome can be credited to a message if it happens within
-            these hours after the delivery of the message. With 0, deliveries do not count.
+        replied: Hours after the person replied to the message. With 0, replies do not count.
+        called: Hours after the person called. With 0, calls do not count.
+        delivered: Hours after the delivery of the message. With 0, deliveries do not count.
     """
 
     model_config = example(**WINDOWS)
@@ -111,7 +102,7 @@ class AttributionRulesRead(ReadModel):
 
     @classmethod
     def of(cls, known: AddedRules) -> Self:
-        """Build the response from a version of the attribution rules."""
+        """Build the response from a version of the rules."""
         hours = {name.value: value for name, value in known.rules.windows.items()}
         return cls(
             version=known.rules.version,
@@ -143,11 +134,11 @@ class CreditSumRead(ReadModel):
 
 
 class ComparedCredits(ReadModel):
-    """What the current and the new attribution rules credit: people and money.
+    """Credited people and money under the current and under the new rules.
 
     Attributes:
-        current: The people and the money that are credited under the current rules.
-        proposed: The people and the money that are credited under the new rules.
+        current: The credits under the current rules.
+        proposed: The credits under the new rules.
     """
 
     model_config = example()
@@ -157,7 +148,7 @@ class ComparedCredits(ReadModel):
 
 
 class CampaignCreditChange(ComparedCredits):
-    """What the current and the new attribution rules credit to a campaign: people and money.
+    """The credits of a campaign under the current rules and under the new rules.
 
     Attributes:
         campaign_id: The id of the campaign.
@@ -201,7 +192,7 @@ class AttributionPreviewRead(ReadModel):
 
     @classmethod
     def of(cls, found: RulesPreview) -> Self:
-        """Build the response from the result of a preview of attribution rules."""
+        """Build the response from the result of a preview."""
 
         def compared(pair: tuple[CreditSum, CreditSum]) -> ComparedCredits:
             current, proposed = map(CreditSumRead.of, pair)
@@ -231,13 +222,11 @@ class CreditRead(ReadModel):
 
     Attributes:
         campaign_id: The campaign that sent the message.
-        variant: The name of the variant that the person got. Variants are different versions of the
-            campaign's first message.
+        variant: The name of the variant.
         step: The step of the campaign: 0 is the first message.
         class: What happened after the message: the person replied, the person called, or the
             message was delivered.
-        weight: The share of the outcome that this message gets, as an exact fraction, such as
-            `1/3`.
+        weight: The share as an exact fraction, such as `1/3`.
         cents: The part of the outcome's amount that `weight` gives to this message, in cents; null
             if the outcome has no amount.
     """
@@ -261,13 +250,12 @@ class OutcomeCreditsRead(ReadModel):
 
     Attributes:
         outcome_id: The id of the outcome.
-        rules_version: The version of the attribution rules.
+        rules_version: The version of the rules.
         as_of: When the credits were computed.
-        credits: The credits of messages, ordered by the time of the reply, call or delivery.
-        unattributed: The share of the outcome that is credited to no message, as an exact fraction;
-            `0` if none.
-        unattributed_cents: The part of the outcome's amount that is credited to no message, in
-            cents; null if the outcome has no amount.
+        credits: The credits of messages, in the order of the replies, calls or deliveries.
+        unattributed: The share that is credited to no message, as an exact fraction; `0` if none.
+        unattributed_cents: The part of the amount that is credited to no message, in cents; null if
+            the outcome has no amount.
     """
 
     model_config = example(

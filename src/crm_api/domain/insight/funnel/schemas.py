@@ -12,14 +12,11 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class FunnelStageRead(ReadModel):
-    """How many people reached one stage of the funnel, such as the first reply.
-
-    The funnel counts how many people reach each stage after their first message.
+    """A stage of the funnel.
 
     Attributes:
         stage: What the people reached, such as the first reply (`replied`).
-        people: The number of people who reached the stage within `window_days` days after their
-            first message.
+        people: The number of people who reached the stage within the window.
         rate: `people` divided by the `people` of the stage `messaged`, with four decimals; null if
             that stage has no people.
         low: The lower bound of the 95 % interval of the rate.
@@ -36,16 +33,14 @@ class FunnelStageRead(ReadModel):
 
 
 class FunnelRead(ReadModel):
-    """How many people reach each stage within a number of days after their first message.
+    """How many people reach each stage within a window after their first message.
 
-    The number of days is the same for all people. A stage is, for example, the first reply.
+    The window has the same length for all people.
 
     Attributes:
         as_of: When the figures were computed.
-        window_days: How many days each person has to reach a stage, beginning with the first
-            message.
-        unripe: The number of people who are left out, because their first message was sent less
-            than `window_days` days ago.
+        window_days: The length of the window in days.
+        unripe: The number of people who are left out, because their window is not over.
         stages: The stages. A person counts in every stage that the person reached, even if the
             person did not reach an earlier stage.
     """
@@ -59,7 +54,7 @@ class FunnelRead(ReadModel):
 
     @classmethod
     def of(cls, found: Funnel, *, window_days: int, as_of: Instant) -> Self:
-        """Build the response from the number of people who reached each stage."""
+        """Build the response from the counts."""
         whole = found.people[Stage.MESSAGED]
         stages = [
             FunnelStageRead(stage=stage, people=people, **rate_texts(people, whole))
@@ -76,13 +71,14 @@ class CohortCellRead(ReadModel):
 
     Attributes:
         days: How many days each person has to reach the stage, beginning with the first message.
-        reached: The number of people who reached the stage within `days` days after their first
-            message; null until these days are over for all people of the cohort.
+            This time is called the window.
+        reached: The number of people who reached the stage within the window; null until the window
+            is over for all people of the cohort.
         rate: `reached` divided by the number of people in the cohort, with four decimals; null as
             long as `reached` is null.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the 95 % interval of the rate.
-        ripe: Whether `days` days have passed since the first message of each person of the cohort.
+        ripe: Whether the window is over for all people of the cohort.
     """
 
     model_config = example(days=7, reached=14, rate="0.0583", low="0.0351", high="0.0955")

@@ -54,11 +54,10 @@ class HoldoutPlanRead(ReadModel):
             without messages) during the whole holdout.
         cost_messages: The number of messages that are not sent because of the holdout, from its
             beginning to its end.
-        needed_people: The number of people that are needed to compare the people with messages and
-            the people without messages, both groups together. With this number, the comparison
-            shows the effect of the messages with a probability of 80 %. The number assumes that
-            1.5 % of the people with messages and 1 % of the people without messages book an
-            appointment.
+        needed_people: The number of people that the comparison needs, in both groups together. With
+            this number, the comparison shows the effect of the messages with a probability of 80 %.
+            This assumes that 1.5 % of the people with messages and 1 % of the people without
+            messages book an appointment.
         knows_at: When the number of assigned people is expected to reach `needed_people`; null if
             this takes more than ten years.
     """
@@ -72,7 +71,7 @@ class HoldoutPlanRead(ReadModel):
 
     @classmethod
     def of(cls, plan: HoldoutPlan) -> Self:
-        """Build the response from the plan of a holdout."""
+        """Build the response from a plan."""
         return cls.model_validate(plan)
 
 
@@ -83,8 +82,8 @@ class HoldoutGroupRead(ReadModel):
 
     Attributes:
         people: The number of people in the group.
-        with_outcome: The number of people in the group who had an outcome (a booked appointment, or
-            a done job) after they were assigned to the group.
+        with_outcome: The number of people in the group who had an outcome after they were assigned
+            to the group.
         rate: `with_outcome` divided by `people`, with four decimals; null if the group has no
             people.
         low: The lower bound of the 95 % interval of the rate.
@@ -101,7 +100,7 @@ class HoldoutGroupRead(ReadModel):
 
     @classmethod
     def of(cls, people: int, with_outcome: int) -> Self:
-        """Build the response from the counts of one group of a holdout."""
+        """Build the response from the counts of a group."""
         return cls(people=people, with_outcome=with_outcome, **rate_texts(with_outcome, people))
 
 
@@ -115,10 +114,10 @@ class HoldoutLiftRead(ReadModel):
             none, with four decimals; null if a group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the 95 % interval of the difference (Newcombe).
-        enough: Whether there is enough data: a statistical test shows that the rates of the two
-            groups differ, and at least 10 people of both groups together have an outcome. You may
-            look at the result every day. Even then, the test wrongly shows a difference in at most
-            5 of 100 holdouts that have no effect.
+        enough: Whether there is enough data: a statistical test shows that the shares differ, and
+            at least 10 people of both groups together have an outcome. You may look at the result
+            every day. Even then, the test wrongly shows a difference in at most 5 of 100 holdouts
+            that have no effect.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)

@@ -9,8 +9,6 @@ from enum import StrEnum
 class Dimension(StrEnum):
     """A breakdown: the feature by which the records of a figure are grouped.
 
-    Each group has its own figure. The key of this figure is the value of the feature.
-
     Attributes:
         CAMPAIGN: The campaign of the message.
         VARIANT: The variant of the campaign's first message.
@@ -26,8 +24,8 @@ class Dimension(StrEnum):
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
         HOUR_OF_WEEK: The day of the week and the hour in `timezone`: `1/09` is Monday, 9 to 10.
-        REPLY_CLASS: The class of the person's first reply to the campaign, such as `interested`.
-            The key of the figure is null if the person did not reply.
+        REPLY_CLASS: The class of the person's first reply to the campaign. The key of the figure is
+            null if the person did not reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
 

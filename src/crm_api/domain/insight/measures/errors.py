@@ -12,7 +12,7 @@ class MeasureNotFoundError(NotFoundError):
 
 
 class BreakdownError(InvalidError):
-    """The measure does not allow this breakdown (parameter `by`) or this filter."""
+    """The measure does not allow this breakdown or filter."""
 
     code = "invalid_breakdown"
     title = "Breakdown not possible"
@@ -38,7 +38,7 @@ class TooManyFiguresError(InvalidError):
     title = "Too many figures"
     pointer = "/bucket"
     detail = (
-        "The breakdown has more than 2,000 rows. Use a shorter period, a larger `bucket`, or a "
+        "The breakdown has more than 2,000 rows. Use a shorter period, a longer bucket, or a "
         "filter."
     )
 

@@ -19,17 +19,17 @@ ROWS = f"/v1/insight/rows?measure=reply_rate&by=campaign&timezone=UTC&rules=1&ke
 
 
 class MeasureRead(ReadModel):
-    """A measure, such as the reply rate, and the breakdowns by which its figures can be grouped.
+    """A measure: its definition and its breakdowns.
 
     Attributes:
         name: The name of the measure.
         definition: The definition of the measure, in a sentence.
         numerator: What is counted or summed.
-        denominator: What the numerator is divided by; for a median, the records from whose
-            durations the median is computed. Null for counts and sums.
+        denominator: What the numerator is divided by; for a median, the records whose median is
+            computed. Null for counts and sums.
         unit: The unit of the figures.
-        by: The breakdowns that the measure allows, such as `campaign`: the figures can be grouped
-            by them. They are the allowed values of the parameter `by`.
+        by: The breakdowns that the measure allows. They are the allowed values of the parameter
+            `by`.
     """
 
     model_config = example(
@@ -67,8 +67,7 @@ class MeasureList(ReadModel):
 class FigureRead(ReadModel):
     """A computed figure: the total, or the value for one group or one period of records.
 
-    A figure is, for example, the reply rate of one campaign, of one week, or of one campaign in one
-    week.
+    For example, the value for one campaign, for one week, or for one campaign in one week.
 
     Attributes:
         key: The group, such as the id of a campaign or a ZIP. Null for the total, and for records
@@ -83,9 +82,9 @@ class FigureRead(ReadModel):
             is in cents, and a median is in seconds.
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the 95 % interval of a rate (Wilson); null for other units.
-        enough: Whether there are enough records to rely on the figure. A rate needs 30 records, and
-            a 95 % interval that is at most 4 percentage points wide. A median, or a quotient such
-            as the cost per reply, needs 30 records. For counts and sums, `enough` is always true.
+        enough: Whether there are enough records to rely on the figure. A rate needs 30 records and
+            an interval of at most 4 percentage points; a median needs 30 records. For counts
+            and sums, `enough` is always true.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is not known.
         unripe: The number of recent records whose result may still change. For replies, these are
@@ -129,7 +128,7 @@ class FigureRead(ReadModel):
 
 
 class InsightRead(ReadModel):
-    """The figures (computed values) of a measure, such as the reply rate of each campaign.
+    """The figures of a measure.
 
     Attributes:
         measure: The name of the measure.
@@ -169,7 +168,7 @@ class InsightRead(ReadModel):
 
 
 class RecordRead(ReadModel):
-    """A record that a figure counts, such as a message, an outcome or a cost.
+    """A record that a figure counts.
 
     Attributes:
         kind: The kind of the record.
@@ -185,7 +184,7 @@ class RecordRead(ReadModel):
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
-        step: The step of the campaign: 0 is the first message. Null if none.
+        step: The step of the campaign; null if none.
         outcome_id: The id of the outcome to which the record belongs; null if there is no outcome.
         part: If the figure divides one measure by another, such as the cost per reply: whether the
             record counts in the `numerator` or in the `denominator`. Null for other figures.

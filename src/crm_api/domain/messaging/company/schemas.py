@@ -37,8 +37,8 @@ AttClass = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,2}$")]
 class Brand(RequestModel):
     """The company's registration with the mobile carriers (A2P 10DLC).
 
-    Each mobile carrier sets a daily limit for a registered company. The fields of this object show
-    users why the carriers set the limits in ``carrier_budgets``. They do not change the limits.
+    Each mobile carrier sets a daily limit for a registered company. The fields of this object
+    explain the limits in ``carrier_budgets``. The service only stores these fields.
     """
 
     legal_name: Annotated[

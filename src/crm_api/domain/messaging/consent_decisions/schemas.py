@@ -35,17 +35,16 @@ class ProvenMessage(ReadModel):
 
 
 class ProvenWording(ReadModel):
-    """The wording of a consent entry: reason, note, the text that the person read, and evidence.
+    """The wording of a consent entry: its reason, note, shown text and evidence.
 
     The digest proves that the wording was not changed.
 
     Attributes:
-        digest: The digest of the wording, as it is stored in the consent entry, in hexadecimal;
-            null for entries that were stored before the service computed digests.
+        digest: The digest of the wording, as it is stored in the entry, in hexadecimal; null for
+            entries that were stored before the service computed digests.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
-        canonical: The phone number and the wording as a JSON array: number, reason, note, the text
-            that the person read, evidence. The digest is computed from the salt and this text.
-            Null if the wording was erased.
+        canonical: The wording as a JSON array: phone number, reason, note, shown text, evidence.
+            The digest is computed from the salt and this text. Null if the wording was erased.
         fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 
@@ -65,16 +64,13 @@ class ProvenWording(ReadModel):
 class ProvenLink(ReadModel):
     """The link that connects a consent entry to the entry before it in the consent chain.
 
-    The digest of a link is computed from the entry and the digest of the previous link. So a later
-    change of an entry can be detected.
-
     Attributes:
-        position: The position of the link in the consent chain, counted from 1.
-        digest: The digest of the entry and of the previous link, in hexadecimal.
-        previous_digest: The digest of the previous link in the consent chain, in hexadecimal.
+        position: The position of the link in the chain, counted from 1.
+        digest: The digest of this link, in hexadecimal.
+        previous_digest: The digest of the previous link, in hexadecimal.
         key_id: The id of the secret key with which the link was made.
-        fits: Whether the link's digest matches the entry and the previous link; null if the link
-            was made with another secret key, so that this service cannot verify it.
+        fits: Whether the digest matches the entry and the previous link; null if the link was made
+            with another secret key, so that this service cannot verify it.
     """
 
     model_config = example(
@@ -114,10 +110,9 @@ class ProvenEntry(ReadModel):
         stored_at: When this service stored the decision.
         is_erased: Whether the wording of the decision was erased. The decision, its source and its
             time are not erased.
-        wording: The texts of the decision, such as its reason and note, with their digest.
-        link: The link of this entry to the entry before it in the consent chain. The link shows
-            whether the entry was changed later. Null until the link is made, about a second
-            after the entry was stored.
+        wording: The wording of the decision, with its digest.
+        link: The entry's link in the consent chain; null until the entry is linked, which takes
+            about a second.
     """
 
     model_config = example(
@@ -177,9 +172,7 @@ class ProvenTexts(ReadModel):
 
 
 class ConsentChainEnd(ReadModel):
-    """The newest link of the consent chain, the series of consent decisions about all numbers.
-
-    Each link has a digest, which shows whether a decision was changed later.
+    """The newest link of the consent chain. The chain contains the entries of all numbers.
 
     Attributes:
         position: The position of the last link in the chain, counted from 1; 0 if the chain is
@@ -194,7 +187,7 @@ class ConsentChainEnd(ReadModel):
 
 
 class ConsentVerdict(ReadModel):
-    """The result of verifying the consent entries of one phone number.
+    """The result of verifying the consent entries of this number.
 
     Each entry has a link: a digest that shows whether the entry was changed later. All links
     together are the consent chain.
@@ -226,8 +219,8 @@ class ConsentProof(ReadModel):
         entries: The consent decisions about the number, oldest first.
         texts: How many messages the provider accepted for the number, and when.
         verification: Whether the consent history of this phone number is complete and unchanged.
-        chain_end: The newest link of the consent chain. The chain contains the consent decisions
-            about all numbers, with digests that show later changes.
+        chain_end: The newest link of the consent chain. The chain contains the entries of all
+            numbers.
         how_to_check: How another party can verify the digests in this proof.
     """
 

@@ -32,7 +32,7 @@ class MessageNotFoundError(NotFoundError):
 
 
 class MessageNotReceivedError(ConflictError):
-    """The message was sent by the company, so it is not a reply and has no reply class."""
+    """The message was sent by the company, so it is not a reply and has no class."""
 
     code = "message_not_received"
     title = "Not a received message"
@@ -118,7 +118,7 @@ class OutsideWindowError(ConflictError):
     )
 
     def __init__(self, happened: str, *, otherwise: str, next_allowed_at: datetime | None) -> None:
-        """Describe why the message is refused, and what the caller can do next.
+        """Describe the refusal and the next step.
 
         Args:
             happened: One sentence about what was refused.
@@ -150,7 +150,7 @@ class SendAtOutsideWindowError(InvalidError):
     example = Example(datetime(2026, 12, 1, 13, tzinfo=UTC))
 
     def __init__(self, next_allowed_at: datetime | None) -> None:
-        """Describe why the message is refused, and what the caller can do next.
+        """Describe the refusal and the next step.
 
         Args:
             next_allowed_at: The next allowed instant after ``send_at``; None if the rules allow no

@@ -70,8 +70,7 @@ class DraftWrite(RequestModel):
     """An unsent message to store.
 
     Attributes:
-        body: The text of the draft. It may be longer than a message, because the user may still
-            shorten it.
+        body: The text. It may be longer than a message, because it is not finished.
     """
 
     model_config = example(body="Thank you, Ada. On Tuesday we can")
@@ -83,7 +82,7 @@ class DraftRead(ReadModel):
     """The caller's draft in a conversation.
 
     Attributes:
-        body: The text of the draft; null if there is no draft.
+        body: The text; null if there is no draft.
         updated_at: When the draft was last changed; null if there is no draft.
     """
 
@@ -302,7 +301,7 @@ class CallRead(ReadModel):
             recording, and the fields `media_id`, `status`, `content_type`, `size_bytes`,
             `error_code` and `error`, as in the `media` of a message.
         voicemail: The voicemail of the call; null if there is none. It has the provider's fields of
-            the voicemail, and the fields of its download, such as `media_id` and `status`.
+            the voicemail, and the same further fields as an item of `recordings`.
         summary: The provider's summary of the call, with the fields `text` and `next_steps`; null
             if there is none.
         transcript: What was said in the call, in order; null if there is no transcript. Each item

@@ -106,7 +106,7 @@ class MediaNotSupportedError(InvalidError):
 
 
 class UnknownMediaError(InvalidError):
-    """A file of the message was not uploaded, or was uploaded too long ago."""
+    """A message names a file that was not uploaded, or that was uploaded too long ago."""
 
     code = "unknown_media"
     title = "Unknown file"

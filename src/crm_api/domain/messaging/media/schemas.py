@@ -128,9 +128,8 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
     The files in ``items`` come first. Each of these files gets the state of the download with the
     same URL.
 
-    Stored files with a URL that is not in ``items`` follow. Such files exist because the provider
-    sometimes reports a file again with a new URL. But a stored file whose ``media_id``
-    is already in the result, with another URL, is not added again.
+    Stored files with other URLs follow, because the provider sometimes reports a file again with a
+    new URL. But a stored file that is already in the result is not added again.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

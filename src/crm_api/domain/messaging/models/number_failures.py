@@ -18,7 +18,7 @@ from crm_api.platform.ids import new_id
 
 
 class ProviderStopStatus(StrEnum):
-    """The state of an entry of the provider's stop list (the numbers that the provider refuses).
+    """The state of an entry of the provider's stop list.
 
     Attributes:
         OPEN: The provider refuses the number, but the number is not opted out in this service.

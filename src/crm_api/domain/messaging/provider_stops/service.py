@@ -1,8 +1,4 @@
-"""List and resolve entries of the provider's stop list, and compare them with our opt-outs.
-
-The stop list contains the numbers that the provider refuses, because the people opted out at the
-provider.
-"""
+"""List and resolve entries of the provider's stop list, and compare them with our opt-outs."""
 
 from datetime import datetime
 from typing import Annotated
@@ -24,7 +20,7 @@ NoteText = Annotated[str, Text(shortest=1, longest=1000, has_lines=True)]
 
 
 class ProviderStopResolve(RequestModel):
-    """Why an entry of the provider's stop list (numbers that the provider refuses) is resolved."""
+    """Why an entry of the provider's stop list is resolved."""
 
     model_config = example(note="The person texted START.")
 
@@ -131,8 +127,6 @@ async def list_provider_stops(
     limit: int,
 ) -> Page[ProviderStopRead]:
     """List the entries of the provider's stop list that have this status, newest first.
-
-    The stop list contains the numbers that the provider refuses.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

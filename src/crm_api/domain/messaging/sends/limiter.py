@@ -101,8 +101,7 @@ class Limiter:
         starts_at: datetime = result.scalar_one()
         if starts_at - now > MOST_WAIT:
             raise OpenPhoneHeldError(
-                "OpenPhone asked for a pause. The next request to OpenPhone can begin at "
-                f"{starts_at:%Y-%m-%d %H:%M:%S} UTC.",
+                f"The next request to OpenPhone may begin at {starts_at:%Y-%m-%d %H:%M:%S} UTC.",
                 until=starts_at,
             )
         instruments.LIMITER_WAIT.observe(max(0.0, (starts_at - now).total_seconds()))

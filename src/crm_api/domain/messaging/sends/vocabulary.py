@@ -22,7 +22,7 @@ class SkipReason(StrEnum):
         REJECTED: A user rejected the recipient in the review.
         REPLIED: The person replied, so no follow-up is sent.
         CALLED: The person called, so no follow-up is sent.
-        PREVIOUS_FAILED: The message before this follow-up failed, so the follow-up is not sent.
+        PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
         CAMPAIGN_ENDED: The campaign was cancelled or ended before the message was due.
         TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
             messages were sent since the backup, so this follow-up is not sent.
@@ -56,8 +56,8 @@ class SkipReason(StrEnum):
 class StopRule(StrEnum):
     """The reason why a recipient gets no message now, such as an opt-out.
 
-    A forecast computes when the last message of a campaign will be sent. There, the value is the
-    rule that delays this message most, or that prevents all messages of the campaign.
+    In a forecast, the value is the rule that delays the last message most, or that prevents all
+    messages.
 
     Attributes:
         OPTED_OUT: The number is opted out.
@@ -75,7 +75,7 @@ class StopRule(StrEnum):
         REJECTED: A user rejected the recipient in the review.
         REPLIED: The person replied, so no follow-up is sent.
         CALLED: The person called, so no follow-up is sent.
-        PREVIOUS_FAILED: The message before this follow-up failed, so the follow-up is not sent.
+        PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
         TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
             messages were sent since the backup, so this follow-up is not sent.
         MISSING_VALUE: The contact lacks a value that the template of the message needs.
@@ -112,11 +112,9 @@ class StopRule(StrEnum):
         LINE_BLOCKED: The line is blocked. Correct the cause, then unblock the line.
         LINE_ON_TRIAL: The line was blocked. It is on trial and sends one message at a time.
         LINE_DAILY_LIMIT: The daily limit of the line is used up.
-        LINE_RAMP: The line is new and has a ramp plan (lower limits on the first days). The limit
-            of today is used up.
+        LINE_RAMP: The line is new, and today's limit of its ramp plan is used up.
         CAMPAIGN_DAILY_LIMIT: The daily limit of the campaign is used up.
-        CARRIER_BUDGET: The company has used up the number of message segments that it may send
-            per day to customers of the number's carrier.
+        CARRIER_BUDGET: The daily budget of segments for the number's carrier is used up.
         PROVIDER_ASKED_TO_WAIT: The provider asked for a pause (`Retry-After`).
         PROVIDER_RATE: The provider limits the number of requests per second.
         OTHER_CAMPAIGNS: Other campaigns send over the same line, so this campaign can use only a

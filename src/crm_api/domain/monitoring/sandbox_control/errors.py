@@ -82,9 +82,8 @@ class ClockNotFollowedError(TransientError):
     code = "clock_not_followed"
     title = "Move of the clock delayed"
     detail = (
-        "The move of the sandbox clock is waiting, because a process of this service has not "
-        "finished its work. The move continues automatically. GET /v1/sandbox/clock shows its "
-        "progress."
+        "The sandbox clock has stopped, because a process of this service has not finished its "
+        "work. The move continues automatically."
     )
 
 

@@ -55,10 +55,7 @@ _TIMEDELTA = TypeAdapter(timedelta)
 
 
 def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a duration in ISO 8601 without years and months, such as ``P14D`` or ``PT6H``.
-
-    Refuse other values that pydantic accepts as durations: numbers, ``6:00`` and ``P1Y``.
-    """
+    """Refuse values that pydantic would also read as a duration: numbers, ``6:00``, ``P1Y``."""
     if isinstance(value, timedelta) or (
         isinstance(value, str) and re.fullmatch(_DURATION, value) is not None
     ):
@@ -112,12 +109,7 @@ class Behaviour(StrEnum):
 
 
 class PersonStep(RequestModel):
-    """One action of a simulated person, some time after the sandbox accepted a message.
-
-    If the action is `fail` or `undeliver`, the webhook about the failed message contains
-    `error_code`: the code with which the carrier reports the reason. If `error_code` is null, the
-    webhook contains no code.
-    """
+    """One action of a simulated person, some time after the sandbox accepted a message."""
 
     do: Act = Field(
         description="The action. `deliver`, `fail` and `undeliver` set the final status of the "
@@ -138,8 +130,8 @@ class PersonStep(RequestModel):
         default=1,
         ge=1,
         le=5,
-        description="The number of times that the webhook about a status (`deliver`, `fail`, "
-        "`undeliver`) is sent. More than 1 simulates a provider that repeats webhooks.",
+        description="The number of times that the webhook about this action is sent. More than 1 "
+        "simulates a provider that repeats webhooks.",
     )
     on_text: int | None = Field(
         default=None,
@@ -297,8 +289,8 @@ class FaultCreate(RequestModel):
     )
     on: Literal["send", "read"] = Field(
         default="send",
-        description="The requests that fail: `send` for requests that send a message, `read` for "
-        "all other requests. This field is ignored for webhook faults.",
+        description="The requests that fail: `send` for sends, `read` for look-ups. This field is "
+        "ignored for webhook faults.",
     )
     phone: PhoneNumber | None = Field(
         default=None,
@@ -341,15 +333,14 @@ class FaultRead(ReadModel):
 
     Attributes:
         kind: What goes wrong.
-        on: The requests that fail: `send` for requests that send a message, `read` for all other
-            requests. For a webhook fault, it is `webhook`.
+        on: What fails: sends, look-ups, or webhooks.
         phone: The fault happens only for requests and webhooks about this phone number; null means
             for all phone numbers.
         count: The number of times that the fault will still happen; null if it is not limited.
         percent: The percentage of requests for which the fault happens; null means all requests.
         retry_after_seconds: The header ``Retry-After`` of the response, in seconds; null if there
             is no such header.
-        delay: The delay of the webhook if the kind is `webhook_late`; ignored for other kinds.
+        delay: The delay of a late webhook.
     """
 
     kind: FaultKind

@@ -35,7 +35,7 @@ class InvalidStatesError(InvalidError):
 
 
 class DryRunNeededError(InvalidError):
-    """The request has no token. The response to a dry run of the request contains the token."""
+    """The request has no token of a dry run."""
 
     code = "dry_run_needed"
     title = "Dry run needed"

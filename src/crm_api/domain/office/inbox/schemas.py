@@ -93,12 +93,11 @@ class ConversationRead(ReadModel):
             your user or API key was created count as read.
         last_message: The last message; null if there were only calls.
         assignee: The user who is responsible; null if nobody is.
-        snoozed_until: When the snooze ends: the conversation then gets the state `waiting` or
-            `open`. Null if it is not snoozed.
+        snoozed_until: When the conversation comes back; null if it is not snoozed.
         has_draft: Whether you have stored a draft of a message in this conversation.
         campaign: The campaign to which the person's last reply belongs; null if there is no such
             campaign.
-        flags: The flags of the phone number, such as `opted_out`, in alphabetical order.
+        flags: The flags of the phone number, in alphabetical order.
         last_activity_at: When the last message or call happened.
         last_outgoing_at: When the company last called the person, or last sent a message that the
             provider accepted; null if it did neither.
@@ -191,8 +190,8 @@ class ConversationUpdate(RequestModel):
         state: The new state. With `done` and `open`, the person no longer waits for an answer to
             earlier messages and calls. With `waiting`, the person waits. `snoozed` needs
             `snoozed_until`.
-        snoozed_until: The time until which the conversation is snoozed (put aside), at most a year
-            from now. A time in this field sets the state to `snoozed`; null ends a snooze now.
+        snoozed_until: When the conversation comes back, at most a year from now. A time in this
+            field sets the state to `snoozed`; null ends a snooze.
         assignee_id: The id of the user who is responsible; null if nobody is.
         confirm: Give true to take the conversation even if another user is responsible. Without
             `confirm`, such a request is refused with status 409, `conversation_taken`.

@@ -40,9 +40,8 @@ class SavedReplyEffects(RequestModel):
 
     Attributes:
         tag: A tag that the contact gets.
-        reply_class: The reply class that the last message of the person gets. It has the same
-            effects as in `PUT /v1/messages/{id}/reply-class`: for example, the class `stop` also
-            opts the person out.
+        reply_class: The class that the last message of the person gets, as with
+            `PUT /v1/messages/{id}/reply-class`. The class `stop` also opts the person out.
         state: The state that the conversation gets.
     """
 
@@ -95,7 +94,7 @@ class SavedReplyEffectsRead(ReadModel):
 
     Attributes:
         tag: A tag that the contact gets.
-        reply_class: The reply class that the last message of the person gets.
+        reply_class: The class that the last message of the person gets.
         state: The state that the conversation gets.
     """
 
@@ -128,7 +127,7 @@ class SavedReplyRead(ReadModel):
 
     @classmethod
     def of(cls, found: SavedReply) -> Self:
-        """Build the response from a saved reply."""
+        """Build the response from a stored reply."""
         names = SavedReplyEffectsRead.model_fields
         return cls.built_from(
             found,

@@ -53,7 +53,7 @@ class WebhookEndpointCreate(RequestModel):
 
 
 class WebhookEndpointUpdate(RequestModel):
-    """Changes to a webhook endpoint. A field that is left out keeps its value.
+    """The fields to change. A field that is left out keeps its value.
 
     If the address or the event types are given, the endpoint gets the scopes of the caller
     instead of its previous scopes.

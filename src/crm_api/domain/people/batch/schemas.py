@@ -159,9 +159,8 @@ class Outcome:
 
     Attributes:
         done: What was done with the contact; None after an error.
-        columns: The contact's values after this item, by the name of the database column. None
-            after an error or a deletion.
-        flags: The names of the flags of the contact's phone number, such as ``opted_out``.
+        columns: The contact's values after this item, by column; None after an error or a deletion.
+        flags: The flags of the contact's phone number.
         error: Why the item changed nothing; None if the item succeeded.
     """
 

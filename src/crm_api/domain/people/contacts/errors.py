@@ -55,10 +55,7 @@ class InvalidAttributesError(InvalidError):
     code = "invalid_attributes"
     title = "Attributes not accepted"
     pointer = "/attributes"
-    example = Example(
-        "The attributes take 20480 bytes as JSON. At most 16384 are allowed. Remove or shorten "
-        "attributes."
-    )
+    example = Example("The attributes take 20480 bytes as JSON. At most 16384 are allowed.")
 
 
 class BatchRacedError(TransientError):
@@ -67,8 +64,8 @@ class BatchRacedError(TransientError):
     code = "batch_raced"
     title = "Batch conflicted with other requests"
     detail = (
-        "Nothing was stored. The service tried several times, but each time another request had "
-        "just added a contact with a phone number of this batch. Send the batch again."
+        "At each try, another request added a contact with a phone number of this batch, so "
+        "nothing was stored. Send the batch again."
     )
 
 

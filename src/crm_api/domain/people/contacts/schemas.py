@@ -80,8 +80,7 @@ def check_attributes(attributes: JsonObject) -> JsonObject:
     if size > MAX_ATTRIBUTES_BYTES:
         raise PydanticCustomError(
             "attributes_too_large",
-            "The attributes take {size} bytes as JSON. At most {limit} are allowed. Remove or "
-            "shorten attributes.",
+            "The attributes take {size} bytes as JSON. At most {limit} are allowed.",
             {"size": size, "limit": MAX_ATTRIBUTES_BYTES},
         )
     return attributes
@@ -129,7 +128,7 @@ OptionalZone = Annotated[TimeZoneName | None, BlankIsNull]
 
 
 class AddressFields(RequestModel):
-    """A postal address. State and postal code help to decide when messages may be sent."""
+    """A postal address. The state and the postal code also decide the contact's local time."""
 
     country: OptionalLine200 = Field(
         default=None,

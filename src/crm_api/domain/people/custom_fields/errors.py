@@ -52,7 +52,7 @@ class TooManyCustomFieldsError(ConflictError):
 
 
 class ValuesDoNotFitError(ConflictError):
-    """Values of contacts do not fit the custom field; ``misfits`` is the number of contacts."""
+    """The values of some contacts do not fit the type; ``misfits`` is the number of contacts."""
 
     code = "values_do_not_fit"
     title = "Stored values do not fit"
@@ -75,19 +75,17 @@ class InvalidChoicesError(InvalidError):
 
 
 class FieldValuesError(InvalidError):
-    """Some attributes are missing, too large or do not fit their custom fields; see ``errors``."""
+    """Some attributes are too large or do not fit their custom fields; ``errors`` lists them."""
 
     code = "invalid_attributes"
     title = "Attributes not accepted"
     example = Example(
-        "The attributes take 20015 bytes as JSON. At most 16384 are allowed. Remove or shorten "
-        "attributes.",
+        "The attributes take 20015 bytes as JSON. At most 16384 are allowed.",
         errors=[
             FieldProblem(
                 pointer="/attributes",
                 code="invalid_attributes",
-                detail="The attributes take 20015 bytes as JSON. At most 16384 are allowed. Remove "
-                "or shorten attributes.",
+                detail="The attributes take 20015 bytes as JSON. At most 16384 are allowed.",
             )
         ],
     )

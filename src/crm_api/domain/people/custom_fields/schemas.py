@@ -36,8 +36,7 @@ class CustomFieldCreate(RequestModel):
         label: The name that users see; by default the same as `name`.
         type: The type of the field's values.
         choices: The allowed values of a field of the type `choice`; empty for other types.
-        required: True if every new contact must have a value for this field. Such a value cannot be
-            removed.
+        required: True: a new contact must have a value, and the value cannot be removed.
     """
 
     model_config = example(name="year_built", label="Year built", type="integer")
@@ -58,8 +57,7 @@ class CustomFieldUpdate(RequestModel):
         label: The name that users see.
         type: The type of the field's values.
         choices: The allowed values of a field of the type `choice`; empty for other types.
-        required: True if every new contact must have a value for this field. Such a value cannot be
-            removed.
+        required: True: a new contact must have a value, and the value cannot be removed.
     """
 
     model_config = example(label="Built in")
@@ -78,10 +76,8 @@ class CustomFieldRead(ReadModel):
         label: The name that users see.
         type: The type of the field's values.
         choices: The allowed values of a field of the type `choice`; empty for other types.
-        required: True if every new contact must have a value for this field. Such a value cannot be
-            removed.
-        is_applied: False while a background job still converts stored values to the type of the
-            field.
+        required: True: a new contact must have a value, and the value cannot be removed.
+        is_applied: False while a background job still converts stored values to the type.
         archived_at: When the field was archived; null if it is not archived.
     """
 
@@ -105,9 +101,9 @@ class CustomFieldMisfitRead(ReadModel):
     """A stored value that does not fit the type of the custom field.
 
     Attributes:
-        contact_id: The id of a contact that has the value in `value`.
-        value: The value that does not fit the type of the custom field.
-        detail: Which values the type of the custom field accepts.
+        contact_id: One of the contacts that have this value.
+        value: The value that does not fit.
+        detail: Which values the type accepts.
     """
 
     model_config = example(value="about 1928", detail="Give a whole number, such as 1987.")
@@ -118,14 +114,13 @@ class CustomFieldMisfitRead(ReadModel):
 
 
 class CustomFieldFitRead(ReadModel):
-    """The result of a dry run: how well the stored values fit the type of a custom field.
+    """The result of a dry run: how the values that contacts already have fit the type.
 
     Attributes:
-        fitting: The number of contacts whose value fits the type of the field without a change.
-        rewritten: The number of contacts whose value would be converted to the type of the field.
-        misfits: The number of contacts whose value does not fit the type of the field.
-        examples: Up to 10 values that do not fit the type of the field, each with one contact that
-            has the value.
+        fitting: The number of contacts whose value fits without a change.
+        rewritten: The number of contacts whose value would be converted to the type.
+        misfits: The number of contacts whose value does not fit the type.
+        examples: Up to 10 values that do not fit, each with one contact that has this value.
     """
 
     model_config = example(fitting=238, rewritten=2, misfits=1)

@@ -45,7 +45,7 @@ class MergedContactRead(ContactRead, DryRunRead):
 
     @classmethod
     def after(cls, found: FlaggedContact, merge: ContactMerge | None) -> Self:
-        """Build the response from the contact that remains after the merge, and the merge.
+        """Build the response from the primary contact and the merge.
 
         ``merge`` is None if nothing was merged.
         """

@@ -50,7 +50,7 @@ class PhoneLookupBusyError(BusyError):
 class PhoneLookupRefusedError(ConflictError):
     """The look-up service refuses the API key, or no look-up service is at the URL.
 
-    Correct the settings. A refused look-up does not reduce the number of look-ups left for the day.
+    Correct the settings. A refused look-up does not count against the daily budget.
     """
 
     code = "phone_lookup_refused"

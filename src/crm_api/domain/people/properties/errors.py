@@ -96,7 +96,4 @@ class PropertyAttributesError(InvalidError):
     code = "invalid_property_attributes"
     title = "Attributes not accepted"
     pointer = "/attributes"
-    example = Example(
-        "The attributes take 18022 bytes as JSON. At most 16384 are allowed. Remove or shorten "
-        "attributes."
-    )
+    example = Example("The attributes take 18022 bytes as JSON. At most 16384 are allowed.")

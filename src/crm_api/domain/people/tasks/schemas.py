@@ -48,8 +48,8 @@ class TaskUpdate(RequestModel):
         title: What must be done, on one line.
         due_at: The deadline: the task must be done before this instant.
         assignee_id: The id of the user who must do the task; null if no user is assigned.
-        done_at: When the task was done; null if it is not done. An instant in the future is
-            replaced by the present instant.
+        done_at: When the task was done; null if it is not done. An instant in the future is stored
+            as now.
     """
 
     model_config = example(done_at=NOW)

@@ -99,8 +99,7 @@ class OpenPhoneHeldError(OpenPhoneDownError):
     code = "openphone_held"
     title = "OpenPhone asked for a pause"
     example = Example(
-        "OpenPhone asked for a pause. The next request to OpenPhone can begin at "
-        "2026-11-30 14:05:00 UTC.",
+        "The next request to OpenPhone may begin at 2026-11-30 14:05:00 UTC.",
         until=datetime(2026, 11, 30, 14, 5, tzinfo=UTC),
     )
 

@@ -21,8 +21,8 @@ class CalendarAccountCreate(RequestModel):
     """A new calendar account.
 
     Attributes:
-        name: The name of the account. If an appointment comes from the calendar, its `author` is
-            this name.
+        name: The name of the account. It is also the author of the appointments that come from the
+            calendar.
         url: The address of the calendar (the collection) on its CalDAV server.
         username: The user name at the server.
         password: The password at the server; use a password that is only for this service. It is

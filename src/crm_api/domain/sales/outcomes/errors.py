@@ -22,7 +22,7 @@ class OutcomeExistsError(ConflictError):
     code = "outcome_exists"
     title = "Outcome already recorded with other values"
     example = Example(
-        "This source has already recorded an outcome with this `external_id` but other values. "
+        "This source has already recorded an outcome with this `external_id` and other values. "
         "To correct it, reverse the outcome `outcome_id` and record it again under another "
         "`external_id`.",
         outcome_id=example_id("outcome"),

@@ -86,8 +86,7 @@ async def record_outcome(
         uow: The unit of work.
         new: The outcome.
         recorded_by: The name of the caller.
-        secret: The root secret (the first secret key of the service), for the hash of the external
-            id.
+        secret: The root secret, for the hash of the external id.
         now: The present instant.
 
     Raises:
@@ -162,7 +161,7 @@ async def _recorded_before(
     known_as = first.contact_id or first.phone
     if asked != stored or known_as not in {None, person.contact_id or person.phone}:
         raise OutcomeExistsError(
-            "This source has already recorded an outcome with this `external_id` but other values. "
+            "This source has already recorded an outcome with this `external_id` and other values. "
             "To correct it, reverse the outcome `outcome_id` and record it again under another "
             "`external_id`.",
             outcome_id=str(first.id),

@@ -27,7 +27,7 @@ class OutcomeCreate(RequestModel):
     Attributes:
         kind: What happened.
         name: The name of an outcome of the kind `custom`; null for the other kinds.
-        contact_id: The contact of the person; null if `phone` is given.
+        contact_id: The contact of the person.
         phone: The phone number of the person. It need not be the number of a contact.
         property_id: The property that the outcome is about; null if none.
         amount_cents: The amount in cents; null if the outcome has no amount.

@@ -94,10 +94,9 @@ def add_examples(document: Node) -> None:
 
 
 def _changed(composed: Node, shown: Node) -> Node:
-    """Return the example response ``composed`` with the field values in ``shown``.
+    """Return the example ``composed``, with the field values in ``shown`` instead of its own.
 
-    The route of this response has chosen the values in ``shown`` with ``route_notes.shows()``. They
-    replace the values that ``composed`` has in these fields.
+    The route of the response sets these values with the function ``route_notes.shows()``.
 
     Raises:
         ValueError: The example does not have all fields in ``shown``.
@@ -164,8 +163,7 @@ def _fits(schemas: Node, value: Any, schema: Node) -> bool:  # noqa: ANN401 - JS
         return any(_fits(schemas, value, one) for one in schema["anyOf"])
     if "enum" in schema or "const" in schema:
         return value in schema.get("enum", [schema.get("const")])
-    # For an id field (format `uuid`), this function returns False for every value. So an id field
-    # never gets a value from `BY_NAME`: `_simple` makes its example from the name of the field.
+    # For an id, no value fits, because example ids are made from the name of the field instead.
     kind = "" if schema.get("format") == "uuid" else schema.get("type", "")
     if isinstance(value, bool):
         return kind == "boolean"

@@ -158,7 +158,7 @@ def _classes(kind: type[CrmError]) -> Iterator[type[CrmError]]:
 
 
 def groups_only(error: type[CrmError]) -> bool:
-    """Return True for an error class that only groups subclasses, so no response has its code."""
+    """Return True for a class that is never raised itself, so that no response has its code."""
     return error in problems.STATUS_OF_KIND or vars(error).get("is_abstract", False)
 
 

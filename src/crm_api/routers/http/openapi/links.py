@@ -54,8 +54,7 @@ def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
 def _to_operations(document: Node, path: str, item: tuple[str, Node], source: Node) -> Node:
     """Return the links from an item to the operations on this item.
 
-    An operation on the item has a path that begins with ``path`` and the item's id, such as
-    ``/v1/lists/{list_id}/contacts`` for a list. A path with a further id gets no link.
+    The path of such an operation begins with ``path`` and the item's id, and has no further id.
 
     Args:
         document: The OpenAPI document.
@@ -80,13 +79,13 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 
 
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
-    """Return the field of an item from which a link takes a path parameter; None without a field.
+    """Return the name of the field with the value of a path parameter; None without such a field.
 
-    The field has the name of the parameter. If the item has no such field, it is the field ``id``.
-    But if ``is_inner`` is True, ``id`` is used only if the schema's name fits the parameter, as
-    ``ListRead`` fits ``list_id``. Without this check, a link could have a wrong id. For example,
-    the operation that adds a contact to a list returns the list. The ``id`` in this response is the
-    id of the list, not a ``contact_id``.
+    This field has the name of the parameter, or else the name ``id``. If ``is_inner`` is True,
+    ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
+    Without this check, a link could have a wrong id. For example, the operation that adds a contact
+    to a list returns the list. The ``id`` in this response is the id of the list, not a
+    ``contact_id``.
 
     Args:
         document: The OpenAPI document.
