@@ -162,7 +162,7 @@ class Campaign(Base):
     """
     paused_reason: Mapped[str | None]
     paused_evidence: Mapped[dict[str, Any] | None]
-    """The figures because of which a rule paused the campaign; None if no rule paused it."""
+    """The facts that made a rule pause the campaign; None if no rule paused it."""
     watched_from: Mapped[dict[str, Any] | None]
     """The counts at the last resume; None if the campaign was never resumed.
 

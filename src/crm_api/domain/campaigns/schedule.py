@@ -35,8 +35,8 @@ RECIPIENT = "recipient"
 """If a campaign's ``timezone`` has this value, the time zone of each recipient is used."""
 LOOK_AHEAD = timedelta(weeks=6)
 """How far ahead an instant is searched that is inside both the campaign's hours and the legal
-hours. Six weeks are enough: a campaign that sends on only one weekday, of which two are holidays,
-can still send within four weeks."""
+hours. Six weeks are enough. For example, a campaign sends on only one weekday, and the next two
+such days are holidays. Such a campaign can still send within four weeks."""
 
 
 def resolve_zones(

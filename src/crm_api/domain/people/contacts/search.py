@@ -114,7 +114,7 @@ ORDERS = {
 
 
 _BY_NAME = ORDERS[ContactSort.NAME]
-"""The order for a ``Search`` of which only the method ``conditions`` is used.
+"""The order for a ``Search`` if the caller uses only its method ``conditions``.
 
 ``conditions`` leaves out the filter's conditions on the column of the order. No filter has a
 condition on the name. So with this order, ``conditions`` returns all conditions of the filter.
