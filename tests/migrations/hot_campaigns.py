@@ -259,7 +259,7 @@ CAMPAIGNS = [
     Hot(
         "waiting recipients by zone key, for a forecast",
         {"idx_campaign_membership_status"},
-        lambda s: forecast_recipients.count_places(
+        lambda s: forecast_recipients.count_groups(
             s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], most=20, now=NOW
         ),
         is_generic=True,
@@ -267,7 +267,7 @@ CAMPAIGNS = [
     Hot(
         "a sample of waiting recipients, for a forecast",
         set(),
-        lambda s: forecast_recipients.sample_places(s, campaign_id=RUNNING, now=NOW),
+        lambda s: forecast_recipients.sample_groups(s, campaign_id=RUNNING, now=NOW),
         is_generic=True,
     ),
     Hot(

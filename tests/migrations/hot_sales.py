@@ -7,7 +7,7 @@ from tests.migrations.filling import NOON, made_id
 from tests.migrations.hot import CONTACT, PLACE, Hot, use_case
 from tests.migrations.support import Call
 
-from crm_api.domain.kit.paging import Cursors, Place, newest_first
+from crm_api.domain.kit.paging import Cursors, TimePosition, newest_first
 from crm_api.domain.monitoring.watchdog.sales import WAITING_QUOTES
 from crm_api.domain.sales.appointments.booking import WITHDRAW_REMINDERS, overlap_statement
 from crm_api.domain.sales.appointments.free_times import BUSY_TIMES
@@ -36,7 +36,7 @@ def _appointments(name: str, index: str, wanted: AppointmentFilter) -> Hot:
     return Hot(name, {index}, lambda s: s.execute(statement))
 
 
-def _bills(kind: BillKind[Bill], wanted: BillFilter, *, after: Place | None) -> Call:
+def _bills(kind: BillKind[Bill], wanted: BillFilter, *, after: TimePosition | None) -> Call:
     statement, table = bills_statement(kind, wanted), kind.table
     page = newest_first(statement, table.created_at, table.id, after=after, limit=51)
     return lambda s: s.execute(page)

@@ -210,7 +210,7 @@ async def test_forecast_sample_is_small_without_statistics(
         everyone = await session.scalar(PENDING, {"campaign_id": RUNNING})
         for statement in REMOVE_STATISTICS:
             await session.execute(text(statement))
-        found = await forecast_recipients.sample_places(session, campaign_id=RUNNING, now=NOW)
+        found = await forecast_recipients.sample_groups(session, campaign_id=RUNNING, now=NOW)
         await session.rollback()
 
     assert 0 < sum(group.people for group in found) < everyone / 2

@@ -144,13 +144,13 @@ def draw_figures(figures: Figures, *, zone: str) -> Iterator[str]:
     counts = ["" if one.denominator is None else str(one.denominator) for one in shown]
     widths = [max(map(len, column)) for column in (labels, numbers, spans, counts)]
     largest = max((_size(one) for one in figures.rows), default=0.0)
-    for place, one in enumerate(shown):
+    for index, one in enumerate(shown):
         mark = " " if one.is_enough else "*"
         cells = (
-            labels[place].ljust(widths[0]),
-            numbers[place].rjust(widths[1]) + mark,
-            spans[place].ljust(widths[2]),
-            counts[place].rjust(widths[3]),
+            labels[index].ljust(widths[0]),
+            numbers[index].rjust(widths[1]) + mark,
+            spans[index].ljust(widths[2]),
+            counts[index].rjust(widths[3]),
         )
         bar = _bar(_size(one), largest) if one is not figures.total else ""
         yield "  ".join((*cells, bar)).rstrip()

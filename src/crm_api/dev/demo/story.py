@@ -64,13 +64,13 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     price = {"kind": "list_price", "amount_cents": rows * ROW_CENTS, "campaign_id": campaign_id}
     api.post("/v1/costs", {**price, "note": f"{rows:,} rows of the demo"})
     free = _free_hours(api)
-    for place, contact_id in enumerate(people):
-        if place % 2:
+    for index, contact_id in enumerate(people):
+        if index % 2:
             if not free:
                 continue
             _book(api, contact_id, free.pop(0))
         else:
-            _visit(api, contact_id, place // 2, story)
+            _visit(api, contact_id, index // 2, story)
         story.counts["appointments"] += 1
     return story
 
@@ -138,13 +138,13 @@ def _book(api: Api, contact_id: str, at: datetime) -> JSON:
     return api.post("/v1/appointments", {"contact_id": contact_id, "timezone": ZONE, **times})
 
 
-def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
+def _visit(api: Api, contact_id: str, index: int, story: Story) -> None:
     """Record a visit to a person, and the quote, job and payment that follow from the visit.
 
     Args:
         api: The client.
         contact_id: The contact.
-        place: The position among the visited people, from 0. It decides how many of the steps
+        index: The position among the visited people, from 0. It decides how many of the steps
             (approved quote, job, payment) follow.
         story: The counts to increase.
     """
@@ -153,14 +153,14 @@ def _visit(api: Api, contact_id: str, place: int, story: Story) -> None:
     now = api.get("/v1/insight", measure="appointments")["as_of"]
     visit = _book(api, contact_id, datetime.fromisoformat(now))
     api.patch(f"/v1/appointments/{visit['id']}", {"status": "held"})
-    cents = QUOTES_CENTS[place % len(QUOTES_CENTS)]
+    cents = QUOTES_CENTS[index % len(QUOTES_CENTS)]
     bill = {"contact_id": contact_id, "amount_cents": cents}
     quote = api.post("/v1/quotes", {**bill, "number": f"Q-{visit['id'][-12:]}", "status": "sent"})
     story.counts["quotes"] += 1
-    if place % 2:
+    if index % 2:
         return
     quote = api.patch(f"/v1/quotes/{quote['id']}", {"status": "approved"})
-    if place % 4:
+    if index % 4:
         return
     done = {"kind": "job_done", "contact_id": contact_id, "occurred_at": quote["status_at"]}
     api.post("/v1/outcomes", {**done, "amount_cents": cents})

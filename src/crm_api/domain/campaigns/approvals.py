@@ -93,10 +93,10 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
     if detail.campaign.approved_at is not None or not await is_approval_required(uow):
         return
     texts = dict(_texts(detail))
-    places = {source for source in texts.values() if source is not None}
+    versions = {source for source in texts.values() if source is not None}
     found = await uow.session.execute(
         select(TemplateVersion.template_id, TemplateVersion.version).where(
-            tuple_(TemplateVersion.template_id, TemplateVersion.version).in_(places),
+            tuple_(TemplateVersion.template_id, TemplateVersion.version).in_(versions),
             TemplateVersion.status == TemplateStatus.APPROVED,
         )
     )

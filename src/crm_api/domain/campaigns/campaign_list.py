@@ -135,13 +135,13 @@ def campaigns_statement(
     if sort in {CampaignSort.NAME, CampaignSort.NAME_BACKWARDS}:
         key = Campaign.name
     statement = select(Campaign).where(*_conditions(wanted))
-    place = tuple_(key, Campaign.id)
+    row_key = tuple_(key, Campaign.id)
     if sort.startswith("-"):
         if after is not None:
-            statement = statement.where(place < after)
+            statement = statement.where(row_key < after)
         return statement.order_by(key.desc(), Campaign.id.desc()).limit(limit)
     if after is not None:
-        statement = statement.where(place > after)
+        statement = statement.where(row_key > after)
     return statement.order_by(key, Campaign.id).limit(limit)
 
 

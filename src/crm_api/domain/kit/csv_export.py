@@ -30,8 +30,8 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 PAGE = 5_000
 """The number of rows that an export reads at once. These rows are called a page."""
-Place = TypeVar("Place")
-NextPage = Callable[[UnitOfWork, Place | None], Awaitable[tuple[bytes, Place | None]]]
+PositionT = TypeVar("PositionT")
+NextPage = Callable[[UnitOfWork, PositionT | None], Awaitable[tuple[bytes, PositionT | None]]]
 """A function that reads one page of a list.
 
 It takes the position of the row before the page; None for the first page. It returns the rows of
@@ -52,17 +52,17 @@ _FORMULA_STARTS: ColumnElement[str] = literal_column(
 
 
 async def write_csv(
-    new_uow: UnitOfWorkFactory, *, header: Sequence[str], next_page: NextPage[Place]
+    new_uow: UnitOfWorkFactory, *, header: Sequence[str], next_page: NextPage[PositionT]
 ) -> AsyncIterator[bytes]:
     """Yield a CSV file in parts: the header line, then one part per page."""
     yield csv_lines([map(csv_safe, header)])
-    place: Place | None = None
+    position: PositionT | None = None
     while True:
         async with new_uow() as uow:
-            rows, place = await next_page(uow, place)
+            rows, position = await next_page(uow, position)
         if rows:
             yield rows
-        if place is None:
+        if position is None:
             return
 
 

@@ -23,7 +23,7 @@ from crm_api.domain.kit.errors import InvalidError
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
-Place = tuple[datetime, UUID]
+TimePosition = tuple[datetime, UUID]
 """The instant and the id of the last row of a page. The next page begins after this row."""
 
 _DIGEST_BYTES = 6
@@ -59,7 +59,7 @@ class Cursors:
         described = json.dumps([name, _plain(wanted)], sort_keys=True, default=str)
         self._digest = blake2s(described.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
-    def read(self, cursor: str | None) -> Place | None:
+    def read(self, cursor: str | None) -> TimePosition | None:
         """Return the instant and the id in a cursor, for a list that is ordered by an instant.
 
         The page begins after the row with these values. The result is None for the first page,
@@ -74,7 +74,7 @@ class Cursors:
         key, row_id = found
         return _parse_instant(key), row_id
 
-    def read_marked(self, cursor: str | None) -> tuple[str, Place] | None:
+    def read_marked(self, cursor: str | None) -> tuple[str, TimePosition] | None:
         """Return the part of a list, and the row in this part, after which a page begins.
 
         This method reads cursors of ``write_marked``, for lists that have several parts.
@@ -124,14 +124,14 @@ class Cursors:
         raw = json.dumps([self._digest, first, row_id.hex], ensure_ascii=False)
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
-    def write_marked(self, mark: str, place: Place) -> str:
+    def write_marked(self, mark: str, position: TimePosition) -> str:
         """Make the cursor of a list that has several parts.
 
         Args:
             mark: One character that identifies the part in which the page ended.
-            place: The instant and the id of the last row of the page.
+            position: The instant and the id of the last row of the page.
         """
-        at, row_id = place
+        at, row_id = position
         return self.write(f"{mark}{at.isoformat()}", row_id)
 
     def page(
@@ -171,8 +171,8 @@ class Cursors:
         found = self.read_text(cursor)
         begin = 0
         if found is not None:
-            last, place = found
-            begin, names = place.int, [name(row) for row in rows]
+            last, encoded = found
+            begin, names = encoded.int, [name(row) for row in rows]
             if last not in names:
                 begin = max(0, begin - 1)
             elif names[begin - 1 : begin] != [last]:
@@ -188,7 +188,7 @@ def newest_first(
     at: InstrumentedAttribute[datetime],
     row_id: InstrumentedAttribute[UUID],
     *,
-    after: Place | None,
+    after: TimePosition | None,
     limit: int | None,
 ) -> Select[Row]:
     """Restrict a statement to one page of a list; the row with the latest instant comes first.

@@ -190,11 +190,11 @@ class CsvMask:
         for row in csv.reader(io.StringIO(whole.decode(), newline="")):
             if self._hidden is None:
                 hidden = hidden_of(row) | ({"amount"} if self._hides_amount else set())
-                self._hidden = {place for place, name in enumerate(row) if name in hidden}
+                self._hidden = {index for index, name in enumerate(row) if name in hidden}
                 writer.writerow(row)
             else:
                 writer.writerow(
-                    ["" if place in self._hidden else cell for place, cell in enumerate(row)]
+                    ["" if index in self._hidden else cell for index, cell in enumerate(row)]
                 )
         return written.getvalue().encode()
 

@@ -36,7 +36,7 @@ class WatchdogTask:
         self._settings = settings
         self._mailer = mailer
         self._look_seconds = look_seconds
-        self._task = BackgroundTask("lookout")
+        self._task = BackgroundTask("watchdog")
 
     async def start(self) -> None:
         """Start the background task."""

@@ -2,8 +2,8 @@
 
 Counts of messages and people may be fractions: when a count is divided, the parts are not rounded.
 Less than half a message counts as no message. Instants are Unix timestamps. A zone key consists of
-the states and the time zones that are possible for a person. A place is a group of zone keys for
-which messages are allowed at the same hours.
+the states and the time zones that are possible for a person. All zone keys for which messages are
+allowed at the same hours form a zone group.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,48 +26,50 @@ the group."""
 
 
 class Cohort:
-    """People who wait for the same message, divided into places.
+    """People who wait for the same message, divided into zone groups.
 
-    A place is a group of people with the same sending hours. A person becomes due when the message
-    to the person becomes due. The people become due at a constant rate between ``due_from`` and
+    People with the same sending hours form a zone group. A person becomes due when the message to
+    the person becomes due. The people become due at a constant rate between ``due_from`` and
     ``due_until``.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         due_from: When the first of these people becomes due.
         due_until: When the last of these people becomes due.
-        people: For each place, the number of people that were added to it.
-        shares: For each place, the fraction of its people who still wait, from 0 to 1.
-        size: The number of people that were added to all places.
-        total: The number of people who still wait in all places.
+        people: For each zone group, the number of people that were added to it.
+        shares: For each zone group, the fraction of its people who still wait, from 0 to 1.
+        size: The number of people that were added to all zone groups.
+        total: The number of people who still wait in all zone groups.
     """
 
-    def __init__(self, step: int, due_from: float, due_until: float, *, places: int) -> None:
+    def __init__(self, step: int, due_from: float, due_until: float, *, zone_groups: int) -> None:
         self.step, self.due_from, self.due_until = step, due_from, due_until
-        self.people = [0.0] * places
-        self.shares = [0.0] * places
+        self.people = [0.0] * zone_groups
+        self.shares = [0.0] * zone_groups
         self.total = self.size = 0.0
 
-    def add(self, place: int, texts: float) -> None:
-        """Put more waiting people into a place (a group with the same sending hours).
+    def add(self, zone_group: int, texts: float) -> None:
+        """Put more waiting people into a zone group (people with the same sending hours).
 
         Args:
-            place: The index of the place.
+            zone_group: The index of the zone group.
             texts: The number of people. Each of them waits for one message.
         """
-        waiting = self.shares[place] * self.people[place] + texts
-        self.people[place] += texts
-        self.shares[place] = waiting / self.people[place] if self.people[place] else 0.0
+        waiting = self.shares[zone_group] * self.people[zone_group] + texts
+        self.people[zone_group] += texts
+        self.shares[zone_group] = (
+            waiting / self.people[zone_group] if self.people[zone_group] else 0.0
+        )
         self.total += texts
         self.size += texts
 
-    def waiting(self, places: Iterable[int]) -> float:
-        """Return how many people of the given groups still wait for a message.
+    def waiting(self, zone_groups: Iterable[int]) -> float:
+        """Return how many people of the given zone groups still wait for a message.
 
         Args:
-            places: The indices of the groups. The people of one group have the same sending hours.
+            zone_groups: The indices of the zone groups.
         """
-        return sum(self.shares[place] * self.people[place] for place in places)
+        return sum(self.shares[zone_group] * self.people[zone_group] for zone_group in zone_groups)
 
     @property
     def last_due(self) -> float:
@@ -82,7 +84,7 @@ class Cohort:
         not_due = self.size * (self.due_until - at) / (self.due_until - self.due_from)
         return max(0.0, self.total - not_due)
 
-    def take(self, texts: float, places: Sequence[int]) -> list[tuple[int, float]]:
+    def take(self, texts: float, zone_groups: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
         The people of each group become due at a constant rate, during the same period. So the
@@ -92,30 +94,30 @@ class Cohort:
 
         Args:
             texts: The largest number of people to remove.
-            places: The indices of the groups. The people of one group have the same sending hours.
+            zone_groups: The indices of the zone groups.
 
         Returns:
             Pairs: the index of a group, and the number of people that were removed from this group.
         """
         shares = self.shares
-        open_places = [place for place in places if shares[place] > 0]
-        ranked = sorted(open_places, key=shares.__getitem__, reverse=True)
+        waiting_groups = [zone_group for zone_group in zone_groups if shares[zone_group] > 0]
+        ranked = sorted(waiting_groups, key=shares.__getitem__, reverse=True)
         people = waiting = 0.0
         rank, level = 0, 0.0
-        for rank, place in enumerate(ranked, start=1):
-            people += self.people[place]
-            waiting += shares[place] * self.people[place]
+        for rank, zone_group in enumerate(ranked, start=1):
+            people += self.people[zone_group]
+            waiting += shares[zone_group] * self.people[zone_group]
             following = shares[ranked[rank]] if rank < len(ranked) else 0.0
             if waiting - texts >= following * people:
                 level = (waiting - texts) / people if people else 0.0
                 break
         removed = []
-        for place in ranked[:rank]:
-            count = (shares[place] - level) * self.people[place]
+        for zone_group in ranked[:rank]:
+            count = (shares[zone_group] - level) * self.people[zone_group]
             if count > 0:
-                shares[place] = level
+                shares[zone_group] = level
                 self.total -= count
-                removed.append((place, count))
+                removed.append((zone_group, count))
         return removed
 
 

@@ -54,7 +54,7 @@ class Hours:
 class Segment:
     """A part of a day during which the same groups of people may get messages.
 
-    All people of a group have the same allowed hours. In the code, a group is called a place. All
+    A group of people with the same allowed hours is called a zone group. All
     times are in seconds from the start of the day in the line's time zone.
 
     Attributes:
@@ -62,13 +62,13 @@ class Segment:
         end: The end of the segment.
         closes: The end of the allowed hours; not before ``end``. If the groups have different
             hours, it is the latest end.
-        places: The indices of the groups, as in ``Calendar.place_of``.
+        zone_groups: The indices of the zone groups, as in ``Calendar.zone_group_of``.
     """
 
     start: float
     end: float
     closes: float
-    places: tuple[int, ...]
+    zone_groups: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -76,27 +76,27 @@ class Calendar:
     """The hours in which messages are allowed on each day of a year.
 
     The allowed hours depend on the states and time zones in which a person may be (the zone key).
-    All zone keys with the same allowed hours are one group, called a place. The days are those of
+    All zone keys with the same allowed hours are one zone group. The days are those of
     the line's time zone.
 
     Attributes:
         first: The first day.
         starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
-        days: For each day, the periods in which messages are allowed in at least one place.
-        place_of: For each zone key, the index of its place, from 0.
-        shut: The indices of the places in which no message is allowed on any day.
+        days: For each day, the periods in which messages are allowed in at least one zone group.
+        zone_group_of: For each zone key, the index of its zone group, from 0.
+        shut: The indices of the zone groups in which no message is allowed on any day.
     """
 
     first: date
     starts: tuple[float, ...]
     days: tuple[tuple[Segment, ...], ...]
-    place_of: dict[str, int]
+    zone_group_of: dict[str, int]
     shut: frozenset[int]
 
     @property
-    def places(self) -> int:
-        """The number of places (groups of recipients who have the same allowed hours)."""
-        return 1 + max(self.place_of.values(), default=0)
+    def zone_groups(self) -> int:
+        """The number of zone groups (groups of recipients who have the same allowed hours)."""
+        return 1 + max(self.zone_group_of.values(), default=0)
 
 
 @lru_cache(maxsize=32)
@@ -126,19 +126,20 @@ def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calen
             opens.append(
                 _open([spans_of[source] for source in own], ends.timestamp() - starts.timestamp())
             )
-    places = {
-        opens: place for place, opens in enumerate(dict.fromkeys(map(tuple, opens_of.values())))
+    zone_groups = {
+        opens: zone_group
+        for zone_group, opens in enumerate(dict.fromkeys(map(tuple, opens_of.values())))
     }
     segments = {
-        kind: _cut([opens[number] for opens in places])
+        kind: _cut([opens[number] for opens in zone_groups])
         for number, kind in enumerate(dict.fromkeys(kinds))
     }
     return Calendar(
         first=first,
         starts=tuple(midnight.timestamp() for midnight in midnights),
         days=tuple(segments[kind] for kind in kinds),
-        place_of={key: places[tuple(opens_of[own])] for key, own in sources_of.items()},
-        shut=frozenset(place for opens, place in places.items() if not any(opens)),
+        zone_group_of={key: zone_groups[tuple(opens_of[own])] for key, own in sources_of.items()},
+        shut=frozenset(zone_group for opens, zone_group in zone_groups.items() if not any(opens)),
     )
 
 
@@ -261,13 +262,13 @@ def _open(sources: Sequence[_Open], length: float) -> _Open:
     )
 
 
-def _cut(places: Sequence[_Open]) -> tuple[Segment, ...]:
-    edges = sorted({edge for spans in places for span in spans for edge in span})
+def _cut(zone_groups: Sequence[_Open]) -> tuple[Segment, ...]:
+    edges = sorted({edge for spans in zone_groups for span in spans for edge in span})
     segments = []
     for start, end in pairwise(edges):
         closing = {
-            place: closes
-            for place, spans in enumerate(places)
+            zone_group: closes
+            for zone_group, spans in enumerate(zone_groups)
             for opens, closes in spans
             if opens <= start and end <= closes
         }

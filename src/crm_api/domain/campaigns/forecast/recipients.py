@@ -108,7 +108,7 @@ async def read_people(
     total = sum(pending.values())
     are_many = total > COUNTED
     keys = campaign.zone_keys
-    places = await count_places(
+    groups = await count_groups(
         session, campaign_id=campaign.id, zone_keys=keys, most=FEW if are_many else COUNTED, now=now
     )
     # If all recipients have the same allowed hours, their zone keys (states and time zones) do not
@@ -116,12 +116,12 @@ async def read_people(
     # when they are due.
     differ = bool(rules.rules) or campaign.timezone == RECIPIENT or bool(campaign.follow_ups)
     is_sampled = are_many and differ
-    waiting = places
+    waiting = groups
     if are_many:
         sample = (
-            await sample_places(session, campaign_id=campaign.id, now=now) if is_sampled else []
+            await sample_groups(session, campaign_id=campaign.id, now=now) if is_sampled else []
         )
-        waiting = _estimate(pending, places, sample)
+        waiting = _estimate(pending, groups, sample)
     number_rules = NumberRules.of(campaign, rules=rules, now=now)
     hours = number_rules.hours(keys)
     is_put_off = not are_many and any(group.due_until for group in waiting)
@@ -236,7 +236,7 @@ COUNT_PLACES = text(_COUNT.format(people=_IN_ORDER))
 SAMPLE_PLACES = text(_COUNT.format(people=_SAMPLED))
 
 
-async def count_places(
+async def count_groups(
     session: AsyncSession, *, campaign_id: UUID, zone_keys: Sequence[str], most: int, now: datetime
 ) -> list[Waiting]:
     """Count the waiting people of a campaign, separately for each step and each zone key.
@@ -251,7 +251,7 @@ async def count_places(
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
 
 
-async def sample_places(
+async def sample_groups(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
     """Count the waiting people in a sample of the campaign's recipients.

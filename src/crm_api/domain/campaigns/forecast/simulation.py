@@ -1,9 +1,9 @@
 """Simulate the plan of a campaign day by day for a year; later years repeat the first year.
 
-The functions do not read the database or the clock. They group the people who may get messages at
-the same hours. Such a group is called a place. The functions calculate with the number of people in
-each place, not with single people. So the computing time is the same for a thousand and for a
-million recipients. It grows with the number of days and places.
+The functions do not read the database or the clock. People who may get messages at the same hours
+form a zone group. The functions calculate with the number of people in each zone group, not with
+single people. So the computing time is the same for a thousand and for a million recipients. It
+grows with the number of days and zone groups.
 """
 
 from bisect import insort
@@ -54,7 +54,9 @@ def people_shut_out(plan: Plan) -> float:
     The campaign's hours and the legal rules together never allow a message to these people.
     """
     calendar = calendar_of(plan)
-    shut = {key for key, place in calendar.place_of.items() if place in calendar.shut}
+    shut = {
+        key for key, zone_group in calendar.zone_group_of.items() if zone_group in calendar.shut
+    }
     return sum(group.people for group in plan.waiting if group.zone_key in shut)
 
 
@@ -76,16 +78,15 @@ class _Queue:
     def add(self, cohort: Cohort) -> None:
         insort(self.cohorts, cohort, key=lambda one: one.due_from)
 
-    def due(self, places: Sequence[int], at: float) -> float:
+    def due(self, zone_groups: Sequence[int], at: float) -> float:
         """Return how many waiting people have a message that is due at an instant.
 
         Args:
-            places: The indices of the groups to count. The people of one group have the same
-                sending hours.
+            zone_groups: The indices of the zone groups to count.
             at: The instant, as a Unix timestamp.
         """
         due = (one for one in self.cohorts if one.due_from < at)
-        return sum(min(one.waiting(places), one.due(at)) for one in due)
+        return sum(min(one.waiting(zone_groups), one.due(at)) for one in due)
 
 
 class _Run:
@@ -140,12 +141,12 @@ class _Run:
             key = (group.step, *self._due(group))
             if key not in cohorts:
                 cohorts[key] = self._cohort(*key)
-            cohorts[key].add(self._calendar.place_of[group.zone_key], texts)
+            cohorts[key].add(self._calendar.zone_group_of[group.zone_key], texts)
         for cohort in cohorts.values():
             queue.add(cohort)
 
     def _cohort(self, step: int, due_from: float, due_until: float) -> Cohort:
-        return Cohort(step, due_from, due_until, places=self._calendar.places)
+        return Cohort(step, due_from, due_until, zone_groups=self._calendar.zone_groups)
 
     def _due(self, group: Waiting) -> tuple[float, float]:
         """Return when the first and the last person of a group may get their message."""
@@ -183,9 +184,9 @@ class _Run:
     def _periods(self, day: int, begins: float, ends: float) -> Iterator[_Period]:
         """Divide the allowed hours of a day into periods.
 
-        During one period, messages are allowed for the same groups of people (places). A new period
-        also begins at each instant at which people become due. If a follow-up has a delay of less
-        than a day, a new period also begins each hour.
+        During one period, messages are allowed for the same zone groups. A new period also begins
+        at each instant at which people become due. If a follow-up has a delay of less than a day, a
+        new period also begins each hour.
         """
         starts = self._calendar.starts[day]
         cuts = {
@@ -202,7 +203,7 @@ class _Run:
             inside = sorted(at for at in cuts if start < at < end)
             for one, other in pairwise([start, *inside, end]):
                 if one < other:
-                    yield one, other, closes, segment.places
+                    yield one, other, closes, segment.zone_groups
 
     def _share(self, day: int, *, is_active: bool) -> SharedDay:
         """Return for a day how many messages the line may send, and how many its campaigns need.
@@ -251,11 +252,11 @@ class _Run:
         Returns:
             The number of messages that are sent in the period, and when the last message is sent.
         """
-        start, end, _, places = period
+        start, end, _, zone_groups = period
         taken = [
             (queue, cohort, removed)
-            for queue, texts in self._divide(room, places, end)
-            for cohort, removed in self._take(queue, texts, places, end)
+            for queue, texts in self._divide(room, zone_groups, end)
+            for cohort, removed in self._take(queue, texts, zone_groups, end)
         ]
         sent = sum(count for _, _, removed in taken for _, count in removed)
         if not sent:
@@ -270,7 +271,7 @@ class _Run:
         return sent, last_at
 
     def _divide(
-        self, room: float, places: Sequence[int], end: float
+        self, room: float, zone_groups: Sequence[int], end: float
     ) -> Iterator[tuple[_Queue, float]]:
         """Divide ``room`` messages among the queues, in proportion to the people who are due.
 
@@ -280,7 +281,7 @@ class _Run:
         if len(self._queues) == 1:
             yield self._queues[0], room
             return
-        due = {queue: queue.due(places, end) for queue in self._queues}
+        due = {queue: queue.due(zone_groups, end) for queue in self._queues}
         total = sum(due.values())
         for queue in sorted(due, key=lambda one: one.left / max(due[one], _TINY)):
             if due[queue] > _TINY:
@@ -290,19 +291,19 @@ class _Run:
 
     @staticmethod
     def _take(
-        queue: _Queue, texts: float, places: Sequence[int], end: float
+        queue: _Queue, texts: float, zone_groups: Sequence[int], end: float
     ) -> Iterator[tuple[Cohort, list[tuple[int, float]]]]:
         """Remove up to ``texts`` people of a queue, in the order in which they became due.
 
         Yields:
             Each cohort (people who wait for the same message) from which people were removed, with
-            a list of pairs. A pair is the index of a place (a group of people with the same sending
-            hours), and the number of people who were removed from this place.
+            a list of pairs: the index of a zone group, and the number of people who were removed
+            from this zone group.
         """
         for cohort in queue.cohorts:
             if texts < _TINY or cohort.due_from >= end:
                 return
-            removed = cohort.take(min(texts, cohort.due(end)), places)
+            removed = cohort.take(min(texts, cohort.due(end)), zone_groups)
             texts -= sum(count for _, count in removed)
             if removed:
                 yield cohort, removed
@@ -329,8 +330,8 @@ class _Run:
             self._follow_ups[queue, step] = cohort
             queue.add(cohort)
         cohort.due_until = last_at + delay
-        for place, count in sent:
-            cohort.add(place, count * (1 - plan.reply_share))
+        for zone_group, count in sent:
+            cohort.add(zone_group, count * (1 - plan.reply_share))
 
     def _is_done(self, at: float) -> bool:
         """Return whether the campaign has sent all its messages by an instant.

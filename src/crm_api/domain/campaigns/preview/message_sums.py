@@ -227,11 +227,11 @@ class MessageSums:
 
 
 def _forcing(sums: _VariantSums, footer: str) -> list[ForcingCharacter]:
-    placed = [("body", *place) for place in forcing_characters(sums.body)]
-    placed += [("footer", *place) for place in forcing_characters(footer)]
+    placed = [("body", *one) for one in forcing_characters(sums.body)]
+    placed += [("footer", *one) for one in forcing_characters(footer)]
     # A character is left out if it does not get into any message. It may be in a comment of the
     # template, or in a default value that is not used for any contact.
-    placed = [place for place in placed if sums.forcing[place[2]] or not sums.texts]
+    placed = [one for one in placed if sums.forcing[one[2]] or not sums.texts]
     own = {character for _, _, character in placed}
     values = [("value", None, one) for one, _ in sums.forcing.most_common() if one not in own]
     return [

@@ -125,8 +125,8 @@ async def list_recipients(
     """
     names = await find_variant_names(uow, campaign_id=campaign_id, wanted=wanted.variant)
     cursors = Cursors("recipients", campaign_id=campaign_id, wanted=wanted)
-    place = cursors.read(cursor)
-    after = place[1] if place else None
+    position = cursors.read(cursor)
+    after = position[1] if position else None
     search = RecipientSearch.of(wanted, campaign_id=campaign_id, variant_names=names)
     found = await uow.session.execute(search.page(after=after, limit=limit + 1))
     rows = [(row.CampaignMembership, row.name, row.body) for row in found]

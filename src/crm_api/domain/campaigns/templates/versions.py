@@ -174,14 +174,14 @@ async def find_template_texts(
         )
         for row in present
     }
-    places = [(one.template_id, one.version) for one in wanted if one.version is not None]
-    if places:
+    versions = [(one.template_id, one.version) for one in wanted if one.version is not None]
+    if versions:
         rows = await uow.session.scalars(
             select(TemplateVersion).where(
-                tuple_(TemplateVersion.template_id, TemplateVersion.version).in_(places)
+                tuple_(TemplateVersion.template_id, TemplateVersion.version).in_(versions)
             )
         )
         for row in rows:
-            place = TemplateReference(template_id=row.template_id, version=row.version)
-            texts[place] = TemplateText(body=row.body, version=row.version)
+            reference = TemplateReference(template_id=row.template_id, version=row.version)
+            texts[reference] = TemplateText(body=row.body, version=row.version)
     return {one: texts[one] for one in wanted if one in texts}

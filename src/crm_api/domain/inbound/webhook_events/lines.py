@@ -180,7 +180,7 @@ async def resolve_alerts_of_known_lines(uow: UnitOfWork, *, now: datetime) -> No
         await alerts.resolve_alert(uow, kind=UNKNOWN_LINE, subject=subject, now=now)
 
 
-Place = tuple[str | None, tuple[str, ...]]
+LineKey = tuple[str | None, tuple[str, ...]]
 """How an event identifies its phone line: the provider's id of the line, and our own phone numbers
 in the event."""
 
@@ -211,7 +211,7 @@ class LineFinder:
         self._uow = uow
         self._resend_unclear = resend_unclear
         self._now = now
-        self._found: dict[Place, Line | None] = {}
+        self._found: dict[LineKey, Line | None] = {}
 
     async def of_message(self, facts: MessageFacts) -> Line:
         """Return the line of a message.
@@ -236,10 +236,10 @@ class LineFinder:
         return await self._find(facts.phone_number_id, facts.own)
 
     async def _find(self, phone_number_id: str | None, own: tuple[str, ...]) -> Line | None:
-        place = (phone_number_id, own)
-        if place not in self._found:
-            self._found[place] = await self._look(phone_number_id, own)
-        return self._found[place]
+        key = (phone_number_id, own)
+        if key not in self._found:
+            self._found[key] = await self._look(phone_number_id, own)
+        return self._found[key]
 
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
         """Find a phone line by the provider's id or, if there is no id, by its phone number.

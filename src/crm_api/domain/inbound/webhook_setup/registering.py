@@ -35,7 +35,7 @@ from crm_api.domain.provider.openphone.hooks import LEGACY_FAMILIES
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 
-async def register(place: WebhookAddress, found: Registration) -> list[str]:
+async def register(address: WebhookAddress, found: Registration) -> list[str]:
     """Make sure that each family of events has a correct legacy webhook whose key is stored.
 
     A family is a group of event types, for example ``messages``. An existing webhook is kept if it
@@ -50,13 +50,13 @@ async def register(place: WebhookAddress, found: Registration) -> list[str]:
         ours = _of_family(found, events)
         sound = [one for one in ours if not one.faults - {Fault.KEY_UNKNOWN}]
         if sound:
-            done.append(await _adopt(place, sound[0], family))
+            done.append(await _adopt(address, sound[0], family))
         else:
-            done.append(await _try_family(place, family, events, ours))
+            done.append(await _try_family(address, family, events, ours))
     return done
 
 
-async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
+async def rotate(address: WebhookAddress, found: Registration) -> list[str]:
     """Replace each of our legacy webhooks with a new webhook, which has a new key.
 
     A legacy webhook uses the older API of the provider. It receives one family of events, such as
@@ -66,7 +66,7 @@ async def rotate(place: WebhookAddress, found: Registration) -> list[str]:
         One sentence about each new webhook.
     """
     return [
-        await _replace(place, family, events, ours)
+        await _replace(address, family, events, ours)
         for family, events in LEGACY_FAMILIES.items()
         if (ours := _of_family(found, events))
     ]
@@ -78,19 +78,19 @@ def _of_family(found: Registration, events: frozenset[str]) -> list[OurWebhook]:
     ]
 
 
-async def _adopt(place: WebhookAddress, one: OurWebhook, family: str) -> str:
+async def _adopt(address: WebhookAddress, one: OurWebhook, family: str) -> str:
     name = f"Legacy webhook {one.webhook.webhook_id} ({family})"
     if Fault.KEY_UNKNOWN not in one.faults:
         return f"{name} needs no change."
     if one.webhook.key is None:
-        return await _replace(place, family, LEGACY_FAMILIES[family], [one])
-    await place.save_key(one.webhook.webhook_id, SignatureScheme.LEGACY, one.webhook.key)
-    await place.audit("adopt_webhook", one.webhook.webhook_id)
+        return await _replace(address, family, LEGACY_FAMILIES[family], [one])
+    await address.save_key(one.webhook.webhook_id, SignatureScheme.LEGACY, one.webhook.key)
+    await address.audit("adopt_webhook", one.webhook.webhook_id)
     return f"Adopted {name[0].lower()}{name[1:]}; its key is saved."
 
 
 async def _try_family(
-    place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
+    address: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
     """Register the legacy webhook of a family; return a sentence about the result.
 
@@ -99,7 +99,7 @@ async def _try_family(
     sentence says that the family is not registered.
     """
     try:
-        return await _replace(place, family, events, old)
+        return await _replace(address, family, events, old)
     except OpenPhoneRefusedError as error:
         if error.status not in FEWER_EVENTS_MAY_DO or not events <= BY_PLAN:
             raise
@@ -107,11 +107,11 @@ async def _try_family(
 
 
 async def _replace(
-    place: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
+    address: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
     """Create a new webhook, and only then delete the old webhooks, so that no event is lost."""
-    made = await place.hooks.create_legacy(
-        family=family, url=place.url, events=sorted(events), label=LABEL
+    made = await address.hooks.create_legacy(
+        family=family, url=address.url, events=sorted(events), label=LABEL
     )
     if made.key is None:
         raise KeyNotShownError(
@@ -119,13 +119,13 @@ async def _replace(
             "the webhook at the provider, create one in the provider's app, and copy its key into "
             "CRM_OPENPHONE_WEBHOOK_SECRETS."
         )
-    await place.save_key(made.webhook_id, SignatureScheme.LEGACY, made.key)
+    await address.save_key(made.webhook_id, SignatureScheme.LEGACY, made.key)
     for one in old:
-        await place.hooks.delete(one.webhook.webhook_id, is_dated=False)
+        await address.hooks.delete(one.webhook.webhook_id, is_dated=False)
     gone = [one.webhook.webhook_id for one in old]
-    async with place.new_uow() as uow:
-        await key_store.retire_keys(uow, webhook_ids=gone, now=place.now())
-    await place.audit("register_webhook", made.webhook_id, replaced=gone)
+    async with address.new_uow() as uow:
+        await key_store.retire_keys(uow, webhook_ids=gone, now=address.now())
+    await address.audit("register_webhook", made.webhook_id, replaced=gone)
     instead = f" instead of {', '.join(gone)}" if gone else ""
     return f"Registered legacy webhook {made.webhook_id} ({family}){instead}; its key is saved."
 

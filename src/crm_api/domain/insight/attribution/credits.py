@@ -161,7 +161,7 @@ def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]
     left = amount - sum(parts)
-    order = sorted(range(len(shares)), key=lambda place: (parts[place] - exact[place], place))
-    for place in order[:left]:
-        parts[place] += 1
+    order = sorted(range(len(shares)), key=lambda index: (parts[index] - exact[index], index))
+    for index in order[:left]:
+        parts[index] += 1
     return parts

@@ -15,10 +15,8 @@ from crm_api.domain.insight.measures.figures import Number, number_of
 from crm_api.domain.insight.measures.registry import Unit
 from crm_api.domain.insight.measures.time_limit import LONGEST_SECONDS, limit_time
 from crm_api.domain.kit.csv_export import PAGE, cell_text, csv_lines, write_csv
-from crm_api.domain.kit.paging import Cursors, Page
+from crm_api.domain.kit.paging import Cursors, Page, TimePosition
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, typed_rows
-
-Place = tuple[datetime, UUID]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,7 @@ async def read_names(session: AsyncSession, records: Sequence[Record]) -> dict[U
 
 
 async def _fetch(
-    session: AsyncSession, wanted: RecordRequest, *, after: Place | None, limit: int
+    session: AsyncSession, wanted: RecordRequest, *, after: TimePosition | None, limit: int
 ) -> list[Record]:
     statement, values = records_statement(wanted, after=after, limit=limit)
     rows = typed_rows(Record, await session.execute(text(statement), values))
@@ -122,7 +120,7 @@ async def _fetch(
 
 
 def records_statement(
-    wanted: RecordRequest, *, after: Place | None, limit: int | None
+    wanted: RecordRequest, *, after: TimePosition | None, limit: int | None
 ) -> tuple[str, dict[str, Any]]:
     """Return the SQL that selects the records of a figure, and the values of its parameters.
 
@@ -174,7 +172,9 @@ def export_records(
     If ``shows_people`` is False, the ids of contacts are left out.
     """
 
-    async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
+    async def next_page(
+        uow: UnitOfWork, after: TimePosition | None
+    ) -> tuple[bytes, TimePosition | None]:
         rows = await _fetch(uow.session, wanted, after=after, limit=PAGE)
         if not shows_people:
             rows = [replace(one, contact_id=None) for one in rows]

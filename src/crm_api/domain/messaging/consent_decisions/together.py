@@ -66,18 +66,18 @@ async def decide_together(
     shared = await queries.find_shared_numbers(uow.session, phones=phones)
     changed = [False] * len(decisions)
     left: dict[int, NumberDecision] = {}
-    for place, one in enumerate(decisions):
+    for index, one in enumerate(decisions):
         if one.phone in shared:
-            changed[place] = await _decide_alone(uow, one, now=now, secret=secret)
+            changed[index] = await _decide_alone(uow, one, now=now, secret=secret)
         else:
-            left[place] = one
+            left[index] = one
     while left:
         # Each round makes only one decision about a number. The next round makes a second decision
         # about the number, so that it sees the result of the first decision.
         first: dict[str, int] = {}
-        for place, one in left.items():
-            first.setdefault(one.phone, place)
-        some = [left.pop(place) for place in first.values()]
+        for index, one in left.items():
+            first.setdefault(one.phone, index)
+        some = [left.pop(index) for index in first.values()]
         changes = await _decide_each(uow, some, now=now, secret=secret)
         for one in some:
             changed[first[one.phone]] = _is_change(one, changes[one.phone])

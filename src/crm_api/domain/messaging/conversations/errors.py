@@ -57,13 +57,13 @@ class UnknownMentionError(InvalidError):
     title = "Unknown user in a note"
     example = Example([0])
 
-    def __init__(self, places: Sequence[int]) -> None:
+    def __init__(self, indexes: Sequence[int]) -> None:
         detail = "No active user has this id. GET /v1/users lists the users."
         super().__init__(
             detail,
             errors=[
-                FieldProblem(pointer=f"/mentions/{place}", code=self.code, detail=detail)
-                for place in places
+                FieldProblem(pointer=f"/mentions/{index}", code=self.code, detail=detail)
+                for index in indexes
             ],
         )
 

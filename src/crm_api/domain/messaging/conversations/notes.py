@@ -47,7 +47,7 @@ async def add_note(
             select(User.id).where(User.id.in_(mentioned), User.status == UserStatus.ACTIVE)
         )
     )
-    if unknown := [place for place, one in enumerate(mentions) if one not in active]:
+    if unknown := [index for index, one in enumerate(mentions) if one not in active]:
         raise UnknownMentionError(unknown)
     values = {
         "id": new_id(),

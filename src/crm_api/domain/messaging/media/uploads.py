@@ -97,7 +97,7 @@ async def describe_uploads(
         FIND_UPLOADS, {"ids": list(media_ids), "since": now - KEPT_FOR}
     )
     types = {row.id: row.content_type for row in found}
-    unknown = [place for place, one in enumerate(media_ids) if one not in types]
+    unknown = [index for index, one in enumerate(media_ids) if one not in types]
     if unknown:
         detail = (
             "No uploaded file has this id, or it was uploaded more than 7 days ago. Upload it "
@@ -107,9 +107,9 @@ async def describe_uploads(
             detail,
             errors=[
                 FieldProblem(
-                    pointer=f"/media_ids/{place}", code=UnknownMediaError.code, detail=detail
+                    pointer=f"/media_ids/{index}", code=UnknownMediaError.code, detail=detail
                 )
-                for place in unknown
+                for index in unknown
             ],
         )
     return [

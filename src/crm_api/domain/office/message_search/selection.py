@@ -310,9 +310,9 @@ class MessageSelection:
         """
         text = _text_of(message)
         found: list[Condition] = []
-        for place, term in enumerate(self.terms):
+        for number, term in enumerate(self.terms):
             in_text = func.coalesce(_contains(text, term), false())
-            people = self.people[place] if self.people else NOBODY
+            people = self.people[number] if self.people else NOBODY
             if not people.is_complete:
                 found.append(or_(in_text, _is_named(message, term)))
             elif people.ids:

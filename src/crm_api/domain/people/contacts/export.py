@@ -36,6 +36,7 @@ from crm_api.domain.kit.csv_export import (
     truth,
     write_csv,
 )
+from crm_api.domain.kit.paging import TimePosition
 from crm_api.domain.people.contacts.flagged import is_unexpired
 from crm_api.domain.people.contacts.schemas import ContactFilter, ContactSort
 from crm_api.domain.people.contacts.search import ORDERS, Position, Search
@@ -64,8 +65,8 @@ def _of_page(search: Search, end: Position | None) -> list[ColumnElement[bool]]:
     # rows for the contacts of this page are read.
     found = [*search.span(), *search.conditions(Contact, one_by_one=True)]
     if end is not None:
-        place = tuple_(search.order.key(Contact), Contact.id)
-        found.append(place >= end if search.order.descending else place <= end)
+        row_key = tuple_(search.order.key(Contact), Contact.id)
+        found.append(row_key >= end if search.order.descending else row_key <= end)
     return found
 
 
@@ -130,9 +131,6 @@ def _has(flag: FlagType) -> ColumnElement[bool]:
     return func.coalesce(func.bool_or(ContactFlag.flag_type == flag.value), false())
 
 
-Place = tuple[datetime, UUID]
-
-
 async def contacts_csv(
     new_uow: UnitOfWorkFactory, wanted: ContactFilter, *, sort: ContactSort, now: datetime
 ) -> AsyncIterator[bytes]:
@@ -157,7 +155,9 @@ async def contacts_csv(
     return write_csv(new_uow, header=header, next_page=next_page)
 
 
-NextPeople = Callable[[UnitOfWork, Place | None, int], Awaitable[list[tuple[datetime, UUID]]]]
+NextPeople = Callable[
+    [UnitOfWork, TimePosition | None, int], Awaitable[list[tuple[datetime, UUID]]]
+]
 """A function that returns the next contacts to export.
 
 Its arguments are the open transaction, the position after which to begin (None: at the beginning),
@@ -174,18 +174,20 @@ async def people_csv(
     The columns are the same as in ``contacts_csv``.
     """
     names: set[str] = set()
-    place: Place | None = None
+    position: TimePosition | None = None
     while True:
         async with new_uow() as uow:
-            found = await next_people(uow, place, csv_export.PAGE)
+            found = await next_people(uow, position, csv_export.PAGE)
             ids = [contact_id for _, contact_id in found]
             names |= await attribute_names(uow.session, Contact.id == func.any(_ids(ids)))
         if len(found) < csv_export.PAGE:
             break
-        place = found[-1]
+        position = found[-1]
     columns = sorted(names)[:MOST_ATTRIBUTES]
 
-    async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
+    async def next_page(
+        uow: UnitOfWork, after: TimePosition | None
+    ) -> tuple[bytes, TimePosition | None]:
         found = await next_people(uow, after, csv_export.PAGE)
         ids = [contact_id for _, contact_id in found]
         rows = await copy_people(uow.session, ids, attributes=columns, now=now)
@@ -259,12 +261,12 @@ async def copy_people(
     """Return the CSV rows of these contacts, in the given order; leave out deleted contacts."""
     chosen = (
         func.unnest(_ids(contact_ids))
-        .table_valued("id", with_ordinality="place", name="chosen")
+        .table_valued("id", with_ordinality="position", name="chosen")
         .render_derived()
     )
     found = join(chosen, Contact, Contact.id == chosen.c.id)
     statement = _select_rows(found, attributes=attributes, now=now)
-    ordered = statement.where(Contact.deleted_at.is_(None)).order_by(chosen.c.place)
+    ordered = statement.where(Contact.deleted_at.is_(None)).order_by(chosen.c.position)
     return await copy_rows(session, ordered)
 
 

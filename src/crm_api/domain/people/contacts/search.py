@@ -99,8 +99,8 @@ class Order:
         """
         if position is None:
             return []
-        place = tuple_(self.key(person), person.id)
-        return [place < position if self.descending else place > position]
+        row_key = tuple_(self.key(person), person.id)
+        return [row_key < position if self.descending else row_key > position]
 
 
 ORDERS = {

@@ -8,7 +8,7 @@ from sqlalchemy import Select, Uuid, any_, bindparam, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page, Place
+from crm_api.domain.kit.paging import Cursors, Page, TimePosition
 from crm_api.domain.kit.phone import parse_phone
 from crm_api.domain.people.contacts import search
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
@@ -157,7 +157,7 @@ async def list_members(
 
 
 async def fetch_list_members(
-    session: AsyncSession, *, list_id: UUID, after: Place | None, limit: int, now: datetime
+    session: AsyncSession, *, list_id: UUID, after: TimePosition | None, limit: int, now: datetime
 ) -> list[tuple[FlaggedContact, datetime]]:
     """Fetch up to ``limit`` contacts of a list, and when each contact was added to the list.
 
@@ -178,7 +178,7 @@ async def fetch_list_members(
 
 
 async def fetch_list_member_ids(
-    session: AsyncSession, *, list_id: UUID, after: Place | None, limit: int
+    session: AsyncSession, *, list_id: UUID, after: TimePosition | None, limit: int
 ) -> list[tuple[datetime, UUID]]:
     """Return the ids of contacts on a list, each with the time at which the contact was added.
 
@@ -188,7 +188,7 @@ async def fetch_list_member_ids(
     return [(row.added_at, row.contact_id) for row in rows]
 
 
-def _member_ids(list_id: UUID, *, after: Place | None, limit: int) -> Select[datetime, UUID]:
+def _member_ids(list_id: UUID, *, after: TimePosition | None, limit: int) -> Select[datetime, UUID]:
     member = ContactListMember
     statement = select(member.added_at, member.contact_id).where(member.list_id == list_id)
     if after is not None:

@@ -86,7 +86,7 @@ async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[
             raise ContactNotFoundError(
                 "No contact has the id in `primary_id`. GET /v1/contacts lists the contacts."
             )
-        unknown = [place for place, one in enumerate(duplicate_ids) if one not in heads]
+        unknown = [index for index, one in enumerate(duplicate_ids) if one not in heads]
         if unknown:
             raise UnknownDuplicatesError(unknown)
         async with uow.session.begin_nested() as attempt:

@@ -217,8 +217,8 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
     if row.kind == "list":
         duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
     elif row.kind == "property":
-        place = PropertyPlace(property_id=row.id, role=row.role, added_at=row.added_at)
-        duplicate.properties.append(place)
+        link = PropertyPlace(property_id=row.id, role=row.role, added_at=row.added_at)
+        duplicate.properties.append(link)
     else:
         getattr(duplicate, f"{row.kind}_ids").append(row.id)
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page, Place, newest_first
+from crm_api.domain.kit.paging import Cursors, Page, TimePosition, newest_first
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.export import people_csv
 from crm_api.domain.people.contacts.schemas import FlaggedContact
@@ -80,7 +80,7 @@ async def list_lists(uow: UnitOfWork, *, cursor: str | None, limit: int) -> Page
 
 
 async def fetch_lists(
-    session: AsyncSession, *, after: Place | None, limit: int
+    session: AsyncSession, *, after: TimePosition | None, limit: int
 ) -> list[CountedList]:
     """Fetch lists with their numbers of contacts, newest first."""
     ordered = newest_first(

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.kit.paging import Cursors, Page, Place, read_newest
+from crm_api.domain.kit.paging import Cursors, Page, TimePosition, read_newest
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.models.properties import Property, PropertyContact
 from crm_api.domain.people.properties.address_key import address_key, street_key
@@ -115,11 +115,11 @@ async def list_properties(
         return Page([], None)
     cursors = Cursors("properties", q=beginning)
     if beginning:
-        place = cursors.read_text(cursor)
+        position = cursors.read_text(cursor)
         rows = await fetch_by_address(
             uow.session,
             beginning=beginning,
-            after=place[0] if place else None,
+            after=position[0] if position else None,
             limit=limit + 1,
         )
         page = cursors.page(rows, limit=limit, position=lambda row: (row.address_key, row.id))
@@ -171,7 +171,7 @@ async def list_of_contact(
 
 
 async def fetch_of_contact(
-    session: AsyncSession, *, contact_id: UUID, after: Place | None, limit: int
+    session: AsyncSession, *, contact_id: UUID, after: TimePosition | None, limit: int
 ) -> list[tuple[Property, datetime]]:
     """Fetch a contact's properties, each with the instant at which the contact was attached.
 

@@ -140,11 +140,11 @@ async def conditions(
         compile_filter(
             read_filter(segment.filter),
             now=now,
-            prefix=f"{prefix}_{place}",
+            prefix=f"{prefix}_{index}",
             is_negated=is_negated,
             by_person=by_person,
         )
-        for place, segment in enumerate(found)
+        for index, segment in enumerate(found)
     ]
 
 

@@ -55,21 +55,21 @@ async def explain_rules(
     rules = list(rules_of(node))
     builder = ConditionBuilder(now=now, prefix="rule", by_person=True)
     columns: list[str] = []
-    for place, rule in enumerate(rules):
+    for index, rule in enumerate(rules):
         condition = compile_rule(builder, rule, is_negated=rule.is_negated)
-        columns.append(f"coalesce({condition}, false) AS holds_{place}")
-        columns.append(f"({_actual(builder, rule)}) AS actual_{place}")
+        columns.append(f"coalesce({condition}, false) AS holds_{index}")
+        columns.append(f"({_actual(builder, rule)}) AS actual_{index}")
     statement = f"SELECT {', '.join(columns)} FROM contact c WHERE c.id = :contact_id"
     values = {**builder.values, "contact_id": contact_id}
     found = (await session.execute(text(statement), values)).mappings().one()
     leaves = {
         rule.pointer: RuleVerdict(
             pointer=rule.pointer,
-            holds=found[f"holds_{place}"],
+            holds=found[f"holds_{index}"],
             rule=rule,
-            actual=_shown(rule, found[f"actual_{place}"]),
+            actual=_shown(rule, found[f"actual_{index}"]),
         )
-        for place, rule in enumerate(rules)
+        for index, rule in enumerate(rules)
     }
     return list(_verdicts(node, leaves))
 

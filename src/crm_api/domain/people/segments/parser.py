@@ -118,7 +118,7 @@ class _Reading:
             )
             return None
         members = [
-            self.node(one, f"{at}/{place}", depth=depth + 1) for place, one in enumerate(inside)
+            self.node(one, f"{at}/{index}", depth=depth + 1) for index, one in enumerate(inside)
         ]
         read = tuple(member for member in members if member is not None)
         return (
@@ -218,9 +218,9 @@ def _lists_of(node: Node) -> dict[str, UUID]:
         if rule.field != "lists" or rule.value is None:
             continue
         if isinstance(rule.value, tuple):
-            for place, value in enumerate(rule.value):
+            for index, value in enumerate(rule.value):
                 if isinstance(value, UUID):
-                    found[f"{rule.pointer}/value/{place}"] = value
+                    found[f"{rule.pointer}/value/{index}"] = value
         elif isinstance(rule.value, UUID):
             found[f"{rule.pointer}/value"] = rule.value
     return found

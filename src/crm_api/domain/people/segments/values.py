@@ -165,7 +165,7 @@ def _many(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]
         raise BadValueError("wrong_type", f"Give a list, not {_name_of(value)}.")
     if not 1 <= len(value) <= MOST_VALUES:
         raise BadValueError("wrong_length", f"Give between 1 and {MOST_VALUES} values.")
-    return tuple(_at(f"/{place}", read, one) for place, one in enumerate(value))
+    return tuple(_at(f"/{index}", read, one) for index, one in enumerate(value))
 
 
 def _pair(read: Callable[[object], Scalar], value: object) -> tuple[Scalar, ...]:

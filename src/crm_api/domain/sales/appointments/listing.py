@@ -156,12 +156,12 @@ def export_appointments(
 
     async def next_page(uow: UnitOfWork, after: Position | None) -> tuple[bytes, Position | None]:
         rows = appointments_statement(wanted, after=after, limit=None)
-        place = (Appointment.starts_at, Appointment.id)
-        last = await end_of_page(uow.session, rows.with_only_columns(*place))
+        row_key = (Appointment.starts_at, Appointment.id)
+        last = await end_of_page(uow.session, rows.with_only_columns(*row_key))
         shown = rows.with_only_columns(*_COLUMNS.values())
         if last is None:
             return await copy_rows(uow.session, shown), None
         end = (last[0], last[1])
-        return await copy_rows(uow.session, shown.where(tuple_(*place) <= end)), end
+        return await copy_rows(uow.session, shown.where(tuple_(*row_key) <= end)), end
 
     return write_csv(new_uow, header=HEADER, next_page=next_page)

@@ -13,7 +13,7 @@ from crm_api.domain.kit.csv_export import (
     row_id,
     write_csv,
 )
-from crm_api.domain.kit.paging import Place, newest_first
+from crm_api.domain.kit.paging import TimePosition, newest_first
 from crm_api.domain.sales.billing.bills import Bill, BillKind, bills_statement
 from crm_api.domain.sales.billing.schemas import BillFilter
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
@@ -55,7 +55,9 @@ def export_bills(
         instant(table.updated_at),
     ]
 
-    async def next_page(uow: UnitOfWork, after: Place | None) -> tuple[bytes, Place | None]:
+    async def next_page(
+        uow: UnitOfWork, after: TimePosition | None
+    ) -> tuple[bytes, TimePosition | None]:
         rows = bills_statement(kind, wanted)
         rows = newest_first(rows, table.created_at, table.id, after=after, limit=None)
         last = await end_of_page(uow.session, rows.with_only_columns(table.created_at, table.id))
