@@ -128,6 +128,17 @@ def test_mapping_of_the_user_overrides_the_detected_one() -> None:
     assert found.mapping == {"phone": "phone_2", "other": "phone", "junk": None}
 
 
+@pytest.mark.parametrize("chosen", [None, "attributes.backup"])
+def test_phone_column_that_the_user_left_out_gets_no_phone_field(chosen: str | None) -> None:
+    found = detect_format(
+        ["First Name", "Reach", "Backup"],
+        [["Ada", "617-555-0101", "617-555-0102"], ["Leo", "617-555-0103", "617-555-0104"]],
+        {"Backup": chosen},
+    )
+
+    assert found.mapping == {"First Name": "first_name", "Reach": "phone", "Backup": chosen}
+
+
 @pytest.mark.parametrize(
     ("mapping", "code", "pointer"),
     [

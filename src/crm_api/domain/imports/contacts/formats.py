@@ -105,7 +105,7 @@ def detect_format(
         }
     else:
         _map_by_name(kinds, mapping)
-        _map_phones(header, kinds, sample, mapping, notes)
+        _map_phones(header, kinds, sample, mapping, notes, overrides=overrides)
         if format_name in {"scraped", "generic"}:
             map_by_value(header, sample, mapping, notes)
     _map_other_columns(header, mapping)
@@ -269,13 +269,18 @@ def _map_phones(
     sample: Sequence[Sequence[str]],
     mapping: dict[str, str | None],
     notes: list[str],
+    *,
+    overrides: Mapping[str, str | None],
 ) -> None:
     """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    Phone columns are found by their names; mobile phones come first (see ``PHONE_RANK``). Of these
-    columns, the columns without phone numbers are ignored. If all of them are ignored, columns are
-    found by their values instead, unless a column already has the field ``phone``. If no column is
-    found by its values, the ignored columns are used.
+    The first of these groups that has a column gets the fields:
+
+    1. Columns whose names are in ``PHONE_RANK``, except those whose values are not phone numbers.
+    2. Columns whose values are phone numbers; only if no column has the field ``phone`` yet.
+    3. All columns whose names are in ``PHONE_RANK``.
+
+    In groups 1 and 3, mobile phones come first.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])
@@ -290,7 +295,11 @@ def _map_phones(
     ]
     columns = likely or named
     if not likely and "phone" not in mapping.values():
-        found = [name for name in by_value if name not in mapping or not named]
+        found = [
+            name
+            for name in by_value
+            if name not in overrides and (name not in mapping or not named)
+        ]
         notes += [
             f"The column “{name}” was recognised by its values: phone numbers." for name in found
         ]
