@@ -142,10 +142,10 @@ class DavClient:
             self._session = None
 
     async def list_changes(self, token: str | None) -> Changes:
-        """Return the changes in the calendar since the server returned this sync token (RFC 6578).
+        """Return the changes in the calendar that are later than a sync token (RFC 6578).
 
-        If ``token`` is None, or if the server does not know the token, every event of the calendar
-        is returned.
+        If ``token`` is None, or if the server cannot use the token, return every event of the
+        calendar.
 
         Raises:
             CalendarServerError: The server cannot be used now.
@@ -244,11 +244,12 @@ class DavClient:
         return url
 
     async def _sync(self, token: str | None) -> Changes | None:
-        """Request the changes since the server returned a sync token (RFC 6578), page by page.
+        """Request the changes that are later than a sync token (RFC 6578), page by page.
 
         Returns:
             The changes; every event if ``token`` is None. The result is None if the server does not
-            know the token, or does not support such a request.
+            know the token, does not support such a request, or ends a list before it is complete.
+            Events of the unread part would count as deleted.
         """
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):
@@ -263,9 +264,11 @@ class DavClient:
             root = _parse(body)
             is_cut = self._collect(root, found)
             found.token = root.findtext(f"{_DAV}sync-token") or None
-            if not is_cut or found.token is None:
+            if not is_cut:
                 return found
-        return found
+            if found.token is None:
+                return None
+        return None if found.is_whole else found
 
     async def _list_all(self) -> Changes:
         status, _, body = await self._call(
