@@ -9,7 +9,7 @@ from tests.conftest import NOW
 from tests.factories import make_contact, number
 
 from crm_api.domain.people.models.properties import PropertyRole
-from crm_api.domain.people.properties import import_properties, service
+from crm_api.domain.people.properties import import_properties, property_contacts, service
 from crm_api.domain.people.properties.imported_property import ImportedProperty
 from crm_api.domain.people.properties.schemas import (
     PropertyAddress,
@@ -138,3 +138,48 @@ async def test_undo_removes_unused_properties_of_the_import(
     assert rounds == 3
     assert [street for street, *_ in await read_properties(session)] == ["2 Oak St", "3 Oak St"]
     assert await read_contacts(session) == [("2 Oak St", number(1), "secondary")]
+
+
+async def test_undo_removes_a_property_that_only_this_import_has_completed(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    own, other = new_id(), new_id()
+    async with new_uow() as uow:
+        for row, import_id, now in [
+            (make_row("1 Oak St"), own, NOW),
+            (make_row("2 Oak St"), own, NOW),
+            (make_row("1 Oak St", year_built=1987), own, LATER),
+            (make_row("2 Oak St", year_built=1987), other, LATER),
+        ]:
+            await import_properties.store_properties(uow, [row], import_id=import_id, now=now)
+
+    async with new_uow() as uow:
+        while await import_properties.undo_some(uow, import_id=own):
+            pass
+
+    assert await read_properties(session) == [("2 Oak St", 1987, None, "import")]
+
+
+async def test_undo_keeps_a_contact_that_a_user_has_attached_again(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    people = [await make_contact(session, phone=number(position)) for position in range(2)]
+    import_id = new_id()
+    async with new_uow() as uow:
+        row = make_row(people=[(number(0), PRIMARY), (number(1), PRIMARY)])
+        await import_properties.store_properties(uow, [row], import_id=import_id, now=NOW)
+        stored = await service.get_by_address(
+            uow, PropertyAddress(street="12 Main St", postal_code="02169")
+        )
+        await property_contacts.attach_contacts(
+            uow.session,
+            property_id=stored.found.id,
+            people=[(people[1].id, PropertyRole.OTHER)],
+            now=LATER,
+        )
+
+    async with new_uow() as uow:
+        while await import_properties.undo_some(uow, import_id=import_id):
+            pass
+
+    assert await read_contacts(session) == [("12 Main St", number(1), "other")]

@@ -77,7 +77,9 @@ _STORE_PROPERTIES = text("""
     ORDER BY r.address_key COLLATE "C"
     ON CONFLICT (address_key) DO UPDATE
     SET year_built = coalesce(p.year_built, excluded.year_built),
-        property_type = coalesce(p.property_type, excluded.property_type), updated_at = :now
+        property_type = coalesce(p.property_type, excluded.property_type),
+        updated_at = CASE WHEN p.import_id = :import_id AND p.updated_at = p.created_at
+                          THEN p.updated_at ELSE :now END
     WHERE (p.year_built IS NULL AND excluded.year_built IS NOT NULL)
        OR (p.property_type IS NULL AND excluded.property_type IS NOT NULL)
 """)
@@ -115,9 +117,8 @@ async def write_properties(
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
     """Undo a part of an import: detach the contacts that it attached, then delete properties.
 
-    A property that the import created is deleted if it did not change after the import and has no
-    other contacts. A property that existed before the import keeps the values that the import
-    added.
+    A property that the import created is deleted if it has not changed since its creation and
+    has no contacts left. A property that existed before keeps the values that the import added.
 
     Returns:
         False if nothing is left to undo.

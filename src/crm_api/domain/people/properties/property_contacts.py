@@ -37,7 +37,8 @@ _ATTACH = text("""
     ), attached AS (
         INSERT INTO property_contact (property_id, contact_id, role, added_at)
         SELECT DISTINCT ON (id) :property_id, id, role, :now FROM known ORDER BY id
-        ON CONFLICT (property_id, contact_id) DO UPDATE SET role = excluded.role
+        ON CONFLICT (property_id, contact_id)
+            DO UPDATE SET role = excluded.role, import_id = NULL
     )
     SELECT named_id FROM known
 """)
