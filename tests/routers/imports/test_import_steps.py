@@ -538,6 +538,18 @@ async def test_correction_without_a_mapping_keeps_the_mapping(importer: Importer
     assert (again["mapping"], again["on_duplicate"]) == (dry["mapping"], "overwrite")
 
 
+async def test_correction_with_an_empty_mapping_detects_all_fields_again(
+    importer: Importer,
+) -> None:
+    dry = await importer.upload(FILE, dry_run="true", mapping='{"city": null}')
+    assert dry["mapping"]["city"] is None
+
+    await importer.client.patch(f"{URL}/{dry['id']}", json={"mapping": {}})
+
+    again = await importer.finish(dry["id"])
+    assert again["mapping"] == dry["mapping"] | {"city": "city"}
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

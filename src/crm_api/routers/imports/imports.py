@@ -324,8 +324,8 @@ async def correct_import(
     """Repeat the dry run of an import with other options, without a new upload.
 
     Options that you leave out do not change. The option ``mapping`` gives the field to which each
-    column of the file is imported. A new ``mapping`` replaces the earlier ``mapping``, so name
-    every column for which the service would choose the wrong field.
+    column of the file is imported. If you send ``mapping``, the service chooses the fields of the
+    columns that ``mapping`` lacks.
     """
     async with uow:
         row = await commit.get_correctable_dry_run(uow, import_id=import_id)
@@ -333,7 +333,8 @@ async def correct_import(
     path = contact_imports.rows_path(state.settings.data_dir, row)
     is_outcomes = row.kind == ImportContent.OUTCOMES
     examine = examine_outcomes if is_outcomes else examine_stored_file
-    detected = await asyncio.to_thread(examine, path, body.mapping or row.mapping)
+    mapping = row.mapping if body.mapping is None else body.mapping
+    detected = await asyncio.to_thread(examine, path, mapping)
     async with uow:
         row = await commit.correct_dry_run(
             uow, import_id=import_id, body=body, detected=detected, now=await uow.database_now()
