@@ -170,7 +170,7 @@ SENDS = [
     Hot(
         "reports that came before the response to the call",
         {"pk_activity_key", "pk_activity"},
-        lambda s: held_message_ids.take_strays(s, message_ids=["AC5"], attempt_ids=[ATTEMPT]),
+        lambda s: held_message_ids.take_strays(s, message_ids=["AC5"]),
         is_generic=True,
     ),
     Hot(

@@ -16,6 +16,7 @@ from tests.domain.messaging.sends.ledger import (
 from tests.factories import make_line, number
 
 from crm_api.domain.messaging.sends import record
+from crm_api.domain.messaging.sends.ledger import reopen_parked
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.report import apply_report
 from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
@@ -313,6 +314,26 @@ async def test_attempt_with_a_wrong_match_stays_parked_beside_an_open_attempt(
     assert alert.context["reason"] == "match_corrected"
     assert alert.context["message_id"] == str(parked.activity_id)
     assert "was assigned to it belongs to another attempt" in alert.detail
+
+
+async def test_only_the_earliest_parked_attempt_of_a_number_is_looked_up_again(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    first = await Ledger.open(new_uow)
+    await first.make_unclear_attempt()
+    await first.run("UPDATE send_attempt SET status = 'parked'")
+    second = await Ledger.open(new_uow, line=first.line)
+    await second.make_unclear_attempt(now=after(700))
+    await second.run("UPDATE send_attempt SET status = 'parked'")
+    third = await Ledger.open(new_uow, line=first.line)
+    (claimed,) = await third.begin_calls(now=after(1400))
+    await third.accept(claimed, now=after(1400))
+    ids = [row.id for row in await third.attempts()]
+
+    async with new_uow() as uow:
+        await reopen_parked(uow.session, ids=ids, now=after(1500))
+
+    assert [row.status for row in await third.attempts()] == ["unknown", "parked", "sent"]
 
 
 async def test_match_that_is_looked_up_again_raises_no_alert(

@@ -43,8 +43,8 @@ class CarrierShare:
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of recipients whose message is too long for the budget: it needs more segments
-            than were left before the first recipient was chosen.
+        held: The ids of recipients whose message did not fit the budget even before the first
+            recipient was chosen.
         has_passed_over: True if a recipient was left out only because the chosen recipients use up
             the budget. This recipient may be chosen next time.
     """
@@ -94,12 +94,8 @@ class CarrierRoom:
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
         """Choose the first recipients, at most ``most``, whose messages fit the carrier budgets.
 
-        The result also says which recipients do not fit:
-
-        - The field ``held`` has the ids of recipients whose message needs more segments than were
-          left before the first recipient was chosen.
-        - The field ``has_passed_over`` is True if a recipient does not fit only because the chosen
-          recipients use up the budget. This recipient may be chosen later.
+        The segments of the chosen messages are subtracted from ``left``. The fields of
+        ``CarrierShare`` describe the recipients whose messages do not fit.
 
         Args:
             candidates: The recipients, as planned attempts.
@@ -228,11 +224,11 @@ WAKE = text(f"""
 
 
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
-    """Make recipients due that were postponed by a carrier budget which has segments left again.
+    """Make postponed recipients due if their carrier budget has segments left again.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. If 100 segments of a budget are left, at most 100 recipients become due. But if a
-    budget was removed, all recipients that were postponed because of this budget become due.
+    day. For each segment that is left, at most one recipient becomes due, because every message has
+    at least one segment. If a budget was removed, all its postponed recipients become due.
 
     Returns:
         The number of recipients that became due.

@@ -133,9 +133,8 @@ class PlannedAttempt:
             recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: The legal frequency limit: how many campaign messages the number may get in
             ``recent_hours`` hours; None for no limit.
-        activity_id: The id of the message; None before the insert. A message gets the
-            ``attempt_id`` of its first attempt as its id. All attempts to send one message have the
-            same ``activity_id``.
+        activity_id: The id of the message; None before the insert. It is equal to ``attempt_id`` if
+            this is the first attempt to send the message.
     """
 
     attempt_id: UUID

@@ -1,11 +1,10 @@
-"""Delete or correct rows that have a provider's message id by mistake.
+"""Remove a message id of the provider from other rows, so that an attempt can get it.
 
-The id belongs to an attempt to send a message. This attempt can get the id only after the wrong row
-has lost it. Two kinds of rows can have a wrong id:
+Two kinds of rows can have the id by mistake:
 
 - A message that was stored as if an employee had sent it in the provider's app. This happens if
-  the provider reports our message before it responds to our request.
-- An attempt to which the id was matched by mistake.
+  the provider reports our message before it responds to our request. The row is deleted.
+- An attempt to which the id was matched by mistake. This attempt loses the id.
 """
 
 from dataclasses import dataclass
@@ -46,16 +45,14 @@ class UnboundAttempt:
 
 TAKE_STRAYS = text("""
     DELETE FROM activity t
-    USING unnest(CAST(:message_ids AS text[]), CAST(:attempt_ids AS uuid[])) AS x (id, attempt_id)
+    USING unnest(CAST(:message_ids AS text[])) AS x (id)
     JOIN activity_key k ON k.openphone_id = x.id
     WHERE t.id = k.activity_id AND t.origin = 'provider'
     RETURNING t.openphone_id, t.conversation_id, t.status, t.rank, t.error_code, t.updated_at
 """)
 
 
-async def take_strays(
-    session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID]
-) -> dict[str, StrayMessage]:
+async def take_strays(session: AsyncSession, *, message_ids: list[str]) -> dict[str, StrayMessage]:
     """Delete and return our messages that were stored by mistake as messages of an employee.
 
     The mistake happens if the provider reports a message before it responds to our request.
@@ -63,8 +60,8 @@ async def take_strays(
     Returns:
         The deleted messages, by the provider's id.
     """
-    values = {"message_ids": message_ids, "attempt_ids": attempt_ids}
-    strays = typed_rows(StrayMessage, await session.execute(TAKE_STRAYS, values))
+    found = await session.execute(TAKE_STRAYS, {"message_ids": message_ids})
+    strays = typed_rows(StrayMessage, found)
     return {stray.openphone_id: stray for stray in strays}
 
 
@@ -94,19 +91,18 @@ UNBIND = text("""
 async def unbind_matched_messages(
     session: AsyncSession, *, message_ids: list[str], attempt_ids: list[UUID], now: datetime
 ) -> list[UnboundAttempt]:
-    """Remove wrong message ids of the provider from attempts.
+    """Remove message ids of the provider from attempts to which they were matched by mistake.
 
-    An id is wrong if it was matched to the attempt by mistake. A match is a guess by the phone
-    number, the time and the text.
+    A match is a guess by the phone number, the time and the text.
 
     Args:
         message_ids: The message ids.
-        attempt_ids: For each message id, the attempt to which the id really belongs.
+        attempt_ids: For each message id, the attempt whose response contains the id. A match of the
+            id to any other attempt is a mistake.
 
     Returns:
-        The attempts that lost an id. Their status is now ``parked``: a user must decide whether the
-        message was sent. But the caller can use ``ledger.reopen_parked``, so that this service
-        asks the provider again.
+        The attempts that lost an id. Their status is now ``parked``. The caller can use
+        ``ledger.reopen_parked``, so that this service asks the provider again.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

@@ -97,18 +97,17 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The new status is written only if the attempt still has the status ``seen``. This is
-            needed if the new status is not certain, for example after a look-up. None if the new
-            status is certain, for example after a clear response of the provider. (See
-            ``ARCHITECTURE.md``, "Sending, rule 6".)
+        seen: The status that the attempt must still have; otherwise the new status is not written.
+            None if the new status is certain, for example after a clear response of the provider.
+            (See ``ARCHITECTURE.md``, "Sending, rule 6".)
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
         is_matched: True if ``message_id`` was found by a comparison of messages with attempts;
             False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
-        has_no_id: True if the provider accepted the message without giving an id. Then the new
-            status may also replace ``unknown``, ``parked`` or ``not_found``.
+        has_no_id: True if the provider accepted the message but gave no id. Then ``unknown``,
+            ``parked`` and ``not_found`` are replaced even if ``seen`` is another status.
         shown: The final status that the provider reported for the message: ``delivered``,
             ``failed`` or ``undelivered``. None if the provider reported no final status. For
             ``undelivered``, ``status`` is ``failed``, because an attempt has no status
@@ -349,16 +348,21 @@ async def _show(
 
 REOPEN = text("""
     UPDATE send_attempt a SET status = 'unknown', updated_at = :now
-    WHERE a.id = ANY(CAST(:ids AS uuid[])) AND NOT EXISTS (
-        SELECT 1 FROM send_attempt o
-        WHERE o.phone = a.phone AND o.is_open)
+    FROM (
+        SELECT DISTINCT ON (p.phone) p.id FROM send_attempt p
+        WHERE p.id = ANY(CAST(:ids AS uuid[])) AND p.status = 'parked'
+          AND NOT EXISTS (SELECT 1 FROM send_attempt o WHERE o.phone = p.phone AND o.is_open)
+        ORDER BY p.phone, p.called_at
+    ) first
+    WHERE a.id = first.id
 """)
 
 
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
     """Set parked attempts to ``unknown``, so that the service asks the provider about them again.
 
-    A parked attempt waits until a user decides whether its message was sent. If another attempt to
-    its phone number is open (not finished), the attempt stays parked.
+    A parked attempt waits until a user decides whether its message was sent. An attempt stays
+    parked if another attempt to its phone number is open (not finished). If several of the attempts
+    have the same number, only the earliest becomes ``unknown``.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

@@ -140,10 +140,8 @@ class MatchCandidates:
     def why(self) -> str:
         """The error code that says why a user must decide about the attempt.
 
-        A candidate is a message at the provider that the attempt may have sent.
-
-        - ``SAME_TEXT_BY_COLLEAGUE``: Another user of the provider's workspace sent all candidates.
-        - ``SEVERAL_OR_OTHER``: All other cases, for example several candidates.
+        - ``SAME_TEXT_BY_COLLEAGUE``: Other users of the provider's workspace sent all candidates.
+        - ``SEVERAL_OR_OTHER``: All other cases, for example several messages in ``same``.
         """
         is_colleague = not self.same and all(
             is_of_another_user(facts.user_id, own_user_id=self.own_user_id) for facts in self.ours
@@ -163,16 +161,12 @@ async def find_candidates(
 ) -> MatchCandidates:
     """Find the messages at the provider that may belong to an attempt with an unclear result.
 
-    It is unclear whether the message of the attempt was sent (see ``ARCHITECTURE.md``, "Sending,
-    rule 8").
-
-    The provider's workspace has several users, and this service sends as one of them. If another
-    user sent the same text to the recipient, the result contains this message too. The message is
-    never matched to the attempt. But the recipient already has the text, so only a user of this
-    service may decide to send it again.
+    See ``ARCHITECTURE.md``, "Sending, rule 8". The result also contains messages with the attempt's
+    text that another user at the provider sent. Such a message is never matched to the attempt. But
+    the recipient already has the text, so a user must decide whether to send it again.
 
     Args:
-        listed: The messages that the provider's list contains.
+        listed: The messages in the provider's list that have the attempt's phone number.
     """
     found = await _in_window(uow, unknown, listed, times=times)
     own_user_id = await uow.session.scalar(OWN_USER, {"line_id": unknown.line_id})

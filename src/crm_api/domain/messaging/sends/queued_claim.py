@@ -228,10 +228,10 @@ LOCK_FREE = text("""
 async def _lock_free(
     uow: UnitOfWork, failing: Sequence[QueuedMessage], *, now: datetime
 ) -> list[QueuedMessage]:
-    """Return those messages that can be marked as failed now, and lock their conversations.
+    """Return the messages that can be marked as failed now; postpone the others by ``BUSY_FOR``.
 
-    Only messages that users wrote need the lock. If another transaction has locked the conversation
-    of such a message, the message is not returned, and is tried again after ``BUSY_FOR``.
+    For each message that a user wrote, the function locks the conversation. If another transaction
+    has already locked it, the message is postponed.
     """
     if not failing:
         return []

@@ -196,8 +196,8 @@ async def write_outcomes(
         retry_at: The new due time of messages that were certainly not sent. With None, a message
             outside campaigns is due now, and a campaign recipient keeps its due time.
         back_off: If True, each message that was certainly not sent becomes due after a random
-            delay, but not before ``retry_at``. The delay grows with every attempt. But a message is
-            not delayed if the provider refused all messages of its line or campaign.
+            delay, but not before ``retry_at``. The delay grows with every attempt. An attempt with
+            the error code ``REFUSED_FOR_ALL`` causes no random delay.
 
     Returns:
         The attempts that changed.
@@ -254,9 +254,7 @@ async def _merge_strays(
     if not named:
         return list(outcomes), set()
     strays = await held_message_ids.take_strays(
-        uow.session,
-        message_ids=[str(item.message_id) for item in named],
-        attempt_ids=[item.attempt_id for item in named],
+        uow.session, message_ids=[str(item.message_id) for item in named]
     )
     misread = {one.conversation_id for one in strays.values() if one.conversation_id is not None}
     merged = [_with_report(item, strays.get(item.message_id or "")) for item in outcomes]
@@ -298,16 +296,12 @@ def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> Attempt
 async def record_and_correct_matches(
     uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime
 ) -> None:
-    """Record responses to send requests, and correct attempts that have a wrong message id.
+    """Record responses to send requests, and correct matches that these responses disprove.
 
-    If an attempt got no clear response, the service may have guessed its message id. The guess was
-    wrong if the response to a second attempt now contains the same id. Then:
-
-    - The second attempt gets the id.
-    - The first attempt loses the id and becomes ``unknown``, so that it is looked up again.
-    - But a phone number can have only one open attempt. If a third attempt to the number of the
-      first attempt is open, the first attempt becomes ``parked`` instead. Then an alert is raised,
-      and a user must decide whether the message of the first attempt was sent.
+    If an attempt got no clear response, the service may have guessed its message id (a match). A
+    guess was wrong if a response gives the id to another attempt. Then the attempt with the
+    guess loses the id and becomes ``unknown``, so that it is looked up again. But if another
+    attempt to its number is open, it becomes ``parked``, and an alert is raised.
 
     Each correction is written to the audit log.
     """

@@ -110,7 +110,7 @@ async def end_all_follow_ups(
     times: SendTimes,
     now: datetime,
 ) -> None:
-    """End follow-ups in the campaigns that sent the people messages before they replied or called.
+    """End the follow-ups of each campaign for people who replied or called after its first message.
 
     These steps must have this order:
 

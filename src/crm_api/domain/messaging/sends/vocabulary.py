@@ -56,7 +56,7 @@ class SkipReason(StrEnum):
 class StopRule(StrEnum):
     """The reason why a recipient gets no message now, such as an opt-out.
 
-    In a forecast, the value is the rule that delays the last message most, or that prevents all
+    In a forecast, the value is the rule that most delays the last message, or that prevents all
     messages.
 
     Attributes:
