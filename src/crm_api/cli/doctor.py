@@ -178,7 +178,7 @@ async def check_webhooks(settings: Settings) -> list[Check]:
 def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
     """Return the text lines about webhooks for the report of `crm-api doctor`.
 
-    If a webhook has a fault, the text line about the fault says how to repair it.
+    A text line about a fault says how to repair it.
     """
     checks = [
         Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")

@@ -81,9 +81,8 @@ class ApiServer(Server):
         """Close the event streams, which never end by themselves; wait for the other requests.
 
         After `GRACE_SECONDS`, this method cancels the requests that still run; they respond with
-        503. uvicorn would cancel these requests too, but without waiting for their end. It would
-        close the application immediately. A request that still rolls back its transaction would
-        then lose its connection to the database.
+        503. Then it waits up to `CLEANUP_SECONDS` for their end, so that they can roll back their
+        transactions.
         """
         self._application.state.events.stop()
         cancelling = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cancel_requests)

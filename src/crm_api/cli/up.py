@@ -101,11 +101,13 @@ def _say(settings: Settings, sentence: str) -> None:
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Raise an error if a real API key is set, but a signing key for webhooks cannot exist.
+    """Refuse a real API key if there is certainly no signing key for webhooks.
 
-    A signing key can be in the settings or in the database. So an error is raised only if the
-    settings contain no signing key and there is no database yet. An existing database may contain
-    a signing key; this function does not read it.
+    This is certain if the settings contain no signing key and there is no database yet. This
+    function does not read an existing database.
+
+    Raises:
+        SettingsError: The API key is refused.
     """
     has_database = settings.database_url is not None or (settings.data_dir / "postgres").exists()
     if not has_database and not settings.uses_sandbox and not settings.openphone_webhook_secrets:

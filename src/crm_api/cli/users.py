@@ -51,7 +51,7 @@ def invite(
 def reset_password(
     email: Annotated[str, typer.Option(help="E-mail address of the user.")],
 ) -> None:
-    """Print a link with which an active user chooses a new password within an hour."""
+    """Print a link that an active user opens within an hour to choose a new password."""
     settings = start_command("users")
     try:
         token = asyncio.run(_make_reset_link(settings, email))

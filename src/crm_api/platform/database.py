@@ -128,8 +128,7 @@ class UnitOfWork:
         """Commit every statement separately. This saves the round trips of BEGIN and COMMIT.
 
         Use this method for a change that consists of one statement and must be fast. The caller
-        must call it before the first statement. The method has no effect in tests, because their
-        session uses one connection instead of an engine.
+        must call it before the first statement. The method has no effect in tests.
         """
         if isinstance(self.session.bind, AsyncConnection):
             return

@@ -59,13 +59,10 @@ class Job:
 
 
 class JobQueue(Protocol):
-    """A queue of requests to run a job soon, for example in Redis.
-
-    The service adds the requests, and the worker runs the jobs.
-    """
+    """A queue of requests to run a job soon, for example in Redis."""
 
     async def push(self, job: Job) -> None:
         """Request a run of the job. If the queue fails, log the error and do not raise it."""
 
     async def ping(self) -> bool:
-        """Return True if the queue answers."""
+        """Return True if the queue responds."""

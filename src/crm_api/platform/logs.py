@@ -75,10 +75,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     The function ``configure`` adds this handler. A second call of ``configure`` replaces only this
     handler.
 
-    The method ``hold`` keeps formatted lines in memory. All kept lines of one turn of the event
-    loop are written with one system call, because a system call takes longer than formatting a
-    line. The method ``emit`` writes the kept lines before its own line, so the order of lines stays
-    the same.
+    The method ``hold`` keeps formatted lines until this turn of the event loop ends. The method
+    ``emit`` writes the kept lines before its own line, so the order of lines stays the same.
     """
 
     def __init__(self, stream: TextIO) -> None:

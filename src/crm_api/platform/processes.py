@@ -48,8 +48,7 @@ class Account:
     def file_owner(self) -> tuple[int, int]:
         """The user id and the group id that own the files of the child process.
 
-        If the child runs in a user namespace, it sees other ids there. The returned ids are those
-        that this process sees.
+        The ids are valid in this process. In its user namespace, the child may see other ids.
         """
         if self.kind == "switch":
             return self.uid, self.gid

@@ -2,8 +2,8 @@
 
 The lag is measured without the servers' clocks. Once a second this process stores the position of
 the primary's write-ahead log. The lag is the age of the newest stored position that the replica has
-replayed. So the lag grows if the replica has lost its connection to the primary. The lag does not
-grow while the primary is idle.
+replayed. The lag grows if the replica loses its connection to the primary. It does not grow while
+the primary is idle.
 """
 
 import asyncio

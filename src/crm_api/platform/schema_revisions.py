@@ -93,10 +93,9 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    A schema revision is the id of a migration. A release can run on its own schema and on the
-    schema of the next release. So releases with the previous schema can run on the schema of this
-    code, and older releases cannot. The result is the revision of the previous schema. If no
-    release has another schema, the result is the revision of this code.
+    A schema revision is the id of a migration. A release can run on its own schema and on the next
+    one. So the result is the revision of the last release that has another schema than this code.
+    If there is no such release, the result is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

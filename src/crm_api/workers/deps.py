@@ -54,7 +54,7 @@ class Deps:
         times: Durations that limit the steps of sending, such as how long a worker may reserve a
             message.
         rules: The legal rules that apply.
-        secret: The root secret of the service: the first secret key that it used.
+        secret: The root secret: the first secret key that the service used.
         circuit: Circuit breaker that stops requests while the provider is down; None if there is no
             circuit breaker.
         mailer: Sends alerts by mail; None if mail is not set up.
@@ -62,7 +62,7 @@ class Deps:
         works_for_seconds: Seconds after which a run of a job begins no new work.
         is_stopping: True after SIGTERM or SIGINT.
         on_stop: Functions that prevent the jobs in progress from beginning further sends. They are
-            called at the shutdown and when the sandbox's time is moved.
+            called at the shutdown and when a pause of the jobs begins.
         slots: The state of each job that has run in this process.
     """
 
@@ -106,8 +106,8 @@ class Deps:
 
         If ``is_moving`` is True, the pause begins, and this function returns after all running
         jobs have ended. The pause is needed while the sandbox's time is moved. It is also needed
-        while the follower of the sandbox's clock has no connection to the database, because the
-        time may be moved while the connection is missing.
+        while ``ClockFollower`` has no connection to the database, because this process would not
+        notice a move.
 
         If ``is_moving`` is False, the pause ends. Then each job that was requested during the
         pause, or that the pause may have interrupted, is requested again.
@@ -132,8 +132,6 @@ class Deps:
         """During the ``with`` block, call ``stop`` when the process shuts down or a pause begins.
 
         If a shutdown or a pause has already begun, ``stop`` is called at the start of the block.
-        Without this call, a job that began just before the shutdown or pause would work until its
-        time limit.
         """
         self.on_stop.add(stop)
         try:
@@ -146,7 +144,7 @@ class Deps:
     async def request_run(self, name: JobName) -> None:
         """Request another run of a job whose run could not start or may have been interrupted.
 
-        The new run gets the ids of the API request that caused it, if any (``JobSlot.cause``).
+        The new run gets the ids in ``JobSlot.cause``.
         """
         with resume_cause(self.slots[name].cause):
             await self.queue.push(Job(name=name))

@@ -94,8 +94,8 @@ class ContactCleanUp:
 
     PostgreSQL first collects the new words of contacts in a pending list, which makes a search
     slow. The clean-up moves these words into the search indexes. After many changes, it also
-    refreshes the statistics that PostgreSQL keeps about the tables. To save time, the statistics
-    are usually refreshed while the last chunk is stored.
+    refreshes the statistics that PostgreSQL keeps about the tables, if possible while the last
+    chunk is stored.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:

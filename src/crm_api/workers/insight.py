@@ -1,6 +1,6 @@
 """The insight job: update the tables for figures (such as reply rates), and compute credits.
 
-Figures are read from these tables, because they are faster to read than the original records. They
+Figures are read from these tables, because to read the original records takes longer. The tables
 contain:
 
 - sums by hour,
@@ -40,12 +40,11 @@ messages."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Update the tables for figures (such as reply rates). If it is due, compute all credits again.
+    """Update the tables for figures (such as reply rates), and compute all credits if this is due.
 
     The tables contain sums, and copies of three things: the office's answers, people's replies, and
     outcomes. A credit is the share of an outcome, such as a paid invoice, that belongs to one
-    message. The computation of credits is due if the last computation is a day old, or if many
-    outcomes have no credits yet.
+    message. All credits are computed once a day, and earlier if many outcomes have no credits yet.
 
     Returns:
         The number of outcomes in the computation, for the log; None if credits were not computed.

@@ -43,9 +43,9 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
         name: Name of the job.
         function: Function of the job.
         is_tick: True if the schedule uses the returned function; False if nudges (requests to run
-            the job soon) use it. If the job cannot run at its scheduled time, because it is still
-            running or the jobs are paused, this is recorded in the database. So the scheduled run
-            does not count as missed.
+            the job soon) use it. If a scheduled run cannot begin, because the job is still running
+            or the jobs are paused, this is recorded in the database. So the scheduled run does not
+            count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

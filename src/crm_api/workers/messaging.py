@@ -285,10 +285,10 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
     """Record that people no longer wait for an answer, because messages to them are being sent.
 
-    This function handles only claimed messages (reserved for sending) with a chosen send time. It
-    uses its own transaction, because a conversation must be locked before its messages, but the
-    claim locks the messages first. If the worker dies before this transaction, the delivery report
-    causes the same update.
+    Only a message with a chosen send time ends the waiting when it is claimed. This needs its own
+    transaction, because a conversation must be locked before its messages, but the claim locks the
+    messages first. If the worker dies before this transaction, the delivery report causes the same
+    update.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

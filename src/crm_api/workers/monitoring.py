@@ -102,8 +102,8 @@ async def run_daily(deps: Deps, *, now: Now) -> None:
 async def _clean_up(deps: Deps, today: DailyRun, *, now: Now) -> bool:
     """Delete expired data, one batch per transaction, then archive old monthly partitions.
 
-    The function's time limit does not apply to archiving, because the partition of a busy month
-    takes longer than all other work. The time limit of the job is long enough for both.
+    The time limit does not apply to the archiving, because the partition of a busy month takes
+    longer than all other work.
 
     Returns:
         False if the time limit was reached or the worker is stopping. The next run then continues.

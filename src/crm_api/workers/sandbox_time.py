@@ -383,8 +383,7 @@ class MovedSchedule:
         - The next run of a daily or hourly job. If the run is overdue, it counts as due in one
           minute.
         - A run of a job that was requested for a later time.
-        - Planned work, such as a retry. Work that was due at ``now`` or earlier is ignored, because
-          its job tries again each time the clock is moved.
+        - Planned work, such as a retry, that is due after ``now``.
 
         The times at which campaigns send are not considered.
         """

@@ -59,7 +59,7 @@ async def test_campaign_starts_after_another_person_approves_it(
     started = await client.post(f"{path}/start", headers=author)
 
     assert status_and_code(refused) == (409, "approval_needed")
-    assert "the variant A" in refused.json()["detail"]
+    assert "the variant “A”" in refused.json()["detail"]
     assert f"{path}/approve" in refused.json()["detail"]
     assert (check["can_start"], [one["code"] for one in check["problems"]]) == (
         False,

@@ -111,7 +111,7 @@ def _kept_key(folder: Path) -> str:
 
 
 def _with_key(found: Service, folder: Path) -> Service:
-    """Return the service with its admin key; a service creates the key's file when it starts.
+    """Return the service with its admin key, read from ``folder`` if ``found`` has no key.
 
     Raises:
         DemoError: The file with the admin key cannot be read.

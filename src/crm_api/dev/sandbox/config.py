@@ -48,7 +48,7 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """Shares of the simulated people (0 to 1) for each thing that can happen after a message.
+    """What happens after a message, and for which share of the simulated people, from 0 to 1.
 
     All other people get the message and do nothing. What happens for a person depends only on the
     phone number and on the seed, so it is the same in every run.

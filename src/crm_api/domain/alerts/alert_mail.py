@@ -2,8 +2,8 @@
 
 Mail and webhooks are called channels. A process first reserves what a channel must report (the
 news). Then it sends the report. At the end, it calls ``settle_news``. If the process dies before
-this call, the reservation expires, and another process sends the report. So all news is reported at
-least once.
+this call, the reservation expires, and another process sends the report. So a report may be
+sent twice.
 """
 
 from collections import defaultdict

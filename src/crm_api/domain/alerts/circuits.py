@@ -128,8 +128,8 @@ def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitSt
     """Return the state that a circuit gets when it opens, or when its test request fails.
 
     While a circuit is open, no requests are sent to the outside system. After a wait, one test
-    request is sent. Each wait is longer than the wait before, up to a limit. When the circuit opens
-    again after it was closed, the first wait is short again.
+    request is sent. Each wait is longer than the wait before, up to a limit. After the circuit has
+    closed, the waits begin short again.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -193,13 +193,8 @@ async def record_answer(
 ) -> None:
     """Record that an outside system has responded to a request.
 
-    The number of failures becomes 0. A circuit that is open or on trial also closes, and its alert
-    is resolved. These are the states of a circuit:
-
-    - Closed: requests are sent as usual.
-    - Open: no requests are sent, except one test request after a wait.
-    - On trial: the test request was answered, so requests are sent again, but one failed request
-      opens the circuit.
+    The number of failures becomes 0. A circuit that is open or on trial (see the top of this
+    module) closes, and its alert is resolved.
 
     Args:
         is_proof: False if the response does not prove that the system works again, for example
@@ -237,11 +232,10 @@ async def end_trial(
 ) -> CircuitState:
     """Record the result of a test request, and return the new state of the circuit.
 
-    An open circuit means that no requests are sent to an outside system, because it has failed. A
-    test request checks whether the system works again:
+    A test request checks whether an outside system works again:
 
-    - If the system responds, requests are allowed again. At first, one failure is enough to open
-      the circuit again.
+    - If the system responds, the circuit is on trial: requests are sent again, but one failed
+      request opens the circuit.
     - If the test request fails, the circuit stays open. The wait before the next test is longer.
 
     If the circuit is not open, nothing changes.
@@ -262,12 +256,10 @@ async def end_trial(
 
 
 async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> None:
-    """Close a circuit breaker if no request followed its test request within ``TRIAL_LASTS``.
+    """Close a circuit breaker that has been on trial for at least ``TRIAL_LASTS``.
 
-    While a circuit is open, no requests are sent to an outside system, except test requests. When a
-    test request succeeds, a trial begins: requests are sent again, and the result of the first
-    request closes or opens the circuit. If no request is sent, this function closes the circuit. In
-    all other cases, nothing changes.
+    The trial begins when the test request is answered. Usually the result of the next request ends
+    it. If no request is sent, this function ends it.
     """
     state = await read_circuit(uow, circuit)
     passed_at = state.trial_at

@@ -117,7 +117,7 @@ def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | Non
         source = None
         if variant.template_id is not None and variant.template_version is not None:
             source = (variant.template_id, variant.template_version)
-        yield f"the variant {variant.name}", source
+        yield f"the variant “{variant.name}”", source
     for position, follow_up in enumerate(detail.campaign.follow_ups, start=1):
         source = None
         if follow_up.get("template_version") is not None:

@@ -121,7 +121,7 @@ class CampaignCalendar(ReadModel):
             instant. The first occurrence is the repeated campaign itself, in ``campaigns``.
         days: The planned messages by day and line; days without planned messages are left out.
         is_partial: True if some campaigns, occurrences or planned messages are left out, because
-            there are too many. To get all campaigns and occurrences, request a shorter period.
+            there are too many. A shorter period helps, except for planned messages.
     """
 
     model_config = example(

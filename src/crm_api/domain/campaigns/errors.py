@@ -145,13 +145,13 @@ class MissingIdentificationError(InvalidError):
     code = "missing_identification"
     title = "Sender or opt-out instruction missing"
     example = Example(
-        "The message of the variant Short does not name the sender. Add Granite Foundations to "
+        "The message of the variant “Short” does not name the sender. Add Granite Foundations to "
         "the body, for example as {{ business.name }}.",
         errors=[
             FieldProblem(
                 pointer="/variants/0/body",
                 code="sender_not_named",
-                detail="The message of the variant Short does not name the sender. Add Granite "
+                detail="The message of the variant “Short” does not name the sender. Add Granite "
                 "Foundations to the body, for example as {{ business.name }}.",
             )
         ],
@@ -284,7 +284,7 @@ class ApprovalNeededError(ConflictError):
 
     code = "approval_needed"
     title = "Approval needed"
-    example = Example(UUID(CAMPAIGN), texts=["the variant Short"])
+    example = Example(UUID(CAMPAIGN), texts=["the variant “Short”"])
 
     def __init__(self, campaign_id: UUID, *, texts: Sequence[str]) -> None:
         verb = "is" if len(texts) == 1 else "are"

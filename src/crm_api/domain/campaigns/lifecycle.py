@@ -272,11 +272,11 @@ async def complete_finished_campaigns(
 
     First, waiting recipients are cancelled in two kinds of campaigns:
 
-    - Campaigns whose ``end_at`` has passed.
+    - Running campaigns whose ``end_at`` has passed.
     - Campaigns that were cancelled less than a day ago.
 
-    One run of this function cancels at most ``at_once`` recipients in the campaigns of each kind.
-    If more recipients may remain, a run of the job that calls this function is requested.
+    At most ``at_once`` recipients are cancelled for each of the two kinds. If more recipients may
+    remain, the job ``process_campaign_queue`` is requested.
 
     Returns:
         The ids of the completed campaigns.

@@ -172,11 +172,9 @@ def _moved(local: datetime, years: int) -> datetime:
 def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
-    The occurrences of a rule are computed as if the rule began in the returned year, and then moved
-    back. The reason: the library ``dateutil`` may search until the year 9999, so a search is fast
-    only if it begins shortly before that year. The results are correct, because weekdays and leap
-    years repeat every 28 years. There is one exception: if the search passes a year such as 2100,
-    which is not a leap year, the later results are wrong.
+    The library ``dateutil`` may search until the year 9999. A search that begins shortly before
+    that year is fast. A search must not pass February of a year such as 2100, which is not a leap
+    year: later dates would be wrong.
     """
     first = date(year, 1, 1).weekday()
     return next(

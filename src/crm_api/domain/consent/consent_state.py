@@ -113,8 +113,8 @@ def _order(decision: Decision) -> tuple[datetime, bool, int]:
     Decisions are applied in the sorted order, so a later decision can replace an earlier one. If
     several decisions were made at the same instant, they are sorted as follows:
 
-    - Decisions from messages come first. The real order of the messages is unknown, so the
-      strictest of these decisions comes last, and takes effect.
+    - Decisions from messages come first, the strictest last, because the real order of the messages
+      is unknown.
     - Other decisions follow. They keep the order of arrival, because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE

@@ -19,7 +19,7 @@ class ConsentDoesNotExpireError(InvalidError):
 
 
 class NotAReplyError(InvalidError):
-    """The person whom the consent decision concerns has sent no message with the ``message_id``."""
+    """No message with the id ``message_id`` was received from the contact."""
 
     code = "not_a_reply"
     title = "Message not from this person"

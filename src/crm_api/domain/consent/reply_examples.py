@@ -164,14 +164,9 @@ async def keep_reply_example(
     The example says whether the decision is an opt-out. A later decision about the same reply
     replaces the earlier decision.
 
-    If ``message_id`` is None, this function looks for the reply. It then stores the reply only in
-    these cases:
-
-    - The decision comes from the office (API or user), and the model classified the reply.
-    - The decision comes from the office, and the number was on hold.
-
-    For example, the model does not classify "STOP", because it is a keyword. So this reply is
-    stored only if the number was on hold.
+    If ``message_id`` is None, this function looks for the reply, but only for a decision of a user
+    or an API client. It stores the found reply only if the trained model decided what the reply
+    means, or if the number was on hold.
 
     Args:
         action: The consent decision, for example ``opt_out``.
@@ -272,11 +267,10 @@ async def _read_decided_reply(
 
 
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
-    """Return how a reply was read when it arrived.
+    """Return the stored reading of a reply. If none is stored, read the reply again.
 
-    No reading is stored for a reply that did not change the consent of the number. So the current
-    reader reads such a reply again. If the new result (the field ``kind``) would change consent, it
-    is replaced by ``none``, because the reply did not change consent when it arrived.
+    If the consent history has no entry about the reply, the reply changed nothing when it arrived.
+    Then a new ``kind`` that would change consent is replaced by ``none``.
     """
     if reply.reading is not None:
         return dict(reply.reading)

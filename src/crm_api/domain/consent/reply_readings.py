@@ -35,7 +35,7 @@ class ReplyReading:
         decided_by: The part of the reader that decided, a ``DecidedBy``.
         words: The keyword, or the words of the reply with the highest weight.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
-        needs_a_person: The probability that the person asks or may ask us to stop, from 0 to 1.
+        needs_a_person: The probability that the reply is an opt-out or doubtful, from 0 to 1.
         opt_out_at: The reply is an opt-out if ``asks_to_stop`` is not below this threshold.
         hold_at: The reply puts the number on hold if ``needs_a_person`` is not below this
             threshold.

@@ -65,7 +65,7 @@ class AddressRefusedError(Exception):
 
     Attributes:
         code: ``bad_address``, ``forbidden_port``, ``forbidden_address`` or ``insecure``.
-        detail: A sentence for a person, without the address.
+        detail: A sentence for people, without the address.
     """
 
     def __init__(self, code: str, detail: str) -> None:

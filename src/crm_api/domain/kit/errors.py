@@ -29,9 +29,8 @@ class CrmError(Exception):
             itself. The documentation then leaves the class out. Subclasses do not inherit the
             value.
         example: The arguments with which the documentation creates an error of this class, to show
-            a ``detail`` that clients really get. Needed if the constructor cannot be called without
-            arguments; the documentation cannot be built without it. Subclasses do not inherit the
-            value.
+            a ``detail`` that clients really get. Required if the constructor needs arguments.
+            Subclasses do not inherit the value.
         detail: What happened and what to do next. It has no secrets, and no data of people other
             than the caller. The value of the class is used if the constructor gets no other text.
         extras: Further fields of the problem document, for example ``contact_id``.

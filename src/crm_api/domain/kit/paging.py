@@ -75,13 +75,11 @@ class Cursors:
         return _parse_instant(key), row_id
 
     def read_marked(self, cursor: str | None) -> tuple[str, TimePosition] | None:
-        """Return the part of a list, and the row in this part, after which a page begins.
-
-        This method reads cursors of ``write_marked``, for lists that have several parts.
+        """Return the values in a cursor of ``write_marked``, for a list that has several parts.
 
         Returns:
-            One character that identifies the part, then the instant and the id of the row. None for
-            the first page, which has no cursor.
+            One character that identifies the part, then the instant and the id of the last row of
+            the previous page. None for the first page, which has no cursor.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -162,8 +160,7 @@ class Cursors:
             cursor: The cursor of the page; None for the first page.
             limit: The number of rows in a page.
             name: Returns a text that identifies a row. A page begins after the last row of the
-                previous page. If that row no longer exists, the page begins at the position that
-                the row had.
+                previous page. If that row was removed, the page begins where the row was.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.

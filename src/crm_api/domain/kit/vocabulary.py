@@ -1,8 +1,7 @@
 """Enumerations in the CHECK constraints of tables, and in the documentation of text fields.
 
-A newer release may have stored a value that is not in this release's enumeration. A response
-contains such a value unchanged. So OpenAPI documents the text field as an enumeration, but the
-response is not validated against it.
+OpenAPI documents such a text field as an enumeration. But responses are not validated against the
+enumeration, because a newer release may have stored a value that this release does not know.
 """
 
 from collections.abc import Iterable

@@ -24,13 +24,12 @@ CHANNEL = "mail"
 async def report_alerts(
     new_uow: UnitOfWorkFactory, mailer: Mailer, settings: Settings, *, now: Callable[[], datetime]
 ) -> int:
-    """Send one mail with unreported news about alerts; return how many alerts it mentions.
+    """Send one mail about new, still open and resolved alerts; return how many alerts it mentions.
 
-    News is that an alert was raised, is still open, or was resolved. One transaction reserves
-    the news for this process, so that no other process mails it too. Then the mail is sent. Then a
-    second transaction stores that the mail was sent. If the process dies before the second
-    transaction, the reservation expires, and another process sends the news, perhaps for the second
-    time.
+    One transaction reserves these alerts for this process, so that no other process mails them.
+    Then the mail is sent. Then a second transaction stores that the mail was sent. If the process
+    dies before the second transaction, the reservation expires, and another process mails the
+    alerts, perhaps for the second time.
     """
     async with new_uow() as uow:
         state = await circuits.read_circuit(uow, circuits.MAIL)

@@ -77,11 +77,7 @@ def stop() -> None:
 
 
 def is_on() -> bool:
-    """Return True while traces are recorded.
-
-    Traces are recorded from the start of a ``traced`` block until ``stop`` is called, if the block
-    was started with the URL of a collector.
-    """
+    """Return True in a ``traced`` block that has a collector, until ``stop`` is called."""
     return _provider is not None
 
 

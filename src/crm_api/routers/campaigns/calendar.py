@@ -42,12 +42,12 @@ async def get_calendar(
         ),
     ],
 ) -> CampaignCalendar:
-    """Show campaigns, occurrences of repeated campaigns and planned messages of a period.
+    """Show which campaigns, occurrences and planned messages a period contains.
 
     An occurrence is one repetition of a campaign. Planned messages are the messages that scheduled
     and running campaigns will probably send in the next 60 days. The numbers of planned messages
-    come from the forecasts of these campaigns. Drafts and occurrences have no planned messages,
-    because a user must start them first.
+    come from the forecasts of these campaigns. A draft has no planned messages before a user starts
+    it.
     """
     period = Period(
         starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone

@@ -1,4 +1,4 @@
-"""Routes that return the consent decisions about a phone number, and show whether they changed."""
+"""Routes of the consent proof: all decisions about a phone number, checked for later changes."""
 
 from datetime import datetime
 from typing import Annotated

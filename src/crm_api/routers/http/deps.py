@@ -151,10 +151,10 @@ async def new_uow(request: Request, state: State) -> UnitOfWork:
 
 
 def _origin(request: Request) -> RequestOrigin | None:
-    """Return the origin of a request: who sent the request, from which address, to which route.
+    """Add the route and the ids in the path to the origin of a request, and return the origin.
 
-    The audit log stores the origin with each change. This function also adds the route and the ids
-    in the path to the origin. Return None for a request that only reads data.
+    The origin says who sent the request, and from which address. The audit log stores the origin
+    with each change. Return None for a request that only reads data.
     """
     origin: RequestOrigin | None = request.scope.get(ORIGIN)
     if origin is not None:

@@ -31,8 +31,6 @@ class CallMaker:
     def by(self, caller: Caller) -> Call:
         """Return a ``Call`` that describes the current API request and its caller.
 
-        The ``Call`` decides for which request and which caller the token of a dry run is valid.
-
         Args:
             caller: Who sent the request.
         """

@@ -69,9 +69,8 @@ def hidden_of(names: Collection[str]) -> set[str]:
     - The names contain ``first_name`` and not ``kind``: the object is a contact. All fields except
       ``SHOWN_OF_PERSON`` are hidden.
     - The names contain ``phone``, or both ``type`` and ``at``: the object is about a person, or is
-      an entry of a timeline. The fields in ``ABOUT_PERSON`` are hidden too. But if the names
-      contain ``kind``, the field ``name`` is visible, because this field is not the name of a
-      person. An outcome is an example.
+      an entry of a timeline. The fields in ``ABOUT_PERSON`` are hidden too. An object with
+      ``kind``, such as an outcome, keeps ``name``, which is not the name of a person.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -1,6 +1,6 @@
 """Find the methods of each path, and the media types of their request and response bodies.
 
-This information is read from the routes, because building the OpenAPI document would take longer.
+The routes are read instead of the OpenAPI document, because the document takes longer to build.
 """
 
 import re

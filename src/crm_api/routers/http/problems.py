@@ -210,8 +210,8 @@ _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 async def _no_such_id(request: Request) -> Response:
     """Return the response to a request whose path contains an id that is not a UUID.
 
-    The status is 404. If the path belongs to another route that does not support the method, the
-    status is 405. An example of 405 is GET ``/v1/segments/preview``.
+    The status is 404, or 405 if the path exists with other methods. For example, the path
+    ``/v1/segments/preview`` exists only with POST, so a GET gets 405.
     """
     is_known = bool(paths_of(request.app.state).allowed(request.url.path))
     status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND

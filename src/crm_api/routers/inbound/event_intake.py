@@ -122,8 +122,7 @@ class EventIntake:
     async def _store_batch(self, connection: IntakeConnection, batch: Sequence[Waiting]) -> None:
         """Store a batch, and acknowledge the deliveries whose events are stored.
 
-        A delivery whose event could not be stored is not acknowledged. The caller of this function
-        must then refuse this delivery.
+        The caller of this function must refuse the other deliveries.
         """
         try:
             await self._insert(connection, batch)

@@ -35,7 +35,7 @@ async def people_of(
     ] = None,
     list_id: Annotated[
         UUID | None,
-        Query(description="Count only people who got a message of a campaign to this list."),
+        Query(description="Count only people who got a message of a campaign that uses this list."),
     ] = None,
 ) -> PeopleFilter:
     """Build the filter for the people of a funnel or of cohorts from the query parameters."""

@@ -97,7 +97,7 @@ async def figure_request_of(
         UUID | None, Query(description="Count only records of this phone line.")
     ] = None,
     list_id: Annotated[
-        UUID | None, Query(description="Count only records of campaigns to this list.")
+        UUID | None, Query(description="Count only records of campaigns that use this list.")
     ] = None,
     step: Annotated[
         int | None,

@@ -180,9 +180,9 @@ async def settle_message(
 ) -> MessageRead:
     """Record whether a message was sent, if the service could not find out.
 
-    An alert of the kind `send_parked` shows the id of the message. If the message belongs to a
-    campaign, the alert may show a later message of the campaign instead. Check in OpenPhone whether
-    the message was sent, then set `outcome` to one of these values:
+    An alert of the kind `send_parked` shows the id of the message. The alert about a campaign shows
+    only one of its unclear messages. Check in OpenPhone whether the message was sent, then set
+    `outcome` to one of these values:
 
     - `sent`: the message was sent.
     - `failed`: the message was not sent, and must not be sent again.

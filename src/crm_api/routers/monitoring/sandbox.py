@@ -204,8 +204,7 @@ async def call_as_sandbox_person(body: PersonCall, controls: Controls, _caller: 
 async def order_sandbox_fault(body: FaultCreate, controls: Controls, _caller: Admin) -> FaultRead:
     """Add a simulated fault, such as an error response of the provider or a lost webhook.
 
-    The fault happens `count` times. If `percent` is set, the fault happens for that percentage of
-    requests or webhooks.
+    The fault happens `count` times, or for `percent` percent of the requests or webhooks.
     """
     return await controls.add_fault(body)
 

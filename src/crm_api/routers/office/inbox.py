@@ -213,7 +213,7 @@ async def update_conversation(
 
     A snoozed conversation comes back to the inbox at the time that you choose. When a message, a
     missed call or a voicemail of the person arrives, the conversation gets the state `waiting`
-    again. If this happens while the request runs, the request does not change the state.
+    again. If this happens during your request, your change of the state is ignored.
     """
     async with uow:
         now = await uow.database_now()

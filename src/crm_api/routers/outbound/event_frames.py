@@ -117,9 +117,9 @@ async def _catch_up(
     ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
     if the listener wants the counters of these campaigns.
 
-    This function ends when it finds that the hub has not read further. The function awaits nothing
-    after this last check. So the caller can set ``listener.is_live`` to True before the hub reads
-    more events, and no event is missed.
+    This function ends when its position equals the hub's position. It awaits nothing after this
+    comparison. So the caller can set ``listener.is_live`` to True before the hub reads more events,
+    and no event is missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:

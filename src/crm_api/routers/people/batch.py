@@ -30,7 +30,7 @@ STATUS_OF = {
 
 
 class ItemResult(DocumentedModel):
-    """The result of one item of a batch. A separate request would have the same result.
+    """The result of one item of a batch.
 
     Attributes:
         index: The position of the item in the request, from 0.

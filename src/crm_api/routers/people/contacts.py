@@ -265,7 +265,7 @@ async def opt_out(
 ) -> ContactRead:
     """Opt out this contact's number: it gets no more messages.
 
-    A hold on the number (sending is stopped until a user decides) becomes an opt-out.
+    A hold (no campaign messages until a user decides) becomes an opt-out.
     """
     async with uow:
         contact = await decisions.opt_out(
@@ -285,7 +285,7 @@ async def opt_in(
 ) -> ContactRead:
     """Opt in this contact's number: it may get messages again.
 
-    A hold on the number (sending is stopped until a user decides) is released.
+    A hold (no campaign messages until a user decides) is released.
     """
     async with uow:
         contact = await decisions.opt_in(

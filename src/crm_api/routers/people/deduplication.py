@@ -38,9 +38,8 @@ async def merge_contacts(
 ) -> MergedContactRead:
     """Merge duplicates into the primary contact.
 
-    A hold means that sending to a number is stopped until a user decides. An opt-out, a hold or the
-    flag `do_not_contact` of one merged number is copied to all merged numbers. But if one of these
-    numbers is opted out, no hold is copied.
+    An opt-out, a hold or the flag `do_not_contact` of one contact is copied to all merged numbers.
+    A hold (no campaign messages until a user decides) is not copied if a contact is opted out.
     """
 
     async def act() -> MergedContactRead:

@@ -68,7 +68,7 @@ async def preview_segment(body: SegmentPreview, uow: Uow, _caller: Reader) -> Se
 
 @router.get("/{segment_id}")
 async def get_segment(segment_id: UUID, uow: Uow, _caller: Reader) -> SegmentDetail:
-    """Show a segment, and the deleted lists and campaigns that its rules still refer to."""
+    """Show a segment, and which lists and campaigns in its rules no longer exist."""
     async with uow:
         found = await segments.get_segment(uow, segment_id=segment_id)
         missing = await segments.missing_of(uow, found)

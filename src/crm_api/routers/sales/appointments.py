@@ -131,9 +131,9 @@ async def book_appointment(
 ) -> AppointmentRead:
     """Book an appointment. This is refused if the assignee has another appointment at this time.
 
-    `held` means that the appointment took place. If the status is `booked` or `held`, an outcome is
-    recorded too. An outcome is a result of the work with a person, which the insight figures count.
-    The figures also credit outcomes to campaigns.
+    If the status is `booked` or `held` (the appointment took place), an outcome is recorded too. An
+    outcome is a result of the work with a person. The insight figures count outcomes, and credit
+    outcomes to campaigns.
     """
     async with uow:
         now = await uow.database_now()

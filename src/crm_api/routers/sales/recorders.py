@@ -6,10 +6,9 @@ from crm_api.routers.http.deps import AppState, Caller
 
 
 def recorder_of(caller: Caller, state: AppState) -> Recorder:
-    """Return the caller of a request as the recorder of the outcomes that the request causes.
+    """Return the caller, a user or a system with an API key, as a ``Recorder`` of outcomes.
 
-    For example, a request that marks an invoice as paid causes an outcome. The caller is a user, or
-    a system with an API key.
+    For example, a request that marks an invoice as paid records an outcome.
     """
     source = OutcomeSource.API if caller.user is None else OutcomeSource.PERSON
     return Recorder(name=caller.name, source=source, secret=state.secret)

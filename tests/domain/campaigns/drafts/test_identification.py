@@ -113,4 +113,4 @@ def test_missing_part_is_reported_with_its_pointer() -> None:
     assert [(fault.pointer, fault.code) for fault in caught.value.errors] == [
         ("/variants/1/body", "no_way_to_stop")
     ]
-    assert "variant B" in caught.value.detail
+    assert "variant “B”" in caught.value.detail

@@ -279,8 +279,7 @@ async def resolve_audience(
             If a flag of a phone number expired before this instant, the flag is ignored. Periods in
             segments, such as "in the last 30 days", end at this instant.
         by_page: True for a statement that reads the people page by page. Then the conditions of
-            segments query other tables once per person. If False, PostgreSQL may join these tables
-            instead.
+            segments are checked person by person. If False, PostgreSQL may use joins instead.
 
     Raises:
         SegmentNotFoundError: A segment of the audience does not exist.

@@ -31,12 +31,11 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    The body of a template is the body of the version in ``template_version``, or the present body
-    if ``template_version`` is None. A variant or follow-up without a body gets the body of its
-    template. A body that the caller gave is kept.
+    A body that the caller gave is kept. A missing body is copied from the version in
+    ``template_version``, or from the present body if ``template_version`` is None.
 
-    ``template_version`` is set to the version of the body. But if the body is not a version of the
-    template, ``template_id`` and ``template_version`` are set to None. This happens in these cases:
+    ``template_version`` is set to the version of the body. But ``template_id`` and
+    ``template_version`` are set to None in these cases:
 
     - The caller gave a body, but the template or the template version does not exist.
     - The caller gave a body that differs from the body of the template.

@@ -36,10 +36,10 @@ class MissingPart(StrEnum):
 
 
 _DETAILS = {
-    MissingPart.SENDER: "The message of the variant {variant} does not name the sender. Add {name} "
-    "to the body, for example as {{{{ business.name }}}}.",
-    MissingPart.STOP: "The message of the variant {variant} does not say how to opt out. Add for "
-    'example "Reply STOP to opt out" to the body, or set `opt_out_footer`.',
+    MissingPart.SENDER: "The message of the variant “{variant}” does not name the sender. Add "
+    "{name} to the body, for example as {{{{ business.name }}}}.",
+    MissingPart.STOP: "The message of the variant “{variant}” does not say how to opt out. Add "
+    'for example "Reply STOP to opt out" to the body, or set `opt_out_footer`.',
 }
 
 

@@ -54,9 +54,8 @@ async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOcc
     """Create the drafts that are due for up to 20 repeated campaigns.
 
     A repeated campaign (a series) sends the same content again, for example every month. For each
-    repetition, a draft is needed. This function creates the draft of the next repetition of each
-    series, and stores the instant of the repetition that follows. But if the start time of the next
-    repetition has passed, no draft is created for it.
+    series, this function creates one draft, and stores when the following repetition starts. No
+    draft is created for a repetition whose start time has passed.
 
     Call this function again until the field ``series`` of the result is 0.
     """

@@ -144,13 +144,12 @@ async def _plan_next_occurrence(
     Args:
         uow: The unit of work.
         campaign: The campaign, as it is stored now.
-        is_given: True if the request sets the recurrence. Then the rule of a series that is not
-            paused must have an occurrence after ``now``. The first occurrence of the series does
-            not count.
+        is_given: True if the request sets the recurrence.
         now: The present instant.
 
     Raises:
-        InvalidCampaignError: The rule has no such occurrence.
+        InvalidCampaignError: The request sets a recurrence that is not paused, but the campaign
+            would not be repeated in the next five years.
     """
     following = next_occurrence(campaign, after=now)
     recurrence = campaign.recurrence

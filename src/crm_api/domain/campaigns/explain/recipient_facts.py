@@ -150,25 +150,24 @@ class RecipientFacts(ContactValues):
         unclear_code: The error code of the recipient's unclear attempt; None if there is none.
         unclear_since: When the request to the provider began in the recipient's unclear attempt;
             None if there is no unclear attempt.
-        is_trial_busy: True while a test message of the line is being sent. After a line was
-            blocked, it is tested with one message at a time.
+        is_trial_busy: True while the line is tested after a block and is sending a message. Such a
+            line sends one message at a time.
         number_rules: The rules about the recipient's phone number that prevent campaign messages,
             such as an opt-out.
         ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
-        is_kept: True if the phone number must wait until ``kept_until``, because a recent attempt
-            to this number was unclear.
-        kept_until: When the wait after the unclear attempt ends or ended; None if no attempt to the
-            phone number was unclear.
+        is_kept: True if the phone number must wait until ``kept_until``.
+        kept_until: The end of the wait after a parked or matched attempt to the phone number; it
+            may be in the past. None if there is no such attempt.
         was_contacted: True if the person got a message before, and the campaign skips or reviews
             such people.
         was_texted_lately: True if another campaign sent to the phone number in the last
             ``min_days_between`` days.
         was_texted_often: True if the phone number has reached the legal limit of messages.
-        often_until: When the legal limit allows, or already allowed, the next message. None if the
-            phone number got too few messages recently to reach the limit.
+        often_until: The instant from which the legal limit allows the next message; it may be in
+            the past. None if there were too few recent messages, or there is no limit.
         is_capped: True if the phone number has reached the ``frequency_cap`` of the campaign.
-        capped_until: When the ``frequency_cap`` allows, or already allowed, the next message. None
-            if the phone number got too few messages recently to reach the ``frequency_cap``.
+        capped_until: The instant from which the ``frequency_cap`` allows the next message; it may
+            be in the past. None if there were too few recent messages, or there is no cap.
         is_busy: True if another message to the phone number is being sent.
         last_texted_at: When another campaign last sent to the phone number; None if no other
             campaign has sent to it.

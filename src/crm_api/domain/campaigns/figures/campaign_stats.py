@@ -70,9 +70,9 @@ async def read_campaign_stats(
         uow: The unit of work.
         campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        limits: The limits of sending that are the same for all campaigns. ``limits.times.grace`` is
-            used for messages with an unclear result: such a message counts for today even if its
-            request to the provider was made before midnight, but at most ``grace`` before.
+        limits: The limits of sending that are the same for all campaigns. A message with an unclear
+            result also counts for today if its request to the provider was made less than
+            ``limits.times.grace`` before today began.
         now: The present instant.
 
     Raises:

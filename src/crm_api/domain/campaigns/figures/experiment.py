@@ -116,9 +116,8 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than every other variant. None if no variant has
             won. A harmful variant never wins.
-        p_value: The winner's reply rate is compared with that of every other variant that is not
-            stopped. This is the largest p-value of these comparisons. None if no variant has won,
-            or if all other variants are stopped.
+        p_value: The largest p-value of the comparisons of the winner with other variants by
+            replies. None if no variant has won, or if all other variants are stopped.
         comparisons: One comparison by replies and one by opt-outs for each pair of variants.
             Variants that are stopped, or have too few messages, are left out.
         harmful: The variants that get more opt-outs than another variant. Variants that were
@@ -219,9 +218,9 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     The e-value is the likelihood of the hits under the second assumption, divided by their
     likelihood under the first.
 
-    The method assumes that hits are independent. Here, they are not quite independent, because a
-    person can cause only one hit. A variant that already has many hits has fewer people left who
-    can cause the next hit. This makes differences by chance smaller, so the result is still valid.
+    The method assumes that hits are independent. In fact, a person can cause only one hit, so a
+    variant with many hits has fewer people left for the next hit. This makes differences by chance
+    smaller, so the evidence is not overstated.
 
     Args:
         hits: The number of replies or opt-outs of each variant.
@@ -246,8 +245,8 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit.
 
     The rate is the share of messages with a hit (an opt-out or a failure). The result is the
-    natural logarithm of the e-value: the mean of several likelihood ratios. Each ratio compares a
-    rate above the limit with the limit itself (see ``ODDS_RATIOS``).
+    natural logarithm of an e-value. This e-value is the mean of several likelihood ratios. Each
+    compares a rate above the limit with the limit (see ``ODDS_RATIOS``).
 
     A message without a result counts as a message without a hit. This can only make the e-value
     smaller.

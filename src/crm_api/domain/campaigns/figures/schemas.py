@@ -177,8 +177,8 @@ class ABTestRead(ReadModel):
     """The result of the A/B test of a campaign.
 
     The test compares the first messages by replies and by opt-outs. Replies of people who opted out
-    are not counted. You may look at the result at any time during the campaign: the test takes into
-    account that looking often makes a chance difference more likely.
+    are not counted. You may look at the result at any time during the campaign: looking often does
+    not make a wrong result more likely.
 
     Attributes:
         status: The result of comparing the reply rates.

@@ -8,7 +8,7 @@ Two instants are predicted:
 - P50: with a probability of 50 %, the last message is sent before this instant. The simulation uses
   the mean values of unknown quantities, such as the number of replies.
 - P90: with a probability of 90 %, the last message is sent before this instant. The simulation uses
-  a higher number of messages. The probability that even more messages are needed is 10 %.
+  a number of messages that is exceeded only with a probability of 10 %.
 
 The rule that delays the campaign most is called the binding rule. To find it, the simulation is
 repeated once for each rule, without this rule. Then the results are compared:

@@ -152,7 +152,7 @@ class _Source(NamedTuple):
     Attributes:
         zone: The IANA time zone of the hours.
         state: None for the campaign's own hours. For legal hours, the state whose rules apply; an
-            empty text if only the rules for all states apply.
+            empty text if the state is unknown.
     """
 
     zone: str

@@ -151,8 +151,8 @@ def _estimate(
 
     Args:
         pending: The number of waiting people by step.
-        few: The waiting people, counted by step and zone key. For each zone key, at most ``FEW``
-            people are counted, so only a smaller count is exact.
+        few: The waiting people, counted by step and zone key. The count of a zone key stops at
+            ``FEW``, so it is exact only if it is below ``FEW``.
         sample: The waiting people in a sample of the recipients. The counts of the zone keys that
             reached ``FEW`` are estimated from these people.
     """
@@ -293,19 +293,14 @@ TEXTED_SAMPLE = text(_TEXTED.format(people=_SAMPLED))
 async def list_texted(
     session: AsyncSession, *, campaign: Campaign, hours: int, is_sampled: bool, now: datetime
 ) -> list[TextedNumber]:
-    """Return the waiting recipients who possibly cannot get their next message now.
+    """Return the waiting recipients who are not due yet, or whose number got a recent message.
 
-    There are two kinds of such recipients:
-
-    - Recipients whose message is not due yet.
-    - Recipients whose phone number recently got a message of any campaign.
-
-    At most ``COUNTED`` recipients are examined.
+    The messages of all campaigns count. At most ``COUNTED`` recipients are examined.
 
     Args:
         session: The session.
         campaign: The campaign.
-        hours: A message is recent if it is at most ``hours`` + 1 hours old.
+        hours: A message is recent if it is less than ``hours`` + 1 hours old.
         is_sampled: True to examine only a sample of the recipients.
         now: The present instant.
     """

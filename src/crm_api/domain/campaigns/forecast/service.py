@@ -332,8 +332,8 @@ def _answer(situation: _Situation, prediction: Prediction) -> ForecastRead:
 def _first_send(situation: _Situation, outcome: Outcome) -> datetime | None:
     """Return when the next message is expected; None if no message is expected.
 
-    The result is the time at which the sending hours begin on the first day for which the forecast
-    has messages.
+    The result is the first allowed instant, not before ``plan.begins``, on the first day for which
+    the forecast has messages.
     """
     if not outcome.per_day:
         return None

@@ -132,8 +132,8 @@ class _Run:
     def _fill(self, queue: _Queue) -> None:
         """Add the waiting people to a queue, in groups (cohorts).
 
-        The people of a cohort wait for the same step and become due in the same period. Each person
-        counts as ``workload`` messages (1 or more), because some messages are sent twice.
+        The people of a cohort wait for the same step and become due in the same period. Some
+        messages are sent twice, so each person counts as ``plan.workload`` messages (1 or more).
         """
         cohorts: dict[object, Cohort] = {}
         for group in self._plan.waiting:
@@ -206,9 +206,7 @@ class _Run:
                     yield one, other, closes, segment.zone_groups
 
     def _share(self, day: int, *, is_active: bool) -> SharedDay:
-        """Return for a day how many messages the line may send, and how many its campaigns need.
-
-        The campaigns are the simulated campaign and the other campaigns on its line.
+        """Return how the campaign shares the limit of its line with other campaigns on a day.
 
         Args:
             day: The number of the day in the simulation, from 0.

@@ -13,8 +13,8 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return. Some errors have a list ``errors``.
-            Then there is one problem for each item of that list, with the code of the item.
+        code: The code of the error that the start would return. For an error with a list
+            ``errors``, each item of the list is one problem, with the code of the item.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.
         detail: What is wrong, and what to do.
@@ -70,11 +70,11 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule that prevents the message to some contacts of the audience at the start.
+    """A rule because of which contacts of the audience get no message at the start.
 
     Attributes:
-        rule: The rule that prevents the message to these contacts. If the start skips a contact
-            because of this rule, the recipient's ``skip_reason`` has the same value.
+        rule: The name of the rule. If the start skips a contact because of this rule, the
+            recipient's ``skip_reason`` has the same value.
         outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
             them first, ``held`` if a person must check a reply first.
         people: The number of contacts that get no message at the start because of the rule.
@@ -124,8 +124,7 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: The rules that prevent messages to contacts at the start. The rule with the
-            most contacts is first.
+        reasons: Why contacts get no message at the start. The rule with the most contacts is first.
         samples: The messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if no message is expected.
         last_send_at: The last message is sent before this instant with a probability of 50 %. If

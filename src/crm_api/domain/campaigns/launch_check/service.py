@@ -56,8 +56,7 @@ def list_rules(
     """Return the rules that a campaign obeys while it sends.
 
     These are the rules about flags of phone numbers (such as opt-outs), the rules in the campaign's
-    settings, the limits of its line, and the legal rules. If ``binding`` is a further rule, the
-    result contains it too.
+    settings, the limits of its line, the legal rules, and ``binding``.
 
     Args:
         detail: The campaign.

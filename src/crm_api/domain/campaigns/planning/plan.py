@@ -282,7 +282,7 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Legal:
-    """The legal limits for recipients with one zone key, if the law allows messages to them now.
+    """The legal limits for recipients with one zone key. The law allows messages to them now.
 
     A zone key consists of the states and the time zones that are possible for a contact.
 

@@ -4,8 +4,7 @@ The inputs are the features of a reply, such as pairs of words, as hashes. The v
 unit is the sum of the weights of these features, plus a bias. The unit is active if its value is
 above 0. The score of an output is a weighted sum of the values of the active units, plus a bias.
 
-The service can show which words of a reply add most to a score, because each feature adds a known
-part to it.
+Each feature adds a known part to a score. So the service can show which words of a reply add most.
 """
 
 import json
@@ -110,8 +109,7 @@ class Model:
         """Find the features that the model knows, by their hashes.
 
         The upper half of a hash selects a small bucket of features. The bucket is searched from its
-        beginning. A binary search over all features was much slower: it took longer than all other
-        steps that the reader needs for a reply.
+        beginning. A binary search over all features took longer than the rest of the reading.
 
         Args:
             hashes: The hashes of the features to find.
@@ -156,10 +154,9 @@ class Scores:
         known: The occurrences in all replies.
         values: What each occurrence adds to each hidden unit of the model: one row per occurrence,
             one column per unit.
-        factors: For each reply, hidden unit and score: the number by which ``values`` of the unit
-            are multiplied. It is 0 if the unit is not active. The scores are ``asks_to_stop`` and
-            ``needs_a_person``. Example: an occurrence ``o`` in the reply ``r`` adds
-            ``values[o, unit] * factors[r, unit, score]`` to the score, for each unit.
+        factors: How much ``values`` count for the scores ``asks_to_stop`` and ``needs_a_person``;
+            0 for a unit that is not active. For each unit, an occurrence ``o`` in the reply ``r``
+            adds ``values[o, unit] * factors[r, unit, score]`` to a score.
     """
 
     analyses: Sequence[Analysis]
@@ -197,11 +194,9 @@ class Scores:
         ``needs_a_person``.
 
         Each column is one word: first the words of the first reply, then those of the second
-        reply, and so on. A reply without words also has one column. One more column at the end
-        belongs to no reply.
+        reply, and so on. A reply without words also has one column. The last column is not used.
 
-        If several words have an effect together, such as a pair of words, each of these words gets
-        an equal part of the effect.
+        The effect of a feature with several words is divided equally among these words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]
@@ -218,11 +213,7 @@ class Scores:
 def score_replies(
     model: Model, analyses: Sequence[Analysis], contexts: Sequence[Context]
 ) -> Scores:
-    """Compute the probability of each output of the model, for several replies.
-
-    ``OUTPUTS`` lists the outputs. For example, ``asks_to_stop`` has the probability that the person
-    asks for no more messages.
-    """
+    """Compute the probability of each of the ``OUTPUTS`` of the model, for several replies."""
     features = features_of(analyses, contexts)
     rows, places = model.find(features.hashes)
     known = features.at(places)

@@ -93,8 +93,7 @@ class Reading:
         provider_confirms: True if the provider itself confirms this opt-out, so that this service
             must not send a second confirmation.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
-        needs_a_person: The probability, from 0 to 1, that the reply is an opt-out or might be meant
-            as an opt-out. It is also high for clear opt-outs.
+        needs_a_person: The probability that the reply is an opt-out or doubtful, from 0 to 1.
         language: The language that the reader assumed.
     """
 
@@ -221,8 +220,7 @@ def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: fl
     Args:
         text: The reply.
         asks: The model's probability that the person asks us to stop.
-        doubts: The model's probability that a user must read the reply, because it asks or may ask
-            us to stop.
+        doubts: The model's probability that the reply is an opt-out or doubtful.
         opt_out_at: The reply is an opt-out if ``asks`` is not below this threshold.
         hold_at: The reply puts the number on hold if ``doubts`` is not below this threshold.
     """

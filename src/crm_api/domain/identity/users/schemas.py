@@ -23,18 +23,14 @@ from crm_api.domain.kit.schemas import DocumentedModel, Id, Instant, ReadModel, 
 
 
 def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Return an e-mail address in its normal form.
+    """Return an e-mail address in its normal form, so that one address has one spelling.
 
-    Addresses that look the same, or are only different spellings of one address, must belong to the
-    same user. Therefore:
-
-    - Look-alike characters (full-width letters, ligatures) are replaced by plain letters (NFKC).
+    - Full-width letters and ligatures are replaced by plain letters (NFKC).
     - The part before the ``@`` must be ASCII, which every mail server accepts.
-    - An international host gets its ASCII form (``xn--…``). This shows, for example, that a letter
-      is Cyrillic and only looks like a Latin letter.
+    - An international host gets its ASCII form (``xn--…``). So hosts that only look the same, for
+      example because of a Cyrillic letter, get different forms.
 
-    The case of the letters does not matter, because the unique index and ``find_user_by_email``
-    ignore it.
+    The case of the letters may differ: the unique index and ``find_user_by_email`` ignore it.
 
     Raises:
         PydanticCustomError: The value is not an e-mail address, or has a character before the ``@``

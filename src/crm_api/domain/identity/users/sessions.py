@@ -81,7 +81,7 @@ async def find_user_by_email(session: AsyncSession, *, email: str) -> User | Non
 async def begin_sign_in(
     uow: UnitOfWork, *, email: str, address: str, now: datetime
 ) -> sign_in_limits.CountedAttempt:
-    """Find the user who wants to sign in, and count this attempt as failed until it succeeds.
+    """Find the user who wants to sign in, and count this attempt as a failed attempt.
 
     The caller must commit before the password is verified. If the sign-in succeeds,
     ``begin_session`` removes this attempt from the count.
@@ -114,9 +114,8 @@ async def begin_session(
         user_id: The user who signs in.
         password_hash: The stored hash against which the password was verified.
         now: The time of the sign-in.
-        counted: This sign-in attempt. ``begin_sign_in`` counts each attempt as failed before the
-            password is verified. Because the password was correct, this function removes the
-            attempt from the count. None if ``begin_sign_in`` was not called.
+        counted: The attempt that ``begin_sign_in`` counted as failed. This function removes it from
+            the count. None if ``begin_sign_in`` was not called.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was
@@ -152,8 +151,7 @@ async def _store_sign_in(
 
     The result is None if the user is not active or has another password hash.
 
-    The statement locks the user's row. If it has to wait for another change of the row, it checks
-    the row as it is after this change.
+    The statement locks the user's row, and checks the newest committed values of the row.
     """
     statement = (
         update(User)

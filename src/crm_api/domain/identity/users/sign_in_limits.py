@@ -79,7 +79,7 @@ _UNCOUNT = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class CountedAttempt:
-    """An attempt to sign in or change a password; it counts as failed until it succeeds.
+    """A sign-in or a change of a password that was counted as a failed attempt.
 
     A network address is known for an account if the user signed in, or used a mailed link, from
     this address in the last 90 days.
@@ -152,8 +152,8 @@ async def count_attempt(
 async def uncount_attempt(uow: UnitOfWork, counted: CountedAttempt) -> None:
     """Remove the count of an attempt whose password was right.
 
-    The counters of the account are deleted. The counter of the network address, which other
-    accounts share, is reduced by one, and it blocks no attempt until the next failure.
+    The counters ``counted.own`` are deleted. The counter ``counted.shared`` is reduced by one. It
+    then blocks no attempt until the next failure.
     """
     subjects = [subject for subject, _ in counted.subjects]
     await uow.session.execute(_UNCOUNT, {"subjects": subjects, "shared": counted.shared})

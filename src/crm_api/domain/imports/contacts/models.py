@@ -1,4 +1,4 @@
-"""The tables of contact imports, and how these imports differ from imports of other kinds."""
+"""The tables of contact imports, and the ``ImportKind`` of these imports."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -55,9 +55,9 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
     """Delete the files of dry runs that are too old to be committed.
 
     Args:
-        wall_now: The time of the machine's clock, because this clock also sets the times of the
-            files. Do not give the time of the sandbox clock (a clock for tests that users can move
-            forward). It may be far in the future, and all files would seem too old.
+        wall_now: The time of the machine's clock, which also sets the times of the files. With the
+            time of the sandbox clock (a clock for tests that users can move forward), all files
+            could seem too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):
@@ -105,8 +105,8 @@ async def create_provider_import(
 ) -> ContactImport:
     """Store an import of the provider's contacts as pending, and request the job ``run_imports``.
 
-    The job fetches the contacts into a CSV file. Then it decides which contact field each column of
-    the file fills.
+    The job fetches the contacts into a CSV file. Then it maps the columns of the file to contact
+    fields.
 
     Raises:
         ImportOptionError: No list has the id ``options.list_id``.

@@ -145,7 +145,7 @@ async def claim_undo(session: AsyncSession, *, now: datetime) -> ContactImport |
     """Claim (reserve for this worker) an undo; return None if no undo can be claimed.
 
     An undo that another worker has claimed cannot be claimed. If several undos can be claimed,
-    claim the undo whose import was changed the longest ago.
+    claim the one with the oldest ``updated_at``.
     """
     waiting = (
         select(ContactImport.id)

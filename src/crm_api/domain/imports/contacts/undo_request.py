@@ -50,7 +50,7 @@ def made_and_used(chunks: str) -> str:
     chunk was stored. It may have an id several times.
 
     Args:
-        chunks: The SQL condition that selects chunks ``k`` of the import.
+        chunks: The SQL condition that selects chunks. ``k`` is the chunk.
     """
     return _MADE_AND_USED.format(chunks=chunks)
 

@@ -69,8 +69,8 @@ async def apply_chunk(
 ) -> bool:
     """Apply the do-not-contact numbers of a chunk, and store the progress of the upload.
 
-    The numbers get the flag ``do_not_contact``. Messages that wait for these numbers will not be
-    sent. Exception: In a dry run, only the progress, the counts and the errors are stored.
+    The numbers get the flag ``do_not_contact``. Waiting messages to these numbers are withdrawn.
+    Exception: In a dry run, only the progress, the counts and the errors are stored.
 
     Returns:
         False if the upload has ended or another worker has continued it. The caller then stops.
@@ -113,8 +113,8 @@ class NumberSurvey:
     Attributes:
         suppressed: The number of phone numbers that are opted out or flagged ``do_not_contact``.
         contacts: The number of contacts that have one of the phone numbers.
-        waiting: The number of campaign recipients with these phone numbers whose message no worker
-            has reserved for sending yet.
+        waiting: The number of campaign messages to these phone numbers that no worker has reserved
+            for sending yet.
         claimed: The number of campaign messages that a worker has reserved for sending, but not
             sent yet.
         sent: The number of messages to these phone numbers that the provider accepted since a given

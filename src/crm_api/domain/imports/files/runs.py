@@ -109,8 +109,8 @@ async def claim_import(
     """Claim an unfinished import for this worker; return None if no import can be claimed.
 
     An import cannot be claimed while another worker has a lease on it, that is, a reservation for
-    a limited time. If several imports can be claimed, the import that was changed the longest ago
-    is claimed.
+    a limited time. If several imports can be claimed, the import with the oldest ``updated_at`` is
+    claimed.
     """
     table = kind.table
     waiting = (

@@ -87,9 +87,7 @@ def _notes(names: list[str], name: str) -> list[str]:
 
 
 def _verify(path: Path) -> None:
-    """Check the workbook, which is a zip archive, by unpacking every file in the archive.
-
-    The sizes in the directory of the archive may be wrong.
+    """Unpack every file in the zip archive of the workbook, to check the declared sizes.
 
     Raises:
         NotCsvError: A file in the archive is damaged, encrypted or larger than declared.

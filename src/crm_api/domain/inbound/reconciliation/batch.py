@@ -52,8 +52,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages that are in an earlier batch of the run, not in this batch. They
-            are not missing, although their stored times may be in this span.
+        near: The ids of messages of earlier batches whose stored times may be in this span. They
+            are not missing at the provider.
     """
 
     lines: Sequence[str]

@@ -278,7 +278,7 @@ ABSENT_IN_SPAN = sqlalchemy.text(f"""
 
 
 async def _absent_in_span(uow: UnitOfWork, batch: Batch, span: Span) -> list[AbsentItem]:
-    """Return the messages that are stored for a time span but that the provider does not list."""
+    """Return messages whose stored time is in ``span`` and that the provider does not list."""
     values = {
         "lines": span.lines,
         "ids": [*batch.messages, *span.near],

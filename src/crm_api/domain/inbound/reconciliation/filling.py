@@ -46,10 +46,9 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: A list with the part of a call that could not be fetched because the provider was
-            unavailable; empty if no request failed. The list has at most one item, because no
-            further parts are fetched after a failure. The next run that compares the calls fetches
-            the missing parts.
+        missed: The part of a call that could not be fetched because the provider was unavailable;
+            empty if no request failed. After a failure, no further parts are fetched. The next run
+            that compares the calls fetches the missing parts.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -140,7 +139,7 @@ class Filler:
         Then save ``position`` as the progress of the run.
 
         Raises:
-            RunLostError: Another worker has taken over the run; nothing more was written.
+            RunLostError: Another worker has taken over the run; ``position`` is unsaved.
         """
         run = self._run
         async with self._new_uow() as uow:

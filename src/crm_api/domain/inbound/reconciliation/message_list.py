@@ -131,7 +131,7 @@ def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
 def _is_before(page: ListPage, since: datetime | None) -> bool:
     """Return whether all messages of a page are older than the run's time span.
 
-    The list has such pages if the provider ignores the earliest time in the request.
+    The list has such pages if the provider ignores the limit ``after``.
     """
     if since is None:
         return False
@@ -143,21 +143,19 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set the time span for which the batch has all messages of the list (``batch.span``).
 
     The span is needed to find the stored messages that the provider does not list. Such a message
-    is stored with a time in the span, but is not in the batch.
+    is stored with a time in the span, but is neither in the batch nor in ``Span.near``.
 
     The batches of a run go from new to old messages:
 
-    - The span ends where the span of the previous batch begins. The progress of the run (the
-      argument ``position``) contains this time in its member ``edge``. For the first batch, the
-      function ``begin`` sets ``edge``.
+    - The span ends where the span of the previous batch begins. The member ``edge`` of ``position``
+      contains this time. For the first batch, the function ``begin`` sets ``edge``.
     - The stored time of a message may differ by up to ``SKEW`` from its time in the list. A message
       that is a little older than this batch may be stored with a later time. So the span begins
       only ``SKEW`` after the oldest message of the batch. Exception: the span of the last batch
       begins at the start of the run's time span (``since``).
-    - For the same reason, a message of this batch may be stored with a time in the span of the next
-      batch. The member ``near`` of ``position`` contains the ids of such messages: the messages
-      with a time up to ``SKEW`` after the beginning of the span. Because of these ids, the next
-      batch does not report the messages as missing.
+    - Messages of this batch up to ``SKEW`` after the beginning of this span may be stored with a
+      time in the span of the next batch. The member ``near`` of ``position`` contains their ids. So
+      the next batch does not report them as missing.
 
     Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
     this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. The member ``near``
@@ -193,11 +191,7 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
 
 def _near(position: Position) -> dict[str, datetime]:
-    """Return the ids and times of the messages that may be stored with a time in the next span.
-
-    The next span is the time span of the next batch. The times are those in the provider's list.
-    The messages are in the member ``near`` of ``position``, the progress of the run.
-    """
+    """Return the member ``near`` of ``position``: ids of messages, and their times in the list."""
     near = position["near"]
     if not isinstance(near, dict):  # the previous release stored a list
         return dict.fromkeys(near, datetime.fromisoformat(position["edge"]))

@@ -219,9 +219,8 @@ async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | 
     """Store a heartbeat of the webhook receiver. After an outage, create a reconciliation run.
 
     A heartbeat shows that webhooks can be received now. A web process calls this function twice a
-    minute. There was an outage if the previous heartbeat is older than ``OUTAGE_AFTER``. The
-    heartbeat is stored in the same database as the received events. So no heartbeat is stored while
-    the database or all web processes are unavailable.
+    minute. There was an outage if the previous heartbeat is older than ``OUTAGE_AFTER``. No
+    heartbeat is stored while the database or all web processes are unavailable.
 
     Returns:
         The id of the new run; None if there was no outage, or if a run for an earlier outage has

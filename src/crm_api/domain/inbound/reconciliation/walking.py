@@ -14,8 +14,8 @@ The progress of a run (its position) is stored as JSON, so that any worker can c
   pages that were read.
 - ``edge``: The end of the next batch's time span (see ``message_list.cover``). Messages after this
   time were already compared, because the list begins with the newest message.
-- ``near``: Maps the ids of messages in the list to their times. It contains the compared messages
-  up to ``edge`` plus ``SKEW``, because they may be stored with a time before ``edge``.
+- ``near``: Maps the ids of compared messages to their times in the list. It has the messages up to
+  ``SKEW`` after ``edge``, because they may be stored with a time before ``edge``.
 - ``reached``: The time of the oldest message of the batches that were written.
 - ``below``: Present after the provider refused a page token. The run then reads the list again
   without a token, but only the messages before ``below``.
@@ -79,7 +79,7 @@ class ReconciliationParts:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceResult:
-    """Result of one slice of a reconciliation run: the work that one job does in its time limit.
+    """Result of the work of one job on a reconciliation run.
 
     Attributes:
         wait: How long to wait before the run continues, because the provider was unavailable or

@@ -145,8 +145,8 @@ async def _lock_senders(
 ) -> dict[str, UUID]:
     """Add unknown senders as contacts, and lock the consent decisions about all senders.
 
-    The caller must lock conversations, and attempts to send messages, only after this function
-    (ARCHITECTURE.md, "Transactions, time and locks").
+    The caller may lock conversations and attempts only after this function (ARCHITECTURE.md,
+    "Transactions, time and locks").
 
     Returns:
         The id of the contact of each sender, by phone number.

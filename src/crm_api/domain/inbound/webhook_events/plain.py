@@ -103,8 +103,8 @@ def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
     """Return the messages that do not concern consent, each with the person's phone number.
 
     The reply reader (the code that classifies replies) decides which messages concern consent. It
-    gets only the text of each message, because the earlier messages of the conversation may not be
-    stored yet. That is safe: a message is left out if it may concern consent in any context.
+    reads each message without the earlier messages, which may not be stored yet. A message that may
+    concern consent after any earlier message is not returned.
     """
     readings = iter(read_past_replies([facts.text for facts, _ in texts if _is_received(facts)]))
     found = []

@@ -22,9 +22,8 @@ class Reception:
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
         times: Time limits for the sending of a message, such as the time-out of a request.
-        resend_unclear: A setting for new phone lines. True: if it is unclear whether a message was
-            sent, the message is sent again. A phone line is added if an event names a line that is
-            not stored yet.
+        resend_unclear: The setting of phone lines that are added because an event names them. If
+            True, a message is sent again if it is unclear whether it was sent.
         retry_means: The average wait before the first retry, the second retry, and so on. There are
             as many retries as waits.
     """
@@ -38,7 +37,7 @@ class Reception:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Build the options for applying events from the settings of the process.
+        """Create this object from the settings of the process.
 
         Raises:
             SettingsError: The settings have no secret key.

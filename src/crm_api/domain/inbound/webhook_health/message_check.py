@@ -218,11 +218,11 @@ async def conclude_message_check(uow: UnitOfWork, *, now: datetime) -> datetime 
 def judge_message(
     progress: MessageProgress, *, until: datetime, now: datetime
 ) -> CheckResult | None:
-    """Return the result of a check with a test message; None while the event may still arrive.
+    """Return the result of a check with a test message; None while it is not known yet.
 
     Args:
         progress: The progress of the test message.
-        until: The time limit: the event of the message must arrive and be applied before it.
+        until: The latest time at which the event of the message may be applied.
         now: The current instant.
     """
     sent_at, received_at = progress.sent_at, progress.received_at

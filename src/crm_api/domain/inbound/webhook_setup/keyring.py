@@ -92,13 +92,13 @@ class KeyRing:
     def verify_at_once(
         self, headers: Mapping[str, str], body: bytes, *, now: datetime
     ) -> Verified | None:
-        """Verify the signature of one webhook with the keys in memory, without a database read.
+        """Verify one webhook with the keys in memory, without a database read.
 
         If this method returns None or raises an error, call ``verify``, which also reads the
         database.
 
         Returns:
-            The verified signature; None if the keys in memory may be out of date.
+            The verified signature; None, without a check, if the keys may be out of date.
 
         Raises:
             SignatureError: The signature is not valid, or no key in memory matches it.

@@ -39,7 +39,7 @@ async def register(address: WebhookAddress, found: Registration) -> list[str]:
     """Make sure that each family of events has a correct legacy webhook whose key is stored.
 
     A family is a group of event types, for example ``messages``. An existing webhook is kept if it
-    is correct and its key is stored or can be read. Otherwise, a new webhook replaces it. If the
+    is correct, and its key is stored or the provider shows it. Otherwise, it is replaced. If the
     provider refuses a family because of the company's plan, the family gets no webhook.
 
     Returns:
@@ -170,8 +170,8 @@ class Registrar(WebhookAddress):
     async def register_legacy(self) -> list[str]:
         """Create four legacy webhooks, one for each group of event types in ``LEGACY_FAMILIES``.
 
-        A webhook of this service that already exists at the provider is kept if it is correct and
-        its key can be stored. Otherwise it is replaced.
+        An existing webhook is kept if it is correct, and its key is stored or the provider shows
+        it. Otherwise, it is replaced.
 
         Returns:
             Sentences about what was done.

@@ -4,8 +4,7 @@
   can have several touches.
 - Credit: the share of an outcome that is credited to one message.
 - Unattributed share: the share of an outcome that is credited to no message.
-- Rules: they say how many hours after a touch an outcome can be credited to the touch, and how an
-  outcome is divided among several touches. Each version of the rules has a number and never
-  changes.
+- Rules: they limit the hours between a touch and an outcome, and say how an outcome is divided
+  among several touches. Each version of the rules has a number and never changes.
 - Run: one computation of all credits. It stores the credits, and hashes to verify them.
 """

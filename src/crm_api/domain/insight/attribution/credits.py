@@ -1,8 +1,8 @@
 """Divide an outcome among the messages before it. Pure functions: no clock, no database.
 
 A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it.
-A credit is the share of an outcome that is credited to one touch. All shares are exact fractions.
-If no touch is credited, the whole outcome is unattributed.
+A credit is the share of an outcome that one message gets. All shares are exact fractions. If no
+message gets a credit, the whole outcome is unattributed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,10 +86,9 @@ def divide_outcome(
 ) -> tuple[list[Credit], Fraction]:
     """Divide an outcome among the campaign messages that led to it.
 
-    A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it. A
-    credit is the share of the outcome that one touch gets. The credits sum to exactly 1. But if the
-    rules give no touch a credit, the whole outcome is unattributed. The order of ``touches`` has no
-    effect.
+    A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it. The
+    credits sum to exactly 1. But if the rules give no message a credit, the whole outcome is
+    unattributed. The order of ``touches`` has no effect.
 
     Returns:
         The credits, sorted by the time of their touches, and the unattributed share. This share is

@@ -119,9 +119,9 @@ async def preview_rules(uow: UnitOfWork, proposed: RuleSet, *, now: datetime) ->
 
 
 def _moved_cents(old: Iterable[CreditRow], new: Iterable[CreditRow]) -> int:
-    """Return how many cents of an outcome the new rules would credit differently.
+    """Return how many cents of an outcome the new rules would credit to another message.
 
-    These cents would be credited to another message than by the current rules, or to no message.
+    Cents that move to or from the unattributed share count too.
     """
     change: dict[UUID | None, int] = defaultdict(int)
     for row in new:

@@ -114,7 +114,7 @@ async def add_rules(
 def check_windows(windows: dict[TouchClass, int]) -> None:
     """Check that rules with these windows can credit outcomes.
 
-    A window is the number of hours after a reply, call or delivery in which an outcome is credited.
+    A window is the longest time from a reply, a call or a delivery to a credited outcome.
 
     Raises:
         NoWindowError: All windows are 0 hours, so the rules would credit nothing.

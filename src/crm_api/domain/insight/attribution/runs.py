@@ -279,7 +279,7 @@ def _written(parts: object) -> bytes:
 async def run_attribution(
     uow: UnitOfWork, *, version: int | None, now: datetime, progress: Progress | None = None
 ) -> AttributionRun:
-    """Compute all credits by a version of the attribution rules, and replace its stored credits.
+    """Compute all credits of a version of the attribution rules, and replace the stored ones.
 
     A credit is the share of an outcome that is credited to one message, or to no message. If
     ``version`` is None, the current version of the rules is used.

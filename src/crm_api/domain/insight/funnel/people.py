@@ -11,7 +11,7 @@ from crm_api.domain.insight.measures.figure_request import BEGINNING, END
 
 
 class Stage(StrEnum):
-    """A stage that a person can reach, beginning with the first message of a campaign.
+    """A stage of the funnel that a person can reach.
 
     Attributes:
         MESSAGED: The first message of a campaign was sent to the person.

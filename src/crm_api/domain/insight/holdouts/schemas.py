@@ -46,8 +46,8 @@ class HoldoutCreate(RequestModel):
 class HoldoutPlanRead(ReadModel):
     """How many messages a holdout prevents, and when its result can be expected.
 
-    The number of messages and the date are estimated from the number of first messages in campaigns
-    that were started in the last 30 days.
+    The number of messages and the date are estimated from the first messages of campaigns that
+    started in the last 30 days.
 
     Attributes:
         people: The number of people who are assigned to one of the two groups (with messages,

@@ -245,8 +245,8 @@ def unite(
     """Combine queries with UNION ALL; return the SQL and the values of its parameters.
 
     Args:
-        request: The requested figures. Their period, time zone, filters and version of the
-            attribution rules are values of parameters.
+        request: Gives the values for the period, the time zone, the filters and the version of the
+            attribution rules.
         relations: The queries, each in parentheses.
         values: The values of other SQL parameters.
     """

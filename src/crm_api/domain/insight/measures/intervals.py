@@ -42,9 +42,9 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
     The test may be repeated while the counts grow. If the true rates are equal, the probability
     that the test ever shows a difference is at most 5 %.
 
-    While ``newcombe_interval`` contains 0, the result is False. So the result never contradicts the
-    interval that users see. Do not use the interval without this test: if it is computed daily for
-    a year, it wrongly excludes 0 in about 40 of 100 cases.
+    The result is also False while ``newcombe_interval``, which users see, contains 0. Do not use
+    that interval without this test: if it is computed daily for a year, it wrongly excludes 0 in
+    about 40 of 100 cases.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:

@@ -65,12 +65,11 @@ class _CountColumns:
 
 
 class InsightTally(_CountColumns, Base):
-    """How many messages and accepted attempts one row adds to the numbers of an hour or a day.
+    """Numbers of messages and accepted attempts, to be added up for each hour or day.
 
     An accepted attempt is one try to send a message that the provider accepted. The number for an
-    hour is the sum of all rows of this hour. A row with negative numbers makes the sum smaller. A
-    job merges the rows that have the same hour or day, campaign, step, variant and ``grain`` (a
-    ``TallyGranularity``).
+    hour is the sum of all rows of this hour. A row can have negative numbers. A job merges the rows
+    that have the same hour or day, campaign, step, variant and ``grain`` (a ``TallyGranularity``).
 
     Triggers add rows when messages or attempts change: one row for each ``TallyGranularity``
     (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
@@ -186,9 +185,9 @@ class InsightPersonTally(_CountColumns, Base):
 class InsightPersonChange(_CountColumns, Base):
     """A change that must still be added to the sums by ZIP, city or source of the person.
 
-    A database trigger appends a row if a message, or an attempt to send one, changes when it is
-    more than an hour old. The job ``update_place_sums`` adds the numbers of the row to the sums,
-    and then deletes the row. A negative number makes a sum smaller.
+    Messages and attempts can change when they are more than an hour old. Then a database trigger
+    appends a row. The job ``update_place_sums`` adds the numbers of the row to the sums, and then
+    deletes the row. A negative number makes a sum smaller.
 
     The triggers are in ``migrations/objects/note_late_message.sql`` and ``note_late_cost.sql``.
     """
@@ -239,9 +238,9 @@ class InsightPersonUntil(Base):
 class PlaceColumns:
     """Columns with a person's ZIP, city and source, for tables with copied records.
 
-    The job ``add_places`` fills these columns. ``insight_person_tally`` counts the person under the
-    same ZIP, city and source. When the job ``update_place_sums`` moves the person to another place
-    in that table, a trigger clears these columns. Then ``add_places`` fills them again.
+    The job ``add_places`` fills these columns with the values under which ``insight_person_tally``
+    counts the person. When the job ``update_place_sums`` changes these values there, a trigger
+    clears the columns. Then ``add_places`` fills them again.
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -30,9 +30,7 @@ def messages(
 ) -> RecordQuery:
     """Return the record query that selects messages of campaigns for a measure.
 
-    A record query is SQL whose rows are the records that a measure counts, here messages.
-    For example, a reply rate is the number of messages with a reply, divided by the number of all
-    selected messages.
+    A record query is SQL whose rows are the records that a measure counts.
 
     Args:
         counted: The SQL condition for the messages of the numerator, such as messages with a reply.

@@ -9,8 +9,8 @@ is SQL that selects the records of a measure. All record queries have the same c
 - ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
   example, a message with a reply counts.
 - ``ripe_at``: the instant from which ``counted`` is final. Before this instant, the record is
-  called unripe: ``counted`` may still change. Exception: ``infinity`` means that ``counted``
-  never changes, so such a record is always ripe.
+  called unripe: ``counted`` may still change. Exception: a record with ``infinity`` is always
+  ripe; its ``counted`` never changes.
 """
 
 import re
@@ -101,10 +101,9 @@ class RecordCopies:
         until: SQL expression of an instant. All records before this instant are copied. The SQL in
             ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
             None if the parameter is not used.
-        breakdowns: The breakdowns, such as ZIP, for which figures use the copies. If the collection
-            contains None, figures without a breakdown use the copies too. Figures that are filtered
-            by campaign, phone line, list or step do not use the copies. If ``breakdowns`` itself is
-            None, all figures use the copies.
+        breakdowns: None if all figures use the copies. Otherwise the breakdowns, such as ZIP, for
+            which figures use them. The element None means figures without a breakdown. Figures that
+            are filtered by campaign, phone line, list or step then use no copies.
     """
 
     source: str

@@ -29,10 +29,10 @@ async def limit_time(
     The limit and the settings last until the end of the transaction.
 
     - A sort or grouping may use 16 MB of memory, which is enough for 200,000 values.
-    - PostgreSQL's cache of look-ups (memoize) is off. The statements look up people in the order of
-      their ids. So the cache would never help, but would cost a fifth of the statement's time.
-    - Parallel workers are used only by statements that read millions of rows. Their start takes
-      13 ms of CPU.
+    - PostgreSQL's cache of look-ups (memoize) is off. It does not help statements that look up
+      people in the order of their ids, and it costs a fifth of their time.
+    - Only statements that read millions of rows use parallel workers, because the start of the
+      workers takes 13 ms of CPU.
 
     Args:
         session: The session.

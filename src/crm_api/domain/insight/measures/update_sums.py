@@ -81,8 +81,8 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
     Args:
         session: The session.
-        name: A second lock to take; by default none. It is needed because workers of an earlier
-            release take only this lock, and not ``SUMS_LOCK``.
+        name: A lock to take before ``SUMS_LOCK``. Workers of an earlier release take only this
+            lock. By default, only ``SUMS_LOCK`` is taken.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):

@@ -113,14 +113,14 @@ async def read_settings(uow: UnitOfWork, *, configured: Business) -> SettingsRea
 async def update_settings(
     uow: UnitOfWork, changes: SettingsUpdate, *, configured: Business, actor: str, now: datetime
 ) -> SettingsRead:
-    """Change the company's settings and write an entry to the audit log.
+    """Change the company's settings.
 
-    After a change, the job that processes the campaign queue is requested, because a higher daily
-    limit of a carrier (``carrier_budgets``) may allow more messages immediately.
+    A change is written to the audit log. The job that processes the campaign queue is then
+    requested, because a higher daily limit of a carrier (``carrier_budgets``) may allow more
+    messages.
 
     Args:
-        configured: The values that environment variables set for the company's name, and for how
-            people reach the company. A request cannot change these values.
+        configured: Values from environment variables. A request cannot change them.
 
     Raises:
         SettingLockedError: The environment sets one of the fields to another value.

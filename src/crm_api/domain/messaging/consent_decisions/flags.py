@@ -97,7 +97,7 @@ async def follow_decision(
 
     If the number is opted out or on hold after the decision, its waiting messages are withdrawn. If
     the number is neither opted out nor on hold, campaign recipients with the status ``held`` may
-    get their messages again.
+    now get their message.
 
     Returns:
         The consent of the number before and after the decision.

@@ -73,8 +73,7 @@ async def count_new_flags(
 ) -> dict[FlagType, int]:
     """Return, for each flag, how many numbers would get it from a suppression list.
 
-    Numbers that already have the flag are not counted. A flag, such as ``do_not_contact``, stops
-    messages to a number.
+    Numbers that already have the flag are not counted.
     """
     flags = await flags_of(session, [one.phone for one in listed], now=now)
     counts = dict.fromkeys(_FLAGS, 0)

@@ -111,7 +111,7 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Allow messages to a number again: remove its flags ``opted_out`` and ``opt_out_hold``.
 
-    Campaign recipients with the status ``held`` may get their messages again. Recipients with the
+    Campaign recipients with the status ``held`` may now get their message. Recipients with the
     status ``skipped`` stay skipped. Every opt-in gets a history entry. A message from the person
     opts in only the number that sent it. A user's decision opts in all numbers of the contact.
 
@@ -131,8 +131,8 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
     If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
-    is not set. The flag is set later if an opt-in arrives that the person sent before the hold:
-    this opt-in ends the opt-out, but not the newer hold.
+    is not set. An opt-in from before the hold may arrive later. If it ends the opt-out, the flag is
+    set then.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -147,7 +147,7 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """End the hold of a number, because a user decided that a reply was not an opt-out.
 
-    Campaign recipients with the status ``held`` may get their messages again.
+    Campaign recipients with the status ``held`` may now get their message.
 
     Returns:
         False if the number was not on hold; then its history gets no entry.
@@ -355,10 +355,9 @@ async def _share(
 async def _decide(
     uow: UnitOfWork, action: ConsentAction, act: DecisionDetails
 ) -> tuple[ConsentState, ConsentState]:
-    """Lock a number against other consent decisions, and set its flags as the new one requires.
+    """Lock a number against other consent decisions, and apply this decision to its flags.
 
-    Another transaction that decides about the number at the same time waits for the lock. After the
-    wait, it takes this decision into account.
+    Another transaction that decides about the number waits until this transaction ends.
 
     Returns:
         The consent of the number before and after the decision.

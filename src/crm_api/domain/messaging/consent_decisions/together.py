@@ -51,7 +51,7 @@ class NumberDecision:
 async def decide_together(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
-    """Record consent decisions from an import or from received messages, in the given order.
+    """Record consent decisions from an import or from messages; keep the order of each number.
 
     The caller must first lock the contacts that have these numbers. Then it must lock the decisions
     about all numbers of these contacts (``service.lock_decisions``).

@@ -84,7 +84,7 @@ async def queue_away_replies(
 
     - The office is open.
     - The message is too old (older than ``ANSWERED_WITHIN``).
-    - A rule stops away replies to the number (``SendKind.AWAY``).
+    - The number is opted out, on hold or ``do_not_contact``.
     - The sender is blocked, or is one of our own lines.
     - The conversation has had an away reply since the office closed.
     - An employee wrote in the conversation a short time ago (less than ``ATTENDED_FOR``).

@@ -215,9 +215,9 @@ async def _assign_people(
 def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
     """Return the call with an updated field ``asked_at``.
 
-    The field contains the time at which it became known that the call needs an answer; None if the
-    call needs no answer. If the call needs an answer but is older than ``WAITS_FOR``, the field
-    does not change, because such an old call does not begin to wait for an answer.
+    The field is the time at which it became known that the call needs an answer. It is None if the
+    call needs no answer or has no conversation. If a call that needs an answer is older than
+    ``WAITS_FOR``, its field does not change.
     """
     if call.conversation_id is None or not call_documents.needs_answer(call.call):
         return replace(call, asked_at=None)

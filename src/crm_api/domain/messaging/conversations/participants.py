@@ -36,11 +36,11 @@ def as_phone(identifier: str) -> str | None:
 async def find_or_add_contacts(
     uow: UnitOfWork, phones: Collection[str], *, may_add: Collection[str], now: datetime
 ) -> dict[str, UUID]:
-    """Find the contacts of phone numbers, and add some of the missing contacts.
+    """Find the contacts of phone numbers; add the missing contacts of ``may_add``.
 
     Args:
-        phones: Numbers whose contacts are only looked up.
-        may_add: Numbers for which a missing contact is added. But no contact is added for
+        phones: Numbers whose contacts are looked up.
+        may_add: Numbers whose contacts are looked up, and added if missing. No contact is added for
             the number of one of our lines.
 
     Returns:
@@ -298,7 +298,7 @@ class ConversationAddition:
         phone: The person's number, or another identifier.
         openphone_id: The provider's id of the conversation; None if unknown.
         at: When the person sent the message.
-        needs_answer: Whether the message waits for an answer.
+        needs_answer: Whether the person waits for an answer.
     """
 
     line_id: UUID

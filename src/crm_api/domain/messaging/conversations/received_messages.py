@@ -60,7 +60,7 @@ class StoredMessage:
             message, for example an opt-out, are already applied.
         contact_id: The sender's contact; None if the sender has none.
         phone: The sender's number in E.164; None if the sender has another identifier.
-        needs_answer: Whether the message waits for an answer. Only valid if ``is_new`` is True.
+        needs_answer: Whether the sender waits for an answer. Only valid if ``is_new`` is True.
         is_first: True if the conversation was created together with this message. The conversation
             is then already stored with its state, such as ``waiting`` for an answer.
     """
@@ -231,8 +231,8 @@ async def _store(
 ) -> list[tuple[UUID, bool]]:
     """Store rows; return for each row, in order, its id and whether the message is new.
 
-    One statement can store a message only once. If several rows contain the same message, each of
-    these rows is stored by a separate statement.
+    One statement may contain each message only once. So a further row with the same message goes
+    to a further statement.
     """
     stored: dict[int, tuple[UUID, bool]] = {}
     left = dict(enumerate(rows))

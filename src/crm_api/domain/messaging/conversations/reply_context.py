@@ -112,7 +112,7 @@ async def was_sent_lately(
     within: timedelta,
     now: datetime,
 ) -> bool:
-    """Return whether the conversation has a message of this ``origin`` from after ``now - within``.
+    """Return whether the conversation has a message of this ``origin``, not older than ``within``.
 
     The origin of a message is what created it, for example a user or a campaign.
     """

@@ -126,10 +126,7 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
     """Return the files of a message or call, each with the state of its download.
 
     The files in ``items`` come first. Each of these files gets the state of the download with the
-    same URL.
-
-    Stored files with other URLs follow, because the provider sometimes reports a file again with a
-    new URL. But a stored file that is already in the result is not added again.
+    same URL. The other stored files of the message or call follow, each file once.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

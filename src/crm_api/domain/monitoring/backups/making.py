@@ -111,9 +111,8 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the data. It is stored in the manifest of the backup. Usually it is the
-            current time. If an operator has returned the database to an earlier state, it is the
-            time of that state.
+        made_at: The time of the state of the database, for the manifest. It is the current time,
+            unless an operator has returned the database to an earlier state.
         report: Receives sentences about the progress.
 
     Raises:

@@ -137,11 +137,10 @@ class Digest:
             a phone number was an opt-out.
         in_review: The number of campaign recipients in review. A person must decide whether they
             get the message.
-        parked: The number of attempts to send a message for which a person must find out the
-            outcome.
+        parked: The number of attempts whose outcome a person must find out.
         overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied and are not tried again.
-        alerts: The number of alerts of each kind that nobody has acknowledged.
+        alerts: The number of unresolved alerts that are not acknowledged, by kind.
         week: The results of the last seven days, such as the reply rate and the revenue.
     """
 

@@ -82,8 +82,8 @@ class ClockNotFollowedError(TransientError):
     code = "clock_not_followed"
     title = "Move of the clock delayed"
     detail = (
-        "The sandbox clock has stopped, because a process of this service has not finished its "
-        "work. The move continues automatically."
+        "The move of the sandbox clock is paused, because a process of this service has not "
+        "finished its work. The move continues automatically."
     )
 
 

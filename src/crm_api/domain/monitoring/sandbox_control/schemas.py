@@ -55,7 +55,7 @@ _TIMEDELTA = TypeAdapter(timedelta)
 
 
 def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Refuse values that pydantic would also read as a duration: numbers, ``6:00``, ``P1Y``."""
+    """Refuse durations that only pydantic accepts, such as 60, ``6:00`` and ``P1Y``."""
     if isinstance(value, timedelta) or (
         isinstance(value, str) and re.fullmatch(_DURATION, value) is not None
     ):

@@ -43,12 +43,12 @@ class OpenAlerts:
 
 @dataclass(frozen=True, kw_only=True)
 class Unclear:
-    """How many attempts to send a message have an unclear result, for one status of attempts.
+    """How many attempts with one status have an unclear result.
 
-    The result is unclear if the message may have been sent or not.
+    It is not known whether their messages were sent.
 
     Attributes:
-        since: When the earliest of these attempts was made; None if there are no such attempts.
+        since: When the earliest of these attempts passed the gate; None if there are none.
     """
 
     count: int = 0
@@ -85,13 +85,12 @@ class Figures:
         covered_until: Completed reconciliations have compared all messages and calls before this
             time; None if no reconciliation has completed.
         events: The number of received events that are not applied, by status: ``pending``,
-            ``failed`` or ``dead``.
+            ``failed`` or ``dead``; at most ``MOST_COUNTED`` for each status.
         event_due_at: The earliest due time of a pending or failed event.
         campaign_due_at: The earliest due time of a recipient of a running campaign.
-        single: The number of queued messages outside campaigns.
+        single: The number of queued messages outside campaigns, at most ``MOST_COUNTED``.
         single_due_at: The earliest due time of a queued message outside campaigns.
-        unclear: The attempts to send a message with an unclear result (the message may have been
-            sent or not), by the status of the attempt.
+        unclear: The attempts with an unclear result, by the status of the attempt.
         people: The number of recipients in campaigns that have not ended, by status. The first
             message and each follow-up to a person count as separate recipients.
         lines: The most recently added lines, at most ``MOST_LINES``.

@@ -88,9 +88,8 @@ async def settle_alerts(
         found: The problems that the check has found now.
         patience: How long a problem must persist before its alert is raised. It persists while
             every run of the check finds it.
-        among: A prefix for subjects (the things that have the problems). The subject of each
-            problem in ``found`` must begin with it. Alerts whose subject does not begin with it do
-            not change. If ``among`` is empty, the subjects may begin with any text.
+        among: Only alerts whose subject begins with this text can change. The subject of each
+            problem in ``found`` must begin with it. Empty for all subjects.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -227,7 +227,7 @@ class Disk:
 
     @property
     def is_low(self) -> bool:
-        """True if the disk has too few free bytes, or if too few more files fit on it."""
+        """True if too few bytes are free, or if too few files can still be created."""
         if self.files_total and self.files_free < LEAST_SHARE_OF_FILES * self.files_total:
             return True
         if self.free < LEAST_BYTES:

@@ -97,7 +97,7 @@ class WantedState:
 
     Attributes:
         state: The new state; None if the request sets no state.
-        snoozed_until: When the snooze ends; None for the other states.
+        snoozed_until: When the snooze ends; None if none is requested.
         is_awake: True if the request has ``snoozed_until`` with the value null, and no ``state``.
             Such a request ends a snooze. A conversation that is not snoozed does not change.
     """

@@ -92,13 +92,11 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
-        The numbers are in the subquery ``flagged``, which ``page_of`` adds. If more than
-        ``FEW_NUMBERS`` numbers have the flag, looking up each number would be slow. Then the
-        returned query finds nothing, and the query of the method ``in_order`` finds the
-        conversations. The function ``page_of`` combines the two queries with UNION ALL.
+        The function ``page_of`` adds the subquery ``flagged`` with these numbers. If it has more
+        than ``FEW_NUMBERS`` numbers, this query finds nothing, because looking up each number would
+        be slow. Then ``page_of`` uses the query of the method ``in_order``.
 
-        Because of ``OFFSET 0``, PostgreSQL looks up the conversations by number, and does not read
-        all conversations.
+        ``OFFSET 0`` makes PostgreSQL look up the conversations by number.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:

@@ -146,8 +146,8 @@ class Order:
     def after(self) -> str:
         """The SQL condition that a conversation comes after the position of a cursor.
 
-        The subqueries hide the values of the cursor from the planner of PostgreSQL. If the planner
-        knew the values, it would plan the statement again for every page, which takes some ms.
+        The values of the cursor are in subqueries, so that PostgreSQL does not know them when it
+        plans the statement. Otherwise it would plan again for every page, which takes some ms.
         """
         sign = "<" if self.is_descending else ">"
         place = "(SELECT CAST(:after AS timestamptz)), (SELECT CAST(:after_id AS uuid))"

@@ -181,9 +181,8 @@ async def newest_with_all_words(
 
     1. Read some of the newest messages. The matches show how frequent the terms are.
     2. If the terms are frequent, read more messages, enough to find ``limit`` matches.
-    3. If there are still too few matches, look up all matches in an index.
-
-    The index is used last: looking up one match in it costs as much as reading three messages.
+    3. If there are still too few matches, look up all matches in an index. Each match costs as much
+       time as reading three messages.
 
     Args:
         selection: The selection with the terms.

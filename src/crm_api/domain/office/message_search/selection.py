@@ -340,7 +340,7 @@ def _is_named(message: _Message, term: Term) -> Condition:
     """Return the condition that the name or phone number of a message's contact contains a term.
 
     The subquery reads the contact of each message. With EXISTS, PostgreSQL would first read all
-    contacts that have the term, and there are many of them.
+    contacts with the term, which is slow if there are many.
     """
     named = select(literal(1)).where(
         Contact.id == message.contact_id, _contains(Contact.search_text, term)

@@ -75,10 +75,9 @@ def _words(text: str) -> list[Term]:
 
 
 def _word_of(patterns: list[str]) -> str | None:
-    """Return the word in the patterns of a term, if the search may also find similar words.
+    """Return the word for which the search also finds similar words; None if there is none.
 
-    Otherwise return None: there are several patterns, or the pattern is not one word of at least
-    four letters.
+    There is a word if the term has only one pattern: one word of at least four letters.
     """
     if len(patterns) != 1:
         return None

@@ -97,8 +97,8 @@ class LoggedEvent:
     Attributes:
         position: The position of the event in the log, which is also the public id of the event;
             None if the event is not stored.
-        type: An ``EventType``, or the name of a type that a newer release has added. In this
-            release, an event of such a type passes no filter.
+        type: An ``EventType``, or the name of a type that a newer release has added. This
+            release sends no events of such a type.
         subject_id: The id of what the event is about, such as a message, a contact or an alert.
     """
 
@@ -159,14 +159,11 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class StoredEnds:
-    """Where the readable part of the event log begins and ends.
-
-    Events are ordered by the number of their transaction, then by their id. Old events are deleted.
-    The newest events cannot be read while older transactions may still add events before them.
+    """The ends of the event log, as ``READ_ENDS`` returns them.
 
     Attributes:
-        final: The number of the first transaction whose events cannot be read yet. All transactions
-            with smaller numbers have ended.
+        final: A transaction number. All transactions with smaller numbers have ended, so their
+            events can be read. Later events cannot be read yet.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """

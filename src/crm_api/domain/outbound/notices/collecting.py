@@ -101,10 +101,9 @@ async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: 
 
 
 def _watching(watchers: Sequence[Watcher], kind: NoticeKind) -> dict[str, list[Any]]:
-    """Return the SQL parameters with the users who want notices of a kind.
+    """Return SQL parameters: the users who want notices of a kind, and their channels.
 
-    Each parameter is a list. The lists have equal length, with one position for each pair of a user
-    and a channel.
+    Each parameter is a list. Entries at the same index belong to the same user and channel.
     """
     pairs = [
         (watcher, channel)

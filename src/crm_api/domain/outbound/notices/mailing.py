@@ -1,4 +1,4 @@
-"""Send a user one mail with all waiting notices."""
+"""Send a user one mail with the waiting notices."""
 
 from collections import defaultdict
 from collections.abc import Sequence

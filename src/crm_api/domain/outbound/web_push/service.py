@@ -79,11 +79,10 @@ async def subscribe(
 ) -> PushSubscription:
     """Store a subscription of a user.
 
-    A subscription is identified by its endpoint: the browser's address at the push service. If the
-    endpoint is already stored, the stored subscription gets the new keys. If the stored
-    subscription belonged to another user, it now belongs to ``user_id``, because a browser shows
-    the notices of the user who is signed in. If the user then has more than ``MOST_SUBSCRIPTIONS``
-    subscriptions, the oldest ones are deleted, but never the subscription of this request.
+    A subscription is identified by its endpoint: the browser's address at the push service. A
+    stored subscription with this endpoint gets the new keys and the new user. If the user then has
+    more than ``MOST_SUBSCRIPTIONS`` subscriptions, the oldest ones are deleted, but never the
+    subscription of this request.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

@@ -86,7 +86,7 @@ class NewDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class EventContent:
-    """The content of an event, as it is sent to endpoints."""
+    """The content of an event, as deliveries store it."""
 
     type: str
     happened_at: datetime
@@ -137,13 +137,11 @@ class FannedOutPage:
 async def adopt_cursor(uow: UnitOfWork) -> None:
     """Create the cursor if it is missing, and repair it after a move to another database server.
 
-    The cursor is the position in the event log up to which deliveries were created. It contains a
-    transaction number.
+    The cursor is the position in the event log up to which deliveries were created.
 
-    On a new server, transaction numbers may be lower than before. Then new events would not be
-    delivered. So if the number in the cursor is too high, the cursor is set to the present end of
-    the log. The attribute ``since_transaction`` of an endpoint is a transaction number too. If it
-    is too high, it is set to 0.
+    Transaction numbers of the new server may be lower. If the cursor has a number that the new
+    server has not reached, the cursor is set to the present end of the log. If an endpoint's
+    ``since_transaction`` is such a number, it is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)
@@ -180,10 +178,10 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 
 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
-    """Return the position after which to read the log; skip events that no active endpoint gets.
+    """Return the position after which to read the log.
 
-    The cursor is the stored position up to which deliveries were created. Return None if another
-    worker has locked the cursor, or if no endpoint is active.
+    Events that are too old for all active endpoints are skipped. Return None if no endpoint is
+    active, or if the cursor is missing or locked by another worker.
     """
     cursor = (await uow.session.execute(read_cursor)).one_or_none()
     if cursor is None:

@@ -17,7 +17,7 @@ class WebhookDeliveryRead(ReadModel):
         id: The id of the delivery, which is also the header ``webhook-id`` of each attempt.
         type: The type of the event.
         happened_at: When the event happened.
-        data: The data of the event, as it is sent.
+        data: The stored data of the event.
         status: The state of the delivery.
         attempts: The number of ended attempts since the delivery was created or sent again on
             request.

@@ -186,8 +186,8 @@ async def forget_old_deliveries(
 ) -> int:
     """Delete a batch of old deliveries; return the number of deleted rows.
 
-    If there are no old deliveries, the function deletes expired signing secrets, and the rows of
-    deleted endpoints that have no more deliveries.
+    When no old delivery is left, delete the expired signing secrets, and the rows of deleted
+    endpoints without deliveries.
     """
     values = {"before": now - KEPT_FOR, "limit": limit}
     gone = (await uow.session.execute(FORGET, values)).all()

@@ -265,8 +265,7 @@ def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
 
     If ``types`` is empty, the scopes must allow at least one event type.
 
-    The scope ``campaigns:read`` allows some types only for events of campaigns. Such a type is
-    refused, because the endpoint would get only a part of the events of this type.
+    A type that the scopes allow only for events of campaigns is refused.
 
     Raises:
         MissingScopeError: The scopes do not allow one of the types; or ``types`` is empty, and the

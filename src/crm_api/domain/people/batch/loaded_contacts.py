@@ -37,9 +37,8 @@ class LoadedContacts:
     A change replaces the dict of a contact by a new dict. The old dict does not change, because the
     results of earlier items refer to the old dict.
 
-    A zone key is a text with the states and time zones in which a person may live. It decides at
-    which hours messages may be sent. The field ``moved`` contains the ids of restored contacts and
-    of contacts that got a new zone key.
+    The field ``moved`` contains the ids of restored contacts, and of contacts that got a new zone
+    key.
     """
 
     definitions: Definitions
@@ -78,10 +77,9 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that are not loaded, but have a loaded merged duplicate.
+        """Return the ids of contacts that loaded duplicates were merged into; omit loaded contacts.
 
-        The caller must load these contacts, because a change of a duplicate is made to the contact
-        that the duplicate was merged into.
+        The caller must load these contacts, because changes of the duplicates are made to them.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()

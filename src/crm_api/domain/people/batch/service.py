@@ -4,8 +4,8 @@ First, all contacts of the batch are locked, in the order of their phone numbers
 applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
 
 An item that gives a contact a new phone number is an exception. First, the changes of the earlier
-items are written. Then the change of this item is written immediately, as in a PATCH request. This
-is needed because the contact's rows in campaigns must also get the new number.
+items are written. Then this item is applied like a PATCH request, which also gives the contact's
+campaign recipients the new number.
 """
 
 import json
@@ -216,7 +216,7 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
     """Make the JSON pointers in an item's error valid for the whole request; return the error.
 
-    Before the call, a pointer begins at the item or at the contact in the item. For example,
+    A pointer of a ``FaultyItem`` begins at the item. Others begin at its contact:
     ``/phone`` becomes ``/items/0/contact/phone``.
     """
     if isinstance(error, InvalidError):

@@ -272,7 +272,7 @@ async def blank_contact(
 ) -> None:
     """Clear a contact's personal fields and mark it as deleted; the row keeps the phone number.
 
-    Duplicates that were merged into the contact become separate deleted contacts. These merges can
+    Duplicates merged into the contact become separate deleted contacts. Merges of the contact can
     no longer be undone.
     """
     await write_contact(
@@ -318,8 +318,8 @@ async def remove_belongings(
     The contacts are also removed from properties (buildings). Their appointments stay, but without
     location and note. Booked appointments are cancelled.
 
-    Duplicates that were merged into these contacts become separate deleted contacts. These merges
-    can no longer be undone.
+    Duplicates merged into the contacts become separate deleted contacts. Merges of the contacts can
+    no longer be undone.
     """
     await session.execute(KEEP_PERSON, {"ids": list(contact_ids)})
     for table in (ContactListMember, ContactNote, PropertyContact, Task):

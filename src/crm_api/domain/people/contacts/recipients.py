@@ -132,13 +132,10 @@ async def move_recipients(
     zone_key: str,
     now: datetime,
 ) -> None:
-    """Copy a contact's new phone number and zone key to the contact's rows in campaigns.
+    """Copy a contact's new phone number and zone key to the contact's campaign recipients.
 
-    These rows are called recipients: one row for one contact and one step of a campaign (step 0 is
-    the first message). A
-    zone key contains the states and time zones in which the person may be. Only recipients with an
-    unfinished message change. A message is unfinished if it waits, is being sent, or was perhaps
-    sent.
+    Only recipients with an unfinished message change. A message is unfinished if it waits, is being
+    sent, or was perhaps sent.
 
     A recipient keeps the old number if another recipient in the same step has the new number:
 
@@ -181,14 +178,8 @@ async def skip_deleted_recipients(
 ) -> None:
     """Skip waiting campaign messages to these phone numbers; the contacts were deleted.
 
-    A message that is being sent, or was perhaps sent, is not skipped. Its recipient (the row of the
-    message) only gets the contact's new zone key: a text with the states and time zones in which
-    the person may live. The zone key may have changed, because the deletion clears the address. The
+    A message that is being sent, or was perhaps sent, is not skipped. Its recipient only gets the
+    contact's zone key, because the deletion clears the address and may change the zone key. The
     caller has already written the new zone key to the contact.
-
-    The recipient needs the new zone key if the message waits again. This happens if the attempt
-    ends without sending the message, and if the contact was restored in the meantime, for example
-    because the person wrote a message. The zone key then decides at which hours the message may be
-    sent.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

@@ -204,7 +204,7 @@ async def _change(uow: UnitOfWork, field_id: UUID, values: dict[str, Any]) -> No
 
 
 def _changes(found: CustomField, changes: CustomFieldUpdate) -> dict[str, Any]:
-    """Return the new values of the columns of a custom field that a request changes.
+    """Return the changed columns of a custom field, with their new values.
 
     The choices are removed if the type is not ``choice`` and the request gives no choices.
 

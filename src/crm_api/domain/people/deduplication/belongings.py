@@ -96,9 +96,9 @@ _CHILDREN = text(
 
 
 async def find_children(session: AsyncSession, *, ids: Collection[UUID]) -> list[Belonging]:
-    """Fetch the conversations, notes, tasks and other things that belong to the contacts.
+    """Fetch everything that belongs to the contacts, ordered by kind.
 
-    The class ``Belonging`` describes all kinds of these things. The result is ordered by kind.
+    ``Belonging`` lists the kinds.
     """
     return typed_rows(Belonging, await session.execute(_CHILDREN, {"ids": list(ids)}))
 

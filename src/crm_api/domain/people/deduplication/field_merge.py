@@ -63,8 +63,7 @@ class Snapshot(BaseModel):
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
         member_ids: Ids of recipients (rows of ``campaign_membership``) that the primary had before
-            the merge. They are stored only for the campaigns in which the merge also moved
-            recipients from a duplicate to the primary.
+            the merge, in the campaigns in which it also got recipients of a duplicate.
     """
 
     before: dict[str, Any]
@@ -90,9 +89,8 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the contact lacks, the value of the first of these
     duplicates is used. The tags of all these contacts are combined.
 
-    Before the values of a duplicate are used, its address is compared with the address in the
-    result so far. If the two addresses contradict each other, no part of the duplicate's address is
-    used. For example, if the cities differ, a missing street is not taken from this duplicate.
+    No part of a duplicate's address is used if it contradicts the address that is merged so far.
+    For example, if the cities differ, a missing street is not taken from this duplicate.
 
     Tags and attributes beyond the limits of a contact are left out.
     """

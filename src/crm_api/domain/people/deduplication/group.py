@@ -49,12 +49,10 @@ class Group:
 
     @property
     def heads(self) -> dict[UUID, UUID]:
-        """A map from the ids of contacts and of earlier duplicates to the contacts to merge.
+        """The ids of the contacts to merge, by their own ids and the ids of earlier duplicates.
 
-        Each value is the id of a contact to merge now. The key is the same id, or the id of a
-        duplicate that was merged into this contact by an earlier merge.
-
-        Example: if ``b`` was merged into the contact ``a`` before, the result is ``{a: a, b: a}``.
+        Example: if ``b`` was merged into the contact ``a`` before, the result has ``a: a`` and
+        ``b: a``.
         """
         own = {one.id: one.id for one in self.contacts}
         return own | {alias_id: head for alias_id, (head, _) in self.aliases.items()}

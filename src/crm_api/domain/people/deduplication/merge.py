@@ -228,9 +228,8 @@ def _record_moved_recipients(
 ) -> None:
     """Store which campaign recipients belonged to which contact before the merge.
 
-    The ids are stored in the snapshot, which is the data for an undo of the merge. These are the
-    recipients that the merge moved from each duplicate to the primary, and the recipients that the
-    primary already had in the same campaigns.
+    For each duplicate, the snapshot gets the ids of the recipients that the merge moved to the
+    primary. It also gets the ids of the recipients that the primary already had in these campaigns.
     """
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:

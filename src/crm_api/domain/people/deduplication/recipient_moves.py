@@ -76,8 +76,8 @@ async def lock_members(
 ) -> list[Member]:
     """Lock and return the recipients that a merge may change.
 
-    These are all recipients with one of the numbers ``phones``, and all recipients of the contacts
-    ``contact_ids`` in the campaigns ``campaign_ids``.
+    These are all recipients with a number in ``phones`` and, in the campaigns
+    ``campaign_ids``, all recipients of the contacts ``contact_ids``.
     """
     values = {
         "campaign_ids": list(campaign_ids),
@@ -194,15 +194,13 @@ async def return_members(
 ) -> list[UUID]:
     """Move campaign recipients from the primary contact back to a duplicate, to undo a merge.
 
-    A recipient is a row for one contact and one message (step) of a campaign. Some recipients are
-    not moved:
+    These recipients are not moved:
 
-    - Recipients whose id is in ``kept_ids``.
-    - All recipients in a campaign, if the message of one of these recipients was sent, or was
-      perhaps sent, to a number that is not the number of the duplicate. Recipients in ``kept_ids``
-      are not checked.
-    - A recipient in a step, if the duplicate is already a recipient in this step.
-    - A recipient in a step, if another recipient in this step has the number of the duplicate.
+    - Recipients whose id is in ``kept_ids``. The next rule ignores them.
+    - All recipients in a campaign, if a message to one of them was sent, or was perhaps sent, to a
+      number other than ``phone``.
+    - A recipient in a step in which the duplicate is already a recipient.
+    - A recipient in a step in which another recipient has the number ``phone``.
 
     Args:
         of: The primary contact.

@@ -71,9 +71,8 @@ def judge_tracks(
     Args:
         members: The recipients of the merged contacts, and all other recipients with the same phone
             numbers.
-        heads: The contact to merge, by id. The keys are the ids of the contacts to merge, and of
-            the duplicates from earlier merges. The value is the same id; for a duplicate, the id of
-            the contact into which the duplicate was merged.
+        heads: The ids of the contacts to merge, by their own ids and the ids of their duplicates
+            from earlier merges.
         order: The ids of the contacts to merge, the primary first.
         phone: The number of the primary contact.
     """

@@ -83,13 +83,12 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     Each duplicate gets back its fields, lists, notes, tasks, appointments, quotes, invoices and
     conversations. It also gets back the messages to and from its phone number.
 
-    Each duplicate becomes a recipient of its campaigns again. But in these cases the primary (the
-    contact that the merge kept) stays the recipient:
+    Each duplicate becomes a recipient of its campaigns again, with two exceptions:
 
-    - In a campaign, one of the duplicate's messages was sent, or was perhaps sent, to another phone
-      number. The primary then stays the recipient of all messages of this campaign.
-    - A message of a campaign already has a recipient row of the duplicate, or a row with the
-      duplicate's number. The primary then stays the recipient of this message only.
+    - If one of its messages in a campaign was sent, or was perhaps sent, to another phone number,
+      the primary (the contact that the merge kept) stays the recipient in the whole campaign.
+    - If a step already has a recipient with the duplicate's id or number, the primary stays the
+      recipient in this step.
 
     Raises:
         MergeNotFoundError: No merge has this id.

@@ -40,9 +40,8 @@ async def erase_contact(
     decisions, and the rows that are counted in statistics, stay without numbers and message texts.
 
     If somebody adds a number of the person again later, the number gets the flag
-    ``do_not_contact``, unless a user removed this flag after the erasure. If the number is opted
-    out or on hold (no campaign messages until a user decides), the flag of the opt-out or of the
-    hold is also set again.
+    ``do_not_contact``, unless a user removed this flag after the erasure. An opt-out or a hold from
+    the number's consent history is set again too.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

@@ -53,11 +53,10 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove data of the person that the API request of the erasure has not removed.
+    """Remove data of the person that ``erase_contact`` has left.
 
-    The removed data is old values in imports, old phone numbers of campaign recipients, and the
-    database rows of the person's files. The API request does not search for old values and numbers,
-    because this search reads whole tables.
+    The data is old values in imports, old phone numbers of campaign recipients, and the database
+    rows of the person's files.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.

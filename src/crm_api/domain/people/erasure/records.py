@@ -17,8 +17,8 @@ from crm_api.platform.database import UnitOfWork, get_or_raise
 
 OUTCOME_UNKNOWN = (
     "It is not known yet whether a message to this person was sent. Try again in some minutes. If "
-    "the service cannot find it out, decide whether the message was sent, with POST "
-    "/v1/messages/{message_id}/settle. Then try again."
+    "the service cannot find it out, use POST /v1/messages/{message_id}/settle to decide whether "
+    "the message was sent. Then try again."
 )
 
 

@@ -62,8 +62,8 @@ class Contact(Base):
     """A person, known by one phone number in E.164.
 
     Each number has only one row. When a contact is deleted, the row stays: its personal fields are
-    cleared, and ``deleted_at`` is set. When the number is added again, the contact gets the same
-    row and the same id. So a campaign cannot reach a number twice.
+    cleared, and ``deleted_at`` is set. When the number is added again, the new contact uses this
+    row and its id.
 
     A duplicate that was merged into another contact is marked as deleted. A look-up by the
     duplicate's id or number returns the other contact.

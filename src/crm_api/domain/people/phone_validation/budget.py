@@ -72,7 +72,7 @@ class Budget:
         """Use up one of the paid look-ups that are allowed today.
 
         Returns:
-            The day (UTC) from whose look-ups this look-up was taken.
+            The day (UTC) on which the look-up counts.
 
         Raises:
             BudgetSpentError: All look-ups of today are used.
@@ -89,11 +89,11 @@ class Budget:
             return today
 
     def give_back(self, day: date) -> None:
-        """Make a look-up available again that was taken with ``take`` but not made.
+        """Undo a call of ``take`` whose look-up was not made.
 
         Args:
-            day: The day that the method ``take`` returned for this look-up. If ``take`` was since
-                called on a later day, nothing changes: look-ups of a past day cannot be used.
+            day: The day that this call returned. If ``take`` was called on a later day since then,
+                nothing changes.
         """
         # A look-up from the budget of an earlier day is not used on the present day.
         if day == self._day:

@@ -120,10 +120,9 @@ def _fresh_for(answer: LineTypeAnswer) -> timedelta:
 
 
 async def note_lookups(uow: UnitOfWork, run: PhoneValidation, count: int, *, now: datetime) -> None:
-    """Add ``count`` to a validation run's number of results from the look-up service.
+    """Store that the look-up service returned ``count`` more results in a validation run.
 
-    This function also extends this worker's reservation of the run. The new end of the reservation
-    is ``LEASE`` after ``now``.
+    This worker's reservation of the run is extended until ``LEASE`` after ``now``.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -142,8 +141,7 @@ async def advance(
 ) -> None:
     """Store that a page of contacts was checked in a validation run.
 
-    The worker's reservation of the run is extended. The run's count of failures of the look-up
-    service is set to 0, because only failures in a row end the run.
+    The worker's reservation of the run is extended, and ``failures`` is set to 0.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -178,7 +176,7 @@ async def release(uow: UnitOfWork, run: PhoneValidation) -> None:
 async def postpone(uow: UnitOfWork, run: PhoneValidation, *, why: str, until: datetime) -> None:
     """Stop the work on a validation run until ``until``. Then any worker can continue the run.
 
-    The run's count of failures of the look-up service does not change.
+    The field ``failures`` does not change.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -210,10 +208,10 @@ async def postpone_after_failure(
 
 
 async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> None:
-    """Complete a validation run, and resolve the alerts about the look-up service.
+    """Complete a validation run, and resolve the alert about a failed run.
 
-    Exception: One of these alerts says that the look-up service refuses requests. It is resolved
-    only if the look-up service returned a result in this run.
+    The alert that the look-up service refuses requests is resolved only if the service returned a
+    result in this run.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

@@ -1,8 +1,8 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
 If a contact has no value for the field of a rule, the rule is false and the negated rule is true.
-The only exception is the operator ``is_empty``. The SQL condition of some rules is NULL for such a
-contact, so these rules are negated with ``IS NOT TRUE``.
+The only exception is the operator ``is_empty``. If an SQL condition may be NULL, ``IS NOT TRUE``
+negates it.
 
 To negate a group, each of its rules is negated, and AND and OR are exchanged. PostgreSQL makes
 better plans for this than for NOT before the group.

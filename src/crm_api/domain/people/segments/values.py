@@ -261,7 +261,7 @@ def _score(op: str, value: Any) -> Value:  # noqa: ANN401 - JSON
 
 
 def _choice(kind: SegmentFieldKind) -> Callable[[object], str]:
-    """Return a function that checks a value of a field with a closed set of values."""
+    """Return a function that accepts only values that this kind of field allows."""
 
     def read(value: object) -> str:
         if value not in CHOICES[kind]:

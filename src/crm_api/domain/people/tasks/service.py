@@ -121,10 +121,10 @@ def tasks_statement(
 
 @dataclass(frozen=True, kw_only=True)
 class DueTasks:
-    """Open tasks that are due before an instant and assigned to one user or to nobody.
+    """Open tasks of a user, and open tasks without an assignee, due before an instant.
 
     Attributes:
-        due: The number of all these tasks.
+        due: The number of these tasks.
         overdue: The number of these tasks that were due before now.
         first: The first of these tasks, ordered by due time. The list has a maximum length, so it
             may have fewer tasks than ``due``.
@@ -138,7 +138,7 @@ class DueTasks:
 async def read_due_tasks(
     uow: UnitOfWork, *, user_id: UUID | None, until: datetime, most: int, now: datetime
 ) -> DueTasks:
-    """Count the open tasks of a user or of nobody, due before ``until``; return the first ones.
+    """Count the open tasks that are due before ``until``, and return the first ones.
 
     Args:
         uow: The unit of work.

@@ -63,8 +63,8 @@ class SendAnswer:
         reason: Only for the kind ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
-        retry_after_seconds: Only for the kind LATER: the seconds to wait. If the provider asked for
-            a longer wait than our maximum, this is our maximum.
+        retry_after_seconds: Only for the kind LATER: the seconds to wait, at most our maximum; None
+            if the provider asked for no wait.
         retry_after_asked: Only for the kind LATER: the seconds that the provider asked for, if they
             are more than our maximum; otherwise None.
         server_date: The provider's time, from the ``Date`` header.

@@ -44,7 +44,7 @@ class MalformedSignatureError(SignatureError):
 
 
 class MismatchedSignatureError(SignatureError):
-    """The request's signature was not made from its body with a signing key of this service."""
+    """No signing key of this service gives this signature for the body of the request."""
 
     code = "signature_mismatch"
     title = "Webhook signature does not match"
@@ -79,7 +79,7 @@ class OpenPhoneBusyError(BusyError):
 
 
 class OpenPhoneDownError(OpenPhoneBusyError):
-    """The provider stopped responding, so no request is sent until a test request succeeds."""
+    """The provider stopped responding, so only test requests are sent until one succeeds."""
 
     code = "openphone_down"
     title = "OpenPhone is down"

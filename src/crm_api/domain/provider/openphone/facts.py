@@ -238,8 +238,8 @@ class ProviderProblem:
 def bound_event(event: ProviderEvent, *, received_at: datetime) -> ProviderEvent:
     """Return the event, with times after ``received_at`` replaced by ``received_at``.
 
-    These times are checked: when a message was created or changed, when a call began, and when the
-    event happened. The provider's clock may be wrong.
+    Only these times are replaced: when a message was created or changed, when a call began, and
+    when the event happened.
 
     Args:
         received_at: When the event was stored, by the database's clock.

@@ -237,7 +237,7 @@ class HookApi:
     async def delivery(self, webhook_id: str, delivery_id: str) -> HookDelivery | None:
         """Fetch one delivery, with the HTTP statuses of our responses to it.
 
-        The result is None if the response has no id.
+        The result is None if the delivery in the provider's response has no id.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.

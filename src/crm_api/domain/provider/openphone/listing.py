@@ -5,8 +5,8 @@ compares a hundred thousand items with stored data converts only the items that 
 
 A list of phone calls shows how each call ended. The recordings, voicemail, summary and transcript
 of a call are fetched separately. The call and these parts are converted to events, so that the code
-for webhook events can process them. The provider may also send webhooks about the same call,
-earlier or later. The stored call is the same with or without these webhooks.
+for webhook events can process them. Webhooks about the same call, received earlier or later, lead
+to the same stored call.
 """
 
 from collections.abc import Iterator, Sequence
@@ -291,8 +291,8 @@ def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part
 def _was_left(call: Json, extras: CallExtras) -> bool | None:
     """Return whether the caller left a voicemail; None if this is not known.
 
-    If the voicemail was not fetched, the result is None for an unanswered incoming call. For every
-    other call, the result is False, because only unanswered incoming calls can have a voicemail.
+    Only unanswered incoming calls can have a voicemail. If the voicemail was not fetched, return
+    None for such a call, and False for every other call.
     """
     if extras.voicemail is not None:
         return bool(extras.voicemail)

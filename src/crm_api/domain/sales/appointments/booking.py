@@ -62,8 +62,8 @@ async def book_appointment(
 ) -> Appointment:
     """Create an appointment, and record an outcome if the status is ``booked`` or ``held``.
 
-    The status ``held`` means that the appointment took place. Statistics count outcomes
-    (results such as a booked appointment).
+    The status ``held`` means that the appointment took place. An outcome is a result that
+    statistics count.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -127,9 +127,9 @@ async def change_appointment(
 ) -> Appointment:
     """Change an appointment, and record an outcome if the new status is ``booked`` or ``held``.
 
-    The status ``held`` means that the appointment took place. Statistics count outcomes
-    (results such as a booked appointment). If the contact or the property changes, this function
-    also corrects the outcomes of the appointment that are already recorded.
+    The status ``held`` means that the appointment took place. An outcome is a result that
+    statistics count. If the contact or the property changes, this function also corrects the
+    outcomes of the appointment that are already recorded.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.

@@ -137,7 +137,7 @@ async def find_free_times(
 ) -> list[Span]:
     """Return the free periods in the working hours, the earliest first.
 
-    A user is busy during the user's appointments and the recurring events of the user's calendar.
+    A user is busy during appointments, also those from a calendar, and during recurring events.
 
     Args:
         uow: The unit of work.

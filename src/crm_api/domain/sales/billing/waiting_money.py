@@ -90,8 +90,8 @@ FIRST_INVOICES = select(Invoice).from_statement(
 async def read_waiting_money(uow: UnitOfWork, *, most: int, now: datetime) -> WaitingMoney:
     """Return approved quotes without an appointment, unpaid invoices, and sums of their amounts.
 
-    Quotes that were approved more than 365 days ago are left out. The sums include all other quotes
-    and all invoices. The lists contain at most ``most`` quotes and at most ``most`` invoices.
+    Quotes that were approved more than 365 days ago are left out. The result contains at most
+    ``most`` quotes and ``most`` invoices. This limit does not change the sums.
     """
     approved = {"before": now, "since": now - NOT_OLDER}
     return WaitingMoney(

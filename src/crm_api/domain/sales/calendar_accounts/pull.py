@@ -194,10 +194,9 @@ async def _change_appointment(
 ) -> bool:
     """Apply the change of an event to its appointment. Return whether the appointment changed.
 
-    ``known`` has the start and end that the event and the appointment had when they were last
-    equal. If the event still has this start and end, nobody moved it in the calendar. Then the
-    appointment keeps its own times. But if a deleted event comes back, the appointment gets the
-    times of the event.
+    ``known`` has the last start and end on which the event and the appointment agreed. The
+    appointment gets the times of the event if the event has another start or end now, or if it was
+    deleted and has come back. Otherwise the appointment keeps its times.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}
@@ -333,8 +332,8 @@ async def _find_known(
 ) -> CalendarEvent | None:
     """Return the stored event with this UID; None if no stored event has it.
 
-    The event is not searched by its path, because the path may have changed. If no event has the
-    UID, a stored event with the same path is deleted, unless it belongs to an appointment.
+    ``href`` is not used for the search, because the path of an event may change. If no event has
+    the UID, stored events with this path that belong to no appointment are deleted.
     """
     statement = known_event_statement(account_id=account_id, uid=uid)
     found = await uow.session.scalar(statement.execution_options(populate_existing=True))

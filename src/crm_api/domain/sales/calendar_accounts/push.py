@@ -48,7 +48,7 @@ class PlannedWrite:
 
     Attributes:
         entry: The appointment to write; None: delete the event.
-        etag: The version of the event in the calendar; None if it is not there yet.
+        etag: The version of the event in the calendar; None if no version is known.
     """
 
     event_id: UUID

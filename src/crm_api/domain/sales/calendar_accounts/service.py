@@ -183,10 +183,10 @@ async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
 
 
 async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
-    """Make the synchronisation due now for each calendar whose last synchronisation succeeded.
+    """Request a synchronisation of every calendar, except if its last synchronisation failed.
 
-    A calendar whose last synchronisation failed keeps the time of its next try. Call this function
-    after a change of an appointment.
+    Such a calendar keeps the time of its next try. Call this function after a change of an
+    appointment.
     """
     statement = (
         update(CalendarAccount)

@@ -41,8 +41,8 @@ from crm_api.platform.ids import new_id
 class CalendarFeed(Base):
     """A secret address under which calendar programs read appointments without signing in.
 
-    Only a SHA-256 hash of the token in the address is stored. The row of a deleted feed stays: its
-    address answers with status 410, so that calendar programs stop their requests.
+    Only a SHA-256 hash of the token in the address is stored. The row of a deleted feed stays,
+    because requests to its address must get the status 410.
     """
 
     __tablename__ = "calendar_feed"

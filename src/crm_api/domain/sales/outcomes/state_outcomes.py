@@ -1,6 +1,6 @@
 """Record an outcome once for each status of an appointment, a quote or an invoice.
 
-The row of the appointment, quote or invoice stores the id of the outcome of each status. The row is
+The row of the appointment, quote or invoice stores the ids of its outcomes by status. The row is
 locked, so that two requests at the same time do not record an outcome twice. When a recorded value
 changes, the outcome is reversed, and recorded again with the new value.
 """

@@ -25,7 +25,7 @@ SHARED = {
     "contact_ids": "The ids of the contacts.",
     "conversation_id": "The id of the conversation; null without a conversation.",
     "created_at": "When the {thing} was created.",
-    "detail": "What happened and what to do next, as text for people.",
+    "detail": "What happened and what to do next, in a sentence.",
     "direction": "Whether the {thing} is incoming or outgoing.",
     "dry_run": "True if nothing is changed and the response only counts what would change.",
     "email": "The e-mail address of the {thing}.",
@@ -39,7 +39,7 @@ SHARED = {
     "last_error": "The error of the last attempt; null if the last attempt succeeded.",
     "last_name": "The last name of the contact.",
     "name": "The name of the {thing}.",
-    "note": "A remark, as text for people; null without a remark.",
+    "note": "A remark; null if there is none.",
     "occurred_at": "The time of the {thing}.",
     "on_duplicate": "What to do with a contact that already exists: fill its empty fields, "
     "overwrite its fields, or skip it.",

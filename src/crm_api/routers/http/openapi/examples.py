@@ -96,7 +96,7 @@ def add_examples(document: Node) -> None:
 def _changed(composed: Node, shown: Node) -> Node:
     """Return the example ``composed``, with the field values in ``shown`` instead of its own.
 
-    The route of the response sets these values with the function ``route_notes.shows()``.
+    A route passes the values in ``shown`` to ``route_notes.shows()``.
 
     Raises:
         ValueError: The example does not have all fields in ``shown``.

@@ -79,13 +79,12 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 
 
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
-    """Return the name of the field with the value of a path parameter; None without such a field.
+    """Return the name of the field that has the value of a path parameter; None if none has it.
 
     This field has the name of the parameter, or else the name ``id``. If ``is_inner`` is True,
     ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
-    Without this check, a link could have a wrong id. For example, the operation that adds a contact
-    to a list returns the list. The ``id`` in this response is the id of the list, not a
-    ``contact_id``.
+    For example, the operation that adds a contact to a list returns the list. The ``id`` in this
+    response is not a ``contact_id``.
 
     Args:
         document: The OpenAPI document.
