@@ -31,6 +31,7 @@ from crm_api.platform.lifetimes import Lifetime
 from crm_api.platform.postgres import REQUEST_SECONDS
 from crm_api.platform.replica import open_replica
 from crm_api.platform.settings import Settings
+from crm_api.routers.alerts import alerts
 from crm_api.routers.campaigns import (
     approvals,
     calendar,
@@ -54,7 +55,7 @@ from crm_api.routers.http.rate_limits import RateLimitMiddleware, RequestRate
 from crm_api.routers.identity import api_keys as access_router
 from crm_api.routers.identity import audit_log, auth, colleagues, passwords, preferences, users
 from crm_api.routers.imports import do_not_contact, imports
-from crm_api.routers.inbound import reconciliation, webhook_health, webhooks
+from crm_api.routers.inbound import received_events, reconciliation, webhook_health
 from crm_api.routers.inbound.event_intake import EventIntake
 from crm_api.routers.inbound.receiver import RECEIVER_PATH, QuickReceiver
 from crm_api.routers.inbound.receiver_watch import ReceiverWatch, RefusalAlerts
@@ -69,7 +70,7 @@ from crm_api.routers.messaging import (
     provider_stops,
     reply_classes,
 )
-from crm_api.routers.monitoring import health, metrics_endpoint, operations, sandbox
+from crm_api.routers.monitoring import health, metrics_endpoint, sandbox, scheduled_jobs
 from crm_api.routers.monitoring.watchdog_task import WatchdogTask
 from crm_api.routers.office import inbox, inbox_bulk, messages, saved_replies
 from crm_api.routers.outbound import events, push_subscriptions, webhook_endpoints
@@ -161,7 +162,7 @@ ROUTERS = (
     reply_classes,
     manual_messages,
     saved_replies,
-    webhooks,
+    received_events,
     webhook_endpoints,
     consent,
     do_not_contact,
@@ -193,7 +194,8 @@ ROUTERS = (
     reconciliation,
     webhook_health,
     legal_rules,
-    operations,
+    scheduled_jobs,
+    alerts,
     access_router,
     audit_log,
     auth,
@@ -212,7 +214,7 @@ ROUTERS = (
 def own_routes() -> tuple[APIRoute, ...]:
     """Return all routes of the API; the first route that matches a path handles the request."""
     routes = [route for module in ROUTERS for route in module.router.routes]
-    return (webhooks.receive_route, *(one for one in routes if isinstance(one, APIRoute)))
+    return (received_events.receive_route, *(one for one in routes if isinstance(one, APIRoute)))
 
 
 @cache
@@ -371,7 +373,7 @@ def build_app(
     app.router.routes.insert(0, DocumentRoute(app).route)
     # The receiver of webhooks becomes the first route. This saves time for each webhook, because
     # its path is not compared with other routes.
-    app.router.routes.insert(0, webhooks.receive_route)
+    app.router.routes.insert(0, received_events.receive_route)
     for module in (*ROUTERS, reference_page):
         app.include_router(module.router)
     app.router.routes.extend(console_pages.console_routes())

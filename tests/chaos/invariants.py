@@ -18,7 +18,8 @@ from tests.chaos.installation import LINE_CAP, Installation
 from tests.chaos.status_changes import StatusChange, Subject, read_status_changes
 from tests.crash.verdict import Verdict
 
-from crm_api.cli.doctor_checks import State, check_consent
+from crm_api.cli.doctor_checks import State
+from crm_api.cli.doctor_database_checks import check_consent
 
 SAME_CLOCK = timedelta(milliseconds=2)
 """Allowed difference between two times, because the provider's times are exact only to the

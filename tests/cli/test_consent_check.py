@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 from tests.domain.messaging.consent_decisions.test_consent import stop_decision
 
-from crm_api.cli.doctor_checks import State, check_consent
+from crm_api.cli.doctor_checks import State
+from crm_api.cli.doctor_database_checks import check_consent
 from crm_api.domain.consent import linking
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.platform import clock

@@ -2,8 +2,7 @@
 
 from tests.workers.mailbox import mail_server
 
-from crm_api.cli.doctor import check_mail
-from crm_api.cli.doctor_checks import State
+from crm_api.cli.doctor_checks import State, check_mail
 from crm_api.platform.settings import Settings
 
 

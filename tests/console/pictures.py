@@ -118,7 +118,7 @@ def without_port(text: str) -> str:
     return re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:8000", text)
 
 
-async def record_answers(page: Page, recording: Recording) -> None:
+async def record_responses(page: Page, recording: Recording) -> None:
     """Record each later API response to the page, except the response that has access tokens."""
 
     async def keep(route: Route) -> None:

@@ -61,7 +61,7 @@ async def test_take_picture(
 
 
 async def _record(page: Page, address: str, recording: Recording) -> None:
-    await pictures.record_answers(page, recording)
+    await pictures.record_responses(page, recording)
     devtools = await page.context.new_cdp_session(page)
     await devtools.send("Emulation.setTimezoneOverride", {"timezoneId": pictures.ZONE})
     await page.clock.set_fixed_time(recording.at / 1000)

@@ -19,7 +19,7 @@ import pytest
 from tests.dev.test_stopping import WITHIN_SECONDS, wait_until
 from tests.dev.test_up import free_port
 
-from crm_api.cli import doctor
+from crm_api.cli.doctor_checks import check_files
 from crm_api.platform import server_programs
 from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings, SettingsError
@@ -97,7 +97,7 @@ def test_advice_without_server_programs_does_not_name_up(tmp_path: Path) -> None
             require()
         assert "crm-api up" not in str(caught.value)
         assert "is not set; set it to " in str(caught.value)
-    advice = " ".join(check.advice for check in doctor.check_files(settings))
+    advice = " ".join(check.advice for check in check_files(settings))
     assert "set CRM_SECRET_KEY" in advice
     assert "crm-api up" not in advice
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import make_url
 
-from crm_api.cli.doctor_checks import OLDEST_POSTGRES
+from crm_api.cli.doctor_database_checks import OLDEST_POSTGRES
 from crm_api.platform.processes import NOBODY, Account, child_command, choose_account, own_account
 from crm_api.platform.server_programs import major_version
 

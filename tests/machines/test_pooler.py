@@ -16,7 +16,8 @@ from tests.domain.inbound.webhook_events.support import incoming
 from tests.fakes import RecordingQueue
 from tests.machines.servers import Pooler, pgbouncer
 
-from crm_api.cli.doctor_checks import Check, State, check_pooler
+from crm_api.cli.doctor_checks import Check, State
+from crm_api.cli.doctor_database_checks import check_pooler
 from crm_api.domain.identity.api_keys import authentication
 from crm_api.domain.identity.api_keys import service as access
 from crm_api.domain.imports.contacts import merge_plan

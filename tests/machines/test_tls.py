@@ -27,8 +27,8 @@ from tests.machines.servers import (
     redis_with_tls,
 )
 
-from crm_api.cli import doctor, doctor_checks
-from crm_api.cli.doctor_checks import Check, State
+from crm_api.cli.doctor_checks import Check, State, check_redis, run_check
+from crm_api.cli.doctor_database_checks import check_database
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.times import SendTimes
@@ -114,8 +114,8 @@ def settings(**values: str) -> Settings:
 
 async def judge(part: str, found: Settings) -> Check:
     """Return what `crm-api doctor` reports about one part: the database or Redis."""
-    check = {"database": doctor_checks.check_database, "redis": doctor.check_redis}[part]
-    return (await doctor._guarded(part, found, check))[0]
+    check = {"database": check_database, "redis": check_redis}[part]
+    return (await run_check(part, found, check))[0]
 
 
 async def test_pool_and_dump_go_through_verified_tls(postgres_url: str) -> None:

@@ -26,7 +26,7 @@ from crm_api.domain.campaigns.campaign_list import (
 )
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.drafts.occurrences import due_series_statement
-from crm_api.domain.campaigns.figures import campaign_stats, circuit_breaker, live_counts
+from crm_api.domain.campaigns.figures import automatic_pause, campaign_stats, live_counts
 from crm_api.domain.campaigns.figures.campaign_stats import TEMPLATE_COUNTS
 from crm_api.domain.campaigns.forecast import line_load
 from crm_api.domain.campaigns.forecast import recipients as forecast_recipients
@@ -235,13 +235,13 @@ CAMPAIGNS = [
             "idx_campaign_tally_campaign",
             "uq_campaign_variant_campaign_id_position",
         },
-        sql(circuit_breaker.WATCHED_CAMPAIGNS),
+        sql(automatic_pause.WATCHED_CAMPAIGNS),
         is_generic=True,
     ),
     Hot(
         "the rows that a campaign's rates count",
         {"idx_campaign_tally_campaign"},
-        sql(circuit_breaker.RATE_SUMS, campaign_id=RUNNING),
+        sql(automatic_pause.RATE_SUMS, campaign_id=RUNNING),
     ),
     Hot(
         "whether failures and opt-outs are of messages from before a resume",
@@ -249,7 +249,7 @@ CAMPAIGNS = [
             "|".join(OF_A_CAMPAIGN),
             "idx_send_attempt_membership",
         },
-        sql(circuit_breaker.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
+        sql(automatic_pause.ANSWERED_SINCE, campaign_id=FINISHED, since=NOW),
     ),
     Hot(
         "recipients of a campaign, by step, for a forecast",

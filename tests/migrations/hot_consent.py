@@ -10,7 +10,7 @@ from crm_api.domain.consent import example_evaluation, reply_examples, reply_rea
 from crm_api.domain.imports.do_not_contact.service import DO_NOT_CONTACT_UPLOADS, survey_numbers
 from crm_api.domain.imports.files import runs
 from crm_api.domain.kit.paging import Cursors
-from crm_api.domain.messaging.consent_decisions import flags, suppression
+from crm_api.domain.messaging.consent_decisions import erased_numbers, flags
 from crm_api.domain.people.erasure import erase, progress, records, removal
 
 HASH = sha256(b"hash7").digest()
@@ -75,12 +75,12 @@ ERASURES = [
     Hot(
         "whether the persons of numbers were erased",
         {"pk_erased_number"},
-        lambda s: suppression.find_erased_numbers(s, hashes=[HASH]),
+        lambda s: erased_numbers.find_erased_numbers(s, hashes=[HASH]),
     ),
     Hot(
         "wordings of an erased person's decisions",
         {"idx_consent_entry_phone_hash", "pk_consent_wording"},
-        lambda s: suppression.erase_words(s, hashes=[HASH]),
+        lambda s: erased_numbers.erase_words(s, hashes=[HASH]),
     ),
     Hot(
         "examples of an erased person",

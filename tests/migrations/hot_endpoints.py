@@ -12,7 +12,7 @@ from crm_api.domain.outbound.webhook_deliveries import attempts
 from crm_api.domain.outbound.webhook_deliveries import service as deliveries
 from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery, DeliveryResult
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
-from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointAnswer
+from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointResponse
 from crm_api.domain.outbound.webhook_deliveries.service import DeliverySelection
 from crm_api.domain.outbound.webhook_endpoints import health
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
@@ -29,7 +29,7 @@ CLAIMED = ClaimedDelivery(
 )
 
 
-def _record(answer: EndpointAnswer | None) -> Call:
+def _record(answer: EndpointResponse | None) -> Call:
     results = [DeliveryResult(claimed=CLAIMED, reply=answer)]
     return use_case(
         lambda uow: attempts.record_results(uow, results, disable_after=timedelta(days=5), now=NOW)
@@ -78,7 +78,7 @@ ENDPOINTS = [
     Hot(
         "delivery attempts, stored",
         {"pk_webhook_delivery"},
-        _record(EndpointAnswer(status=204, body="", duration_ms=5)),
+        _record(EndpointResponse(status=204, body="", duration_ms=5)),
     ),
     Hot(
         "deliveries that are released",

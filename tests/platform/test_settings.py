@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from crm_api.domain.inbound.webhook_events.reception import RETRY_MEANS
 from crm_api.platform.settings import Settings, SettingsError, read_env_file
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -75,7 +74,7 @@ def test_retry_schedule_is_six_attempts_over_a_day_unless_set() -> None:
     default = Settings.from_env({}).webhook_retry_means
     asked = Settings.from_env({"CRM_WEBHOOK_RETRY_MINUTES": "0.5, 10"}).webhook_retry_means
 
-    assert default == RETRY_MEANS
+    assert default == tuple(timedelta(minutes=wait) for wait in (1, 5, 30, 120, 360, 960))
     assert len(default) == 6
     assert timedelta(hours=20) < sum(default, timedelta()) < timedelta(hours=28)
     assert asked == (timedelta(seconds=30), timedelta(minutes=10))

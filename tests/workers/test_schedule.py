@@ -5,7 +5,8 @@ from typing import cast
 
 import pytest
 
-from crm_api.cli.doctor_checks import State, judge_workers
+from crm_api.cli.doctor_checks import State
+from crm_api.cli.doctor_database_checks import judge_workers
 from crm_api.platform.jobs import JobName
 from crm_api.platform.processes import StartError
 from crm_api.platform.settings import Settings

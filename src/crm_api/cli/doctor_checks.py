@@ -1,40 +1,36 @@
-"""Check the database and the workers for `crm-api doctor`, and print the results.
+"""The checks of `crm-api doctor` that do not need the database, and the table of all results.
 
-Checks of the database concern its version, schema, pooler, consent history and secrets. Checks of
-the workers find out whether a worker runs, whether a worker reads the queue, and whether this
-release has a function for every scheduled job.
+A check returns one line for each thing that it checked: what is wrong, and how to fix it.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
 
-from arq.connections import create_pool
-from arq.constants import health_check_key_suffix
+import asyncpg
+import httpx
+from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
-from crm_api.domain.consent import linking
-from crm_api.domain.consent.linking import ChainVerification
-from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
-from crm_api.domain.monitoring import key_rotation
-from crm_api.domain.monitoring.key_rotation import SealedRows, with_secret
-from crm_api.domain.monitoring.scheduled_jobs import heartbeats
-from crm_api.domain.monitoring.scheduled_jobs.schemas import WorkerState
-from crm_api.platform import clock, database_roles, schema_revisions
-from crm_api.platform.database import open_engine, open_uow, session_factory
-from crm_api.platform.encryption import Secret
-from crm_api.platform.postgres import connect, is_pooled, renames_statements, require_direct
-from crm_api.platform.processes import StartError
-from crm_api.platform.settings import Settings
-from crm_api.workers import schedule
-from crm_api.workers.deps import Deps
-from crm_api.workers.queue import QUEUE_NAME, redis_settings
-from crm_api.workers.worker import build_worker
+from crm_api.cli.webhooks import open_registrar
+from crm_api.domain.alerts.mail import MailNotSentError, open_mailer
+from crm_api.domain.inbound.webhook_health.message_check import OwnLines
+from crm_api.domain.inbound.webhook_health.service import MESSAGE_OFF_BECAUSE
+from crm_api.domain.inbound.webhook_setup.comparing import Registration
+from crm_api.domain.kit.errors import CrmError
+from crm_api.domain.provider.openphone.signature import SignatureScheme
+from crm_api.platform import logs
+from crm_api.platform.server_programs import advise_up
+from crm_api.platform.settings import Settings, SettingsError
+from crm_api.workers.queue import try_redis
 
+TIMEOUT_SECONDS = 10.0
+_OPEN_TO_OTHERS = 0o077
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError)
 _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 
@@ -72,222 +68,157 @@ def show(checks: list[Check]) -> None:
     Console().print(table)
 
 
-OLDEST_POSTGRES = 160_000
-"""The oldest supported version of PostgreSQL: 16. The format is that of PostgreSQL's setting
-``server_version_num``."""
-
-
-async def check_database(settings: Settings) -> list[Check]:
-    """Check the version of PostgreSQL, the schema revision, and the service's database role.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL is not set.
-    """
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        engine.connect() as connection,
-    ):
-        version = str(await connection.scalar(text("SHOW server_version")))
-        number = int(str(await connection.scalar(text("SHOW server_version_num"))))
-        is_limited = await database_roles.is_limited(connection)
-        schema_state = await schema_revisions.read_schema_state(connection)
-    is_old = number < OLDEST_POSTGRES
-    database = Check(
-        "database",
-        State.BROKEN if is_old else State.OK,
-        f"PostgreSQL {version}" + ("; version 16 or newer is needed" if is_old else ""),
-    )
-    if trouble := schema_state.trouble():
-        return [database, Check("migrations", State.BROKEN, trouble)]
-    schema = Check("migrations", State.OK, f"the schema has revision {schema_state.revision}")
-    return [database, schema, _judge_role(is_limited=is_limited)]
-
-
-def _judge_role(*, is_limited: bool) -> Check:
-    if is_limited:
-        return Check("roles", State.OK, "the role of the service cannot change the audit log")
-    advice = (
-        "the service uses the login of the tables' owner, which can change the audit log; "
-        "`crm-api database roles` creates a limited role"
-    )
-    return Check("roles", State.WARNING, advice)
-
-
-async def check_pooler(settings: Settings) -> list[Check]:
-    """Check the pooler (such as PgBouncer): it must support prepared statements.
-
-    The function also opens a direct connection to the database, without the pooler. If there is
-    no pooler, the result is empty.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL is not set. Or CRM_DATABASE_URL leads to a pooler, and
-            CRM_DATABASE_DIRECT_URL is not set.
-    """
-    connection = await connect(settings.require_database_url(), application="crm-api doctor")
+async def run_check(
+    part: str, settings: Settings, check: Callable[[Settings], Awaitable[list[Check]]]
+) -> list[Check]:
+    """Run a check; an error of a server or a setting becomes a result of the check."""
     try:
-        if not await is_pooled(connection):
-            return []
-        is_followed = await renames_statements(connection)
-    finally:
-        connection.terminate()
-    if not is_followed:
+        return await check(settings)
+    except SettingsError as error:
+        return [Check(part, State.BROKEN, str(error))]
+    except (*_AWAY, SQLAlchemyError) as error:
+        cause = getattr(error, "orig", None) or error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        return [Check(part, State.BROKEN, f"the check failed: {logs.mask_text(reason)}")]
+
+
+def check_files(settings: Settings) -> list[Check]:
+    """Check that other users cannot read the files with secrets in the data directory.
+
+    A missing file is reported, unless a setting contains the secret that belongs in the file.
+    """
+    checks = []
+    wanted = {"secret-key": settings.secret_key, "admin-key": settings.bootstrap_api_key}
+    for name, given in wanted.items():
+        path = settings.data_dir / name
+        if path.exists() and path.stat().st_mode & _OPEN_TO_OTHERS:
+            advice = f"other users can read the file; run `chmod 600 {path}`"
+            checks.append(Check(name, State.BROKEN, advice))
+        elif path.exists() or given is not None:
+            checks.append(Check(name, State.OK, "present"))
+        elif name == "secret-key":
+            advice = "there is no secret key; set CRM_SECRET_KEY"
+            advice += advise_up(", or run `crm-api up`, which creates one")
+            checks.append(Check(name, State.BROKEN, advice))
+        else:
+            advice = "there is no file with an admin key; `crm-api keys create` creates an API key"
+            checks.append(Check(name, State.WARNING, advice))
+    return checks
+
+
+async def check_redis(settings: Settings) -> list[Check]:
+    """Check that Redis answers, allows all necessary commands, and never evicts keys.
+
+    Raises:
+        SettingsError: CRM_REDIS_URL is not set.
+    """
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        about = await try_redis(settings.require_redis_url())
+    policy = about.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        advice = f"Redis may evict keys ({policy}); set maxmemory-policy to noeviction"
+        return [Check("redis", State.WARNING, advice)]
+    name = "Valkey" if "valkey_version" in about else "Redis"
+    version = about.get("valkey_version") or about.get("redis_version")
+    return [Check("redis", State.OK, f"{name} {version}")]
+
+
+async def check_provider(settings: Settings) -> list[Check]:
+    """Check that the provider accepts the API key, and that our webhooks are registered there."""
+    key = settings.openphone_api_key
+    headers = {"Authorization": key.get_secret_value() if key is not None else "sandbox"}
+    async with httpx.AsyncClient(
+        base_url=settings.provider_url, headers=headers, timeout=TIMEOUT_SECONDS
+    ) as client:
+        try:
+            numbers = await client.get("/v1/phone-numbers")
+        except httpx.HTTPError as error:
+            advice = f"{settings.provider_url} cannot be reached ({type(error).__name__})"
+            if settings.uses_sandbox:
+                advice += f"; run {advise_up('`crm-api up` or ')}`crm-api sandbox` to start it"
+            return [Check("provider", State.BROKEN, advice)]
+    checks = [read_numbers(settings, numbers)]
+    if checks[0].state is not State.BROKEN:
+        checks += await run_check("webhooks", settings, check_webhooks)
+    return checks
+
+
+def read_numbers(settings: Settings, answer: httpx.Response) -> Check:
+    """Check the provider's response to a request for the phone numbers of the account.
+
+    The result is one line of the report of `crm-api doctor`. This line says whether the provider
+    accepts the API key, and how many phone numbers the account has.
+
+    Args:
+        settings: The settings.
+        answer: The provider's response.
+    """
+    where = "the sandbox, which sends nothing" if settings.uses_sandbox else "the real provider"
+    if answer.status_code in (401, 403):
         advice = (
-            "the pooler does not support prepared statements; use PgBouncer 1.21 or newer with "
-            "max_prepared_statements = 200"
+            f"the provider refuses the API key ({answer.status_code}); check CRM_OPENPHONE_API_KEY"
         )
-        return [Check("pooler", State.BROKEN, advice)]
-    direct = await connect(await require_direct(settings), application="crm-api doctor")
-    direct.terminate()
-    advice = "the pooler supports prepared statements, and a direct connection works"
-    return [Check("pooler", State.OK, advice)]
+        return Check("provider", State.BROKEN, advice)
+    if answer.is_error:
+        advice = f"the provider responded with status {answer.status_code}; try again later"
+        return Check("provider", State.BROKEN, advice)
+    numbers = answer.json().get("data", [])
+    if not numbers:
+        advice = "the provider's account has no phone number to send from"
+        return Check("provider", State.WARNING, advice)
+    return Check("provider", State.OK, f"{len(numbers)} phone numbers at {where}")
 
 
-async def check_consent(settings: Settings) -> list[Check]:
-    """Verify the hash chain of the consent history, from its first link to its last.
+async def check_webhooks(settings: Settings) -> list[Check]:
+    """Check that the provider sends all necessary events, and signs them with a key that we have.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set, or there is no secret key.
     """
-    secret = (await with_secret(settings, patience=0, adopts=False)).require_secret_key()
-    found = ChainVerification()
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        session_factory(engine)() as session,
-    ):
-        while await linking.verify_links(session, found, secret=secret):
-            # End the transaction after each page, so that no transaction is open for a long time.
-            await session.rollback()
-        await linking.verify_tail(session, found, now=clock.now())
-    return judge_chain(found)
+    async with open_registrar(settings) as registrar:
+        try:
+            found = await registrar.look()
+        except CrmError as error:
+            advice = f"the provider's webhooks cannot be listed: {error.detail}"
+            return [Check("webhooks", State.BROKEN, advice)]
+    return judge_webhooks(settings, found)
 
 
-def judge_chain(found: ChainVerification) -> list[Check]:
-    """Return the text lines about the consent history for the report of `crm-api doctor`.
+def judge_webhooks(settings: Settings, found: Registration) -> list[Check]:
+    """Return the text lines about webhooks for the report of `crm-api doctor`.
 
-    Args:
-        found: The result of verifying the hash chain of the consent history.
+    A text line about a fault says how to repair it.
     """
-    checks = [Check("consent", State.BROKEN, finding) for finding in found.findings]
-    if found.faults > len(found.findings):
-        advice = f"there are {found.faults - len(found.findings)} more faults of the history"
-        checks.append(Check("consent", State.BROKEN, advice))
-    if found.other_keys:
-        advice = (
-            f"{found.other_keys} of {found.position} links cannot be verified, because they were "
-            "made with another CRM_SECRET_KEY; run `crm-api doctor` again with that key"
-        )
-        checks.append(Check("consent", State.WARNING, advice))
+    checks = [
+        Check("webhooks", State.BROKEN, f"{one.sentence} Run `{one.repair}`.")
+        for one in found.findings
+    ]
     if not checks:
-        end = f"; the last is {found.head.hex()[:16]}…" if found.position else ""
-        advice = f"all {found.position} links of the consent history are correct{end}"
-        checks.append(Check("consent", State.OK, advice))
+        is_dated = bool(found.of(SignatureScheme.STANDARD))
+        only = "" if is_dated else " (only legacy webhooks, which do not report failed messages)"
+        checks.append(Check("webhooks", State.OK, f"events are sent to {found.url}{only}"))
+    if settings.public_url is None and not settings.uses_sandbox:
+        advice = "set CRM_PUBLIC_URL to a URL at which the provider can reach this service"
+        checks.append(Check("webhooks", State.BROKEN, advice))
+    is_off = OwnLines.from_settings(settings) is None
+    is_half_set = bool(settings.health_check_from) != bool(settings.health_check_to)
+    if is_off and (is_half_set or not settings.uses_sandbox):
+        advice = f"the hourly test message is not sent: {MESSAGE_OFF_BECAUSE}"
+        checks.append(Check("webhook health", State.WARNING, advice))
     return checks
 
 
-async def check_secrets(settings: Settings) -> list[Check]:
-    """Check that all stored secrets are encrypted with the current key.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or no known key decrypts the root secret.
-    """
-    known = await with_secret(settings, patience=0, adopts=False)
-    secret = Secret(known.require_secret_key(), seals=known.secret_keys())
-    async with (
-        open_engine(settings.require_database_url(), pool_size=1) as engine,
-        session_factory(engine)() as session,
-    ):
-        return judge_secrets(await key_rotation.count_sealed_rows(session, secret=secret))
-
-
-def judge_secrets(found: list[SealedRows]) -> list[Check]:
-    """Return the text lines about stored secrets for the report of `crm-api doctor`.
-
-    Args:
-        found: For each table, three numbers: the secrets that the current key decrypts, the secrets
-            that another known key decrypts, and the secrets that no known key decrypts.
-    """
-    checks = [
-        Check(
-            "secrets",
-            State.BROKEN,
-            f"{one.unreadable} rows of {one.table} cannot be decrypted with any given key; add the "
-            "key that encrypted them to CRM_OTHER_SECRET_KEYS",
-        )
-        for one in found
-        if one.unreadable
-    ]
-    others = sum(one.others for one in found)
-    if others:
-        advice = f"{others} rows are encrypted with another key; run `crm-api database reseal`"
-        checks.append(Check("secrets", State.WARNING, advice))
-    total = sum(one.current for one in found)
-    advice = f"all {total} stored secrets are encrypted with the current key"
-    return checks or [Check("secrets", State.OK, advice)]
-
-
-LOOKS = 3
-"""How many times this command looks for the health key of a worker in Redis, once per second.
-
-Several looks are needed, because a busy worker may write the key late.
-"""
-
-
-async def check_workers(settings: Settings) -> list[Check]:
-    """Check that a worker is running, and that this release has a function for every scheduled job.
-
-    Raises:
-        SettingsError: CRM_DATABASE_URL or CRM_REDIS_URL is not set.
-    """
+async def check_mail(settings: Settings) -> list[Check]:
+    """Check that the mail server accepts the login of the settings. No mail is sent."""
+    mailer = open_mailer(settings)
+    if mailer is None:
+        state = State.OK if settings.uses_sandbox else State.WARNING
+        advice = "alerts are not mailed; to mail them, set CRM_SMTP_URL and CRM_ALERT_EMAILS"
+        return [Check("mail", state, advice)]
     try:
-        # The worker is only built to list its jobs; it does not run. So it needs no dependencies.
-        schedule.require_schedule(build_worker(settings, cast("Deps", None)), settings)
-    except StartError as error:
-        return [Check("worker", State.BROKEN, str(error))]
-    async with open_uow(settings.require_database_url(), NO_QUEUE) as uow:
-        workers = await heartbeats.list_workers(uow, now=clock.now())
-    alive = sum(one.state is WorkerState.ALIVE for one in workers)
-    return [judge_workers(alive, is_consumed=await _is_consumed(settings.require_redis_url()))]
-
-
-async def _is_consumed(redis_url: str) -> bool:
-    """Return whether a worker reads the queue in Redis.
-
-    Such a worker renews its health key in Redis every 10 s. This function looks for the key.
-    """
-    pool: Any = await create_pool(redis_settings(redis_url))
-    try:
-        for _ in range(LOOKS):
-            if await pool.get(QUEUE_NAME + health_check_key_suffix) is not None:
-                return True
-            await asyncio.sleep(1)
-    finally:
-        await pool.aclose(close_connection_pool=True)
-    return False
-
-
-def judge_workers(alive: int, *, is_consumed: bool) -> Check:
-    """Return the text line about the workers for the report of `crm-api doctor`.
-
-    Args:
-        alive: The number of workers that have recently stored a heartbeat in the database.
-        is_consumed: Whether a worker reads the queue in Redis.
-    """
-    if alive and is_consumed:
-        return Check("worker", State.OK, f"{alive} worker(s) running")
-    if alive:
-        advice = (
-            f"{alive} worker(s) running, but none reads the queue in this Redis; set the same "
-            "CRM_REDIS_URL for the API and the workers"
-        )
-        return Check("worker", State.BROKEN, advice)
-    if is_consumed:
-        advice = (
-            "a worker reads the queue in this Redis, but none uses this database; set the same "
-            "CRM_DATABASE_URL for the API and the workers"
-        )
-        return Check("worker", State.BROKEN, advice)
-    advice = (
-        "no worker is running, so no message is sent and no event is processed; start "
-        "`crm-api worker`"
-    )
-    return Check("worker", State.WARNING, advice)
+        await mailer.check()
+    except MailNotSentError as error:
+        advice = f"alerts cannot be mailed ({logs.mask_text(error.detail)}); check CRM_SMTP_URL"
+        return [Check("mail", State.BROKEN, advice)]
+    count = len(settings.alert_emails)
+    return [Check("mail", State.OK, f"alerts are mailed to {count} address(es)")]

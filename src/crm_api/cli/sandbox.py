@@ -9,8 +9,8 @@ from crm_api.cli.options import start_command
 from crm_api.cli.server import Server
 from crm_api.dev.sandbox.app import create_sandbox, server_config
 from crm_api.dev.sandbox.config import SandboxConfig
-from crm_api.dev.supervisor import require_free_port
 from crm_api.platform import tracing
+from crm_api.platform.ports import require_free_port
 from crm_api.platform.setting_fields import SANDBOX_PORT_OFFSET
 from crm_api.platform.settings import Settings
 

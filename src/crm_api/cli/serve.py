@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from crm_api.app import create_app
 from crm_api.cli.options import start_command
 from crm_api.cli.server import OneWriteProtocol, Server
-from crm_api.dev.supervisor import require_free_port
 from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.inbound.webhook_setup.keyring import require_signing_key
 from crm_api.domain.monitoring.key_rotation import with_secret
 from crm_api.domain.monitoring.sandbox_control.clock_moves import refuse_moved_time
 from crm_api.platform import lifetimes, tracing
+from crm_api.platform.ports import require_free_port
 from crm_api.platform.postgres import require_direct
 from crm_api.platform.schema_revisions import require_matching_schema
 from crm_api.routers.http.middleware import OUT_OF_TIME

@@ -19,7 +19,7 @@ from crm_api.cli import EXIT_FAILED
 from crm_api.cli.options import DataDir, Host, Port, variables
 from crm_api.dev.embedded_servers import EmbeddedServers
 from crm_api.dev.server_processes import SERVICE_LOGIN
-from crm_api.dev.supervisor import Program, Supervisor, require_free_port
+from crm_api.dev.supervisor import Program, Supervisor
 from crm_api.platform import logs
 from crm_api.platform.data_dir import (
     Claim,
@@ -30,6 +30,7 @@ from crm_api.platform.data_dir import (
     withdraw,
     write_secret,
 )
+from crm_api.platform.ports import require_free_port
 from crm_api.platform.processes import kill_group, own_account, start
 from crm_api.platform.setting_fields import SANDBOX_PORT_OFFSET
 from crm_api.platform.settings import Settings

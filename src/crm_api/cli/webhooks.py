@@ -142,7 +142,7 @@ async def open_registrar(settings: Settings) -> AsyncIterator[Registrar]:
         yield Registrar(
             new_uow=lambda: UnitOfWork(sessions, NO_QUEUE),
             hooks=provider.hooks,
-            url=settings.webhook_address,
+            url=settings.provider_webhooks,
             secret=known.require_secret_key(),
             given=settings.webhook_secrets(),
             is_real=not (settings.uses_sandbox or settings.provider_on_loopback),

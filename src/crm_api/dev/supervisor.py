@@ -5,7 +5,6 @@ A process that ends is started again. The wait before a restart grows with each 
 
 import asyncio
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -248,35 +247,3 @@ class Supervisor:
             if self._hurry.is_set() or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.02)
-
-
-def require_free_port(host: str, port: int, *, takes: str) -> None:
-    """Check that this process can listen on a port.
-
-    Args:
-        host: The address to listen on.
-        port: The port.
-        takes: The end of the error message, such as "the API needs this port; set CRM_PORT to
-            another port".
-
-    Raises:
-        StartError: The port is in use or not allowed, or the host is not an address of this
-            machine.
-    """
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise StartError(
-            f"CRM_HOST is {host}, which is not an address of this machine ({error.strerror}); set "
-            "it to an address such as 127.0.0.1"
-        ) from error
-    for family, kind, protocol, _, address in infos:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise StartError(f"port {port} on {host} cannot be used ({reason}); {takes}") from (
-                    error
-                )

@@ -22,9 +22,12 @@ from sqlalchemy.types import Uuid
 from crm_api.platform import tracing
 from crm_api.platform.database_time import read_database_now
 from crm_api.platform.jobs import Job, JobQueue
-from crm_api.platform.pools import MeasuredPool
+from crm_api.platform.measured_pool import MeasuredPool
 from crm_api.platform.postgres import Connector
 from crm_api.platform.request_context import RequestOrigin
+
+POOL_SIZE = 10
+"""The largest number of connections of one process to the database, unless the caller sets it."""
 
 
 class Base(DeclarativeBase):
@@ -285,7 +288,7 @@ def affected(result: Result[Any]) -> int:
 def create_engine(
     database_url: str,
     *,
-    pool_size: int = 10,
+    pool_size: int = POOL_SIZE,
     application: str = "crm-api",
     statement_seconds: int | None = None,
     ping: bool = False,

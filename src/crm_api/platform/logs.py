@@ -64,7 +64,7 @@ _TALKATIVE = (
     "multipart",
     "alembic.runtime.plugins",
     # SQLAlchemy uses this name for its log lines about connections of our connection pool.
-    "crm_api.platform.pools",
+    "crm_api.platform.measured_pool",
 )
 """Loggers that report every small step. Only warnings and errors of these loggers are written."""
 

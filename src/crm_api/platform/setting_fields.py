@@ -200,10 +200,10 @@ class SettingFields(BaseModel):
 
     @property
     def webhook_retry_means(self) -> tuple[timedelta, ...]:
-        """Average times to wait before an event is sent to a webhook endpoint again.
+        """Average times to wait before a received event that failed is applied again.
 
-        The first value is the wait after the first failed attempt, the second value is the wait
-        after the second failed attempt, and so on.
+        The first value is the wait after the first failed try, the second value is the wait after
+        the second failed try, and so on.
         """
         return tuple(timedelta(minutes=wait) for wait in self.webhook_retry_minutes)
 
@@ -229,7 +229,7 @@ class SettingFields(BaseModel):
         return media / "archive" if isinstance(media, Path) else f"{media.rstrip('/')}/archive"
 
     @property
-    def webhook_address(self) -> str:
+    def provider_webhooks(self) -> str:
         """URL to which the provider sends its webhooks."""
         return f"{self.public_base_url}/webhooks/openphone"
 

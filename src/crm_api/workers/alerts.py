@@ -121,7 +121,7 @@ async def _ask(deps: Deps) -> str | None:
     try:
         await deps.provider.list_phone_numbers()
     except OpenPhoneBusyError as error:
-        return None if error.is_answer else error.detail
+        return None if error.is_throttled else error.detail
     except CrmError:
         return None
     return None

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from crm_api.domain.campaigns.drafts.occurrences import draft_due_occurrences
-from crm_api.domain.campaigns.figures.circuit_breaker import check_figures
+from crm_api.domain.campaigns.figures.automatic_pause import check_figures
 from crm_api.domain.campaigns.figures.live_counts import compact_tallies
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns, complete_finished_campaigns
 from crm_api.domain.campaigns.planning import plan as planning
@@ -25,7 +25,7 @@ from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt, ClaimOrder
 from crm_api.domain.messaging.sends.dispatcher import Dispatcher
 from crm_api.domain.messaging.sends.recorder import DATABASE_ERRORS
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform import clock, failpoints
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers import guards
@@ -230,7 +230,7 @@ async def drain_campaigns(
             "sending paused as requested by the provider", until=tally.held_until.isoformat()
         )
         return DrainResult(wakes_at=tally.held_until)
-    if tally.answers.get(AnswerKind.UNCLEAR):
+    if tally.answers.get(ResponseKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
     is_done = source.is_done and not tally.is_interrupted

@@ -95,7 +95,7 @@ async def provider_read(deps: Deps) -> AsyncIterator[None]:
         # The provider was not called, so there is no failure or response to record.
         raise
     except OpenPhoneBusyError as error:
-        if not error.is_answer:
+        if not error.is_throttled:
             async with deps.new_uow() as uow:
                 await circuits.record_failures(
                     uow, circuit, count=1, error=error.detail, now=clock.now()
@@ -144,4 +144,4 @@ async def _note_pause(deps: Deps, error: OpenPhoneBusyError) -> None:
 async def _note_answer(deps: Deps) -> None:
     if deps.circuit is not None:
         async with deps.new_uow() as uow:
-            await circuits.record_answer(uow, deps.circuit, now=clock.now(), is_proof=False)
+            await circuits.record_response(uow, deps.circuit, now=clock.now(), is_proof=False)

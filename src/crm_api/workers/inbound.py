@@ -10,7 +10,7 @@ import structlog
 from crm_api.domain.inbound.reconciliation import runs, walking
 from crm_api.domain.inbound.reconciliation.walking import ReconciliationParts
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
 from crm_api.domain.inbound.webhook_health import service
 from crm_api.domain.inbound.webhook_health.message_check import (
     OwnLines,
@@ -60,13 +60,13 @@ async def process_webhook_backlog(ctx: dict[str, Any]) -> dict[str, object] | No
         The number of applied events, for the log; None if no event was applied.
     """
     deps = deps_of(ctx)
-    reception = Reception.from_settings(deps.settings)
+    apply_settings = ApplySettings.from_settings(deps.settings)
     limit = TimeLimit(deps, seconds=WORKING_SECONDS)
     total, size = 0, BATCH
     while not limit.is_over():
         async with deps.new_uow() as uow:
             applied = await webhooks.apply_batch(
-                uow, limit=size, now=await uow.database_now(), reception=reception
+                uow, limit=size, now=await uow.database_now(), apply_settings=apply_settings
             )
             await failpoints.reach("webhook.open")
         await failpoints.reach("webhook.committed")
@@ -158,7 +158,7 @@ def registrar_of(deps: Deps, *, now: Now) -> Registrar:
     return Registrar(
         new_uow=deps.new_uow,
         hooks=deps.provider.hooks,
-        url=settings.webhook_address,
+        url=settings.provider_webhooks,
         secret=deps.secret,
         given=settings.webhook_secrets(),
         is_real=not (settings.uses_sandbox or settings.provider_on_loopback),
@@ -191,7 +191,7 @@ async def reconcile_openphone(ctx: dict[str, Any]) -> None:
         new_uow=deps.new_uow,
         provider=deps.provider,
         limiter=deps.limiter,
-        reception=Reception.from_settings(deps.settings),
+        apply_settings=ApplySettings.from_settings(deps.settings),
         now=clock.now,
         around=lambda: provider_read(deps),
     )

@@ -28,9 +28,9 @@ from crm_api.domain.messaging.sends.matching import UnknownAttempt
 from crm_api.domain.messaging.sends.queued_claim import MediaLink
 from crm_api.domain.messaging.sends.settle import ListedMessage, LookUp
 from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
-from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneDownError
 from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform import clock, failpoints, instruments
 from crm_api.platform.jobs import Job, JobName
 from crm_api.workers import guards
@@ -272,7 +272,7 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     )
     with deps.stopped_by(dispatcher.stop):
         tally = await dispatcher.run(claim_more)
-    if tally.answers.get(AnswerKind.UNCLEAR):
+    if tally.answers.get(ResponseKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
     if (is_cut_short or tally.is_interrupted) and not deps.is_stopping:

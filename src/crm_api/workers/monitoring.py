@@ -174,7 +174,7 @@ async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now)
         return
     async with deps.new_uow() as uow:
         await daily_runs.store_digest_mailed(uow, day=today.day, now=now())
-        await circuits.record_answer(uow, circuits.MAIL, now=now())
+        await circuits.record_response(uow, circuits.MAIL, now=now())
     log.info("daily digest mailed", day=str(today.day))
 
 

@@ -35,7 +35,7 @@ class Circuit:
 
     async def answer(self, *, is_proof: bool = True) -> None:
         async with self._new_uow() as uow:
-            await circuits.record_answer(uow, PROVIDER, now=self.now, is_proof=is_proof)
+            await circuits.record_response(uow, PROVIDER, now=self.now, is_proof=is_proof)
 
     async def begin_trial(self) -> bool:
         async with self._new_uow() as uow:

@@ -25,7 +25,7 @@ from crm_api.domain.campaigns.lifecycle import begin_due_campaigns, complete_fin
 from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.kit.audit_log import AuditEntry
 from crm_api.domain.messaging.models.lines import Line
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 
 
 @pytest.mark.parametrize(
@@ -268,10 +268,10 @@ async def test_call_in_progress_keeps_an_ended_campaign_open(
 
 @pytest.mark.parametrize(
     ("answer", "statuses"),
-    [(AnswerKind.LATER, ["cancelled"]), (AnswerKind.ACCEPTED, ["cancelled", "sent"])],
+    [(ResponseKind.LATER, ["cancelled"]), (ResponseKind.ACCEPTED, ["cancelled", "sent"])],
 )
 async def test_response_recorded_during_a_cancel_leaves_no_recipient_waiting(
-    committed_uow: NewUow, answer: AnswerKind, statuses: list[str]
+    committed_uow: NewUow, answer: ResponseKind, statuses: list[str]
 ) -> None:
     ledger = await Ledger.open(committed_uow, follow_ups=[{"after_hours": 24, "body": "Still?"}])
     (claimed,) = await ledger.begin_calls()

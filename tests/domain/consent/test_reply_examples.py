@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     incoming,
     receive_message,
@@ -28,7 +28,7 @@ from crm_api.domain.consent.reply_reader.analysis import Context
 from crm_api.domain.consent.reply_reader.classifier import current_model
 from crm_api.domain.consent.reply_reader.reader import read_reply
 from crm_api.domain.consent.schemas import ConsentDecision
-from crm_api.domain.inbound.webhook_events import lines
+from crm_api.domain.inbound.webhook_events import event_lines
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.contacts import decisions
 from crm_api.domain.people.erasure import erase as erasure
@@ -329,7 +329,9 @@ async def test_hold_from_an_unknown_line_is_an_example_once_the_message_is_store
     unknown = incoming(DOUBTFUL, message_id="AC9")
     async with office.new_uow() as uow:
         event = parse_event(unknown)
-        await lines.apply_decision_on_unknown_line(uow, event, now=NOW, reception=RECEPTION)
+        await event_lines.apply_decision_on_unknown_line(
+            uow, event, now=NOW, apply_settings=APPLY_SETTINGS
+        )
     await office.receive(DOUBTFUL, message_id="AC9")
 
     await office.decide("opt_out")

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.factories import make_contact, make_line, number
 
 from crm_api.domain.campaigns.audience.storage import list_unstored_audiences, store_next_chunk
-from crm_api.domain.campaigns.figures.circuit_breaker import check_figures
+from crm_api.domain.campaigns.figures.automatic_pause import check_figures
 from crm_api.domain.campaigns.lifecycle import begin_due_campaigns
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     flags,
     incoming,
     store,
@@ -233,7 +233,7 @@ async def receive_message(session: AsyncSession, new_uow: UnitOfWorkFactory, wor
     await store(session, payload, now=received_at)
     async with new_uow() as uow:
         now = await uow.database_now()
-        await webhooks.apply_batch(uow, limit=10, now=now, reception=RECEPTION)
+        await webhooks.apply_batch(uow, limit=10, now=now, apply_settings=APPLY_SETTINGS)
 
 
 @pytest.mark.parametrize("error", [-HOURS, HOURS], ids=["slow", "fast"])

@@ -15,8 +15,8 @@ from crm_api.domain.campaigns.recipients import export
 from crm_api.domain.imports.files.runs import ERROR_COLUMNS
 from crm_api.domain.kit.examples import read_example
 from crm_api.domain.messaging.consent_decisions.proof import CSV_COLUMNS
-from crm_api.domain.messaging.conversations import exporting
-from crm_api.domain.people.contacts import export as contacts_exporting
+from crm_api.domain.messaging.conversations import export as message_export
+from crm_api.domain.people.contacts import export as contacts_export
 from crm_api.domain.sales.outcomes import export as outcome_export
 from crm_api.routers.http.openapi.examples import NOTHING_KNOWN
 from crm_api.routers.http.openapi.naming import operations
@@ -152,9 +152,9 @@ def test_campaign_has_the_same_id_in_every_example(document: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("path", "columns"),
     [
-        ("/v1/contacts", contacts_exporting.HEADER),
+        ("/v1/contacts", contacts_export.HEADER),
         ("/v1/campaigns/{campaign_id}/recipients", export.HEADER),
-        ("/v1/conversations/{conversation_id}/messages", exporting.HEADER),
+        ("/v1/conversations/{conversation_id}/messages", message_export.HEADER),
         ("/v1/imports/{import_id}/errors", ERROR_COLUMNS),
         ("/v1/do-not-contact-uploads/{upload_id}/errors", ERROR_COLUMNS),
         ("/v1/consent-proof", CSV_COLUMNS),

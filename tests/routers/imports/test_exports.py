@@ -22,7 +22,7 @@ from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.settings import Settings
-from crm_api.routers.http.csv_answers import preference
+from crm_api.routers.http.csv_responses import preference
 
 AS_CSV = {"Accept": "text/csv"}
 FORMULAS = ["=cmd()", "+1+1", "-2", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]

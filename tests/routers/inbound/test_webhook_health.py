@@ -75,7 +75,7 @@ async def processes(
         await make_line(uow.session, phone_number_id="PNsandbox2", line_number=FROM)
     sandbox = create_sandbox(
         SandboxConfig(
-            webhook_url=settings.webhook_address,
+            webhook_url=settings.provider_webhooks,
             signing_key=settings.sandbox_signing_key(),
             people="silent",
             time_scale=0.0,

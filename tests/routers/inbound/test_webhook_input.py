@@ -15,7 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from tests.conftest import NOW
-from tests.domain.inbound.webhook_events.support import OWN_NUMBER, PROVIDER_LINE, RECEPTION, rows
+from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
+    OWN_NUMBER,
+    PROVIDER_LINE,
+    rows,
+)
 from tests.domain.provider.openphone.samples import sample, sample_names
 from tests.factories import make_line
 
@@ -61,7 +66,7 @@ async def apply_all(new_uow: UnitOfWorkFactory) -> None:
     while True:
         async with new_uow() as uow:
             if not await webhooks.apply_batch(
-                uow, limit=50, now=clock.now() + timedelta(seconds=5), reception=RECEPTION
+                uow, limit=50, now=clock.now() + timedelta(seconds=5), apply_settings=APPLY_SETTINGS
             ):
                 return
 

@@ -10,7 +10,7 @@ from tests.domain.messaging.sends.test_follow_ups import open_with_first_sent
 from tests.factories import number
 
 from crm_api.domain.messaging.sends import withdraw as sends
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 DAY = timedelta(days=1)
@@ -37,7 +37,7 @@ async def test_message_shows_its_attempts(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (first,) = await ledger.begin_calls()
-    await ledger.answer(first, AnswerKind.LATER, http_status=429, now=after(1))
+    await ledger.answer(first, ResponseKind.LATER, http_status=429, now=after(1))
     await ledger.claim(now=after(3))
     (waiting,) = await _messages(client)
     await ledger.expire(now=after(100))

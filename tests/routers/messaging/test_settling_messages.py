@@ -17,7 +17,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import AttemptStatus, SendKind
 from crm_api.domain.messaging.sends import queued_claim
 from crm_api.domain.messaging.sends.queue import queue_message
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
@@ -42,7 +42,7 @@ async def _park_message(new_uow: UnitOfWorkFactory, kind: SendKind) -> tuple[Led
     async with new_uow() as uow:
         batch = await queued_claim.claim_queued(uow, limit=1, times=TIMES, rules=NO_RULES, now=NOW)
     (claimed,) = await ledger.gate(batch)
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, code="no_id")
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True, code="no_id")
     for seconds in (700, 800):
         status = await ledger.look_up(begun_at=after(seconds))
     assert status is AttemptStatus.PARKED

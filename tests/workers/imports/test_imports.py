@@ -33,7 +33,7 @@ from crm_api.domain.imports.contacts.source import (
 )
 from crm_api.domain.imports.files import runs
 from crm_api.domain.imports.files.chunk_reader import OpenReaders
-from crm_api.domain.messaging.consent_decisions import suppression
+from crm_api.domain.messaging.consent_decisions import erased_numbers
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.lists import ContactList, ContactListMember
 from crm_api.platform import clock, failpoints
@@ -300,7 +300,7 @@ async def test_number_of_an_erased_person_is_imported_as_do_not_contact(
     importer: Importer, session: AsyncSession
 ) -> None:
     async with importer.new_uow() as uow:
-        await suppression.erase_consent_of(
+        await erased_numbers.erase_consent_of(
             uow, phones=["+16175550001"], now=NOW, secret=SECRET.encode()
         )
 

@@ -20,8 +20,8 @@ from crm_api.dev.sandbox.config import SandboxConfig, SigningScheme
 from crm_api.domain.alerts import service as operations
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
 from crm_api.domain.inbound.webhook_events.envelope import read_event
-from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.inbound.webhook_setup.keyring import KeyRing, open_key_ring
 from crm_api.domain.messaging.sends import queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
@@ -66,7 +66,7 @@ class HealthBench:
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         """Receive a webhook as the web process does, with the clock of the test."""
-        if self.is_down or url != self.deps.settings.webhook_address:
+        if self.is_down or url != self.deps.settings.provider_webhooks:
             raise ConnectionError(url)
         try:
             verified = await self.keys.verify(headers, body, now=self.now)
@@ -116,11 +116,11 @@ class HealthBench:
         await dispatcher.run(claim_more)
 
     async def _apply(self) -> None:
-        reception = Reception.from_settings(self.deps.settings)
+        apply_settings = ApplySettings.from_settings(self.deps.settings)
         while True:
             async with self.deps.new_uow() as uow:
                 if not await webhooks.apply_batch(
-                    uow, limit=100, now=self.now, reception=reception
+                    uow, limit=100, now=self.now, apply_settings=apply_settings
                 ):
                     return
 
@@ -182,7 +182,7 @@ async def open_bench(
 
     sandbox = create_sandbox(
         SandboxConfig(
-            webhook_url=settings.webhook_address,
+            webhook_url=settings.provider_webhooks,
             signing_key=settings.sandbox_signing_key(),
             own_keys=True,
             scheme=scheme,

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
 from tests.dev.sandbox.support import ManualClock
 from tests.domain.inbound.reconciliation.support import do_not_wait
-from tests.domain.inbound.webhook_events.support import RECEPTION
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS
 from tests.domain.messaging.sends.ledger import Ledger
 from tests.factories import make_line, number
 from tests.migrations.support import own_database
@@ -241,7 +241,7 @@ async def _reconcile(one: Installation, scene: Scene) -> None:
         new_uow=one.new_uow,
         provider=scene.provider,
         limiter=Limiter(rate_per_second=10_000),
-        reception=RECEPTION,
+        apply_settings=APPLY_SETTINGS,
         now=lambda: scene.clock.now,
         receipt=receipt,
         sleep=do_not_wait,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.database_time import date_receipt
-from tests.domain.inbound.webhook_events.support import RECEPTION
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS
 from tests.fakes import RecordingQueue
 from tests.migrations.support import own_database
 
@@ -113,7 +113,7 @@ class Installation:
         while True:
             async with self.new_uow() as uow:
                 if not await webhooks.apply_batch(
-                    uow, limit=20, now=self.now(), reception=RECEPTION
+                    uow, limit=20, now=self.now(), apply_settings=APPLY_SETTINGS
                 ):
                     return
 

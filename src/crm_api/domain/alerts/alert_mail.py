@@ -1,9 +1,8 @@
-"""Report alerts by mail and outgoing webhooks: what happened, how often, and what to do.
+"""Report alerts by mail: what happened, how often, and what to do.
 
-Mail and webhooks are called channels. A process first reserves what a channel must report (the
-news). Then it sends the report. At the end, it calls ``settle_news``. If the process dies before
-this call, the reservation expires, and another process sends the report. So a report may be
-sent twice.
+A process first reserves the changes that a mail must report (the news). Then it sends the mail. At
+the end, it calls ``settle_news``. If the process dies before this call, the reservation expires,
+and another process sends the mail. So a change may be reported twice.
 """
 
 from collections import defaultdict
@@ -18,7 +17,7 @@ from sqlalchemy import text
 from crm_api.domain.alerts.models import News
 from crm_api.platform.database import UnitOfWork, typed_rows
 
-# These rules decide which changes of an alert a channel (mail or webhooks) reports:
+# These rules decide which changes of an alert a mail reports:
 #
 # - An alert that was resolved before its first report is not reported.
 # - If an alert was reported as open, its end is also reported.
@@ -52,7 +51,7 @@ report takes less time."""
 
 @dataclass(frozen=True, kw_only=True)
 class NoticePolicy:
-    """The rules by which a channel (mail or webhooks) reports news about alerts.
+    """The rules by which mail reports news about alerts.
 
     Attributes:
         quiet: If a problem that was reported is found again, it is reported again only after this
@@ -61,10 +60,8 @@ class NoticePolicy:
             reported once more.
         quiet_after_over: The shortest time between the report that a problem has ended and the next
             report about the same problem. If ``quiet`` is shorter, ``quiet`` is used instead.
-        gap: The shortest time between two reports of the channel. News that comes in this time is
-            reported together.
-        leaves_out: The kinds of alerts that this channel never reports. The mail channel, for
-            example, does not report that the mail server is down.
+        gap: The shortest time between two mails. News that comes in this time is reported together.
+        leaves_out: The kinds of alerts that no mail reports, such as a failure of the mail server.
     """
 
     quiet: timedelta
@@ -150,9 +147,9 @@ CLAIM = text(f"""
 async def claim_news(
     uow: UnitOfWork, *, channel: str, policy: NoticePolicy, now: datetime
 ) -> ClaimedNews:
-    """Claim (reserve) the news about alerts that a channel must report now.
+    """Claim (reserve) the news about alerts that a channel (mail) must report now.
 
-    A channel is mail or webhooks. No other process gets the same news for ``CLAIM_SECONDS`` seconds
+    No other process gets the same news for ``CLAIM_SECONDS`` seconds
     or until the claim is released. But if the last report of the channel is less than
     ``policy.gap`` ago, nothing is claimed.
     """

@@ -188,7 +188,7 @@ CLOSE = text("""
 """)
 
 
-async def record_answer(
+async def record_response(
     uow: UnitOfWork, circuit: Circuit, *, now: datetime, is_proof: bool = True
 ) -> None:
     """Record that an outside system has responded to a request.
@@ -265,7 +265,7 @@ async def end_trial_without_answer(uow: UnitOfWork, circuit: Circuit, *, now: da
     passed_at = state.trial_at
     if state.is_open or passed_at is None or now - passed_at < TRIAL_LASTS:
         return
-    await record_answer(uow, circuit, now=now)
+    await record_response(uow, circuit, now=now)
 
 
 ADD = text("INSERT INTO circuit (name) VALUES (:name) ON CONFLICT (name) DO NOTHING")

@@ -7,7 +7,7 @@ draft ─start─► scheduled ─(due)─► running ─(all done)─► comple
                       paused ◄──────┘     blocked ─resume─► running
 scheduled, running, paused, blocked ─cancel─► cancelled
 
-The status changes that no user requests are in ``lifecycle.py`` and ``figures/circuit_breaker.py``.
+The status changes that no user requests are in ``lifecycle.py`` and ``figures/automatic_pause.py``.
 """
 
 from datetime import datetime
@@ -25,7 +25,7 @@ from crm_api.domain.campaigns.campaign_detail import (
 )
 from crm_api.domain.campaigns.drafts import start_checks
 from crm_api.domain.campaigns.errors import InvalidTransitionError
-from crm_api.domain.campaigns.figures import circuit_breaker
+from crm_api.domain.campaigns.figures import automatic_pause
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.recipients import restore_protection
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, RuleBook
@@ -142,7 +142,7 @@ async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
         AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     await restore_protection.set_aside_messaged_recipients(uow, campaign_id=campaign_id, now=now)
-    counts = await circuit_breaker.read_rate_counts(uow, campaign_id=campaign_id)
+    counts = await automatic_pause.read_rate_counts(uow, campaign_id=campaign_id)
     values = {
         "status": _resumed_status(now),
         "paused_reason": None,

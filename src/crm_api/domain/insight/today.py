@@ -14,7 +14,7 @@ from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.models import AlertStatus
 from crm_api.domain.alerts.schemas import AlertRead
 from crm_api.domain.campaigns import campaign_list
-from crm_api.domain.campaigns.answers import CampaignItem
+from crm_api.domain.campaigns.read_models import CampaignItem
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.identity.preferences import service as preferences
 from crm_api.domain.kit.examples import NOW, example

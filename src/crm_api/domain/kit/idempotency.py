@@ -76,7 +76,7 @@ class KeyInUseError(ConflictError):
     )
 
 
-class AnswerLostError(ConflictError):
+class ResponseLostError(ConflictError):
     """The response to the first request cannot be decrypted: ``CRM_SECRET_KEY`` has changed."""
 
     code = "idempotent_answer_lost"
@@ -114,7 +114,7 @@ _ABOUT = "idempotency"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class StoredResponse:
     """The stored response to a request, exactly as it was sent."""
 
     status: int
@@ -154,7 +154,7 @@ def fingerprint(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | None:
+async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> StoredResponse | None:
     """Reserve the idempotency key of a request for this transaction.
 
     Returns:
@@ -164,7 +164,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     Raises:
         KeyReusedError: The key was used for another request.
         KeyInUseError: The first request with this key is still being processed after two seconds.
-        AnswerLostError: The stored response cannot be decrypted.
+        ResponseLostError: The stored response cannot be decrypted.
     """
     statement = (
         insert(IdempotencyKey)
@@ -190,7 +190,7 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> Answer | N
     return None if is_new else await _answer_of(uow, request)
 
 
-async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
+async def _answer_of(uow: UnitOfWork, request: Keyed) -> StoredResponse:
     row = await find_key(uow.session, caller=request.caller, key=request.key)
     # The row may have been deleted after the INSERT statement, which found it.
     if row is None or row.status is None:
@@ -200,8 +200,8 @@ async def _answer_of(uow: UnitOfWork, request: Keyed) -> Answer:
     try:
         body = unseal(row.body or b"", secret=request.secret, about=_ABOUT)
     except UnsealError as error:
-        raise AnswerLostError from error
-    return Answer(status=row.status, headers=row.headers or {}, body=body.encode("latin-1"))
+        raise ResponseLostError from error
+    return StoredResponse(status=row.status, headers=row.headers or {}, body=body.encode("latin-1"))
 
 
 async def find_key(session: AsyncSession, *, caller: str, key: str) -> IdempotencyKey | None:
@@ -209,7 +209,7 @@ async def find_key(session: AsyncSession, *, caller: str, key: str) -> Idempoten
     return await session.get(IdempotencyKey, (caller, key), populate_existing=True)
 
 
-async def store_answer(uow: UnitOfWork, request: Keyed, answer: Answer) -> None:
+async def store_response(uow: UnitOfWork, request: Keyed, answer: StoredResponse) -> None:
     """Store the response to a request whose idempotency key this transaction has reserved."""
     statement = update(IdempotencyKey).where(
         IdempotencyKey.caller == request.caller, IdempotencyKey.key == request.key

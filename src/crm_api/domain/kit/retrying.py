@@ -43,7 +43,7 @@ class BusyError(TransientError):
             it asks for no wait.
         retry_after_asked: How many seconds the service asks us to wait, if this is more than the
             maximum; otherwise None.
-        is_answer: True if the service responded with status 429 (too many requests). False after
+        is_throttled: True if the service responded with status 429 (too many requests). False after
             every other failure, even if there was a response.
     """
 
@@ -57,13 +57,13 @@ class BusyError(TransientError):
         *,
         retry_after_seconds: float | None = None,
         retry_after_asked: float | None = None,
-        is_answer: bool = False,
+        is_throttled: bool = False,
         **extras: Any,  # noqa: ANN401 - JSON members
     ) -> None:
         super().__init__(detail, **extras)
         self.retry_after_seconds = retry_after_seconds
         self.retry_after_asked = retry_after_asked
-        self.is_answer = is_answer
+        self.is_throttled = is_throttled
 
 
 def retrying(
@@ -91,7 +91,7 @@ def retrying(
     """
 
     def may_pass(error: BaseException) -> bool:
-        return isinstance(error, busy) and (error.is_answer or not only_throttled)
+        return isinstance(error, busy) and (error.is_throttled or not only_throttled)
 
     return AsyncRetrying(
         retry=retry_if_exception(may_pass),
@@ -107,7 +107,7 @@ def _failure(state: RetryCallState) -> BusyError:
 
 
 def _policy(error: BusyError) -> RetryPolicy:
-    return THROTTLED if error.is_answer else UNAVAILABLE
+    return THROTTLED if error.is_throttled else UNAVAILABLE
 
 
 def _is_enough(state: RetryCallState) -> bool:

@@ -62,7 +62,7 @@ async def report_alerts(
         return 0
     async with new_uow() as uow:
         await alert_mail.settle_news(uow, claimed)
-        await circuits.record_answer(uow, circuits.MAIL, now=now())
+        await circuits.record_response(uow, circuits.MAIL, now=now())
     return len(claimed.news)
 
 

@@ -1,1 +1,1 @@
-"""Send events to clients, by live streams and by webhooks."""
+"""Send events to clients by live streams and webhooks, and notices to users by mail and push."""

@@ -4,8 +4,8 @@ from typing import Annotated
 from uuid import UUID
 
 from crm_api.domain.campaigns import approvals
-from crm_api.domain.campaigns.answers import CampaignRead
 from crm_api.domain.campaigns.approvals import CampaignApproval
+from crm_api.domain.campaigns.read_models import CampaignRead
 from crm_api.domain.campaigns.templates.versions import Author
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.routers.http.deps import Caller, Uow, require

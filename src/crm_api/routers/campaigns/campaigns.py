@@ -10,7 +10,6 @@ from fastapi import Query
 
 from crm_api.domain.campaigns import campaign_detail, campaign_list
 from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.campaigns.answers import CampaignItem, CampaignRead
 from crm_api.domain.campaigns.campaign_list import CampaignFilter, CampaignSort
 from crm_api.domain.campaigns.drafts import service as drafts
 from crm_api.domain.campaigns.figures.campaign_stats import read_campaign_stats
@@ -26,6 +25,7 @@ from crm_api.domain.campaigns.preview.schemas import (
     PreviewRequest,
     TrialRequest,
 )
+from crm_api.domain.campaigns.read_models import CampaignItem, CampaignRead
 from crm_api.domain.campaigns.schemas import CampaignCreate, CampaignUpdate, CloneRequest
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.examples import NOW, example_id

@@ -25,7 +25,7 @@ from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus, SkipReason
 from crm_api.platform import clock
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import (
     IN_STATUS,
     Caller,

@@ -12,7 +12,7 @@ from crm_api.domain.messaging.consent_decisions import proof
 from crm_api.domain.messaging.consent_decisions.schemas import ConsentProof
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.platform import clock
-from crm_api.routers.http.csv_answers import csv_response
+from crm_api.routers.http.csv_responses import csv_response
 from crm_api.routers.http.deps import Caller, State, Uow, require
 from crm_api.routers.http.resource_router import ResourceRouter
 

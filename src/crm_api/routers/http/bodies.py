@@ -18,7 +18,7 @@ from crm_api.domain.kit.errors import (
     UnreadableKindError,
 )
 from crm_api.routers.http import problems, strict_json
-from crm_api.routers.http.csv_answers import preference
+from crm_api.routers.http.csv_responses import preference
 from crm_api.routers.http.paths import JSON, paths_of
 
 LARGEST_BODY = 1024 * 1024

@@ -20,7 +20,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from crm_api.routers.http import problems
-from crm_api.routers.http.csv_answers import JSON, preference
+from crm_api.routers.http.csv_responses import JSON, preference
 
 HTML = "text/html"
 PAGES = (

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from starlette.types import Message, Receive
 
 from crm_api.domain.kit import audit_log, idempotency
-from crm_api.domain.kit.idempotency import Answer, Keyed
+from crm_api.domain.kit.idempotency import Keyed, StoredResponse
 from crm_api.platform import clock
 from crm_api.platform.database import HeldUnitOfWork, UnitOfWork, UnitOfWorkFactory
 
@@ -37,7 +37,7 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:path, 2))"
 class AnsweredBeforeError(Exception):
     """An earlier request had the same idempotency key; ``answer`` is its stored response."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: StoredResponse) -> None:
         super().__init__("answered before")
         self.answer = answer
 
@@ -119,7 +119,7 @@ class Exchange:
 
         return read
 
-    async def settle(self, answer: Answer) -> None:
+    async def settle(self, answer: StoredResponse) -> None:
         """Finish the request: write the audit entry and commit.
 
         If the request has an idempotency key, also store the response in this transaction. If the
@@ -132,7 +132,7 @@ class Exchange:
             await self._uow.abandon()
             return
         if self.key is not None:
-            await idempotency.store_answer(self._uow, self._keyed(self.key), answer)
+            await idempotency.store_response(self._uow, self._keyed(self.key), answer)
         await audit_log.note_request(
             self._uow, status=answer.status, made_id=_made_id(answer), now=clock.now()
         )
@@ -148,7 +148,7 @@ class Exchange:
         return Keyed(caller=self.caller, key=key, fingerprint=digest, secret=self.secret)
 
 
-def _made_id(answer: Answer) -> str | None:
+def _made_id(answer: StoredResponse) -> str | None:
     """Return the ``id`` in the response if the request created something; else return None."""
     if answer.status not in _MAKING:
         return None

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crm_api.domain.kit import idempotency
 from crm_api.domain.kit.errors import CrmError, PreconditionFailedError
-from crm_api.domain.kit.idempotency import Answer
+from crm_api.domain.kit.idempotency import StoredResponse
 from crm_api.routers.http import problems
 from crm_api.routers.http.bodies import header
 from crm_api.routers.http.deps import AppState
@@ -125,7 +125,7 @@ class PreconditionMiddleware:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _stale(self, scope: Scope, exchange: Exchange) -> Answer | None:
+    async def _stale(self, scope: Scope, exchange: Exchange) -> StoredResponse | None:
         """Return an error response if the resource does not match ``If-Match``, else None.
 
         The current version is read with the GET route of the same path, in the transaction of the
@@ -147,7 +147,7 @@ class PreconditionMiddleware:
             return now
         return None if matches_etag(seen, etag(now.body)) else await _precondition_failed(scope)
 
-    async def _call(self, scope: Scope, receive: Receive, exchange: Exchange) -> Answer:
+    async def _call(self, scope: Scope, receive: Receive, exchange: Exchange) -> StoredResponse:
         """Run the route and return its complete response instead of sending it."""
         start: Message = {}
         body = bytearray()
@@ -168,7 +168,7 @@ class PreconditionMiddleware:
         }
         if start["status"] == HTTPStatus.OK and scope["method"] == "PATCH":
             headers["etag"] = etag(bytes(body))
-        return Answer(status=start["status"], headers=headers, body=bytes(body))
+        return StoredResponse(status=start["status"], headers=headers, body=bytes(body))
 
 
 def etag(body: bytes) -> str:
@@ -198,13 +198,13 @@ async def _nothing() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def _precondition_failed(scope: Scope) -> Answer:
+async def _precondition_failed(scope: Scope) -> StoredResponse:
     error = ChangedSinceError()
     return _answer(await problems.on_crm_error(Request(scope), error))
 
 
-def _answer(response: Response) -> Answer:
-    return Answer(
+def _answer(response: Response) -> StoredResponse:
+    return StoredResponse(
         status=response.status_code, headers=dict(response.headers), body=bytes(response.body)
     )
 

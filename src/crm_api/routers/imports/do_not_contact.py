@@ -16,12 +16,12 @@ from crm_api.domain.imports.do_not_contact.source import phone_columns
 from crm_api.domain.imports.files import runs
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform.ids import new_id
-from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
+from crm_api.routers.http.csv_responses import CSV_OF_ERRORS
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 from crm_api.routers.http.uploads import receive
-from crm_api.routers.imports.error_files import answer_with_errors
+from crm_api.routers.imports.error_files import respond_with_errors
 
 router = ResourceRouter(prefix="/v1/do-not-contact-uploads", tags=["consent"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -160,7 +160,7 @@ async def get_upload_errors(
     async with uow:
         await runs.get_import(uow, DO_NOT_CONTACT_UPLOADS, import_id=upload_id)
     name = f"do-not-contact-{upload_id}-errors.csv"
-    return answer_with_errors(state.new_uow, DO_NOT_CONTACT_UPLOADS, upload_id, name=name)
+    return respond_with_errors(state.new_uow, DO_NOT_CONTACT_UPLOADS, upload_id, name=name)
 
 
 @router.post(

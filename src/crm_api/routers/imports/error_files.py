@@ -12,7 +12,7 @@ from crm_api.domain.imports.files.runs import ImportKind, ImportRow
 from crm_api.platform.database import UnitOfWorkFactory
 
 
-def answer_with_errors(
+def respond_with_errors(
     new_uow: UnitOfWorkFactory, kind: ImportKind[ImportRow], import_id: UUID, *, name: str
 ) -> StreamingResponse:
     """Stream the errors of an import as a CSV file, in the order of the imported file.

@@ -37,13 +37,13 @@ from crm_api.domain.sales.outcome_imports.source import MAX_FILE_BYTES as MAX_OU
 from crm_api.domain.sales.outcome_imports.source import examine_outcomes
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.ids import new_id
-from crm_api.routers.http.csv_answers import CSV_OF_ERRORS
+from crm_api.routers.http.csv_responses import CSV_OF_ERRORS
 from crm_api.routers.http.deps import Caller, Needs, Paging, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
 from crm_api.routers.http.uploads import check_file, read_json_object, receive
-from crm_api.routers.imports.error_files import answer_with_errors
+from crm_api.routers.imports.error_files import respond_with_errors
 
 router = ResourceRouter(prefix="/v1/imports", tags=["imports"])
 Reader = Annotated[Caller, require(Scope.CONTACTS_READ)]
@@ -287,7 +287,7 @@ async def get_import_errors(
     async with uow:
         await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id)
     name = f"import-{import_id}-errors.csv"
-    return answer_with_errors(state.new_uow, CONTACT_IMPORTS, import_id, name=name)
+    return respond_with_errors(state.new_uow, CONTACT_IMPORTS, import_id, name=name)
 
 
 @router.post(

@@ -37,7 +37,7 @@ from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, example_id
 from crm_api.domain.kit.fields import RequestInstant, refuse_nul
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform.database import UnitOfWork
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter

@@ -12,7 +12,7 @@ from crm_api.domain.kit.examples import CAMPAIGN, CONTACT, LINE, REPLY, example_
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations import drafts, notes
 from crm_api.domain.messaging.conversations import service as activity
-from crm_api.domain.messaging.conversations.exporting import export_messages
+from crm_api.domain.messaging.conversations.export import export_messages
 from crm_api.domain.messaging.conversations.schemas import (
     CallRead,
     ConversationNoteCreate,
@@ -27,7 +27,7 @@ from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with

@@ -1,1 +1,1 @@
-"""Routes for operators: health, metrics, alerts, scheduled jobs, and control of the sandbox."""
+"""Routes for operators: health, metrics, scheduled jobs, and control of the sandbox."""

@@ -18,7 +18,7 @@ from crm_api.domain.office.inbox.schemas import (
     PresenceReport,
     ReadUntil,
 )
-from crm_api.domain.office.inbox.searching import search_conversations
+from crm_api.domain.office.inbox.search import search_conversations
 from crm_api.domain.office.inbox.selection import (
     NOBODY,
     InboxAssignee,

@@ -16,7 +16,7 @@ from crm_api.domain.messaging.media.schemas import names_files
 from crm_api.domain.messaging.models.timeline import Direction, MessageStatus
 from crm_api.domain.office.message_search.listing import export_found_messages, list_messages
 from crm_api.domain.office.message_search.selection import MessageFilter
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer
 from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, State, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter

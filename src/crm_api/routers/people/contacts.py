@@ -27,7 +27,7 @@ from crm_api.domain.people.contacts.schemas import (
 )
 from crm_api.domain.people.contacts.timeline import TimelineItem, TimelineParts, list_timeline
 from crm_api.platform import clock
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter

@@ -18,7 +18,7 @@ from crm_api.domain.people.lists.schemas import (
     MembersAdded,
 )
 from crm_api.platform import clock
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
 from crm_api.routers.http.resource_router import ResourceRouter

@@ -22,7 +22,7 @@ from crm_api.domain.people.segments.schemas import (
     SegmentUpdate,
 )
 from crm_api.platform import clock
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with

@@ -26,7 +26,7 @@ from crm_api.domain.sales.appointments.schemas import (
 from crm_api.domain.sales.calendar_accounts import service
 from crm_api.domain.sales.calendars import rendering
 from crm_api.platform import clock
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter

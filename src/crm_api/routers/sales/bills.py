@@ -22,7 +22,7 @@ from crm_api.domain.sales.billing.schemas import (
     QuoteRead,
     QuoteUpdate,
 )
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import IN_STATUS, Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter

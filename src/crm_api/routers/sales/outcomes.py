@@ -14,7 +14,7 @@ from crm_api.domain.sales.outcomes.models import OutcomeKind, OutcomeSource
 from crm_api.domain.sales.outcomes.queries import OutcomeFilter
 from crm_api.domain.sales.outcomes.record import NewOutcome
 from crm_api.domain.sales.outcomes.schemas import OutcomeCreate, OutcomeRead
-from crm_api.routers.http.csv_answers import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter

@@ -10,7 +10,7 @@ from tests.domain.messaging.sends.ledger import Ledger
 
 from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.messaging.models.sends import SendAttempt
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 US = load_rules("us")
@@ -137,7 +137,7 @@ async def test_state_without_a_limit_limits_no_messages(new_uow: UnitOfWorkFacto
 async def test_refused_message_does_not_count(new_uow: UnitOfWorkFactory) -> None:
     refused, *two, fourth = await campaigns(new_uow, FL, 4)
     [claimed] = await refused.begin_calls(now=eastern(9))
-    await refused.answer(claimed, AnswerKind.REFUSED, code="invalid", now=eastern(9))
+    await refused.answer(claimed, ResponseKind.REFUSED, code="invalid", now=eastern(9))
     for hour, ledger in enumerate(two, start=10):
         assert await send_one(ledger, now=eastern(hour), message_id=f"AC{hour}") == 1
 

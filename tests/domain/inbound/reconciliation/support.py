@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import text
 from tests.conftest import NOW
 from tests.dev.sandbox.support import ManualClock
-from tests.domain.inbound.webhook_events.support import RECEPTION
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS
 
 from crm_api.dev.sandbox.app import Sandbox, create_sandbox
 from crm_api.dev.sandbox.calls import read_call
@@ -90,7 +90,7 @@ class ReconciliationHarness:
                 uow,
                 parse_event(orjson.loads(orjson.dumps(payload))),
                 now=self.clock.now,
-                reception=RECEPTION,
+                apply_settings=APPLY_SETTINGS,
             )
 
     async def request_run(self, **body: datetime) -> UUID:
@@ -167,7 +167,7 @@ async def reconciliation_harness(
             new_uow=new_uow,
             provider=client,
             limiter=Limiter(rate_per_second=rate),
-            reception=RECEPTION,
+            apply_settings=APPLY_SETTINGS,
             now=lambda: clock.now,
             receipt=receipt,
             sleep=do_not_wait,

@@ -11,19 +11,21 @@ from tests.conftest import NOW, SECRET
 from tests.domain.provider.openphone.samples import sample
 
 from crm_api.domain.inbound.webhook_events import service as webhooks
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent
-from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.settings import Settings
 
 PROVIDER_LINE = "PNd81fYcQ2"
 OWN_NUMBER = "+16175550100"
 PERSON = "+16175550123"
 
-RECEPTION = Reception(
+APPLY_SETTINGS = ApplySettings(
     business_name="Granite Foundations",
     business_contact="+16175550100",
     secret=SECRET.encode(),
+    retry_means=Settings.from_env({}).webhook_retry_means,
     times=SendTimes(
         lease=timedelta(seconds=60),
         call_start=timedelta(seconds=1),
@@ -86,7 +88,7 @@ async def apply(new_uow: UnitOfWorkFactory, *, now: datetime = NOW) -> int:
     """Apply one batch of the due events; return their number."""
     async with new_uow() as uow:
         return await webhooks.apply_batch(
-            uow, limit=100, now=now, reception=RECEPTION, jitter=mean_jitter
+            uow, limit=100, now=now, apply_settings=APPLY_SETTINGS, jitter=mean_jitter
         )
 
 

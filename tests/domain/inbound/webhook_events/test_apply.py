@@ -10,10 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     automatic_messages,
     call_events,
@@ -31,7 +31,6 @@ from tests.measuring import measured
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.inbound.webhook_events.envelope import read_event
 from crm_api.domain.inbound.webhook_events.event_outcomes import CONFLICT_RETRY
-from crm_api.domain.inbound.webhook_events.reception import RETRY_MEANS
 from crm_api.domain.inbound.webhook_events.stored_events import (
     WebhookEventNotFoundError,
     replay_event,
@@ -190,7 +189,7 @@ async def test_unreadable_event_becomes_dead_and_the_others_are_processed(
     alert = (await rows(session, "SELECT kind, subject, detail, context FROM alert"))[0]
     dead = (await rows(session, "SELECT * FROM webhook_event WHERE status = 'dead'"))[0]
     assert await statuses(session) == ["processed", "dead", "processed"]
-    assert waits == list(RETRY_MEANS)
+    assert waits == list(APPLY_SETTINGS.retry_means)
     assert timedelta(hours=20) < sum(waits, timedelta()) < timedelta(hours=28)
     assert dead["last_error"] == "The message has no time of creation."
     assert (alert["kind"], alert["subject"]) == ("webhook_event_dead", "unreadable_event")
@@ -226,7 +225,9 @@ async def test_event_in_a_lock_conflict_is_soon_retried_without_a_counted_attemp
     async with sessions() as other, committed_uow() as uow:
         await make_contact(other, phone=PERSON)
         await uow.session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-        await webhooks.apply_batch(uow, limit=10, now=NOW, reception=RECEPTION, jitter=mean_jitter)
+        await webhooks.apply_batch(
+            uow, limit=10, now=NOW, apply_settings=APPLY_SETTINGS, jitter=mean_jitter
+        )
 
     async with sessions() as session:
         row = (await rows(session, "SELECT * FROM webhook_event"))[0]
@@ -234,7 +235,9 @@ async def test_event_in_a_lock_conflict_is_soon_retried_without_a_counted_attemp
     assert NOW < row["next_attempt_at"] <= NOW + CONFLICT_RETRY
     assert queue.jobs == [Job(name=JobName.PROCESS_WEBHOOK_BACKLOG, delay_seconds=1)]
     async with committed_uow() as uow:
-        await webhooks.apply_batch(uow, limit=10, now=row["next_attempt_at"], reception=RECEPTION)
+        await webhooks.apply_batch(
+            uow, limit=10, now=row["next_attempt_at"], apply_settings=APPLY_SETTINGS
+        )
     async with sessions() as session:
         assert await statuses(session) == ["processed"]
 
@@ -291,7 +294,7 @@ async def test_concurrent_workers_share_the_backlog(
         while True:
             async with committed_uow() as uow:
                 taken = await webhooks.apply_batch(
-                    uow, limit=2, now=NOW + timedelta(seconds=5), reception=RECEPTION
+                    uow, limit=2, now=NOW + timedelta(seconds=5), apply_settings=APPLY_SETTINGS
                 )
             if not taken:
                 return
@@ -319,7 +322,7 @@ async def test_event_locked_by_one_worker_is_skipped_by_another(
         await store(session, incoming("Yes please"))
 
     async with committed_uow() as uow:
-        first = await webhooks.apply_batch(uow, limit=2, now=NOW, reception=RECEPTION)
+        first = await webhooks.apply_batch(uow, limit=2, now=NOW, apply_settings=APPLY_SETTINGS)
         async with asyncio.timeout(10):
             other = await apply(committed_uow)
 

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     automatic_messages,
     flags,
@@ -112,7 +112,7 @@ async def test_future_entry_of_an_earlier_release_does_not_undo_a_stop(
         "INSERT INTO consent_entry (phone_hash, action, source, actor, occurred_at, created_at) "
         "VALUES (:phone_hash, 'opt_in', 'message', 'person', :ahead, :now)"
     )
-    phone_hash = hash_phone(PERSON, RECEPTION.secret)
+    phone_hash = hash_phone(PERSON, APPLY_SETTINGS.secret)
     await session.execute(entry, {"phone_hash": phone_hash, "ahead": NOW + AHEAD, "now": NOW})
     await receive(session, "STOP", claimed=NOW + MINUTE, received=NOW + MINUTE)
 

@@ -9,10 +9,10 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     call_events,
     incoming,
     rolled_back,
@@ -66,7 +66,7 @@ async def test_events_of_a_call_give_the_same_row_in_any_order(
             for payload in order:
                 async with new_uow() as uow:
                     await webhooks.apply_event(
-                        uow, parse_event(payload), now=NOW, reception=RECEPTION
+                        uow, parse_event(payload), now=NOW, apply_settings=APPLY_SETTINGS
                     )
             found = await rows(session, STATE_OF_CALLS)
             for one in found:
@@ -104,7 +104,7 @@ async def test_reports_of_a_message_give_the_same_row_in_any_order(
             for payload in (*order, order[0]):
                 async with new_uow() as uow:
                     await webhooks.apply_event(
-                        uow, parse_event(payload), now=NOW, reception=RECEPTION
+                        uow, parse_event(payload), now=NOW, apply_settings=APPLY_SETTINGS
                     )
             seen += await rows(session, "SELECT status, direction, origin FROM activity")
 
@@ -174,7 +174,7 @@ async def test_events_of_a_campaigns_recipient_give_the_same_state_in_any_order(
             for payload in (*order, order[0]):
                 async with new_uow() as uow:
                     await webhooks.apply_event(
-                        uow, parse_event(payload), now=after(60), reception=RECEPTION
+                        uow, parse_event(payload), now=after(60), apply_settings=APPLY_SETTINGS
                     )
             states.append([await rows(session, query) for query in STATE_OF_THE_PERSON])
 

@@ -8,9 +8,9 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     automatic_messages,
     flags,
@@ -59,7 +59,9 @@ async def state_after(
     async with rolled_back(session):
         for payload in events:
             async with new_uow() as uow:
-                await webhooks.apply_event(uow, parse_event(payload), now=NOW, reception=RECEPTION)
+                await webhooks.apply_event(
+                    uow, parse_event(payload), now=NOW, apply_settings=APPLY_SETTINGS
+                )
         return await rows(session, STATE)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from tests.domain.inbound.webhook_events.support import RECEPTION, incoming, rows, store
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS, incoming, rows, store
 from tests.domain.messaging.sends.ledger import Ledger, after
 from tests.domain.provider.openphone.samples import sample
 from tests.factories import number
@@ -106,7 +106,9 @@ async def test_statements_of_a_batch_do_not_grow_with_its_events(
             await store(session, payload, provider_event_id=f"EV{place:03}", now=after(61))
         async with new_uow() as uow:
             with counted_statements(engine) as seen:
-                await webhooks.apply_batch(uow, limit=100, now=after(62), reception=RECEPTION)
+                await webhooks.apply_batch(
+                    uow, limit=100, now=after(62), apply_settings=APPLY_SETTINGS
+                )
         return len(seen)
 
     one = await statements_of(range(1))
@@ -130,7 +132,7 @@ async def test_message_and_its_conversation_are_written_once(
 
     async with new_uow() as uow:
         before = await _writes(uow)
-        await webhooks.apply_batch(uow, limit=100, now=after(62), reception=RECEPTION)
+        await webhooks.apply_batch(uow, limit=100, now=after(62), apply_settings=APPLY_SETTINGS)
         written = await _writes(uow) - before
 
     assert written == Counter(

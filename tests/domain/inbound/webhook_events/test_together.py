@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     call_events,
     incoming,
@@ -31,8 +31,8 @@ from crm_api.domain.inbound.webhook_events import effects
 from crm_api.domain.inbound.webhook_events import service as webhooks
 from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import ProviderEvent, bound_event
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.domain.provider.openphone.wire import CURRENT_TYPES, parse_event
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
@@ -76,7 +76,7 @@ async def apply_in_batches(new_uow: UnitOfWorkFactory, size: int) -> None:
     while taken:
         async with new_uow() as uow:
             taken = await webhooks.apply_batch(
-                uow, limit=size, now=after(3600), reception=RECEPTION, jitter=mean_jitter
+                uow, limit=size, now=after(3600), apply_settings=APPLY_SETTINGS, jitter=mean_jitter
             )
 
 
@@ -211,12 +211,16 @@ async def test_concurrent_workers_lose_no_event_of_the_same_people(
         while taken:
             async with committed_uow() as uow:
                 taken = await webhooks.apply_batch(
-                    uow, limit=20, now=after(3600), reception=RECEPTION, jitter=mean_jitter
+                    uow,
+                    limit=20,
+                    now=after(3600),
+                    apply_settings=APPLY_SETTINGS,
+                    jitter=mean_jitter,
                 )
 
     await asyncio.gather(*(work() for _ in range(4)))
     async with committed_uow() as uow:
-        await webhooks.apply_batch(uow, limit=500, now=after(3700), reception=RECEPTION)
+        await webhooks.apply_batch(uow, limit=500, now=after(3700), apply_settings=APPLY_SETTINGS)
 
     async with async_sessionmaker(committed_db)() as session:
         found = await rows(session, "SELECT status, last_error FROM webhook_event")
@@ -238,15 +242,19 @@ async def test_batches_lock_their_conversations_in_one_order(
 
     async def apply_messages(*messages: ProviderEvent) -> None:
         async with committed_uow() as other:
-            await effects.apply_facts(other, messages, now=NOW, reception=RECEPTION)
+            await effects.apply_facts(other, messages, now=NOW, apply_settings=APPLY_SETTINGS)
 
     await apply_messages(_message_from(0, "AC1"), _message_from(1, "AC2"))
     async with committed_uow() as uow:
-        await effects.apply_facts(uow, [_message_from(0, "AC3")], now=NOW, reception=RECEPTION)
+        await effects.apply_facts(
+            uow, [_message_from(0, "AC3")], now=NOW, apply_settings=APPLY_SETTINGS
+        )
         waiting = await blocked(
             committed_db, apply_messages(_message_from(1, "AC4"), _message_from(0, "AC5"))
         )
-        await effects.apply_facts(uow, [_message_from(1, "AC6")], now=NOW, reception=RECEPTION)
+        await effects.apply_facts(
+            uow, [_message_from(1, "AC6")], now=NOW, apply_settings=APPLY_SETTINGS
+        )
     await waiting
 
     async with async_sessionmaker(committed_db)() as session:
@@ -283,18 +291,18 @@ async def test_batch_does_not_deadlock_with_the_recording_of_answers(
 
     async def apply_the_batch() -> None:
         async with committed_uow() as uow:
-            await effects.apply_facts(uow, batch, now=after(9), reception=RECEPTION)
+            await effects.apply_facts(uow, batch, now=after(9), apply_settings=APPLY_SETTINGS)
 
-    async def record_answers() -> None:
+    async def record_responses() -> None:
         async with committed_uow() as uow:
             answers = [_accepted(first, "ACout1"), _accepted(second, "ACout2")]
-            await record.record_answers(uow, answers, now=after(9))
+            await record.record_responses(uow, answers, now=after(9))
 
     async with committed_uow() as uow:
         lock = text("SELECT 1 FROM conversation WHERE phone = :phone FOR UPDATE")
         await uow.session.execute(lock, {"phone": first.phone})
         applying = await blocked(committed_db, apply_the_batch())
-        recording = await blocked(committed_db, record_answers(), waiters=2)
+        recording = await blocked(committed_db, record_responses(), waiters=2)
     await asyncio.gather(applying, recording)
 
     found = await ledger.rows("SELECT status FROM send_attempt ORDER BY status")
@@ -302,8 +310,8 @@ async def test_batch_does_not_deadlock_with_the_recording_of_answers(
 
 
 def _accepted(claimed: ClaimedAttempt, message_id: str) -> record.Answered:
-    answer = SendAnswer(
-        kind=AnswerKind.ACCEPTED, provider_message_id=message_id, provider_created_at=after(2)
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id=message_id, provider_created_at=after(2)
     )
     return record.Answered(claimed=claimed, answer=answer)
 

@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     automatic_messages,
     flags,
@@ -23,7 +23,7 @@ from tests.domain.inbound.webhook_events.support import (
 from tests.factories import make_contact, make_line
 
 from crm_api.domain.inbound.webhook_events import stored_events
-from crm_api.domain.inbound.webhook_events.lines import apply_decision_on_unknown_line
+from crm_api.domain.inbound.webhook_events.event_lines import apply_decision_on_unknown_line
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.domain.provider.openphone.wire import parse_event
 from crm_api.platform.database import UnitOfWorkFactory
@@ -191,7 +191,10 @@ async def test_stop_dated_in_the_future_counts_from_its_receipt(
 ) -> None:
     async with new_uow() as uow:
         await apply_decision_on_unknown_line(
-            uow, listed_event("STOP", NOW + timedelta(hours=2)), now=NOW, reception=RECEPTION
+            uow,
+            listed_event("STOP", NOW + timedelta(hours=2)),
+            now=NOW,
+            apply_settings=APPLY_SETTINGS,
         )
 
     (entry,) = await rows(session, ENTRIES)
@@ -203,7 +206,7 @@ async def test_listed_stop_on_an_unknown_line_opts_the_person_out(
 ) -> None:
     async with new_uow() as uow:
         is_kept = await apply_decision_on_unknown_line(
-            uow, listed_event("STOP", NOW), now=NOW, reception=RECEPTION
+            uow, listed_event("STOP", NOW), now=NOW, apply_settings=APPLY_SETTINGS
         )
 
     assert is_kept

@@ -17,7 +17,7 @@ from tests.factories import make_line
 
 from crm_api.domain.inbound.webhook_setup.comparing import NEEDED, WELCOME, Fault
 from crm_api.domain.inbound.webhook_setup.keys import OVERLAP
-from crm_api.domain.inbound.webhook_setup.webhook_address import (
+from crm_api.domain.inbound.webhook_setup.provider_webhooks import (
     AddressNotPublicError,
     KeyNotShownError,
     WebhookMissingError,

@@ -12,11 +12,11 @@ from tests.domain.inbound.webhook_setup.support import URL, RegistrarHarness, re
 
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.domain.inbound.webhook_setup.keyring import GAP_SECONDS
-from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
-from crm_api.domain.inbound.webhook_setup.webhook_address import (
+from crm_api.domain.inbound.webhook_setup.provider_webhooks import (
     SampleNotReceivedError,
     WebhookMissingError,
 )
+from crm_api.domain.inbound.webhook_setup.sampling import receive_sample
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
 

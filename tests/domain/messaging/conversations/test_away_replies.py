@@ -11,10 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW, SECRET
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     apply,
     automatic_messages,
     flags,
@@ -436,7 +436,9 @@ async def test_batch_needs_one_more_statement_only_if_away_replies_are_sent(
             await store(session, payload, now=EVENING)
         async with new_uow() as uow:
             with counted_statements(engine) as seen:
-                await webhooks.apply_batch(uow, limit=100, now=EVENING, reception=RECEPTION)
+                await webhooks.apply_batch(
+                    uow, limit=100, now=EVENING, apply_settings=APPLY_SETTINGS
+                )
         return len(seen)
 
     without = await statements(0)

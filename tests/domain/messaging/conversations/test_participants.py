@@ -28,7 +28,7 @@ from crm_api.domain.messaging.conversations.participants import (
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.sends import record as recording
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 CONVERSATION_TIMES = "SELECT last_outgoing_at, last_incoming_at FROM conversation"
@@ -56,7 +56,7 @@ async def test_refused_message_does_not_count(new_uow: UnitOfWorkFactory) -> Non
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
 
-    await ledger.answer(claimed, AnswerKind.REFUSED, code="invalid_number", http_status=400)
+    await ledger.answer(claimed, ResponseKind.REFUSED, code="invalid_number", http_status=400)
 
     assert await _outgoing(ledger) == [None]
 
@@ -153,8 +153,8 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
     answers = [
         Answered(
             claimed=one,
-            answer=SendAnswer(
-                kind=AnswerKind.ACCEPTED, provider_message_id=one.phone, provider_created_at=NOW
+            answer=SendResponse(
+                kind=ResponseKind.ACCEPTED, provider_message_id=one.phone, provider_created_at=NOW
             ),
         )
         for one in claimed
@@ -165,7 +165,7 @@ async def test_replies_and_records_of_acceptances_do_not_deadlock(
             # With these settings, PostgreSQL reads the conversations in the order of the table.
             for plan in ("nestloop", "mergejoin", "indexscan", "bitmapscan"):
                 await uow.session.execute(text(f"SET LOCAL enable_{plan} = off"))
-            await recording.record_answers(uow, answers, now=NOW)
+            await recording.record_responses(uow, answers, now=NOW)
 
     async with committed_uow() as uow:
         first, second = (

@@ -23,7 +23,7 @@ from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.provider_stops import failure_learning
 from crm_api.domain.messaging.sends import report as reports
 from crm_api.domain.people.models.contacts import Contact
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
@@ -136,7 +136,7 @@ async def test_refusal_with_the_stop_list_code_opts_the_number_out(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
-    await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="21610")
+    await ledger.answer(claimed, ResponseKind.REFUSED, http_status=400, code="21610")
 
     await learn(new_uow)
 

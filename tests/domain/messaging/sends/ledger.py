@@ -26,8 +26,8 @@ from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.replies import PersonReply, note_replies
 from crm_api.domain.messaging.sends.settle import LookUp
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 TIMES = SendTimes(
@@ -151,12 +151,12 @@ class Ledger:
         return await self.gate(await self.claim(limit=limit, now=now), now=now)
 
     async def answer(
-        self, claimed: ClaimedAttempt, kind: AnswerKind, *, now: datetime = NOW, **answer: Any
+        self, claimed: ClaimedAttempt, kind: ResponseKind, *, now: datetime = NOW, **answer: Any
     ) -> None:
         """Record the provider's response to a call."""
         async with self.new_uow() as uow:
-            answered = Answered(claimed=claimed, answer=SendAnswer(kind=kind, **answer))
-            await record.record_answers(uow, [answered], now=now)
+            answered = Answered(claimed=claimed, answer=SendResponse(kind=kind, **answer))
+            await record.record_responses(uow, [answered], now=now)
 
     async def accept(
         self,
@@ -169,7 +169,7 @@ class Ledger:
         """Record that the provider accepted the call's message, with this message id."""
         await self.answer(
             claimed,
-            AnswerKind.ACCEPTED,
+            ResponseKind.ACCEPTED,
             provider_message_id=message_id,
             provider_created_at=at,
             now=now,
@@ -178,7 +178,7 @@ class Ledger:
     async def make_unclear_attempt(self, *, now: datetime = NOW, **answer: Any) -> ClaimedAttempt:
         """Call the provider for one recipient, and record that the outcome is unclear."""
         (claimed,) = await self.begin_calls(limit=1, now=now)
-        await self.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=now, **answer)
+        await self.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=now, **answer)
         return claimed
 
     async def report(self, facts: MessageFacts, *, now: datetime = NOW) -> UUID:

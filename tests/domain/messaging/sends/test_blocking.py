@@ -17,7 +17,7 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import blocking, queued_claim
 from crm_api.domain.messaging.sends import queue as send_queue
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
@@ -29,7 +29,7 @@ TRIAL = 10 * MINUTE
 async def _refuse(ledger: Ledger, claimed: ClaimedAttempt, *, seconds: float = 0) -> None:
     await ledger.answer(
         claimed,
-        AnswerKind.ACCOUNT_REFUSED,
+        ResponseKind.ACCOUNT_REFUSED,
         scope="line",
         reason="no_credits",
         http_status=402,
@@ -190,7 +190,7 @@ async def test_refused_recipient_does_not_change_the_trial_of_the_line(
     ledger = await _on_trial(new_uow)
     probe = await _probe(ledger)
 
-    await ledger.answer(probe, AnswerKind.REFUSED, code="0201400", now=after(TRIAL))
+    await ledger.answer(probe, ResponseKind.REFUSED, code="0201400", now=after(TRIAL))
 
     line = await _line(ledger)
     assert (line.status, line.is_probing) == ("active", True)
@@ -201,7 +201,7 @@ async def test_trial_waits_for_an_unclear_probe(new_uow: UnitOfWorkFactory) -> N
     ledger = await _on_trial(new_uow)
     probe = await _probe(ledger)
 
-    await ledger.answer(probe, AnswerKind.UNCLEAR, code="timeout", now=after(TRIAL))
+    await ledger.answer(probe, ResponseKind.UNCLEAR, code="timeout", now=after(TRIAL))
     await _open_on_trial(ledger, seconds=TRIAL + 60)
 
     assert (await _line(ledger)).is_probing
@@ -213,7 +213,7 @@ async def test_unclear_probe_that_was_accepted_closes_the_breaker(
 ) -> None:
     ledger = await _on_trial(new_uow)
     probe = await _probe(ledger)
-    await ledger.answer(probe, AnswerKind.UNCLEAR, code="timeout", now=after(TRIAL))
+    await ledger.answer(probe, ResponseKind.UNCLEAR, code="timeout", now=after(TRIAL))
 
     await ledger.look_up(
         message_facts(phone=probe.phone, at=after(TRIAL)), begun_at=after(TRIAL + 60)
@@ -260,7 +260,7 @@ async def test_refused_campaign_gets_no_trial_and_its_line_stays_active(
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
 
-    await ledger.answer(claimed, AnswerKind.ACCOUNT_REFUSED, scope="campaign", reason="content")
+    await ledger.answer(claimed, ResponseKind.ACCOUNT_REFUSED, scope="campaign", reason="content")
     await _open_on_trial(ledger, seconds=10**6)
 
     (campaign,) = await ledger.rows("SELECT * FROM campaign")

@@ -19,7 +19,7 @@ from crm_api.domain.messaging.company.carriers import carrier_day
 from crm_api.domain.messaging.models.lines import CompanySettings
 from crm_api.domain.messaging.sends import carrier_budgets, usage
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 ONE_SEGMENT = "Hi there, this is Granite. Reply STOP to opt out."
@@ -177,7 +177,7 @@ async def test_segments_of_a_refused_message_are_free_again(new_uow: UnitOfWorkF
     await declare_budgets(new_uow, t_mobile=2)
     called = await ledger.begin_calls()
 
-    await ledger.answer(called[0], AnswerKind.REFUSED, code="bad_number")
+    await ledger.answer(called[0], ResponseKind.REFUSED, code="bad_number")
 
     assert len(called) == 2
     assert len(await ledger.claim(now=after(3700))) == 1

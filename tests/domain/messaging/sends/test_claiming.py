@@ -11,7 +11,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import claim, queued_claim, usage
 from crm_api.domain.messaging.sends.queue import queue_message
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 SUPPRESSING = ["opted_out", "opt_out_hold", "do_not_contact"]
@@ -360,9 +360,9 @@ async def test_number_messaged_by_another_campaign_waits_the_minimum_days(
     assert len(await second.claim(now=NOW + timedelta(days=3, hours=1))) == 1
 
 
-@pytest.mark.parametrize("kind", [AnswerKind.REFUSED, AnswerKind.LATER])
+@pytest.mark.parametrize("kind", [ResponseKind.REFUSED, ResponseKind.LATER])
 async def test_message_that_was_not_sent_starts_no_waiting_days(
-    new_uow: UnitOfWorkFactory, kind: AnswerKind
+    new_uow: UnitOfWorkFactory, kind: ResponseKind
 ) -> None:
     first = await Ledger.open(new_uow)
     second = await Ledger.open(new_uow, line=first.line, min_days_between=3)

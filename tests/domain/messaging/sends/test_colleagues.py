@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import Row
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
-from tests.domain.messaging.sends.test_recorder import record_answers
+from tests.domain.messaging.sends.test_recorder import record_responses
 
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import matching
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 OURS, COLLEAGUE = "USours", "UScolleague"
@@ -31,9 +31,11 @@ async def test_our_provider_user_is_learned_from_the_answer_to_a_send(
 ) -> None:
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
-    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_user_id=OURS)
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id="AC1", provider_user_id=OURS
+    )
 
-    await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
+    await record_responses(committed_uow, [Answered(claimed=claimed, answer=answer)])
 
     (line,) = await ledger.rows("SELECT own_user_id FROM line")
     assert line.own_user_id == OURS

@@ -8,7 +8,7 @@ from tests.domain.messaging.sends.ledger import Ledger, after, message_facts
 from crm_api.domain.campaigns.lifecycle import complete_finished_campaigns
 from crm_api.domain.messaging.sends import gate
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 
@@ -45,7 +45,7 @@ async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWor
     ledger, first = await _open_not_found(new_uow)
     (second,) = await ledger.begin_calls(now=after(900))
 
-    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+    await ledger.answer(first, ResponseKind.REFUSED, code="0201400", now=after(901))
     meanwhile = await ledger.recipient()
     await ledger.accept(second, "AC2", at=after(902), now=after(902))
 
@@ -56,7 +56,7 @@ async def test_late_refusal_does_not_change_a_running_attempt(new_uow: UnitOfWor
 async def test_refusal_counts_when_a_newer_claim_was_released(new_uow: UnitOfWorkFactory) -> None:
     ledger, first = await _open_not_found(new_uow)
     batch = await ledger.claim(now=after(900))
-    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+    await ledger.answer(first, ResponseKind.REFUSED, code="0201400", now=after(901))
 
     async with new_uow() as uow:
         await gate.release_claims(uow, batch, reason="stopped", now=after(902))
@@ -70,7 +70,7 @@ async def test_late_answer_does_not_restore_a_skipped_recipient(new_uow: UnitOfW
     await ledger.run("UPDATE contact SET first_name = NULL")
     assert await ledger.claim(now=after(900)) == []
 
-    await ledger.answer(first, AnswerKind.LATER, now=after(901))
+    await ledger.answer(first, ResponseKind.LATER, now=after(901))
 
     recipient = await ledger.recipient()
     assert (recipient.status, recipient.skip_reason) == ("skipped", "missing_value")
@@ -83,7 +83,7 @@ async def test_late_answer_does_not_restore_a_recipient_of_an_ended_campaign(
     async with new_uow() as uow:
         await complete_finished_campaigns(uow, now=after(900))
 
-    await ledger.answer(first, AnswerKind.LATER, now=after(901))
+    await ledger.answer(first, ResponseKind.LATER, now=after(901))
 
     recipient = await ledger.recipient()
     assert (recipient.status, recipient.skip_reason) == ("cancelled", "campaign_ended")
@@ -94,7 +94,7 @@ async def test_late_answer_does_not_end_a_review(new_uow: UnitOfWorkFactory) -> 
     await ledger.flag("recently_texted")
     assert await ledger.claim(now=after(900)) == []
 
-    await ledger.answer(first, AnswerKind.LATER, now=after(901))
+    await ledger.answer(first, ResponseKind.LATER, now=after(901))
 
     assert (await ledger.recipient()).status == "review"
 
@@ -105,7 +105,7 @@ async def test_claim_without_a_call_does_not_count_as_an_attempt(
     ledger, first = await _open_not_found(new_uow)
     await ledger.claim(now=after(900))
 
-    await ledger.answer(first, AnswerKind.REFUSED, code="0201400", now=after(901))
+    await ledger.answer(first, ResponseKind.REFUSED, code="0201400", now=after(901))
 
     recipient = await ledger.recipient()
     assert (recipient.status, recipient.attempts) == ("sending", 1)

@@ -20,7 +20,7 @@ from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.replies import end_all_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 
@@ -97,9 +97,9 @@ async def test_first_message_released_after_a_reply_waits_again(
     assert await steps(ledger) == [(0, "pending", None)]
 
 
-@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED])
+@pytest.mark.parametrize("kind", [ResponseKind.LATER, ResponseKind.NOT_CONNECTED])
 async def test_reply_after_a_call_that_sent_nothing_does_not_end_the_follow_up(
-    new_uow: UnitOfWorkFactory, kind: AnswerKind
+    new_uow: UnitOfWorkFactory, kind: ResponseKind
 ) -> None:
     ledger = await Ledger.open(new_uow, **STEPS)
     (claimed,) = await ledger.begin_calls()
@@ -154,12 +154,12 @@ async def test_reply_during_the_record_ends_the_step_that_the_record_creates(
 ) -> None:
     ledger = await Ledger.open(committed_uow, **STEPS)
     (claimed,) = await ledger.begin_calls()
-    answer = SendAnswer(
-        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
 
     async with committed_uow() as uow:
-        await record.record_answers(uow, [Answered(claimed=claimed, answer=answer)], now=after(1))
+        await record.record_responses(uow, [Answered(claimed=claimed, answer=answer)], now=after(1))
         waiting = await blocked(committed_db, _end(ledger, why))
     await waiting
 

@@ -18,7 +18,7 @@ from crm_api.domain.messaging.sends.replies import end_all_follow_ups
 from crm_api.domain.messaging.sends.vocabulary import EndedBy
 from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts.schemas import ContactUpdate
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 STEPS: dict[str, Any] = {
@@ -312,6 +312,6 @@ async def test_refused_follow_up_does_not_repeat_the_first_message(
     ledger = await open_with_first_sent(new_uow)
     (second,) = await ledger.begin_calls(now=LATER)
 
-    await ledger.answer(second, AnswerKind.REFUSED, code="invalid_number", now=LATER)
+    await ledger.answer(second, ResponseKind.REFUSED, code="invalid_number", now=LATER)
 
     assert [row[1] for row in await steps(ledger)] == ["sent", "failed"]

@@ -11,8 +11,8 @@ from tests.domain.messaging.sends.test_reports import FAILED, UNDELIVERED
 
 from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 
@@ -23,7 +23,7 @@ async def test_earlier_of_two_failures_is_merged_in_either_order(
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
     await ledger.report(first, now=after(5))
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(6))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=after(6))
 
     await ledger.report(second, now=after(9))
 
@@ -40,8 +40,8 @@ async def test_answer_does_not_take_the_message_of_another_answer(
     ledger = await Ledger.open(new_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")
-    answer = SendAnswer(
-        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
 
     with pytest.raises(IntegrityError):
@@ -61,7 +61,7 @@ async def test_report_changes_only_the_attempt_whose_answer_named_the_message(
     ledger = await Ledger.open(new_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(first, "AC1")
-    await ledger.answer(second, AnswerKind.UNCLEAR, code="timeout")
+    await ledger.answer(second, ResponseKind.UNCLEAR, code="timeout")
 
     await ledger.report(message_facts("delivered", phone=first.phone, updated_at=after(3)))
 

@@ -14,7 +14,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import AttemptStatus, SendKind
 from crm_api.domain.messaging.sends import queue, queued_claim, settle
 from crm_api.domain.messaging.sends import withdraw as sends
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 DAY = timedelta(days=1)
@@ -33,9 +33,11 @@ async def _events(ledger: Ledger) -> list[tuple[str, str]]:
     return [(str(row.subject_id), row.status) for row in rows]
 
 
-@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
+@pytest.mark.parametrize(
+    "kind", [ResponseKind.LATER, ResponseKind.NOT_CONNECTED, ResponseKind.TOO_LATE]
+)
 async def test_unsent_attempt_and_its_repeat_are_one_message(
-    new_uow: UnitOfWorkFactory, kind: AnswerKind
+    new_uow: UnitOfWorkFactory, kind: ResponseKind
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (first,) = await ledger.begin_calls()
@@ -60,7 +62,7 @@ async def test_repeat_moves_its_own_conversation_and_no_other_message(
     ledger = await Ledger.open(new_uow, people=2)
     first, second = await ledger.begin_calls()
     await ledger.accept(first, now=after(1))
-    await ledger.answer(second, AnswerKind.LATER, now=after(1))
+    await ledger.answer(second, ResponseKind.LATER, now=after(1))
 
     (again,) = await ledger.begin_calls(now=NOW + DAY)
 
@@ -174,9 +176,9 @@ async def test_late_refusal_of_an_earlier_attempt_does_not_change_the_message_of
     await ledger.conclude_not_found()
     (second,) = await ledger.begin_calls(now=after(900))
 
-    await ledger.answer(first, AnswerKind.REFUSED, code="http_400", now=after(901))
+    await ledger.answer(first, ResponseKind.REFUSED, code="http_400", now=after(901))
     during = await _read_messages(ledger)
-    await ledger.answer(second, AnswerKind.LATER, now=after(902))
+    await ledger.answer(second, ResponseKind.LATER, now=after(902))
 
     assert during == [("sending", None)]
     assert (await ledger.recipient()).status == "failed"
@@ -234,7 +236,7 @@ async def test_message_that_waits_for_a_repeat_fails_with_its_recipient(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
-    await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
+    await ledger.answer(claimed, ResponseKind.LATER, now=after(1))
     await ledger.flag("opted_out")
     async with new_uow() as uow:
         await sends.withdraw_numbers(uow, phones=[number(0)], now=after(2))
@@ -273,7 +275,7 @@ async def test_waiting_message_of_a_campaign_is_not_claimed_from_the_message_que
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
-    await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
+    await ledger.answer(claimed, ResponseKind.LATER, now=after(1))
     await ledger.run("UPDATE activity SET send_after = :now", now=NOW)
 
     async with new_uow() as uow:
@@ -288,7 +290,7 @@ async def test_recipient_with_a_new_number_gets_a_new_message(
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
-    await ledger.answer(claimed, AnswerKind.LATER, now=after(1))
+    await ledger.answer(claimed, ResponseKind.LATER, now=after(1))
     await ledger.run("UPDATE contact SET phone = :phone", phone=number(7))
     await ledger.run("UPDATE campaign_membership SET phone = :phone", phone=number(7))
     async with new_uow() as uow:

@@ -13,7 +13,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import queue, queued_claim, record
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 
@@ -106,7 +106,7 @@ async def test_late_acceptance_without_an_id_releases_the_next_claim(
     await ledger.conclude_not_found()
     second = await ledger.claim(now=after(900))
 
-    await ledger.answer(first, AnswerKind.UNCLEAR, no_id=True, code="no_id", now=after(901))
+    await ledger.answer(first, ResponseKind.UNCLEAR, no_id=True, code="no_id", now=after(901))
 
     assert [row.status for row in await ledger.attempts()] == ["parked", "released"]
     assert (await ledger.recipient()).status == "unknown"
@@ -121,10 +121,10 @@ async def test_status_is_derived_after_an_open_record_commits(
     first = await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()
     await ledger.begin_calls(now=after(900))
-    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
+    answer = SendResponse(kind=ResponseKind.ACCEPTED, provider_message_id="AC1")
 
     async with committed_uow() as uow:
-        await record.record_answers(uow, [Answered(claimed=first, answer=answer)], now=after(901))
+        await record.record_responses(uow, [Answered(claimed=first, answer=answer)], now=after(901))
         waiting = await blocked(committed_db, ledger.expire(now=NOW + timedelta(seconds=1000)))
     await waiting
 

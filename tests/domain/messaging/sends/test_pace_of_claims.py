@@ -15,7 +15,7 @@ from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.sends import claim, usage
 from crm_api.domain.messaging.sends.pacing import Even
 from crm_api.domain.messaging.sends.usage import limit_on
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 EVEN: dict[str, Any] = {"pacing_mode": "even", "batch_size": None, "batch_interval_minutes": None}
@@ -239,7 +239,7 @@ async def test_wait_grows_with_every_postponed_call(new_uow: UnitOfWorkFactory) 
     longest = timedelta(0)
     for tries in range(6):
         (claimed,) = await ledger.begin_calls(now=now)
-        await ledger.answer(claimed, AnswerKind.NOT_CONNECTED, now=now)
+        await ledger.answer(claimed, ResponseKind.NOT_CONNECTED, now=now)
         recipient = await ledger.recipient()
         wait = recipient.due_at - now
         assert timedelta(0) <= wait <= timedelta(seconds=30 * 2**tries)

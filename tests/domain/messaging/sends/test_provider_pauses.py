@@ -9,7 +9,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import provider_pauses, queue, queued_claim
 from crm_api.domain.messaging.sends.limiter import Limiter
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
@@ -45,7 +45,7 @@ async def test_postponed_message_is_due_at_once_when_a_user_ends_the_pause(
     async with new_uow() as uow:
         batch = await queued_claim.claim_queued(uow, limit=10, times=TIMES, rules=NO_RULES, now=NOW)
     (claimed,) = await ledger.gate(batch)
-    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=PAUSE)
+    await ledger.answer(claimed, ResponseKind.LATER, retry_after_seconds=PAUSE)
     await _begin(new_uow)
     assert (await ledger.message()).send_after == after(PAUSE)
 
@@ -59,7 +59,7 @@ async def test_recipients_postponed_by_the_pause_are_due_at_once_and_others_keep
 ) -> None:
     ledger = await Ledger.open(new_uow, people=3)
     first, *_ = await ledger.begin_calls()
-    await ledger.answer(first, AnswerKind.LATER, retry_after_seconds=PAUSE)
+    await ledger.answer(first, ResponseKind.LATER, retry_after_seconds=PAUSE)
     await ledger.run(
         "UPDATE campaign_membership SET status = 'pending', due_at = :at WHERE id <> :id",
         at=after(60),

@@ -18,7 +18,7 @@ from crm_api.domain.messaging.sends import queue as send_queue
 from crm_api.domain.messaging.sends import queued_claim, record
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
@@ -196,9 +196,11 @@ async def test_message_that_the_gate_refuses_waits_a_minute(new_uow: UnitOfWorkF
     assert len(await _claim(ledger, 60)) == 1
 
 
-@pytest.mark.parametrize("kind", [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE])
+@pytest.mark.parametrize(
+    "kind", [ResponseKind.LATER, ResponseKind.NOT_CONNECTED, ResponseKind.TOO_LATE]
+)
 async def test_message_that_was_not_sent_is_queued_again(
-    new_uow: UnitOfWorkFactory, kind: AnswerKind
+    new_uow: UnitOfWorkFactory, kind: ResponseKind
 ) -> None:
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
@@ -218,11 +220,11 @@ async def test_message_waits_longer_after_each_failed_call(new_uow: UnitOfWorkFa
         await _queue(ledger, phone=number(position))
     batch = await ledger.gate(await _claim(ledger))
     await ledger.run(EARLIER_TRIES, times=30, code="http_429", at=NOW, line=ledger.line.id)
-    answer = SendAnswer(kind=AnswerKind.LATER)
+    answer = SendResponse(kind=ResponseKind.LATER)
 
     async with new_uow() as uow:
         answered = [Answered(claimed=item, answer=answer) for item in batch]
-        await record.record_answers(uow, answered, now=NOW)
+        await record.record_responses(uow, answered, now=NOW)
 
     sent_after = [row.send_after for row in await ledger.messages()]
     assert after(240) < max(sent_after) <= after(3600)
@@ -236,7 +238,7 @@ async def test_message_is_due_again_at_the_time_the_provider_gives(
     await _queue(ledger)
     (claimed,) = await ledger.gate(await _claim(ledger))
 
-    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+    await ledger.answer(claimed, ResponseKind.LATER, retry_after_seconds=300.0)
 
     assert (await ledger.message()).send_after == after(300)
 
@@ -249,7 +251,7 @@ async def test_message_stopped_by_an_account_refusal_is_due_at_once(
     (claimed,) = await ledger.gate(await _claim(ledger))
 
     await ledger.answer(
-        claimed, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
+        claimed, ResponseKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", now=after(1)
     )
 
     message = await ledger.message()
@@ -287,7 +289,7 @@ async def test_unclear_reply_is_settled_like_any_other_message(new_uow: UnitOfWo
     await _queue(ledger)
     batch = await _claim(ledger)
     await ledger.gate(batch)
-    await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
+    await ledger.answer(batch[0], ResponseKind.UNCLEAR, code="timeout")
 
     await ledger.look_up(message_facts(body="On our way.", at=after(1)), begun_at=after(100))
 
@@ -302,7 +304,7 @@ async def test_reply_that_was_not_found_fails_and_is_not_sent_again(
     await _queue(ledger)
     batch = await _claim(ledger)
     await ledger.gate(batch)
-    await ledger.answer(batch[0], AnswerKind.UNCLEAR, code="timeout")
+    await ledger.answer(batch[0], ResponseKind.UNCLEAR, code="timeout")
 
     await ledger.conclude_not_found()
 
@@ -345,7 +347,7 @@ async def test_message_is_not_sent_before_its_instant(new_uow: UnitOfWorkFactory
     ledger = await Ledger.open(new_uow, people=0)
     await _queue(ledger)
     (claimed,) = await ledger.gate(await _claim(ledger))
-    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+    await ledger.answer(claimed, ResponseKind.LATER, retry_after_seconds=300.0)
 
     early = await _claim(ledger, 299)
     in_time = await _claim(ledger, 300)

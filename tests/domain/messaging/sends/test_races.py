@@ -27,7 +27,7 @@ from crm_api.domain.messaging.sends import (
 from crm_api.domain.messaging.sends import record as recording
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
@@ -74,7 +74,7 @@ async def test_claim_and_refusal_of_the_account_do_not_deadlock(
     async def refuse(point: str) -> None:
         if point == "claim.locked":
             refusal = first.answer(
-                called, AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"
+                called, ResponseKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"
             )
             refusals.append(await blocked(committed_db, refusal))
 
@@ -345,12 +345,12 @@ async def test_webhook_waits_for_an_open_record(
 ) -> None:
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
-    answer = SendAnswer(
-        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
 
     async with committed_uow() as uow:
-        await recording.record_answers(uow, [Answered(claimed=claimed, answer=answer)], now=NOW)
+        await recording.record_responses(uow, [Answered(claimed=claimed, answer=answer)], now=NOW)
         delivered = message_facts("delivered", updated_at=after(2))
         waiting = await blocked(committed_db, ledger.report(delivered, now=after(3)))
 
@@ -400,15 +400,15 @@ async def test_record_that_conflicts_with_an_open_webhook_succeeds_when_repeated
     """
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
-    answer = SendAnswer(
-        kind=AnswerKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id="AC1", provider_created_at=NOW
     )
     batch = [Answered(claimed=claimed, answer=answer)]
 
     async def record() -> str:
         try:
             async with committed_uow() as uow:
-                await recording.record_answers(uow, batch, now=NOW)
+                await recording.record_responses(uow, batch, now=NOW)
         except IntegrityError:
             async with committed_uow() as uow:
                 await recording.record_and_correct_matches(uow, batch, now=NOW)

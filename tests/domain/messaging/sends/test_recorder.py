@@ -15,14 +15,14 @@ from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.recorder import Recorder
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 
 LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(200))
 """An id of random characters. Even if compressed, it is too long for an index entry."""
 
 
-async def record_answers(
+async def record_responses(
     new_uow: UnitOfWorkFactory, answered: list[Answered], *, now: datetime = NOW
 ) -> None:
     one_recorder = Recorder(
@@ -30,7 +30,7 @@ async def record_answers(
         limiter=Limiter(rate_per_second=10),
         outage=OutageWatch(None, new_uow=new_uow, now=lambda: now),
         now=lambda: now,
-        hold_back=lambda: None,
+        split_waiting=lambda: None,
         pause=lambda _: None,
     )
     for item in answered:
@@ -41,8 +41,8 @@ async def record_answers(
 
 
 def _accepted(claimed: ClaimedAttempt, message_id: str, **more: Any) -> Answered:
-    answer = SendAnswer(
-        kind=AnswerKind.ACCEPTED, provider_message_id=message_id, http_status=202, **more
+    answer = SendResponse(
+        kind=ResponseKind.ACCEPTED, provider_message_id=message_id, http_status=202, **more
     )
     return Answered(claimed=claimed, answer=answer)
 
@@ -54,7 +54,7 @@ async def test_acceptance_that_cannot_be_stored_is_stored_without_an_id(
     ledger = await Ledger.open(committed_uow, people=3)
     first, second, third = await ledger.begin_calls()
 
-    await record_answers(
+    await record_responses(
         committed_uow,
         [_accepted(first, "AC1"), _accepted(second, message_id), _accepted(third, "AC3")],
     )
@@ -92,7 +92,7 @@ async def test_answer_that_cannot_be_stored_waits_while_the_database_is_down(
             raise ConnectionRefusedError
         return committed_uow()
 
-    await record_answers(new_uow, [_accepted(claimed, "AC\x00")])
+    await record_responses(new_uow, [_accepted(claimed, "AC\x00")])
 
     assert tries == 3
     assert (await ledger.attempt()).error_code == "not_storable"
@@ -103,9 +103,9 @@ async def test_refusal_that_cannot_be_stored_is_stored_without_its_code(
 ) -> None:
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
-    answer = SendAnswer(kind=AnswerKind.REFUSED, http_status=400, code="\x00", detail="\x00")
+    answer = SendResponse(kind=ResponseKind.REFUSED, http_status=400, code="\x00", detail="\x00")
 
-    await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
+    await record_responses(committed_uow, [Answered(claimed=claimed, answer=answer)])
 
     row = await ledger.attempt()
     assert (row.status, row.error_code) == ("refused", "not_storable")
@@ -114,27 +114,27 @@ async def test_refusal_that_cannot_be_stored_is_stored_without_its_code(
 async def test_wait_beyond_the_range_of_dates_is_bounded(committed_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
-    answer = SendAnswer(
-        kind=AnswerKind.LATER, http_status=429, retry_after_seconds=600, retry_after_asked=1e300
+    answer = SendResponse(
+        kind=ResponseKind.LATER, http_status=429, retry_after_seconds=600, retry_after_asked=1e300
     )
 
-    await record_answers(committed_uow, [Answered(claimed=claimed, answer=answer)])
+    await record_responses(committed_uow, [Answered(claimed=claimed, answer=answer)])
 
     assert (await ledger.attempt()).status == "released"
     assert await ledger.alerts() == {"provider_asked_to_wait"}
 
 
-@pytest.mark.parametrize("kind", [AnswerKind.TOO_LATE, AnswerKind.NOT_CONNECTED])
+@pytest.mark.parametrize("kind", [ResponseKind.TOO_LATE, ResponseKind.NOT_CONNECTED])
 async def test_recipient_does_not_wait_by_a_wrong_clock_of_the_worker(
-    committed_uow: UnitOfWorkFactory, kind: AnswerKind
+    committed_uow: UnitOfWorkFactory, kind: ResponseKind
 ) -> None:
     ledger = await Ledger.open(committed_uow)
     (claimed,) = await ledger.begin_calls()
     hours_ahead = datetime.now(UTC) + timedelta(hours=3)
 
-    await record_answers(
+    await record_responses(
         committed_uow,
-        [Answered(claimed=claimed, answer=SendAnswer(kind=kind, code=kind.value))],
+        [Answered(claimed=claimed, answer=SendResponse(kind=kind, code=kind.value))],
         now=hours_ahead,
     )
 

@@ -11,7 +11,7 @@ from tests.factories import number
 from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome, write_to_ledger
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 EARLIER_TRIES = """
@@ -20,7 +20,7 @@ EARLIER_TRIES = """
     SELECT uuid_v7(), a.kind, a.membership_id, a.campaign_id, a.line_id, a.activity_id, a.phone,
            a.body, 'released', :code, CAST(:at AS timestamptz), :at, :at
     FROM send_attempt a, generate_series(1, :times) WHERE a.line_id = :line"""
-NOT_SENT = [AnswerKind.LATER, AnswerKind.NOT_CONNECTED, AnswerKind.TOO_LATE]
+NOT_SENT = [ResponseKind.LATER, ResponseKind.NOT_CONNECTED, ResponseKind.TOO_LATE]
 
 
 async def test_accepted_message_is_sent_at_the_time_of_the_providers_clock(
@@ -79,7 +79,7 @@ async def test_refused_recipient_fails_with_the_code(new_uow: UnitOfWorkFactory)
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
 
-    await ledger.answer(claimed, AnswerKind.REFUSED, http_status=400, code="0201400")
+    await ledger.answer(claimed, ResponseKind.REFUSED, http_status=400, code="0201400")
 
     recipient, message = await ledger.recipient(), await ledger.message()
     assert (await ledger.attempt()).status == "refused"
@@ -90,7 +90,7 @@ async def test_refused_recipient_fails_with_the_code(new_uow: UnitOfWorkFactory)
 
 @pytest.mark.parametrize("kind", NOT_SENT)
 async def test_call_that_certainly_sent_nothing_is_repeated_and_does_not_count(
-    new_uow: UnitOfWorkFactory, kind: AnswerKind
+    new_uow: UnitOfWorkFactory, kind: ResponseKind
 ) -> None:
     ledger = await Ledger.open(new_uow, max_attempts=1)
     (claimed,) = await ledger.begin_calls()
@@ -111,7 +111,7 @@ async def test_recipient_is_not_due_before_the_retry_after_of_the_provider(
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
 
-    await ledger.answer(claimed, AnswerKind.LATER, retry_after_seconds=300.0)
+    await ledger.answer(claimed, ResponseKind.LATER, retry_after_seconds=300.0)
 
     assert (await ledger.recipient()).due_at == after(300)
 
@@ -122,9 +122,9 @@ async def _postpone(ledger: Ledger, *, before: int, code: str) -> list[float]:
     await ledger.run(
         EARLIER_TRIES, times=before, code=code, at=NOW - timedelta(hours=1), line=ledger.line.id
     )
-    answer = SendAnswer(kind=AnswerKind.NOT_CONNECTED)
+    answer = SendResponse(kind=ResponseKind.NOT_CONNECTED)
     async with ledger.new_uow() as uow:
-        await record.record_answers(
+        await record.record_responses(
             uow, [Answered(claimed=item, answer=answer) for item in batch], now=NOW
         )
     return [(row.due_at - NOW).total_seconds() for row in await ledger.recipients()]
@@ -170,15 +170,17 @@ async def test_recipients_stopped_by_an_account_refusal_are_due_at_once(
     answers = [
         Answered(
             claimed=refused,
-            answer=SendAnswer(kind=AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"),
+            answer=SendResponse(
+                kind=ResponseKind.ACCOUNT_REFUSED, scope="line", reason="no_credits"
+            ),
         ),
         Answered(
-            claimed=later, answer=SendAnswer(kind=AnswerKind.LATER, retry_after_seconds=300.0)
+            claimed=later, answer=SendResponse(kind=ResponseKind.LATER, retry_after_seconds=300.0)
         ),
     ]
 
     async with new_uow() as uow:
-        await record.record_answers(uow, answers, now=after(5))
+        await record.record_responses(uow, answers, now=after(5))
 
     found = {row.phone: row.due_at for row in await ledger.recipients()}
     assert found == {refused.phone: NOW, later.phone: after(305)}
@@ -200,7 +202,7 @@ async def test_account_refusal_stops_the_other_claims_and_loses_no_recipient(
 
     await ledger.answer(
         first,
-        AnswerKind.ACCOUNT_REFUSED,
+        ResponseKind.ACCOUNT_REFUSED,
         scope=scope,
         reason=reason,
         http_status=402,
@@ -220,12 +222,12 @@ async def test_account_refusal_stops_the_other_claims_and_loses_no_recipient(
 async def test_batch_of_account_refusals_raises_one_alert(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
     batch = await ledger.begin_calls()
-    answer = SendAnswer(
-        kind=AnswerKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", http_status=402
+    answer = SendResponse(
+        kind=ResponseKind.ACCOUNT_REFUSED, scope="line", reason="no_credits", http_status=402
     )
 
     async with new_uow() as uow:
-        await record.record_answers(
+        await record.record_responses(
             uow, [Answered(claimed=item, answer=answer) for item in batch], now=NOW
         )
 
@@ -313,7 +315,7 @@ async def test_late_refusal_is_stored_in_every_state(
     await ledger.expire(now=after(61))
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
-    await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(62))
+    await ledger.answer(claimed, ResponseKind.REFUSED, code="0201400", now=after(62))
 
     assert (await ledger.attempt()).status == "refused"
     assert (await ledger.recipient()).status == "failed"
@@ -327,7 +329,7 @@ async def test_late_time_out_changes_nothing(new_uow: UnitOfWorkFactory, state: 
     (claimed,) = await ledger.begin_calls()
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(20))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=after(20))
 
     assert (await ledger.attempt()).status == state
 
@@ -340,7 +342,7 @@ async def test_late_time_out_does_not_change_a_delivered_message(
     await ledger.expire(now=after(61))
     await ledger.report(message_facts("delivered", updated_at=after(2)), now=after(62))
 
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(63))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=after(63))
 
     assert (await ledger.attempt()).status == "delivered"
     assert (await ledger.recipient()).status == "delivered"
@@ -358,7 +360,7 @@ async def test_late_acceptance_without_an_id_is_stored(
     await ledger.expire(now=after(61))
     await ledger.run("UPDATE send_attempt SET status = :state", state=state)
 
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, code="no_id", now=after(62))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True, code="no_id", now=after(62))
 
     attempt = await ledger.attempt()
     assert (attempt.status, attempt.has_no_id) == (becomes, True)
@@ -368,17 +370,17 @@ async def test_late_acceptance_without_an_id_is_stored(
 @pytest.mark.parametrize(
     ("kind", "answer"),
     [
-        (AnswerKind.ACCEPTED, {"provider_message_id": "AC1", "provider_created_at": NOW}),
-        (AnswerKind.REFUSED, {"code": "0201400"}),
-        (AnswerKind.LATER, {}),
-        (AnswerKind.NOT_CONNECTED, {}),
-        (AnswerKind.TOO_LATE, {}),
-        (AnswerKind.ACCOUNT_REFUSED, {"scope": "line", "reason": "no_credits"}),
-        (AnswerKind.UNCLEAR, {"code": "timeout"}),
+        (ResponseKind.ACCEPTED, {"provider_message_id": "AC1", "provider_created_at": NOW}),
+        (ResponseKind.REFUSED, {"code": "0201400"}),
+        (ResponseKind.LATER, {}),
+        (ResponseKind.NOT_CONNECTED, {}),
+        (ResponseKind.TOO_LATE, {}),
+        (ResponseKind.ACCOUNT_REFUSED, {"scope": "line", "reason": "no_credits"}),
+        (ResponseKind.UNCLEAR, {"code": "timeout"}),
     ],
 )
 async def test_answer_recorded_twice_is_recorded_once(
-    new_uow: UnitOfWorkFactory, kind: AnswerKind, answer: dict[str, Any]
+    new_uow: UnitOfWorkFactory, kind: ResponseKind, answer: dict[str, Any]
 ) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
@@ -463,14 +465,14 @@ async def test_answers_of_a_batch_are_recorded_together(new_uow: UnitOfWorkFacto
     answers = [
         Answered(
             claimed=first,
-            answer=SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1"),
+            answer=SendResponse(kind=ResponseKind.ACCEPTED, provider_message_id="AC1"),
         ),
-        Answered(claimed=second, answer=SendAnswer(kind=AnswerKind.REFUSED, code="0201400")),
-        Answered(claimed=third, answer=SendAnswer(kind=AnswerKind.UNCLEAR, code="timeout")),
+        Answered(claimed=second, answer=SendResponse(kind=ResponseKind.REFUSED, code="0201400")),
+        Answered(claimed=third, answer=SendResponse(kind=ResponseKind.UNCLEAR, code="timeout")),
     ]
 
     async with new_uow() as uow:
-        await record.record_answers(uow, answers, now=NOW)
+        await record.record_responses(uow, answers, now=NOW)
 
     found = {row.phone: row.status for row in await ledger.recipients()}
     assert found == {number(0): "sent", number(1): "failed", number(2): "unknown"}

@@ -19,8 +19,8 @@ from crm_api.domain.messaging.sends import record
 from crm_api.domain.messaging.sends.ledger import reopen_parked
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.report import apply_report
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWorkFactory
 
 SENT = message_facts("sent", updated_at=after(1))
@@ -98,7 +98,7 @@ async def test_reports_in_any_order_settle_an_unclear_attempt_alike(
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
     await ledger.report(EVENTS[sequence[0]], now=after(5))
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(6))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=after(6))
 
     for name in sequence[1:]:
         await ledger.report(EVENTS[name], now=after(9))
@@ -267,8 +267,8 @@ async def test_answer_takes_its_message_from_a_wrong_match(
     answered = [
         Answered(
             claimed=claimed,
-            answer=SendAnswer(
-                kind=AnswerKind.ACCEPTED,
+            answer=SendResponse(
+                kind=ResponseKind.ACCEPTED,
                 provider_message_id="AC1",
                 provider_created_at=after(5),
             ),
@@ -299,7 +299,7 @@ async def test_attempt_with_a_wrong_match_stays_parked_beside_an_open_attempt(
     await second.run("UPDATE send_attempt SET status = 'not_found' WHERE status = 'calling'")
     third = await Ledger.open(new_uow, line=first.line)
     await third.begin_calls(now=after(1000))
-    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
+    answer = SendResponse(kind=ResponseKind.ACCEPTED, provider_message_id="AC1")
 
     async with new_uow() as uow:
         await record.record_and_correct_matches(
@@ -344,7 +344,7 @@ async def test_match_that_is_looked_up_again_raises_no_alert(
     await ledger.report(message_facts("sent"), now=after(5))
     second = await Ledger.open(new_uow, line=ledger.line)
     (claimed,) = await second.begin_calls(now=after(700))
-    answer = SendAnswer(kind=AnswerKind.ACCEPTED, provider_message_id="AC1")
+    answer = SendResponse(kind=ResponseKind.ACCEPTED, provider_message_id="AC1")
 
     async with new_uow() as uow:
         await record.record_and_correct_matches(
@@ -362,7 +362,7 @@ async def test_acceptance_without_an_id_after_not_found_raises_the_alert(
     claimed = await ledger.make_unclear_attempt()
     await ledger.conclude_not_found()
 
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, now=after(900))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True, now=after(900))
 
     assert (await ledger.attempt()).status == "parked"
     assert await ledger.alerts() == {"send_parked"}
@@ -391,7 +391,7 @@ async def test_refusal_corrects_a_match(new_uow: UnitOfWorkFactory) -> None:
     claimed = await ledger.make_unclear_attempt()
     await ledger.report(DELIVERED)
 
-    await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(20))
+    await ledger.answer(claimed, ResponseKind.REFUSED, code="0201400", now=after(20))
 
     attempt, recipient = await ledger.attempt(), await ledger.recipient()
     assert (attempt.status, attempt.provider_message_id) == ("refused", None)

@@ -10,8 +10,8 @@ from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_fa
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import matching, settle
 from crm_api.domain.messaging.sends.settle import NotParkedError
-from crm_api.domain.provider.openphone.answers import AnswerKind
 from crm_api.domain.provider.openphone.facts import MessageFacts
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 UNKNOWN, NOT_FOUND, PARKED = AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND, AttemptStatus.PARKED
@@ -126,7 +126,7 @@ async def test_not_found_needs_two_empty_look_ups_a_gap_apart(new_uow: UnitOfWor
 async def test_age_counts_from_the_gate_not_from_the_failure(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow)
     (claimed,) = await ledger.begin_calls()
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=after(15))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=after(15))
 
     assert await ledger.look_up(begun_at=after(601)) is UNKNOWN
 
@@ -147,9 +147,9 @@ async def test_two_settlers_at_the_same_moment_count_as_one_look_up(
     assert (await ledger.attempt()).status == "unknown"
 
 
-@pytest.mark.parametrize("answer", [AnswerKind.REFUSED, AnswerKind.ACCEPTED])
+@pytest.mark.parametrize("answer", [ResponseKind.REFUSED, ResponseKind.ACCEPTED])
 async def test_stale_look_up_changes_nothing(
-    new_uow: UnitOfWorkFactory, answer: AnswerKind
+    new_uow: UnitOfWorkFactory, answer: ResponseKind
 ) -> None:
     ledger = await Ledger.open(new_uow)
     claimed = await ledger.make_unclear_attempt()
@@ -174,7 +174,7 @@ async def test_stale_look_up_does_not_override_a_late_acceptance_without_an_id(
     await ledger.look_up(begun_at=after(700))
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
-    await ledger.answer(claimed, AnswerKind.UNCLEAR, no_id=True, code="no_id", now=after(800))
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True, code="no_id", now=after(800))
 
     await ledger.conclude(seen, begun_at=after(801))
 
@@ -404,7 +404,7 @@ async def test_matched_message_is_not_a_canary(new_uow: UnitOfWorkFactory) -> No
 async def test_unknown_attempts_are_looked_up_in_turn(new_uow: UnitOfWorkFactory) -> None:
     ledger = await Ledger.open(new_uow, people=3)
     for claimed in await ledger.begin_calls():
-        await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout")
+        await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout")
     async with new_uow() as uow:
         (first,) = await matching.list_unknown_attempts(uow, limit=1)
 
@@ -420,7 +420,7 @@ async def test_failed_look_up_concludes_nothing_and_is_repeated_after_the_others
 ) -> None:
     ledger = await Ledger.open(new_uow, people=2)
     for claimed in await ledger.begin_calls():
-        await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout")
+        await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout")
     async with new_uow() as uow:
         first, second = await matching.list_unknown_attempts(uow, limit=10)
 

@@ -9,7 +9,7 @@ from tests.factories import make_line, number
 from crm_api.domain.messaging.models.sends import AttemptStatus
 from crm_api.domain.messaging.sends import matching
 from crm_api.domain.messaging.sends.report import apply_report
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 
 UNKNOWN, NOT_FOUND = AttemptStatus.UNKNOWN, AttemptStatus.NOT_FOUND
@@ -107,7 +107,7 @@ async def test_stale_look_up_does_not_park_an_answered_attempt(new_uow: UnitOfWo
     claimed = await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
-    await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(650))
+    await ledger.answer(claimed, ResponseKind.REFUSED, code="0201400", now=after(650))
 
     await ledger.conclude(
         seen, message_facts(body="Another text.", at=after(1)), begun_at=after(700)
@@ -122,7 +122,7 @@ async def test_stale_look_up_does_not_match_an_answered_attempt(new_uow: UnitOfW
     claimed = await ledger.make_unclear_attempt()
     async with new_uow() as uow:
         (seen,) = await matching.list_unknown_attempts(uow, limit=10)
-    await ledger.answer(claimed, AnswerKind.REFUSED, code="0201400", now=after(50))
+    await ledger.answer(claimed, ResponseKind.REFUSED, code="0201400", now=after(50))
 
     await ledger.conclude(seen, message_facts(at=after(1)), begun_at=after(60))
 

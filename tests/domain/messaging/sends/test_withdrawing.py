@@ -12,7 +12,7 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import queued_claim
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.sends.queue import queue_message
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
@@ -74,7 +74,7 @@ async def test_opt_out_during_a_throttled_call_stops_its_repeat(
     (claimed,) = await ledger.begin_calls()
     await _withdraw(ledger)
 
-    await ledger.answer(claimed, AnswerKind.LATER)
+    await ledger.answer(claimed, ResponseKind.LATER)
 
     recipient = await ledger.recipient()
     assert (recipient.status, recipient.skip_reason) == ("skipped", "opted_out")
@@ -134,7 +134,7 @@ async def test_call_of_a_cancelled_campaign_is_recorded(new_uow: UnitOfWorkFacto
         await sends.withdraw_campaign(uow, campaign_id=ledger.campaign.id, now=after(1))
 
     await ledger.accept(first)
-    await ledger.answer(second, AnswerKind.LATER)
+    await ledger.answer(second, ResponseKind.LATER)
 
     assert [row.status for row in await ledger.recipients()] == ["sent", "cancelled"]
 

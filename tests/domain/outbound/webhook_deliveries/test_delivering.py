@@ -17,7 +17,7 @@ from crm_api.domain.outbound.webhook_deliveries import attempts
 from crm_api.domain.outbound.webhook_deliveries import service as deliveries
 from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery, DeliveryResult
 from crm_api.domain.outbound.webhook_deliveries.dispatch import AHEAD, LEASE, PER_ENDPOINT
-from crm_api.domain.outbound.webhook_deliveries.schedule import WAITS, EndpointAnswer
+from crm_api.domain.outbound.webhook_deliveries.schedule import WAITS, EndpointResponse
 from crm_api.domain.outbound.webhook_deliveries.sender import WebhookSender
 from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
@@ -382,7 +382,7 @@ async def test_late_result_of_a_worker_that_lost_its_claim_is_not_written(
             )
         return one
 
-    async def record(claimed: ClaimedDelivery, reply: EndpointAnswer) -> None:
+    async def record(claimed: ClaimedDelivery, reply: EndpointResponse) -> None:
         async with harness.new_uow() as uow:
             outcome = DeliveryResult(claimed=claimed, reply=reply)
             await attempts.record_results(uow, [outcome], disable_after=DAY, now=harness.now)
@@ -390,8 +390,8 @@ async def test_late_result_of_a_worker_that_lost_its_claim_is_not_written(
     first = await claim()
     harness.now += LEASE
     second = await claim()
-    await record(second, EndpointAnswer(status=204))
-    await record(first, EndpointAnswer(error_code="timeout", detail="No answer."))
+    await record(second, EndpointResponse(status=204))
+    await record(first, EndpointResponse(error_code="timeout", detail="No answer."))
 
     (row,) = await harness.rows()
     assert (row.status, row.attempts, row.error_code) == ("delivered", 1, None)

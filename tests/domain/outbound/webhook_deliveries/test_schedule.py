@@ -8,17 +8,17 @@ from tests.conftest import NOW
 from crm_api.domain.outbound.webhook_deliveries.models import DeliveryStatus
 from crm_api.domain.outbound.webhook_deliveries.schedule import (
     JITTER,
-    LONGEST_HOLD,
-    EndpointAnswer,
+    LONGEST_PAUSE,
+    EndpointResponse,
     next_state_of,
     requested_pause,
 )
 
-FAILED = EndpointAnswer(status=500, error_code="http_500")
+FAILED = EndpointResponse(status=500, error_code="http_500")
 
 
 def wait_after(
-    failures: int, reply: EndpointAnswer = FAILED, *, jitter: float = 0.0
+    failures: int, reply: EndpointResponse = FAILED, *, jitter: float = 0.0
 ) -> timedelta | None:
     """Return the wait from a failed delivery to its next attempt; None if no attempt follows."""
     next_state = next_state_of(reply, failures=failures, now=NOW, jitter=lambda: jitter)
@@ -39,13 +39,15 @@ def test_jitter_lengthens_a_wait_by_a_fifth_at_most() -> None:
 
 
 def test_successful_delivery_is_not_retried() -> None:
-    next_state = next_state_of(EndpointAnswer(status=204), failures=1, now=NOW, jitter=lambda: 0.5)
+    next_state = next_state_of(
+        EndpointResponse(status=204), failures=1, now=NOW, jitter=lambda: 0.5
+    )
 
     assert next_state.status is DeliveryStatus.DELIVERED
 
 
 def test_endpoint_that_is_gone_gets_no_retry() -> None:
-    assert wait_after(1, EndpointAnswer(status=410, error_code="http_410")) is None
+    assert wait_after(1, EndpointResponse(status=410, error_code="http_410")) is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_endpoint_that_is_gone_gets_no_retry() -> None:
         (429, timedelta(minutes=2), timedelta(minutes=2)),
         (503, timedelta(minutes=2), timedelta(minutes=2)),
         (429, timedelta(seconds=1), timedelta(seconds=5)),
-        (429, timedelta(days=30), LONGEST_HOLD),
+        (429, timedelta(days=30), LONGEST_PAUSE),
         (500, timedelta(minutes=2), timedelta(seconds=5)),
         (429, None, timedelta(seconds=5)),
     ],
@@ -62,7 +64,7 @@ def test_endpoint_that_is_gone_gets_no_retry() -> None:
 def test_requested_pause_is_kept_up_to_a_day(
     status: int, asked: timedelta | None, wait: timedelta
 ) -> None:
-    reply = EndpointAnswer(status=status, error_code=f"http_{status}", retry_after=asked)
+    reply = EndpointResponse(status=status, error_code=f"http_{status}", retry_after=asked)
 
     assert wait_after(1, reply) == wait
 
@@ -72,7 +74,7 @@ def test_requested_pause_is_kept_up_to_a_day(
     [
         ("120", timedelta(seconds=120)),
         (" 7 ", timedelta(seconds=7)),
-        ("9" * 9, LONGEST_HOLD),
+        ("9" * 9, LONGEST_PAUSE),
         ("9" * 400, None),
         ("Wed, 25 Nov 2026 15:02:00 GMT", timedelta(minutes=2)),
         ("Wed, 25 Nov 2020 15:02:00 GMT", None),

@@ -11,7 +11,7 @@ from tests.domain.messaging.media.hosts import FakeResolver, in_chunks, media_ho
 from tests.domain.outbound.webhook_deliveries.receiver import Receiver, receiver
 
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
-from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointAnswer
+from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointResponse
 from crm_api.domain.outbound.webhook_deliveries.sender import KEPT_OF_ANSWER, WebhookSender
 
 BODY = '{"type":"webhook.test"}'
@@ -27,7 +27,7 @@ async def server() -> AsyncIterator[Receiver]:
 
 async def post(
     url: str, *, policy: AddressPolicy = SANDBOX, timeout_seconds: float = 5.0, **options: Any
-) -> EndpointAnswer:
+) -> EndpointResponse:
     async with WebhookSender(policy, timeout_seconds=timeout_seconds, **options) as sender:
         return await sender.post(url, body=BODY, headers={"webhook-id": "1"}, now=NOW)
 

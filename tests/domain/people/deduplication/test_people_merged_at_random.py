@@ -32,7 +32,7 @@ from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.deduplication.errors import MergeNotUndoableError
 from crm_api.domain.people.deduplication.field_merge import content_of
 from crm_api.domain.people.models.deduplication import ContactMerge
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory, create_engine, session_factory
 
 PEOPLE = 4
@@ -146,7 +146,7 @@ class ModelledService:
                 if outcome == "accepted":
                     await ledger.accept(claimed, f"AC{self.count}", at=self.now, now=self.now)
                 else:
-                    await ledger.answer(claimed, AnswerKind.UNCLEAR, code="timeout", now=self.now)
+                    await ledger.answer(claimed, ResponseKind.UNCLEAR, code="timeout", now=self.now)
 
     async def settle(self) -> None:
         """Settle all unclear attempts as not found, which means that they sent nothing."""

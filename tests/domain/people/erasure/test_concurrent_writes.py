@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW
-from tests.domain.inbound.webhook_events.support import RECEPTION
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS
 from tests.domain.messaging.sends.ledger import TIMES
 from tests.domain.people.erasure.support import KEY, PHONE, find_traces, run_erasure_job
 from tests.factories import OFFICE, make_contact, make_line
@@ -94,7 +94,7 @@ class Person:
             created_at=NOW,
             message=facts,
         )
-        await effects.apply_facts(uow, [event], now=NOW, reception=RECEPTION)
+        await effects.apply_facts(uow, [event], now=NOW, apply_settings=APPLY_SETTINGS)
 
     async def receive(self) -> None:
         async with self.new_uow() as uow:

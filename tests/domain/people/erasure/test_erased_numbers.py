@@ -9,7 +9,7 @@ import pytest_asyncio
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
-from tests.domain.inbound.webhook_events.support import RECEPTION
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS
 from tests.domain.people.erasure.support import (
     KEY,
     OTHER,
@@ -23,9 +23,9 @@ from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api.domain.consent.models import ContactFlag, ErasedNumber
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
-from crm_api.domain.messaging.consent_decisions import suppression
-from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
+from crm_api.domain.inbound.webhook_events.plain_messages import apply_plain_messages
+from crm_api.domain.messaging.consent_decisions import erased_numbers
+from crm_api.domain.messaging.consent_decisions.erased_numbers import suppress_erased
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.provider.openphone.facts import (
@@ -44,7 +44,7 @@ BEFORE, AFTER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
 async def record_erasure_of(new_uow: NewUow, *phones: str, secret: bytes = KEY) -> None:
     """Record that the people with these numbers were erased at ``NOW``."""
     async with new_uow() as uow:
-        await suppression.erase_consent_of(uow, phones=phones, now=NOW, secret=secret)
+        await erased_numbers.erase_consent_of(uow, phones=phones, now=NOW, secret=secret)
 
 
 async def read_blocked_numbers(session: AsyncSession) -> dict[str, str | None]:
@@ -145,7 +145,7 @@ async def test_other_numbers_are_not_blocked(new_uow: NewUow, session: AsyncSess
         both = await suppress_erased(uow, phones=[OTHER, PHONE], now=NOW, secret=KEY)
 
     assert (none, other, both) == (set(), set(), {PHONE})
-    assert await read_blocked_numbers(session) == {PHONE: suppression.ERASED_REASON}
+    assert await read_blocked_numbers(session) == {PHONE: erased_numbers.ERASED_REASON}
 
 
 def make_message(phone: str, at: datetime, **changes: Any) -> ProviderEvent:
@@ -189,7 +189,7 @@ def make_event(
 async def receive_events(new_uow: NewUow, *events: ProviderEvent) -> None:
     for one in events:
         async with new_uow() as uow:
-            await webhooks.apply_event(uow, one, now=AFTER, reception=RECEPTION)
+            await webhooks.apply_event(uow, one, now=AFTER, apply_settings=APPLY_SETTINGS)
 
 
 async def read_phones(session: AsyncSession) -> list[str | None]:
@@ -208,7 +208,7 @@ class TestProviderEvents:
     async def test_events_from_before_the_erasure_are_not_stored(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        await record_erasure_of(new_uow, PHONE, secret=RECEPTION.secret)
+        await record_erasure_of(new_uow, PHONE, secret=APPLY_SETTINGS.secret)
         call = CallFacts(
             provider_call_id="AC77",
             direction="incoming",
@@ -231,12 +231,12 @@ class TestProviderEvents:
     async def test_a_later_message_is_stored_and_the_number_is_blocked(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        await record_erasure_of(new_uow, PHONE, secret=RECEPTION.secret)
+        await record_erasure_of(new_uow, PHONE, secret=APPLY_SETTINGS.secret)
 
         await receive_events(new_uow, make_message(PHONE, AFTER))
 
         assert await read_phones(session) == [PHONE]
-        assert await read_blocked_numbers(session) == {PHONE: suppression.ERASED_REASON}
+        assert await read_blocked_numbers(session) == {PHONE: erased_numbers.ERASED_REASON}
 
     async def test_summary_of_a_call_from_before_the_erasure_is_not_stored(
         self, new_uow: NewUow, session: AsyncSession
@@ -267,13 +267,13 @@ class TestProviderEvents:
     async def test_a_history_import_leaves_out_erased_numbers(
         self, new_uow: NewUow, session: AsyncSession
     ) -> None:
-        await record_erasure_of(new_uow, PHONE, secret=RECEPTION.secret)
+        await record_erasure_of(new_uow, PHONE, secret=APPLY_SETTINGS.secret)
         long_ago = NOW - timedelta(days=90)
         messages = [make_message(phone, long_ago).message for phone in (PHONE, OTHER)]
 
         async with new_uow() as uow:
             stored = await apply_plain_messages(
-                uow, [one for one in messages if one], now=AFTER, reception=RECEPTION
+                uow, [one for one in messages if one], now=AFTER, apply_settings=APPLY_SETTINGS
             )
 
         assert len(stored) == 1

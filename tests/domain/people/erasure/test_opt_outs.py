@@ -9,10 +9,10 @@ import pytest_asyncio
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
-    RECEPTION,
     incoming,
 )
 from tests.domain.people.erasure.support import KEY, WorkerDeps
@@ -69,7 +69,7 @@ class PersonClient:
         event = parse_event(incoming(body, message_id=f"AC {body} {at}", at=at))
         async with self.new_uow() as uow:
             now = await uow.database_now()
-            await webhooks.apply_event(uow, event, now=now, reception=RECEPTION)
+            await webhooks.apply_event(uow, event, now=now, apply_settings=APPLY_SETTINGS)
 
     async def add(self) -> dict[str, Any]:
         response = await self.client.post("/v1/contacts", json={"phone": PERSON})
@@ -348,7 +348,7 @@ class TestMessagesFromBeforeTheErasure:
             copy = bound_event(event, received_at=received_at - ago)
             async with person_client.new_uow() as uow:
                 now = await uow.database_now()
-                await webhooks.apply_event(uow, copy, now=now, reception=RECEPTION)
+                await webhooks.apply_event(uow, copy, now=now, apply_settings=APPLY_SETTINGS)
 
         assert len(list(await person_client.session.scalars(select(ConsentEntry)))) == 1
 

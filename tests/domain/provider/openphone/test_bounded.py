@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from crm_api.domain.provider.openphone.reading import AnswerTooLongError, read_bounded
+from crm_api.domain.provider.openphone.reading import ResponseTooLongError, read_bounded
 
 MOST = 1_000
 
@@ -49,7 +49,7 @@ async def test_longer_response_is_refused_and_closed(
 ) -> None:
     given, parts = response(b"x" * (MOST + 1), is_compressed=is_compressed)
 
-    with pytest.raises(AnswerTooLongError):
+    with pytest.raises(ResponseTooLongError):
         await read_bounded(given, most=MOST)
 
     assert parts.is_closed

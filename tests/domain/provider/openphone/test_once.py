@@ -5,14 +5,14 @@ import asyncio
 import httpx
 import pytest
 
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.domain.provider.openphone.sending import BodyTooLateError, GateClock
 
 ACCEPTED = httpx.Response(202, json={"data": {"id": "AC1"}})
 
 
-async def _send(transport: httpx.AsyncBaseTransport, *, call_timeout: float = 5.0) -> SendAnswer:
+async def _send(transport: httpx.AsyncBaseTransport, *, call_timeout: float = 5.0) -> SendResponse:
     async with OpenPhoneClient(
         base_url="http://provider.test", api_key="key", transport=transport
     ) as client:
@@ -66,7 +66,7 @@ async def test_repeated_request_has_no_second_body() -> None:
     answer = await _send(transport)
 
     assert len(transport.bodies) == 1
-    assert answer.kind is AnswerKind.UNCLEAR
+    assert answer.kind is ResponseKind.UNCLEAR
 
 
 async def test_request_that_has_timed_out_gets_no_body() -> None:
@@ -78,7 +78,7 @@ async def test_request_that_has_timed_out_gets_no_body() -> None:
     with pytest.raises(BodyTooLateError):
         await transport.left
 
-    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert answer.kind is ResponseKind.NOT_CONNECTED
     assert transport.bodies == []
 
 
@@ -95,5 +95,5 @@ async def test_redirect_is_not_followed(status: int) -> None:
 
     answer = await _send(httpx.MockTransport(provider))
 
-    assert answer.kind is AnswerKind.UNCLEAR
+    assert answer.kind is ResponseKind.UNCLEAR
     assert asked == ["POST /v1/messages"]

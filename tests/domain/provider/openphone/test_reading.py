@@ -174,7 +174,7 @@ async def test_throttled_read_is_repeated_four_times() -> None:
     assert len(provider.requests) == 5
     assert provider.waits[:3] == [3.0, 3.0, 3.0]
     assert caught.value.retry_after_seconds == 3.0
-    assert caught.value.is_answer
+    assert caught.value.is_throttled
 
 
 async def test_read_fails_after_three_requests_if_the_provider_is_down() -> None:
@@ -186,7 +186,7 @@ async def test_read_fails_after_three_requests_if_the_provider_is_down() -> None
     assert len(provider.requests) == 3
     assert 0.25 <= provider.waits[0] <= 0.75
     assert 1.0 <= provider.waits[1] <= 3.0
-    assert not caught.value.is_answer
+    assert not caught.value.is_throttled
 
 
 async def test_throttled_change_is_repeated_and_a_failed_change_is_not() -> None:

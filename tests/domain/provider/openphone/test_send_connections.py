@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.domain.provider.openphone.sending import MOST_BYTES_OF_SEND, GateClock
 
 BODY = b'{"data":{"id":"AC1"}}'
@@ -92,7 +92,7 @@ async def client(
         yield opened
 
 
-async def send(opened: OpenPhoneClient, *, call_timeout: float = 5.0) -> SendAnswer:
+async def send(opened: OpenPhoneClient, *, call_timeout: float = 5.0) -> SendResponse:
     return await opened.send_message(
         sender="PN1",
         to="+16175550123",
@@ -107,7 +107,7 @@ async def test_connection_is_reused_for_the_next_send() -> None:
     async with provider(in_parts(ACCEPTED)) as server, client(server.url) as opened:
         answers = [await send(opened) for _ in range(3)]
 
-    assert [answer.kind for answer in answers] == [AnswerKind.ACCEPTED] * 3
+    assert [answer.kind for answer in answers] == [ResponseKind.ACCEPTED] * 3
     assert server.connections == 1
 
 
@@ -145,7 +145,7 @@ async def test_connection_that_is_closed_or_has_surplus_bytes_is_not_reused(
         await asyncio.sleep(0.01)  # the client needs time to see that the connection is closed
         second = await send(opened)
 
-    assert (first.kind, second.kind) == (AnswerKind.ACCEPTED, AnswerKind.ACCEPTED)
+    assert (first.kind, second.kind) == (ResponseKind.ACCEPTED, ResponseKind.ACCEPTED)
     assert server.connections == 2
 
 
@@ -174,7 +174,7 @@ async def test_no_more_connections_are_opened_than_allowed() -> None:
     ):
         answers = await asyncio.gather(*(send(opened) for _ in range(6)))
 
-    assert {answer.kind for answer in answers} == {AnswerKind.ACCEPTED}
+    assert {answer.kind for answer in answers} == {ResponseKind.ACCEPTED}
     assert server.connections == 2
 
 
@@ -200,7 +200,7 @@ async def test_response_in_every_transfer_form_is_read(response: Response) -> No
     async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened)
 
-    assert (answer.kind, answer.provider_message_id) == (AnswerKind.ACCEPTED, "AC1")
+    assert (answer.kind, answer.provider_message_id) == (ResponseKind.ACCEPTED, "AC1")
 
 
 LONG = b"x" * (MOST_BYTES_OF_SEND + 1)
@@ -225,7 +225,7 @@ async def test_success_with_an_unreadable_body_is_unclear_and_marked_as_without_
     async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened, call_timeout=0.5)
 
-    assert (answer.kind, answer.no_id) == (AnswerKind.UNCLEAR, True)
+    assert (answer.kind, answer.no_id) == (ResponseKind.UNCLEAR, True)
 
 
 async def test_refusal_with_a_too_long_body_is_classified_by_its_status() -> None:
@@ -234,7 +234,7 @@ async def test_refusal_with_a_too_long_body_is_classified_by_its_status() -> Non
     async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened)
 
-    assert (answer.kind, answer.retry_after_seconds) == (AnswerKind.LATER, 7)
+    assert (answer.kind, answer.retry_after_seconds) == (ResponseKind.LATER, 7)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ async def test_broken_response_is_unclear(response: Response) -> None:
     async with provider(response) as server, client(server.url) as opened:
         answer = await send(opened)
 
-    assert (answer.kind, answer.no_id) == (AnswerKind.UNCLEAR, False)
+    assert (answer.kind, answer.no_id) == (ResponseKind.UNCLEAR, False)
     assert len(server.requests) == 1
 
 
@@ -264,7 +264,7 @@ async def test_send_that_times_out_frees_its_place_in_the_pool_and_closes_its_co
     ):
         answers = [await send(opened, call_timeout=0.5) for _ in range(2)]
 
-    assert [answer.kind for answer in answers] == [AnswerKind.UNCLEAR] * 2
+    assert [answer.kind for answer in answers] == [ResponseKind.UNCLEAR] * 2
     assert server.connections == 2
 
 
@@ -275,7 +275,7 @@ async def test_line_break_in_a_header_sends_nothing() -> None:
     ):
         answer = await send(opened)
 
-    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert answer.kind is ResponseKind.NOT_CONNECTED
     assert server.requests == []
 
 
@@ -288,5 +288,5 @@ async def test_certificate_of_an_unknown_authority_is_not_accepted() -> None:
     ):
         answer = await send(opened)
 
-    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert answer.kind is ResponseKind.NOT_CONNECTED
     assert server.requests == []

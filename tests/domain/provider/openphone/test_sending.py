@@ -14,8 +14,8 @@ from tests.domain.provider.openphone.samples import check_request, check_respons
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.dev.sandbox.wire_format import OWNER
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.domain.provider.openphone.sending import GateClock
 
 PERSON = "+16175550123"
@@ -51,7 +51,7 @@ async def _client(url: str) -> AsyncIterator[OpenPhoneClient]:
 
 async def _send(
     client: OpenPhoneClient, *, gate: GateClock | None = None, **times: float
-) -> SendAnswer:
+) -> SendResponse:
     return await client.send_message(
         sender=LINE,
         to=PERSON,
@@ -66,7 +66,7 @@ async def test_message_is_accepted(served: RunningSandbox) -> None:
     async with _client(served.url) as client:
         answer = await _send(client)
 
-    assert answer.kind is AnswerKind.ACCEPTED
+    assert answer.kind is ResponseKind.ACCEPTED
     assert answer.provider_message_id in served.app.workspace.store.by_id
     assert answer.provider_user_id == OWNER
     assert answer.server_date is not None
@@ -75,23 +75,23 @@ async def test_message_is_accepted(served: RunningSandbox) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "accepted"),
     [
-        ("429", AnswerKind.LATER, 0),
-        ("400", AnswerKind.REFUSED, 0),
-        ("403_international", AnswerKind.REFUSED, 0),
-        ("400_a2p", AnswerKind.ACCOUNT_REFUSED, 0),
-        ("401", AnswerKind.ACCOUNT_REFUSED, 0),
-        ("402", AnswerKind.ACCOUNT_REFUSED, 0),
-        ("403_cap", AnswerKind.ACCOUNT_REFUSED, 0),
-        ("404", AnswerKind.ACCOUNT_REFUSED, 0),
-        ("500_before", AnswerKind.UNCLEAR, 0),
-        ("500_after", AnswerKind.UNCLEAR, 1),
-        ("202_without_id", AnswerKind.UNCLEAR, 1),
-        ("reset_before", AnswerKind.UNCLEAR, 0),
-        ("reset_after", AnswerKind.UNCLEAR, 1),
+        ("429", ResponseKind.LATER, 0),
+        ("400", ResponseKind.REFUSED, 0),
+        ("403_international", ResponseKind.REFUSED, 0),
+        ("400_a2p", ResponseKind.ACCOUNT_REFUSED, 0),
+        ("401", ResponseKind.ACCOUNT_REFUSED, 0),
+        ("402", ResponseKind.ACCOUNT_REFUSED, 0),
+        ("403_cap", ResponseKind.ACCOUNT_REFUSED, 0),
+        ("404", ResponseKind.ACCOUNT_REFUSED, 0),
+        ("500_before", ResponseKind.UNCLEAR, 0),
+        ("500_after", ResponseKind.UNCLEAR, 1),
+        ("202_without_id", ResponseKind.UNCLEAR, 1),
+        ("reset_before", ResponseKind.UNCLEAR, 0),
+        ("reset_after", ResponseKind.UNCLEAR, 1),
     ],
 )
 async def test_fault_is_classified_and_the_request_is_not_repeated(
-    served: RunningSandbox, fault: str, kind: AnswerKind, accepted: int
+    served: RunningSandbox, fault: str, kind: ResponseKind, accepted: int
 ) -> None:
     async with _client(served.url) as client:
         # This first message opens a connection. If a reused connection fails, some HTTP clients
@@ -114,7 +114,7 @@ async def test_missing_response_is_unclear(
     async with _client(served.url) as client:
         answer = await _send(client, call_timeout=0.6)
 
-    assert (answer.kind, answer.code) == (AnswerKind.UNCLEAR, "timeout")
+    assert (answer.kind, answer.code) == (ResponseKind.UNCLEAR, "timeout")
     assert _accepted(served) == accepted
 
 
@@ -125,14 +125,14 @@ async def test_closed_port_is_not_connected() -> None:
     async with _client(f"http://127.0.0.1:{port}") as client:
         answer = await _send(client)
 
-    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert answer.kind is ResponseKind.NOT_CONNECTED
 
 
 async def test_unknown_host_is_not_connected() -> None:
     async with _client("http://nowhere.invalid") as client:
         answer = await _send(client)
 
-    assert answer.kind is AnswerKind.NOT_CONNECTED
+    assert answer.kind is ResponseKind.NOT_CONNECTED
 
 
 async def test_full_pool_is_not_connected(served: RunningSandbox) -> None:
@@ -143,8 +143,8 @@ async def test_full_pool_is_not_connected(served: RunningSandbox) -> None:
         waiting = await _send(client, call_timeout=0.2)
         first = await hung
 
-    assert first.kind is AnswerKind.UNCLEAR
-    assert waiting.kind is AnswerKind.NOT_CONNECTED
+    assert first.kind is ResponseKind.UNCLEAR
+    assert waiting.kind is ResponseKind.NOT_CONNECTED
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ async def test_late_body_is_never_sent(
     async with _client(served.url) as client:
         answer = await _send(client, gate=gate)
 
-    assert answer.kind is AnswerKind.TOO_LATE
+    assert answer.kind is ResponseKind.TOO_LATE
     assert _accepted(served) == 0
 
 
@@ -168,7 +168,7 @@ async def test_body_is_sent_within_the_call_start_of_the_caller(
     async with _client(served.url) as client:
         answer = await _send(client, gate=gate, call_start=60.0)
 
-    assert answer.kind is AnswerKind.ACCEPTED
+    assert answer.kind is ResponseKind.ACCEPTED
 
 
 async def test_late_request_sends_no_byte_of_the_body() -> None:
@@ -187,7 +187,7 @@ async def test_late_request_sends_no_byte_of_the_body() -> None:
             )
         await asyncio.sleep(0.05)
 
-    assert answer.kind is AnswerKind.TOO_LATE
+    assert answer.kind is ResponseKind.TOO_LATE
     assert b"Dana" not in received
 
 
@@ -205,7 +205,7 @@ async def test_incomplete_response_is_unclear() -> None:
         async with _client(f"http://127.0.0.1:{port}") as client:
             answer = await _send(client)
 
-    assert answer.kind is AnswerKind.UNCLEAR
+    assert answer.kind is ResponseKind.UNCLEAR
 
 
 async def test_response_that_is_not_http_is_unclear() -> None:
@@ -220,7 +220,7 @@ async def test_response_that_is_not_http_is_unclear() -> None:
         async with _client(f"http://127.0.0.1:{port}") as client:
             answer = await _send(client)
 
-    assert answer.kind is AnswerKind.UNCLEAR
+    assert answer.kind is ResponseKind.UNCLEAR
 
 
 async def test_cancelled_send_raises_cancelled_error(served: RunningSandbox) -> None:

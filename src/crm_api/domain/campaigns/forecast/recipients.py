@@ -22,7 +22,7 @@ from crm_api.domain.campaigns.audience.selection import (
     assess_audience,
     resolve_audience,
 )
-from crm_api.domain.campaigns.forecast.number_holds import NumberRules, TextedNumber, hold_back
+from crm_api.domain.campaigns.forecast.number_waits import NumberRules, TextedNumber, split_waiting
 from crm_api.domain.campaigns.forecast.plan import Waiting
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import RECIPIENT
@@ -130,7 +130,7 @@ async def read_people(
             session, campaign=campaign, hours=hours, is_sampled=are_many, now=now
         )
         scale = total / texted[0].read if are_many and texted else 1.0
-        waiting = hold_back(waiting, texted, number_rules, scale=scale)
+        waiting = split_waiting(waiting, texted, number_rules, scale=scale)
     statuses: Counter[str] = Counter()
     for row in rows:
         statuses[row.status] += row.people

@@ -30,8 +30,8 @@ from crm_api.domain.messaging.lines import service as lines
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity
+from crm_api.domain.messaging.sends.legal_hours import find_unasked_allowed_at, read_legal_hours
 from crm_api.domain.messaging.sends.queue import queue_message
-from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_reply_hours
 from crm_api.platform.database import UnitOfWork
 
 _TRIED = 20
@@ -127,8 +127,8 @@ async def _check_law(
         OutsideWindowError: The legal hours of the number do not allow a message now.
         TestsTooOftenError: The number has reached the legal limit of messages.
     """
-    hours = await read_reply_hours(
-        uow, line_id=line.id, phone=phone, rules=rules, now=now, is_test=True
+    hours = await read_legal_hours(
+        uow, line_id=line.id, phone=phone, rules=rules, now=now, is_unasked=True
     )
     if not hours.is_open:
         raise OutsideWindowError(
@@ -136,7 +136,9 @@ async def _check_law(
             otherwise="Or use another test number.",
             next_allowed_at=hours.opens_at,
         )
-    allowed_at = await find_test_allowed_at(uow, line_id=line.id, phone=phone, rules=rules, now=now)
+    allowed_at = await find_unasked_allowed_at(
+        uow, line_id=line.id, phone=phone, rules=rules, now=now
+    )
     if allowed_at is not None:
         raise TestsTooOftenError(
             "This test number has already got as many messages as the law of its state allows. Use "

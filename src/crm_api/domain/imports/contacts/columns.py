@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
-from crm_api.domain.imports.contacts.opt_outs import CONSENT_FIELDS, is_answer
+from crm_api.domain.imports.contacts.opt_outs import CONSENT_FIELDS, is_yes_or_no
 from crm_api.domain.kit.contact_columns import CONTACT_COLUMNS
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone, split_numbers
 from crm_api.domain.kit.zones import is_time_zone, state_code
@@ -158,7 +158,7 @@ def rate_column(
     """
     filled = [value.strip() for value in values if value.strip()]
     plain = (target or "").removeprefix("second.")
-    test = is_answer(column) if plain in CONSENT_FIELDS else _TESTS.get(plain)
+    test = is_yes_or_no(column) if plain in CONSENT_FIELDS else _TESTS.get(plain)
     fits = share(filled, test) if test is not None and filled else None
     return ColumnGuess(
         column=column,

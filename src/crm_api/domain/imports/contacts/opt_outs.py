@@ -119,7 +119,7 @@ def read_answer(text: str, *, column: str) -> bool | None:
     return True if is_day else None
 
 
-def is_answer(column: str) -> Callable[[str], bool]:
+def is_yes_or_no(column: str) -> Callable[[str], bool]:
     """Return a function that checks whether a cell contains a clear yes or a clear no.
 
     The function returns True for a yes and for a no, and False for any other text. A blank cell

@@ -33,11 +33,11 @@ from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.imports.files.runs import LEASE
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.consent_decisions import listed_numbers
+from crm_api.domain.messaging.consent_decisions.erased_numbers import suppress_erased
 from crm_api.domain.messaging.consent_decisions.listed_numbers import ListedNumber
-from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.custom_fields import service as custom_fields
-from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.domain.people.custom_fields.attribute_checks import Definitions
 from crm_api.domain.people.lists import service as lists
 from crm_api.domain.people.properties import import_properties
 from crm_api.platform import failpoints

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy
 
 from crm_api.domain.inbound.reconciliation.batch import Batch, ListedCall, ListedItem, Span
-from crm_api.domain.messaging.conversations.call_documents import merge_call, rank_status
+from crm_api.domain.messaging.conversations.call_state import merge_call, rank_status
 from crm_api.domain.messaging.models.timeline import ActivityKind, Direction
 from crm_api.domain.messaging.sends.report import RANKS
 from crm_api.domain.provider.openphone.errors import UnreadableEventError
@@ -26,11 +26,11 @@ class DifferingMessage:
     """A message of the provider that is not stored here, or is stored with an earlier status.
 
     Attributes:
-        place: The position of the message among the messages of the batch, starting at 1.
+        position: The position of the message among the messages of the batch, starting at 1.
         status: The stored status of the message; None if the message is not stored.
     """
 
-    place: int
+    position: int
     status: str | None
 
 
@@ -129,9 +129,9 @@ async def compare_batch(
 # status. The ranks of statuses are those of `sends.report`. With LIMIT, the query does one index
 # look-up per message id. Without LIMIT, the planner reads the whole table if there are many ids.
 COMPARE_MESSAGES = sqlalchemy.text("""
-    SELECT listed.place, a.status
+    SELECT listed.position, a.status
     FROM unnest(CAST(:ids AS text[]), CAST(:ranks AS smallint[]))
-        WITH ORDINALITY AS listed (id, rank, place)
+        WITH ORDINALITY AS listed (id, rank, position)
     LEFT JOIN LATERAL (
         SELECT t.id, t.status, t.rank
         FROM activity_key k JOIN activity t ON t.id = k.activity_id
@@ -149,7 +149,7 @@ async def _compare_messages(uow: UnitOfWork, batch: Batch, found: Difference) ->
     }
     rows = await uow.session.execute(COMPARE_MESSAGES, values)
     for differing in typed_rows(DifferingMessage, rows):
-        message_id, item = listed[differing.place - 1]
+        message_id, item = listed[differing.position - 1]
         try:
             found.messages.append(_item_of(item, was=differing.status))
         except UnreadableEventError as error:

@@ -16,9 +16,9 @@ from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
 from crm_api.domain.inbound.reconciliation.pace import RequestPace
 from crm_api.domain.inbound.webhook_events import event_outcomes
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.inbound.webhook_events.lines import apply_decision_on_unknown_line
-from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
-from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
+from crm_api.domain.inbound.webhook_events.event_lines import apply_decision_on_unknown_line
+from crm_api.domain.inbound.webhook_events.plain_messages import apply_plain_messages
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.messaging.models.timeline import ActivityKind
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 TOGETHER = 20
 """Number of items per transaction. It is small, so that the locks are soon released."""
 PLAIN_TOGETHER = 500
-"""Number of plain messages (see ``plain.py``) per transaction. A few statements store them all."""
+"""Number of plain messages (see ``plain_messages.py``) per transaction."""
 IN_FLIGHT = timedelta(minutes=2)
 """Minimum age of a change that counts as drift. The webhook about a newer change may still arrive,
 so a newer change is stored but not counted."""
@@ -121,7 +121,7 @@ class Filler:
         new_uow: UnitOfWorkFactory,
         lists: Listing,
         pace: RequestPace,
-        reception: Reception,
+        apply_settings: ApplySettings,
         now: Callable[[], datetime],
         receipt: Callable[[UnitOfWork], Awaitable[datetime]],
     ) -> None:
@@ -129,7 +129,7 @@ class Filler:
         self._new_uow = new_uow
         self._lists = lists
         self._pace = pace
-        self._reception = reception
+        self._apply_settings = apply_settings
         self._now = now
         self._receipt = receipt
 
@@ -249,7 +249,9 @@ class Filler:
             async with uow.session.begin_nested():
                 texts = [one for one in facts if one is not None]
                 now = await self._receipt(uow)
-                return await apply_plain_messages(uow, texts, now=now, reception=self._reception)
+                return await apply_plain_messages(
+                    uow, texts, now=now, apply_settings=self._apply_settings
+                )
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise
@@ -294,7 +296,9 @@ class Filler:
             async with uow.session.begin_nested():
                 now = await self._receipt(uow)
                 for event in item.events:
-                    await webhooks.apply_event(uow, event, now=now, reception=self._reception)
+                    await webhooks.apply_event(
+                        uow, event, now=now, apply_settings=self._apply_settings
+                    )
         except CrmError as error:
             if isinstance(error, webhooks.LINE_ERRORS):
                 await self._apply_decisions(uow, item)
@@ -328,7 +332,9 @@ class Filler:
         """
         now = await self._receipt(uow)
         for event in item.events:
-            await apply_decision_on_unknown_line(uow, event, now=now, reception=self._reception)
+            await apply_decision_on_unknown_line(
+                uow, event, now=now, apply_settings=self._apply_settings
+            )
 
     def _count(self, item: ListedItem, why: str | None) -> None:
         run = self._run

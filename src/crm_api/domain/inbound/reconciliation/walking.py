@@ -42,7 +42,7 @@ from crm_api.domain.inbound.reconciliation.models import ReconciliationRun
 from crm_api.domain.inbound.reconciliation.pace import RequestPace, Sleep
 from crm_api.domain.inbound.reconciliation.reading import Position, Reading
 from crm_api.domain.inbound.reconciliation.run_progress import RunLostError
-from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.messaging.sends.limiter import Limiter
 from crm_api.domain.provider.openphone.client import OpenPhoneClient
@@ -67,7 +67,7 @@ class ReconciliationParts:
     new_uow: UnitOfWorkFactory
     provider: OpenPhoneClient
     limiter: Limiter
-    reception: Reception
+    apply_settings: ApplySettings
     now: Callable[[], datetime]
     receipt: Callable[[UnitOfWork], Awaitable[datetime]] = UnitOfWork.database_now
     """Returns the time of receipt for stored items: the database's time of the transaction."""
@@ -156,7 +156,7 @@ async def _work_on(
         new_uow=parts.new_uow,
         lists=parts.provider.lists,
         pace=pace,
-        reception=parts.reception,
+        apply_settings=parts.apply_settings,
         now=parts.now,
         receipt=parts.receipt,
     )

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_replies
 from crm_api.domain.consent.reply_reader.reply_classes import ReplyClass
-from crm_api.domain.inbound.webhook_events import erased
-from crm_api.domain.inbound.webhook_events.lines import LineFinder
-from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events import erased_people
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
+from crm_api.domain.inbound.webhook_events.event_lines import LineFinder
 from crm_api.domain.inbound.webhook_events.reply_effects import (
     NewReply,
     act_on_replies,
@@ -55,7 +55,11 @@ class _ReceivedFacts:
 
 
 async def apply_facts(
-    uow: UnitOfWork, events: Sequence[ProviderEvent], *, now: datetime, reception: Reception
+    uow: UnitOfWork,
+    events: Sequence[ProviderEvent],
+    *,
+    now: datetime,
+    apply_settings: ApplySettings,
 ) -> None:
     """Store what several events report about messages and calls, with few SQL statements.
 
@@ -71,8 +75,10 @@ async def apply_facts(
         LineUnknownError: An event names a line that this service has not stored.
         IncompleteEventError: An event does not name its line.
     """
-    events = await erased.leave_out_erased(uow, events, secret=reception.secret, now=now)
-    known = LineFinder(uow, resend_unclear=reception.resend_unclear, now=now)
+    events = await erased_people.leave_out_erased(
+        uow, events, secret=apply_settings.secret, now=now
+    )
+    known = LineFinder(uow, resend_unclear=apply_settings.resend_unclear, now=now)
     texts, reports, calls = [], [], []
     for event in events:
         if event.message is not None:
@@ -94,13 +100,17 @@ async def apply_facts(
     # A transaction that records the provider's responses locks attempts before conversations. So
     # this function applies reports, which lock attempts, before received messages, which lock
     # conversations. In the reverse order, the two transactions could deadlock.
-    await _apply_reports(uow, reports, now=now, reception=reception)
-    await _apply_texts(uow, texts, contacts, now=now, reception=reception)
-    await _apply_calls(uow, calls, now=now, reception=reception)
+    await _apply_reports(uow, reports, now=now, apply_settings=apply_settings)
+    await _apply_texts(uow, texts, contacts, now=now, apply_settings=apply_settings)
+    await _apply_calls(uow, calls, now=now, apply_settings=apply_settings)
 
 
 async def _apply_reports(
-    uow: UnitOfWork, reports: Sequence[OutgoingReport], *, now: datetime, reception: Reception
+    uow: UnitOfWork,
+    reports: Sequence[OutgoingReport],
+    *,
+    now: datetime,
+    apply_settings: ApplySettings,
 ) -> None:
     if not reports:
         return
@@ -118,13 +128,13 @@ async def _apply_reports(
             facts=one.facts,
             line_id=one.line_id,
             contact_id=contacts.get(to or ""),
-            times=reception.times,
+            times=apply_settings.times,
             now=now,
         )
 
 
 async def _apply_calls(
-    uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, reception: Reception
+    uow: UnitOfWork, calls: Sequence[CallEvent], *, now: datetime, apply_settings: ApplySettings
 ) -> None:
     """Store calls, add unknown callers as contacts, and end the campaign follow-ups of callers.
 
@@ -137,7 +147,7 @@ async def _apply_calls(
     for call in await apply_call_events(uow, calls, now=now):
         if call.phone is not None:
             heard[call.phone] = max(heard.get(call.phone, call.began_at), call.began_at)
-    await end_all_follow_ups(uow, heard, why=EndedBy.CALL, times=reception.times, now=now)
+    await end_all_follow_ups(uow, heard, why=EndedBy.CALL, times=apply_settings.times, now=now)
 
 
 async def _lock_senders(
@@ -185,7 +195,7 @@ async def _apply_texts(
     contacts: Mapping[str, UUID],
     *,
     now: datetime,
-    reception: Reception,
+    apply_settings: ApplySettings,
 ) -> None:
     """Store received messages, and apply the effects of those that were not stored before.
 
@@ -193,7 +203,7 @@ async def _apply_texts(
     """
     if not texts:
         return
-    times = reception.times
+    times = apply_settings.times
     messages, away = await _read_texts(uow, texts, times=times)
     stored = await store_received_messages(uow, messages, contacts=contacts, now=now)
     replies = [
@@ -201,7 +211,7 @@ async def _apply_texts(
         for one, received in zip(messages, stored, strict=True)
         if received.is_new and received.phone is not None
     ]
-    await act_on_replies(uow, replies, now=now, reception=reception)
+    await act_on_replies(uow, replies, now=now, apply_settings=apply_settings)
     await queue_away_replies(uow, without_effect(replies), away=away, now=now)
     heard: dict[str, datetime] = {}
     for reply in replies:

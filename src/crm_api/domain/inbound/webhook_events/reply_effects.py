@@ -10,13 +10,13 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent.consent_state import ConsentState
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.consent.reply_reader.reader import DecidedBy, ReplyKind
-from crm_api.domain.inbound.webhook_events import lines
-from crm_api.domain.inbound.webhook_events.erased import DECISIONS
-from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events import event_lines
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
+from crm_api.domain.inbound.webhook_events.erased_people import DECISIONS
 from crm_api.domain.messaging.company import service as company
 from crm_api.domain.messaging.company.service import Business
+from crm_api.domain.messaging.consent_decisions.bulk_decisions import NumberDecision, decide_in_bulk
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
-from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.domain.messaging.conversations.away_replies import UnattendedMessage
 from crm_api.domain.messaging.conversations.received_messages import ReceivedMessage, StoredMessage
 from crm_api.domain.messaging.conversations.reply_context import was_sent_lately
@@ -71,7 +71,7 @@ def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
 
 
 async def act_on_replies(
-    uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, reception: Reception
+    uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, apply_settings: ApplySettings
 ) -> None:
     """Apply the opt-outs, opt-ins and holds that new messages cause.
 
@@ -87,7 +87,7 @@ async def act_on_replies(
         if one.reading.kind in DECISIONS
         and (one.stored.contact_id is not None or one.reading.kind is not ReplyKind.DOUBTFUL)
     ]
-    changed = await _decide(uow, deciding, now=now, reception=reception)
+    changed = await _decide(uow, deciding, now=now, apply_settings=apply_settings)
     confirmed: list[NewReply] = []
     for one, is_changed in zip(deciding, changed, strict=True):
         if not is_changed:
@@ -110,8 +110,8 @@ async def act_on_replies(
         ):
             del helped[conversation_id]
     confirmed = [one for one in confirmed if _is_fresh(one, now=now)]
-    await _answer(uow, SendKind.CONFIRMATION, confirmed, now=now, reception=reception)
-    await _answer(uow, SendKind.HELP, list(helped.values()), now=now, reception=reception)
+    await _answer(uow, SendKind.CONFIRMATION, confirmed, now=now, apply_settings=apply_settings)
+    await _answer(uow, SendKind.HELP, list(helped.values()), now=now, apply_settings=apply_settings)
 
 
 def _is_fresh(reply: NewReply, *, now: datetime) -> bool:
@@ -119,7 +119,7 @@ def _is_fresh(reply: NewReply, *, now: datetime) -> bool:
 
 
 async def _decide(
-    uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, reception: Reception
+    uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, apply_settings: ApplySettings
 ) -> list[bool]:
     """Apply the opt-outs, opt-ins and holds that received messages cause.
 
@@ -132,8 +132,10 @@ async def _decide(
     """
     if not replies:
         return []
-    earlier = await lines.decided_before(
-        uow, {one.facts.provider_message_id: one.phone for one in replies}, reception=reception
+    earlier = await event_lines.decided_before(
+        uow,
+        {one.facts.provider_message_id: one.phone for one in replies},
+        apply_settings=apply_settings,
     )
     new = [one for one in replies if one.facts.provider_message_id not in earlier]
     decisions = [
@@ -151,7 +153,7 @@ async def _decide(
         )
         for one in new
     ]
-    changed = await decide_together(uow, decisions, now=now, secret=reception.secret)
+    changed = await decide_in_bulk(uow, decisions, now=now, secret=apply_settings.secret)
     is_changed = {one.stored.activity_id: change for one, change in zip(new, changed, strict=True)}
     # The consent decisions of these messages were applied before, while the line was unknown. The
     # automatic reply is sent only if the number is still opted out or on hold.
@@ -186,7 +188,7 @@ async def _answer(
     replies: Sequence[NewReply],
     *,
     now: datetime,
-    reception: Reception,
+    apply_settings: ApplySettings,
 ) -> None:
     """Queue an automatic reply to each of these messages.
 
@@ -196,7 +198,9 @@ async def _answer(
         return
     phones = [one.phone for one in replies]
     stopped = await find_stopping_rules(uow, kind=kind, phones=phones, now=now)
-    configured = Business(name=reception.business_name, contact=reception.business_contact)
+    configured = Business(
+        name=apply_settings.business_name, contact=apply_settings.business_contact
+    )
     business = await company.read_business(uow, configured=configured)
     body = CONFIRMATION if kind is SendKind.CONFIRMATION else HELP
     messages = [

@@ -11,19 +11,19 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.inbound.webhook_events import effects, event_outcomes, stored_events
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
+from crm_api.domain.inbound.webhook_events.event_lines import (
+    IncompleteEventError,
+    LineUnknownError,
+    apply_decision_on_unknown_line,
+)
 from crm_api.domain.inbound.webhook_events.event_outcomes import (
     ClaimedEvent,
     EventOutcome,
     Jitter,
     random_fraction,
 )
-from crm_api.domain.inbound.webhook_events.lines import (
-    IncompleteEventError,
-    LineUnknownError,
-    apply_decision_on_unknown_line,
-)
 from crm_api.domain.inbound.webhook_events.models import WAITING, WebhookEventStatus
-from crm_api.domain.inbound.webhook_events.reception import Reception
 from crm_api.domain.kit.errors import CrmError
 from crm_api.domain.provider.openphone.facts import EventKind, ProviderEvent, bound_event
 from crm_api.domain.provider.openphone.wire import kind_of, parse_event
@@ -60,7 +60,7 @@ async def apply_batch(
     *,
     limit: int,
     now: datetime,
-    reception: Reception,
+    apply_settings: ApplySettings,
     jitter: Jitter = random_fraction,
 ) -> int:
     """Lock due events and apply them; the failure of one event does not undo the others.
@@ -79,7 +79,7 @@ async def apply_batch(
         The number of events that were locked; 0 if none is due.
     """
     claimed = await claim_events(uow.session, limit=limit, now=now)
-    run = _Run(uow, now=now, reception=reception, jitter=jitter)
+    run = _Run(uow, now=now, apply_settings=apply_settings, jitter=jitter)
     outcomes = await run.apply(claimed)
     if outcomes:
         await _store_outcomes(uow, outcomes)
@@ -156,7 +156,7 @@ def _measure(claimed: Sequence[ClaimedEvent], outcomes: Sequence[EventOutcome]) 
 
 
 async def apply_event(
-    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
+    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, apply_settings: ApplySettings
 ) -> bool:
     """Apply one event of the provider to the stored messages and calls.
 
@@ -175,7 +175,7 @@ async def apply_event(
     if event.message is None and event.call is None:
         return False
     bounded = bound_event(event, received_at=now)
-    await effects.apply_facts(uow, [bounded], now=now, reception=reception)
+    await effects.apply_facts(uow, [bounded], now=now, apply_settings=apply_settings)
     return True
 
 
@@ -189,11 +189,11 @@ class _Run:
     """Applies locked events together. After an error, it applies each half of them separately."""
 
     def __init__(
-        self, uow: UnitOfWork, *, now: datetime, reception: Reception, jitter: Jitter
+        self, uow: UnitOfWork, *, now: datetime, apply_settings: ApplySettings, jitter: Jitter
     ) -> None:
         self._uow = uow
         self._now = now
-        self._reception = reception
+        self._apply_settings = apply_settings
         self._jitter = jitter
 
     async def apply(self, claimed: Sequence[ClaimedEvent]) -> list[EventOutcome]:
@@ -242,7 +242,7 @@ class _Run:
                     self._uow,
                     [one.event for one in some],
                     now=self._now,
-                    reception=self._reception,
+                    apply_settings=self._apply_settings,
                 )
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -265,7 +265,7 @@ class _Run:
                 type=claimed.type,
                 exc_info=error,
             )
-        means, now = self._reception.retry_means, self._now
+        means, now = self._apply_settings.retry_means, self._now
         if isinstance(error, LINE_ERRORS):
             await self._apply_decision(claimed)
         outcome = event_outcomes.failed_outcome(
@@ -286,7 +286,7 @@ class _Run:
             async with self._uow.session.begin_nested():
                 event = bound_event(parse_event(claimed.payload), received_at=claimed.received_at)
                 await apply_decision_on_unknown_line(
-                    self._uow, event, now=self._now, reception=self._reception
+                    self._uow, event, now=self._now, apply_settings=self._apply_settings
                 )
         except DBAPIError as failure:
             if failure.connection_invalidated:

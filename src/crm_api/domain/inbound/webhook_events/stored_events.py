@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Float, cast, func, literal, select, text, 
 
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
-from crm_api.domain.inbound.webhook_events import lines
+from crm_api.domain.inbound.webhook_events import event_lines
 from crm_api.domain.inbound.webhook_events.event_outcomes import EventOutcome
 from crm_api.domain.inbound.webhook_events.models import WebhookEvent, WebhookEventStatus
 from crm_api.domain.kit.audit_log import note_decision
@@ -225,7 +225,7 @@ async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
     - An alert about an unknown phone line is resolved if the line is stored now.
     - The alert about events that name no line is resolved if no such event is left.
     """
-    await lines.resolve_alerts_of_known_lines(uow, now=now)
+    await event_lines.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)
     if not open_codes:
         return

@@ -22,11 +22,11 @@ from crm_api.domain.inbound.webhook_setup.comparing import (
     Registration,
     wanted_events,
 )
-from crm_api.domain.inbound.webhook_setup.webhook_address import (
+from crm_api.domain.inbound.webhook_setup.provider_webhooks import (
     FEWER_EVENTS_MAY_DO,
     LABEL,
     KeyNotShownError,
-    WebhookAddress,
+    ProviderWebhooks,
     WebhookMissingError,
 )
 from crm_api.domain.provider.openphone.errors import OpenPhoneRefusedError
@@ -35,7 +35,7 @@ from crm_api.domain.provider.openphone.hooks import LEGACY_FAMILIES
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 
 
-async def register(address: WebhookAddress, found: Registration) -> list[str]:
+async def register(address: ProviderWebhooks, found: Registration) -> list[str]:
     """Make sure that each family of events has a correct legacy webhook whose key is stored.
 
     A family is a group of event types, for example ``messages``. An existing webhook is kept if it
@@ -56,7 +56,7 @@ async def register(address: WebhookAddress, found: Registration) -> list[str]:
     return done
 
 
-async def rotate(address: WebhookAddress, found: Registration) -> list[str]:
+async def rotate(address: ProviderWebhooks, found: Registration) -> list[str]:
     """Replace each of our legacy webhooks with a new webhook, which has a new key.
 
     A legacy webhook uses the older API of the provider. It receives one family of events, such as
@@ -78,7 +78,7 @@ def _of_family(found: Registration, events: frozenset[str]) -> list[OurWebhook]:
     ]
 
 
-async def _adopt(address: WebhookAddress, one: OurWebhook, family: str) -> str:
+async def _adopt(address: ProviderWebhooks, one: OurWebhook, family: str) -> str:
     name = f"Legacy webhook {one.webhook.webhook_id} ({family})"
     if Fault.KEY_UNKNOWN not in one.faults:
         return f"{name} needs no change."
@@ -90,7 +90,7 @@ async def _adopt(address: WebhookAddress, one: OurWebhook, family: str) -> str:
 
 
 async def _try_family(
-    address: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
+    address: ProviderWebhooks, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
     """Register the legacy webhook of a family; return a sentence about the result.
 
@@ -107,7 +107,7 @@ async def _try_family(
 
 
 async def _replace(
-    address: WebhookAddress, family: str, events: frozenset[str], old: Sequence[OurWebhook]
+    address: ProviderWebhooks, family: str, events: frozenset[str], old: Sequence[OurWebhook]
 ) -> str:
     """Create a new webhook, and only then delete the old webhooks, so that no event is lost."""
     made = await address.hooks.create_legacy(
@@ -130,7 +130,7 @@ async def _replace(
     return f"Registered legacy webhook {made.webhook_id} ({family}){instead}; its key is saved."
 
 
-class Registrar(WebhookAddress):
+class Registrar(ProviderWebhooks):
     """Sets up the webhooks at the provider that point to one address."""
 
     async def register(self) -> list[str]:

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 
 from crm_api.domain.inbound.webhook_setup.comparing import Fault, OurWebhook
-from crm_api.domain.inbound.webhook_setup.registering import Registrar
-from crm_api.domain.inbound.webhook_setup.webhook_address import (
+from crm_api.domain.inbound.webhook_setup.provider_webhooks import (
     SampleNotReceivedError,
     WebhookMissingError,
 )
+from crm_api.domain.inbound.webhook_setup.registering import Registrar
 from crm_api.domain.provider.openphone.facts import HookDelivery
 from crm_api.domain.provider.openphone.signature import SignatureScheme
 

@@ -212,7 +212,7 @@ async def compute_all_credits(
         rows = [row for one in outcomes for row in credit_rows(one, rules)]
         for one in outcomes:
             inputs.update(_written(list(_input_of(one))))
-        result.update(hash_input(sorted(rows, key=_place)))
+        result.update(result_bytes(sorted(rows, key=_place)))
         if store is not None:
             await store(rows)
         count, after = count + len(ids), ids[-1]
@@ -246,7 +246,7 @@ def _place(row: CreditRow) -> tuple[UUID, bool, UUID]:
     return row.outcome_id, row.membership_id is None, row.membership_id or NO_ID
 
 
-def hash_input(rows: Iterable[CreditRow]) -> bytes:
+def result_bytes(rows: Iterable[CreditRow]) -> bytes:
     """Convert credits to the bytes for their hash (``CreditHashes.result``).
 
     A credit is a share of an outcome. It belongs to one campaign message, or to no message.

@@ -17,8 +17,8 @@ from crm_api.domain.insight.attribution.runs import (
     CreditRow,
     Progress,
     compute_all_credits,
-    hash_input,
     last_run,
+    result_bytes,
 )
 from crm_api.platform.database import UnitOfWork, typed_rows
 
@@ -88,7 +88,7 @@ async def verify_run(
     stored = hashlib.sha256()
     result = await uow.session.stream(STORED, {"run_id": run.id})
     async for rows in result.partitions(CHUNK):
-        stored.update(hash_input(typed_rows(CreditRow, rows)))
+        stored.update(result_bytes(typed_rows(CreditRow, rows)))
     return Verification(
         run=run,
         is_input_same=hashes.inputs == run.inputs_hash,

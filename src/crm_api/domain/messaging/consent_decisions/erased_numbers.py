@@ -1,8 +1,12 @@
-"""Keep the opt-outs and holds of erased people, and set them again if a number is stored again.
+"""Keep the numbers of erased people, and their opt-outs and holds, in a form without personal data.
 
-The erasure of a person deletes the flags of the number, because a flag contains the number. The
-consent history keeps its entries, which contain only a hash of the number. If the number is stored
-again later, this module reads the history, and sets the opt-out or the hold again.
+After an erasure, the service keeps only a keyed hash of the phone number. The erasure deletes the
+flags of the number, because a flag contains the number. The consent history keeps its entries,
+which contain only a hash of the number.
+
+If a transaction stores the number again, the same transaction sets ``do_not_contact`` again. It
+also reads the history, and sets the opt-out or the hold again. So no message can be sent before
+these flags are set.
 
 Only an opt-in ends an opt-out: the person sends START, or a user documents an opt-in. Removing the
 flag ``do_not_contact`` does not end the opt-out.
@@ -10,35 +14,185 @@ flag ``do_not_contact`` does not end the opt-out.
 A number on hold gets no campaign messages until a user decides about a reply.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.consent import queries
+from crm_api.domain.consent import queries, reply_examples
 from crm_api.domain.consent.consent_state import ConsentState, Decision, state_after
 from crm_api.domain.consent.models import (
     ConsentAction,
     ConsentSource,
     ConsentWording,
+    ErasedNumber,
     hash_phone,
 )
 from crm_api.domain.messaging.consent_decisions.flags import (
     NewFlag,
     end_flags,
+    erase_flags,
     flags_of,
     follow_decision,
     set_flags,
 )
+from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
+ERASED_REASON = "the person had their data erased"
+"""The reason that is stored with the flag ``do_not_contact`` if the number of an erased person is
+stored again."""
+
 DECIDED_BEFORE = "decided before the person had their data erased"
 """The reason that is stored with a flag that is set again after an erasure."""
 BY_THE_PERSON = "person"
+
+
+async def suppress_erased(
+    uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
+) -> set[str]:
+    """Set the flags again on numbers that belonged to an erased person.
+
+    - The flag ``do_not_contact`` is set, unless a user removed this flag after the erasure.
+    - An opt-out or a hold is set, if the consent history of the number shows it.
+
+    Other numbers do not change. Call this function before you add a contact with one of the
+    numbers, or queue a message to one of them.
+
+    Returns:
+        The numbers that now have ``do_not_contact`` because of an erasure.
+    """
+    if not phones:
+        return set()
+    hashes = {hash_phone(phone, secret): phone for phone in phones}
+    found = await find_erased_numbers(uow.session, hashes=list(hashes))
+    if not found:
+        return set()
+    gone = sorted(hashes[row.phone_hash] for row in found)
+    barred = sorted(hashes[row.phone_hash] for row in found if row.lifted_at is None)
+    # The contact rows are locked first, and the consent decisions about the numbers second. All
+    # transactions use this order, so that they cannot deadlock.
+    await queries.lock_contacts(uow.session, phones=gone)
+    await queries.lock_decisions(uow.session, phones=gone)
+    if barred:
+        await suppress_numbers(uow, phones=barred, reason=ERASED_REASON, now=now)
+    await restore_consent_state(uow, phones=gone, now=now, secret=secret)
+    return set(barred)
+
+
+async def wait_for_erasures(session: AsyncSession, phones: Collection[str]) -> None:
+    """Wait until no erasure of these numbers runs, and lock the contact rows of the numbers.
+
+    The next statement sees the result of the erasures. A new erasure waits for this transaction.
+    For the order of locks see ``ARCHITECTURE.md``, "Transactions, time and locks".
+    """
+    if phones:
+        await queries.lock_contacts(session, phones=sorted(phones))
+
+
+async def erased_since(
+    session: AsyncSession, phones: Collection[str], *, secret: bytes
+) -> dict[str, datetime]:
+    """Return, for each number of an erased person, when the person's data was erased.
+
+    A number without an erasure is missing in the result. The caller must not store messages and
+    calls that are older than the erasure of their number.
+    """
+    if not phones:
+        return {}
+    hashes = {hash_phone(phone, secret): phone for phone in phones}
+    found = await find_erased_numbers(session, hashes=list(hashes))
+    return {hashes[row.phone_hash]: row.erased_at for row in found}
+
+
+async def erase_consent_of(
+    uow: UnitOfWork, *, phones: Collection[str], now: datetime, secret: bytes
+) -> None:
+    """Store the hashes of an erased person's numbers, and delete the consent data of the numbers.
+
+    These data are deleted: the flags, the texts of the consent entries (such as reason and note),
+    and the person's replies that were stored as examples for the reply reader. The consent history
+    keeps its entries, without the numbers and the texts.
+    """
+    hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
+    await note_erased_numbers(uow.session, hashes=hashes, now=now)
+    await erase_words(uow.session, hashes=hashes)
+    await reply_examples.erase_reply_examples(uow.session, hashes=hashes)
+    await erase_flags(uow.session, phones=sorted(phones))
+
+
+async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
+    """Store that messages to the number of an erased person are allowed again.
+
+    Call this function when a user has removed the flag ``do_not_contact`` from the number. If the
+    consent history shows that the number is opted out or on hold, the opt-out or hold is set again.
+    If the number does not belong to an erased person, nothing changes.
+
+    The caller must have locked the consent decisions about the number.
+    """
+    phone_hash = hash_phone(phone, secret)
+    if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
+        await restore_consent_state(uow, phones=[phone], now=now, secret=secret)
+
+
+async def find_erased_numbers(
+    session: AsyncSession, *, hashes: Sequence[bytes]
+) -> Sequence[ErasedNumber]:
+    """Return the stored rows of erased people's numbers that have one of these hashes.
+
+    A row contains the hash of a number, but not the number.
+    """
+    statement = select(ErasedNumber).where(ErasedNumber.phone_hash.in_(hashes))
+    statement = statement.execution_options(populate_existing=True)
+    return (await session.scalars(statement)).all()
+
+
+async def note_erased_numbers(
+    session: AsyncSession, *, hashes: Sequence[bytes], now: datetime
+) -> None:
+    """Store the hashes of erased numbers, so that the numbers get no more messages.
+
+    If messages to such a number were allowed again after an earlier erasure, this permission ends.
+    """
+    rows = [{"phone_hash": one, "erased_at": now} for one in hashes]
+    statement = insert(ErasedNumber).values(rows)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["phone_hash"],
+            set_={"erased_at": statement.excluded.erased_at, "lifted_at": None},
+        )
+    )
+
+
+async def lift_erased(session: AsyncSession, *, phone_hash: bytes, now: datetime) -> bool:
+    """Record that messages to the number of an erased person are allowed again.
+
+    Returns:
+        False if no person with this number was erased; then nothing changes.
+    """
+    statement = update(ErasedNumber).where(ErasedNumber.phone_hash == phone_hash)
+    lifted = statement.values(lifted_at=now).returning(ErasedNumber.phone_hash)
+    return await session.scalar(lifted) is not None
+
+
+ERASE_WORDS = text("""
+    DELETE FROM consent_wording w USING consent_entry e
+    WHERE e.phone_hash = ANY(CAST(:hashes AS bytea[])) AND w.entry_id = e.id
+""")
+
+
+async def erase_words(session: AsyncSession, *, hashes: Sequence[bytes]) -> None:
+    """Delete the number and the texts of all consent entries about these numbers.
+
+    The texts are the reason, the note, the text that the person read, and the evidence. The entries
+    themselves stay.
+    """
+    await session.execute(ERASE_WORDS, {"hashes": list(hashes)})
 
 
 async def keep_consent_state(

@@ -1,10 +1,9 @@
-"""Apply an imported suppression list: opt out its numbers, put them on hold, or set flags.
+"""Apply the opt-out columns of an imported contact file: opt-outs, holds, and ``do_not_contact``.
 
-A suppression list contains numbers that must get no messages. A number on hold gets no campaign
-messages until a user decides whether the person has opted out.
+A number on hold gets no campaign messages until a user decides whether the person has opted out.
 
-The import of a list never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold.
-If a number already has a flag, the flag is not written again. The SQL handles many numbers per
+The import never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. If a
+number already has a flag, the flag is not written again. The SQL handles many numbers per
 statement.
 """
 
@@ -19,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent import queries
 from crm_api.domain.consent.models import ConsentAction, ConsentSource, FlagType
+from crm_api.domain.messaging.consent_decisions.bulk_decisions import NumberDecision, decide_in_bulk
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
-from crm_api.domain.messaging.consent_decisions.together import NumberDecision, decide_together
 from crm_api.platform.database import UnitOfWork
 
 ACTOR = "import"
@@ -34,12 +33,12 @@ _CONTACTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class ListedNumber:
-    """A number of an imported suppression list, and the flags that the number must get.
+    """A number of an imported file, and the flags that the number must get.
 
     Attributes:
         action: ``opt_out``, or ``hold`` if it is unclear whether the list means an opt-out.
         is_do_not_contact: True if the number also gets the flag ``do_not_contact``.
-        evidence: Where the number is in the list, for the consent history.
+        evidence: Where the number is in the file, for the consent history.
     """
 
     phone: str
@@ -86,7 +85,7 @@ async def count_new_flags(
 async def apply_listed_numbers(
     uow: UnitOfWork, listed: Sequence[ListedNumber], *, reason: str, now: datetime, secret: bytes
 ) -> dict[FlagType, int]:
-    """Set the flags of the numbers in an imported suppression list.
+    """Set the flags of the numbers in an imported file.
 
     A suppression list contains numbers that must get no messages. Each new opt-out or hold is also
     added to the consent history.
@@ -126,7 +125,7 @@ async def apply_listed_numbers(
         )
         for one in new
     ]
-    await decide_together(uow, acts, now=now, secret=secret)
+    await decide_in_bulk(uow, acts, now=now, secret=secret)
     return counts
 
 

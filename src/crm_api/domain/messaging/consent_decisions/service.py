@@ -29,8 +29,8 @@ from crm_api.domain.consent.models import (
 )
 from crm_api.domain.kit.paging import Cursors, Page
 from crm_api.domain.messaging.consent_decisions import flags
+from crm_api.domain.messaging.consent_decisions.erased_numbers import lift_suppression
 from crm_api.domain.messaging.consent_decisions.flags import flags_of, follow_decision
-from crm_api.domain.messaging.consent_decisions.suppression import lift_suppression
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.messaging.waiting import derive_waiting_of_number
 from crm_api.platform.database import UnitOfWork

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.messaging.conversations import call_documents
+from crm_api.domain.messaging.conversations import call_state
 from crm_api.domain.messaging.conversations.participants import (
     ConversationTouch,
     as_phone,
@@ -93,7 +93,7 @@ async def apply_call_events(
     heard: dict[str, datetime] = {}
     for one in events:
         name = one.facts.provider_call_id
-        until = call_documents.heard_until(known[name].call, one.event_at)
+        until = call_state.heard_until(known[name].call, one.event_at)
         known[name] = _merged(known[name], one)
         if until is not None:
             heard[name] = max(heard.get(name, until), until)
@@ -148,9 +148,9 @@ async def lock_calls(
 
 
 def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
-    document = call_documents.merge_call(known.call, event.facts, event_at=event.event_at)
+    document = call_state.merge_call(known.call, event.facts, event_at=event.event_at)
     rank, status = max(
-        (known.rank, known.status), call_documents.rank_status(event.facts, event.event_type)
+        (known.rank, known.status), call_state.rank_status(event.facts, event.event_type)
     )
     return replace(
         known,
@@ -159,7 +159,7 @@ def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
         status=status,
         direction=document.get("direction"),
         user_id=document.get("user_id"),
-        occurred_at=call_documents.began_at(document) or known.occurred_at,
+        occurred_at=call_state.began_at(document) or known.occurred_at,
         line_id=event.line.id if event.line is not None else known.line_id,
     )
 
@@ -197,10 +197,8 @@ async def _assign_people(
                     contact_id=contact_id,
                     openphone_id=call.call.get("conversation_id"),
                     at=heard.get(name) or call.occurred_at,
-                    outgoing_at=call_documents.placed_at(call.call),
-                    answered_at=(
-                        call.occurred_at if call_documents.was_answered(call.call) else None
-                    ),
+                    outgoing_at=call_state.placed_at(call.call),
+                    answered_at=(call.occurred_at if call_state.was_answered(call.call) else None),
                 )
             )
     conversations = await touch_conversations(uow, touches, now=now)
@@ -219,7 +217,7 @@ def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
     call needs no answer or has no conversation. If a call that needs an answer is older than
     ``WAITS_FOR``, its field does not change.
     """
-    if call.conversation_id is None or not call_documents.needs_answer(call.call):
+    if call.conversation_id is None or not call_state.needs_answer(call.call):
         return replace(call, asked_at=None)
     if now - call.occurred_at > WAITS_FOR:
         return call
@@ -247,7 +245,7 @@ async def _note_waiting(
             asked.append(Asked(conversation_id=conversation_id, at=call.occurred_at))
         elif call.asked_at is None and was.asked_at is not None:
             changed.add(conversation_id)
-        is_answered, was_answered = map(call_documents.was_answered, (call.call, was.call))
+        is_answered, was_answered = map(call_state.was_answered, (call.call, was.call))
         # A later event can correct the time at which the call began. The corrected time can change
         # whether the person waits for an answer.
         is_moved = call.occurred_at != was.occurred_at
@@ -311,7 +309,7 @@ async def save_calls(session: AsyncSession, calls: Sequence[KnownCall], *, now: 
 def _recorded(call: KnownCall) -> RecordedCall:
     external = call.call.get("external")
     phone = as_phone(external[0]) if external else None
-    is_contact = call_documents.is_contact(call.call)
+    is_contact = call_state.is_contact(call.call)
     return RecordedCall(phone=phone if is_contact else None, began_at=call.occurred_at)
 
 

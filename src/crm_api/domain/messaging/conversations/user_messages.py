@@ -12,7 +12,7 @@ from sqlalchemy import text
 from crm_api.domain.consent.legal_rules.rules import RuleBook
 from crm_api.domain.kit.errors import ConflictError
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
+from crm_api.domain.messaging.consent_decisions.erased_numbers import suppress_erased
 from crm_api.domain.messaging.conversations.errors import (
     AnsweredMeanwhileError,
     LineCannotSendError,
@@ -34,6 +34,7 @@ from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity, MessageStatus, Origin
 from crm_api.domain.messaging.sends import withdraw
+from crm_api.domain.messaging.sends.legal_hours import LegalHours, read_legal_hours
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.queue import (
     NewMessage,
@@ -41,7 +42,6 @@ from crm_api.domain.messaging.sends.queue import (
     find_stopping_rule,
     queue_messages,
 )
-from crm_api.domain.messaging.sends.reply_hours import ReplyHours, read_reply_hours
 from crm_api.platform.database import UnitOfWork, typed_row
 
 FURTHEST = timedelta(days=366)
@@ -121,8 +121,8 @@ async def _check_hours(
 
 async def _hours_at(
     uow: UnitOfWork, reply: ReplyCreate, *, rules: RuleBook, at: datetime
-) -> ReplyHours:
-    return await read_reply_hours(uow, line_id=reply.line_id, phone=reply.to, rules=rules, now=at)
+) -> LegalHours:
+    return await read_legal_hours(uow, line_id=reply.line_id, phone=reply.to, rules=rules, now=at)
 
 
 MEANWHILE = timedelta(minutes=1)

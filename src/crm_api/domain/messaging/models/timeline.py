@@ -191,7 +191,7 @@ class Activity(Base):
     rank: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     error_code: Mapped[str | None]
     call: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """For a call: the JSON object that ``call_documents.merge_call`` builds. For a message of a
+    """For a call: the JSON object that ``call_state.merge_call`` builds. For a message of a
     group conversation: the numbers of its participants."""
     send_after: Mapped[datetime | None]
     """For a queued message outside campaigns: the message is not sent before this instant."""

@@ -20,7 +20,7 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.backoff import Backoff
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.provider.openphone.answers import SendAnswer
+from crm_api.domain.provider.openphone.send_responses import SendResponse
 from crm_api.platform.database import UnitOfWork
 from crm_api.platform.jobs import Job, JobName
 
@@ -49,7 +49,7 @@ async def lock_lines(uow: UnitOfWork, line_ids: Collection[UUID]) -> None:
 
 
 async def block_refused(
-    uow: UnitOfWork, claimed: ClaimedAttempt, answer: SendAnswer, *, reason: str, now: datetime
+    uow: UnitOfWork, claimed: ClaimedAttempt, answer: SendResponse, *, reason: str, now: datetime
 ) -> None:
     """Block the line or campaign for which the provider refused to send, and raise an alert.
 

@@ -31,9 +31,9 @@ from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.messaging.sends.recorder import DATABASE_ERRORS, Recorder
 from crm_api.domain.messaging.sends.times import SendTimes
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
 from crm_api.domain.provider.openphone.client import CONCURRENCY, OpenPhoneClient
 from crm_api.domain.provider.openphone.errors import OpenPhoneHeldError
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.domain.provider.openphone.sending import GateClock
 from crm_api.platform import clock, failpoints
 from crm_api.platform.database import UnitOfWorkFactory
@@ -93,7 +93,7 @@ class DispatchTally:
     provider_skew: timedelta = timedelta(0)
     answers: dict[str, int] = field(default_factory=dict)
 
-    def count(self, kind: AnswerKind) -> None:
+    def count(self, kind: ResponseKind) -> None:
         """Add 1 to the number of results of this kind."""
         self.answers[kind.value] = self.answers.get(kind.value, 0) + 1
 
@@ -137,7 +137,7 @@ class Dispatcher:
             limiter=limiter,
             outage=self._outage,
             now=now,
-            hold_back=self._hold_back,
+            split_waiting=self._hold_back,
             pause=self._pause,
         )
         self._new_uow = new_uow
@@ -396,7 +396,7 @@ class Dispatcher:
         self.tally.count(answer.kind)
         self._compare_clocks(answer)
 
-    def _compare_clocks(self, answer: SendAnswer) -> None:
+    def _compare_clocks(self, answer: SendResponse) -> None:
         """End the run if our clock and the provider's clock differ by more than ``MAX_SKEW``.
 
         The check is needed because later look-ups of messages at the provider compare times of both

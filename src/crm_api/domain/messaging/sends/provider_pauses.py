@@ -14,7 +14,7 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.alerts.circuits import Circuit
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.messaging.sends.limiter import LONGEST_PAUSE, PROVIDER, Limiter
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 from crm_api.platform.jobs import Job, JobName
 
@@ -55,7 +55,7 @@ class OutageWatch:
         async with self._new_uow() as uow:
             return (await circuits.read_circuit(uow, self._circuit)).is_open
 
-    async def note(self, answers: Sequence[SendAnswer]) -> bool:
+    async def note(self, answers: Sequence[SendResponse]) -> bool:
         """Record in the circuit breaker whether the provider responded to requests.
 
         While the circuit breaker is open, no requests are sent to the provider.
@@ -71,11 +71,11 @@ class OutageWatch:
             return False
         now = self._now()
         failures = [answer for answer in answers if is_failure(answer)]
-        if any(is_answer(answer) for answer in answers):
+        if any(is_response(answer) for answer in answers):
             if self._noted_at is None or now - self._noted_at >= NOTE_EVERY:
                 self._noted_at = now
                 async with self._new_uow() as uow:
-                    await circuits.record_answer(uow, self._circuit, now=now)
+                    await circuits.record_response(uow, self._circuit, now=now)
             return False
         if not failures:
             return False
@@ -91,20 +91,20 @@ class OutageWatch:
         return state.is_open
 
 
-def is_failure(answer: SendAnswer) -> bool:
+def is_failure(answer: SendResponse) -> bool:
     """Return True if the provider failed: no connection, no response, or a 5xx HTTP status."""
-    if answer.kind is AnswerKind.NOT_CONNECTED:
+    if answer.kind is ResponseKind.NOT_CONNECTED:
         return True
     has_failed = answer.http_status is None or answer.http_status >= _SERVER_ERROR
-    return answer.kind is AnswerKind.UNCLEAR and has_failed
+    return answer.kind is ResponseKind.UNCLEAR and has_failed
 
 
-def is_answer(answer: SendAnswer) -> bool:
+def is_response(answer: SendResponse) -> bool:
     """Return True if the provider responded with a status below 500."""
-    return answer.kind is not AnswerKind.TOO_LATE and not is_failure(answer)
+    return answer.kind is not ResponseKind.TOO_LATE and not is_failure(answer)
 
 
-def _sentence(answer: SendAnswer) -> str:
+def _sentence(answer: SendResponse) -> str:
     said = answer.detail or answer.code or answer.kind.value
     return said if answer.http_status is None else f"HTTP {answer.http_status}: {said}"
 

@@ -68,9 +68,9 @@ class NewMessage:
         scheduled_for: The instant that the sender chose, or the next legal instant after it; None
             if the sender chose no instant.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_answer: True if a user wrote the message and chose no later time for it. As soon as such
-            a message is queued, the person no longer waits for an answer. A message for a later
-            time ends the waiting only when it is sent.
+        is_immediate: True if a user wrote the message and chose no later time for it. When such a
+            message is queued, the person no longer waits for an answer. A message for a later time
+            ends the waiting only when it is sent.
     """
 
     line_id: UUID
@@ -84,7 +84,7 @@ class NewMessage:
     media: Sequence[dict[str, Any]] = ()
 
     @property
-    def is_answer(self) -> bool:
+    def is_immediate(self) -> bool:
         """Return True if the message counts as an answer to the person.
 
         A message counts as an answer if a user wrote it and did not choose a later time for it.
@@ -98,11 +98,11 @@ class NewMessage:
 UPSERT_CONVERSATIONS = text("""
     INSERT INTO conversation AS known
         (id, line_id, phone, contact_id, state, last_activity_at, created_at)
-    SELECT id, line_id, phone, contact_id, CASE WHEN is_answer THEN 'open' ELSE 'done' END,
+    SELECT id, line_id, phone, contact_id, CASE WHEN is_immediate THEN 'open' ELSE 'done' END,
            :now, :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:line_ids AS uuid[]), CAST(:phones AS text[]),
                 CAST(:contact_ids AS uuid[]), CAST(:are_answers AS boolean[]))
-        AS touched (id, line_id, phone, contact_id, is_answer)
+        AS touched (id, line_id, phone, contact_id, is_immediate)
     ORDER BY line_id, phone
     ON CONFLICT (line_id, phone) DO UPDATE
     SET last_activity_at = greatest(known.last_activity_at, excluded.last_activity_at),
@@ -129,7 +129,7 @@ async def queue_messages(
     if not messages:
         return []
     contacts = {(one.line_id, one.phone): one.contact_id for one in messages}
-    answered = {(one.line_id, one.phone) for one in messages if one.is_answer}
+    answered = {(one.line_id, one.phone) for one in messages if one.is_immediate}
     touched = await uow.session.execute(
         UPSERT_CONVERSATIONS,
         {

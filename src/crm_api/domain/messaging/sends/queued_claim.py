@@ -18,14 +18,14 @@ from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import blocking
 from crm_api.domain.messaging.sends.carrier_budgets import segments_of
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
-from crm_api.domain.messaging.sends.number_rules import CODE_OF_RULE, may_get_of, stopping_rule_of
-from crm_api.domain.messaging.sends.queue import LATEST_AFTER_SCHEDULE
-from crm_api.domain.messaging.sends.reply_hours import (
+from crm_api.domain.messaging.sends.legal_hours import (
     NUMBER_ZONE,
     NumberZone,
     hours_of,
     zone_key_of_number,
 )
+from crm_api.domain.messaging.sends.number_rules import CODE_OF_RULE, may_get_of, stopping_rule_of
+from crm_api.domain.messaging.sends.queue import LATEST_AFTER_SCHEDULE
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.domain.messaging.waiting import derive_waiting_of_messages
 from crm_api.platform.database import UnitOfWork, typed_rows
@@ -318,7 +318,7 @@ async def _postpone_closed(
         if not has_hours and not is_unasked:
             open_now.append(SendableMessage(message, None))
             continue
-        hours = hours_of(message, rules=rules, is_test=is_unasked, now=now)
+        hours = hours_of(message, rules=rules, is_unasked=is_unasked, now=now)
         closes_at = hours.not_after if hours.is_open else now
         # The legal hours are treated as over if they end before a request could be completed.
         is_open = closes_at is None or closes_at > now + times.call

@@ -28,7 +28,7 @@ from crm_api.domain.messaging.sends.held_message_ids import StrayMessage, Unboun
 from crm_api.domain.messaging.sends.ledger import AttemptOutcome, ChangedAttempt
 from crm_api.domain.messaging.sends.parked_alerts import alert_parked
 from crm_api.domain.messaging.waiting import derive_waiting, derive_waiting_of_attempts
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer
+from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
 from crm_api.platform.database import UnitOfWork
 
 # The wait before the next attempt is computed as for recipients of campaigns (`derive.DERIVE`): a
@@ -65,18 +65,18 @@ async def back_off_messages(
     await uow.session.execute(BACK_OFF_QUEUED, values)
 
 
-REFUSED_FOR_ALL = AnswerKind.ACCOUNT_REFUSED.value
+REFUSED_FOR_ALL = ResponseKind.ACCOUNT_REFUSED.value
 """The error code of an attempt that ended because the provider refused the account. Such an attempt
 does not increase the recipient's next random delay."""
 
 STATUS_OF_ANSWER = {
-    AnswerKind.ACCEPTED: AttemptStatus.SENT,
-    AnswerKind.REFUSED: AttemptStatus.REFUSED,
-    AnswerKind.ACCOUNT_REFUSED: AttemptStatus.RELEASED,
-    AnswerKind.LATER: AttemptStatus.RELEASED,
-    AnswerKind.NOT_CONNECTED: AttemptStatus.RELEASED,
-    AnswerKind.TOO_LATE: AttemptStatus.RELEASED,
-    AnswerKind.UNCLEAR: AttemptStatus.UNKNOWN,
+    ResponseKind.ACCEPTED: AttemptStatus.SENT,
+    ResponseKind.REFUSED: AttemptStatus.REFUSED,
+    ResponseKind.ACCOUNT_REFUSED: AttemptStatus.RELEASED,
+    ResponseKind.LATER: AttemptStatus.RELEASED,
+    ResponseKind.NOT_CONNECTED: AttemptStatus.RELEASED,
+    ResponseKind.TOO_LATE: AttemptStatus.RELEASED,
+    ResponseKind.UNCLEAR: AttemptStatus.UNKNOWN,
 }
 
 SETTLED = {
@@ -96,10 +96,10 @@ class Answered:
     """A claimed attempt and the provider's response to its request."""
 
     claimed: ClaimedAttempt
-    answer: SendAnswer
+    answer: SendResponse
 
 
-async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
+async def record_responses(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Store the results of a batch of attempts.
 
     A line or campaign that the provider refuses is blocked. After some time, a blocked line sends
@@ -122,11 +122,11 @@ async def record_answers(uow: UnitOfWork, batch: Sequence[Answered], *, now: dat
 def _outcome_of(item: Answered, *, now: datetime) -> AttemptOutcome:
     answer = item.answer
     status = STATUS_OF_ANSWER[answer.kind]
-    is_accepted = answer.kind is AnswerKind.ACCEPTED
+    is_accepted = answer.kind is ResponseKind.ACCEPTED
     return AttemptOutcome(
         attempt_id=item.claimed.attempt_id,
         status=status,
-        seen=AttemptStatus.CALLING if answer.kind is AnswerKind.UNCLEAR else None,
+        seen=AttemptStatus.CALLING if answer.kind is ResponseKind.UNCLEAR else None,
         message_id=answer.provider_message_id if is_accepted else None,
         accepted_at=(answer.provider_created_at or now) if is_accepted else None,
         has_no_id=answer.no_id,
@@ -135,11 +135,11 @@ def _outcome_of(item: Answered, *, now: datetime) -> AttemptOutcome:
     )
 
 
-def _code_of_attempt(answer: SendAnswer) -> str:
-    return REFUSED_FOR_ALL if answer.kind is AnswerKind.ACCOUNT_REFUSED else _code(answer)
+def _code_of_attempt(answer: SendResponse) -> str:
+    return REFUSED_FOR_ALL if answer.kind is ResponseKind.ACCOUNT_REFUSED else _code(answer)
 
 
-def _code(answer: SendAnswer) -> str:
+def _code(answer: SendResponse) -> str:
     if answer.code:
         return answer.code
     if answer.http_status:
@@ -163,7 +163,7 @@ def _proved_lines(batch: Sequence[Answered]) -> set[UUID]:
     return {
         item.claimed.line_id
         for item in batch
-        if item.claimed.is_probe and item.answer.kind is AnswerKind.ACCEPTED
+        if item.claimed.is_probe and item.answer.kind is ResponseKind.ACCEPTED
     }
 
 
@@ -171,7 +171,7 @@ def _first_refusals(batch: Sequence[Answered]) -> list[Answered]:
     """Return the first refusal for each line or campaign for which the provider refuses to send."""
     found: dict[tuple[str, UUID | None], Answered] = {}
     for item in batch:
-        if item.answer.kind is AnswerKind.ACCOUNT_REFUSED:
+        if item.answer.kind is ResponseKind.ACCOUNT_REFUSED:
             is_campaign = item.answer.scope == "campaign" and item.claimed.campaign_id is not None
             subject = item.claimed.campaign_id if is_campaign else item.claimed.line_id
             found.setdefault(("campaign" if is_campaign else "line", subject), item)
@@ -312,7 +312,7 @@ async def record_and_correct_matches(
         attempt_ids=[item.claimed.attempt_id for item in named],
         now=now,
     )
-    await record_answers(uow, batch, now=now)
+    await record_responses(uow, batch, now=now)
     await ledger.reopen_parked(uow.session, ids=[attempt.id for attempt in unbound], now=now)
     await alert_parked(uow, [attempt.id for attempt in unbound], now=now)
     await derive.derive_recipients(uow.session, membership_ids=_recipients_of(unbound), now=now)
@@ -344,13 +344,13 @@ async def record_without_ids(uow: UnitOfWork, batch: Sequence[Answered], *, now:
             context={"attempt_id": str(item.claimed.attempt_id)},
             now=now,
         )
-    await record_answers(uow, [_without_id(item) for item in batch], now=now)
+    await record_responses(uow, [_without_id(item) for item in batch], now=now)
 
 
 def _without_id(item: Answered) -> Answered:
     answer = replace(
         item.answer,
-        kind=AnswerKind.UNCLEAR,
+        kind=ResponseKind.UNCLEAR,
         provider_message_id=None,
         no_id=True,
         code="id_given_twice",
@@ -366,14 +366,14 @@ async def record_without_text(uow: UnitOfWork, batch: Sequence[Answered], *, now
     an attempt stays the same. But an accepted message is recorded as unclear, with ``has_no_id``,
     because its message id is left out too.
     """
-    await record_answers(uow, [_without_text(item) for item in batch], now=now)
+    await record_responses(uow, [_without_text(item) for item in batch], now=now)
 
 
 def _without_text(item: Answered) -> Answered:
     answer = item.answer
-    is_accepted = answer.kind is AnswerKind.ACCEPTED
-    bare = SendAnswer(
-        kind=AnswerKind.UNCLEAR if is_accepted else answer.kind,
+    is_accepted = answer.kind is ResponseKind.ACCEPTED
+    bare = SendResponse(
+        kind=ResponseKind.UNCLEAR if is_accepted else answer.kind,
         http_status=answer.http_status,
         code="not_storable",
         detail="The database cannot store the text of the provider's response.",

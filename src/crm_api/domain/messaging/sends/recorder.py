@@ -13,7 +13,7 @@ from crm_api.domain.messaging.sends import matching, provider_pauses, record
 from crm_api.domain.messaging.sends.limiter import MOST_WAIT, Limiter
 from crm_api.domain.messaging.sends.provider_pauses import OutageWatch
 from crm_api.domain.messaging.sends.record import Answered
-from crm_api.domain.provider.openphone.answers import AnswerKind
+from crm_api.domain.provider.openphone.send_responses import ResponseKind
 from crm_api.platform import failpoints, instruments
 from crm_api.platform.database import UnitOfWorkFactory
 
@@ -24,9 +24,9 @@ RECORD_EVERY = 0.2
 RECORD_AT = 100
 """A batch with this many responses is written immediately. This limit and ``RECORD_EVERY`` are
 small, because an attempt becomes unknown if its response is lost in a crash."""
-URGENT = {AnswerKind.ACCOUNT_REFUSED, AnswerKind.LATER}
+URGENT = {ResponseKind.ACCOUNT_REFUSED, ResponseKind.LATER}
 """Kinds of responses that are written immediately, because they stop or delay the next requests."""
-FINAL = {AnswerKind.ACCEPTED, AnswerKind.REFUSED}
+FINAL = {ResponseKind.ACCEPTED, ResponseKind.REFUSED}
 """Kinds of responses after which this service has to store no waiting time, such as the time of the
 next attempt. If a batch contains another kind, the database's time is read before the batch is
 written."""
@@ -55,7 +55,7 @@ class Recorder:
         limiter: Pauses the requests if the provider asks for a pause.
         outage: Gets the responses, and detects an outage of the provider from them.
         now: Returns the current time.
-        hold_back: Ends the run. It is called if the provider is down.
+        split_waiting: Ends the run. It is called if the provider is down.
         pause: Ends the run. It is called if the provider asked for a pause that lasts longer than
             ``MOST_WAIT``. Its argument is the end of the pause.
     """
@@ -67,14 +67,14 @@ class Recorder:
         limiter: Limiter,
         outage: OutageWatch,
         now: Callable[[], datetime],
-        hold_back: Callable[[], None],
+        split_waiting: Callable[[], None],
         pause: Callable[[datetime], None],
     ) -> None:
         self._new_uow = new_uow
         self._limiter = limiter
         self._outage = outage
         self._now = now
-        self._hold_back = hold_back
+        self._hold_back = split_waiting
         self._pause = pause
         self._answered: list[Answered] = []
         self._users: dict[UUID, str] = {}
@@ -117,7 +117,7 @@ class Recorder:
         id by a guess (a match), the match is corrected. If one response cannot be stored because of
         its content, the other responses are stored anyway.
         """
-        write = record.record_answers
+        write = record.record_responses
         contradictions = 0
         while True:
             now = self._now()
@@ -239,7 +239,7 @@ class Recorder:
 
         If the pause is longer than ``MOST_WAIT``, end the run.
         """
-        waits = [item.answer for item in batch if item.answer.kind is AnswerKind.LATER]
+        waits = [item.answer for item in batch if item.answer.kind is ResponseKind.LATER]
         if not waits:
             return
         longest = max(waits, key=lambda answer: answer.retry_after_seconds or UNASKED_SECONDS)

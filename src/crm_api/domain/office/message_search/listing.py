@@ -12,7 +12,7 @@ from sqlalchemy.types import Uuid
 
 from crm_api.domain.kit.csv_export import copy_rows, write_csv
 from crm_api.domain.kit.paging import Cursors, Page
-from crm_api.domain.messaging.conversations.exporting import COLUMNS, HEADER
+from crm_api.domain.messaging.conversations.export import COLUMNS, HEADER
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.office.message_search.selection import MessageFilter, MessageSelection, Position
 from crm_api.domain.office.message_search.similar_words import with_similar_words

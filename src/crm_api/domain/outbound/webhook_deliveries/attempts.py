@@ -15,14 +15,14 @@ from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.kit.schemas import format_instant
 from crm_api.domain.outbound.live_events.message_details import read_message_details
 from crm_api.domain.outbound.webhook_deliveries.schedule import (
-    EndpointAnswer,
+    EndpointResponse,
     Jitter,
     NextState,
     next_state_of,
     random_fraction,
 )
 from crm_api.domain.outbound.webhook_endpoints import health
-from crm_api.domain.outbound.webhook_endpoints.health import EndpointAnswers
+from crm_api.domain.outbound.webhook_endpoints.health import EndpointResponses
 from crm_api.platform.database import UnitOfWork, typed_rows
 
 
@@ -56,7 +56,7 @@ class DeliveryResult:
     """
 
     claimed: ClaimedDelivery
-    reply: EndpointAnswer | None
+    reply: EndpointResponse | None
 
 
 def body_of(claimed: ClaimedDelivery) -> str:
@@ -170,24 +170,24 @@ async def record_results(
             for claimed, reply in tried
         ]
         await _store_tries(uow.session, written, now=now)
-        await health.record_answers(
+        await health.record_responses(
             uow, _answers(tried, now=now), disable_after=disable_after, now=now
         )
 
 
 def _answers(
-    tried: Sequence[tuple[ClaimedDelivery, EndpointAnswer]], *, now: datetime
-) -> EndpointAnswers:
-    replies: dict[UUID, list[EndpointAnswer]] = defaultdict(list)
+    tried: Sequence[tuple[ClaimedDelivery, EndpointResponse]], *, now: datetime
+) -> EndpointResponses:
+    replies: dict[UUID, list[EndpointResponse]] = defaultdict(list)
     for claimed, reply in tried:
         replies[claimed.endpoint_id].append(reply)
     arrived = frozenset(one for one, got in replies.items() if any(r.has_arrived for r in got))
     holds = {
         one: now + max(found)
         for one, got in replies.items()
-        if (found := [reply.hold for reply in got if reply.hold is not None])
+        if (found := [reply.pause for reply in got if reply.pause is not None])
     }
-    return EndpointAnswers(
+    return EndpointResponses(
         arrived=arrived,
         failed=frozenset(replies) - arrived,
         gone=frozenset(one for one, got in replies.items() if any(r.is_gone for r in got)),
@@ -218,7 +218,7 @@ STORE_TRIES = text("""
 
 async def _store_tries(
     session: AsyncSession,
-    tried: Sequence[tuple[ClaimedDelivery, EndpointAnswer, NextState]],
+    tried: Sequence[tuple[ClaimedDelivery, EndpointResponse, NextState]],
     *,
     now: datetime,
 ) -> None:

@@ -18,7 +18,7 @@ import structlog
 from crm_api.domain.outbound.webhook_deliveries import attempts, fan_out
 from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery, DeliveryResult
 from crm_api.domain.outbound.webhook_deliveries.schedule import (
-    EndpointAnswer,
+    EndpointResponse,
     Jitter,
     random_fraction,
 )
@@ -80,13 +80,13 @@ class EndpointQueue:
         """
         return max(0, (FAILING_AT_ONCE if is_failing or self.is_stuck else AHEAD) - self.held)
 
-    def note(self, reply: EndpointAnswer) -> None:
+    def note(self, reply: EndpointResponse) -> None:
         """Set the field ``is_stuck`` from the result of a request to the endpoint.
 
         The field becomes True if the endpoint did not respond or asked for a pause. After any other
         response, it becomes False.
         """
-        self.is_stuck = reply.status is None or reply.hold is not None
+        self.is_stuck = reply.status is None or reply.pause is not None
 
 
 class WebhookDispatcher:
@@ -210,9 +210,9 @@ class WebhookDispatcher:
         queue.note(reply)
         return DeliveryResult(claimed=claimed, reply=reply)
 
-    async def _post(self, claimed: ClaimedDelivery, endpoint: DueEndpoint) -> EndpointAnswer:
+    async def _post(self, claimed: ClaimedDelivery, endpoint: DueEndpoint) -> EndpointResponse:
         if not endpoint.signers:
-            return EndpointAnswer(
+            return EndpointResponse(
                 error_code="secret_unreadable",
                 detail="The secret of the endpoint cannot be decrypted with this CRM_SECRET_KEY. "
                 "Rotate the secret.",
@@ -230,7 +230,7 @@ class WebhookDispatcher:
             log.exception(
                 "internal error while sending to webhook endpoint", delivery_id=str(claimed.id)
             )
-            return EndpointAnswer(
+            return EndpointResponse(
                 error_code="internal_error",
                 detail=f"An internal error occurred ({type(error).__name__}).",
             )

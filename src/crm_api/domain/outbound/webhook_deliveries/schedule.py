@@ -25,7 +25,7 @@ WAITS = (
 JITTER = 0.2
 """Maximum fraction by which a wait is lengthened at random. So deliveries that failed at the same
 time are not retried at the same time."""
-LONGEST_HOLD = timedelta(hours=24)
+LONGEST_PAUSE = timedelta(hours=24)
 """Longest pause that an endpoint can ask for with Retry-After."""
 ASKS_TO_WAIT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -34,7 +34,7 @@ random_fraction: Jitter = SystemRandom().random
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointAnswer:
+class EndpointResponse:
     """Response of an endpoint to one attempt, or the reason why there is no response.
 
     Attributes:
@@ -63,15 +63,15 @@ class EndpointAnswer:
         return self.status == HTTPStatus.GONE
 
     @property
-    def hold(self) -> timedelta | None:
+    def pause(self) -> timedelta | None:
         """The length of the pause that the response asks for; None if it asks for no pause.
 
         A response with status 429 or 503 can ask for a pause in its header ``Retry-After``. The
-        result is at most ``LONGEST_HOLD``.
+        result is at most ``LONGEST_PAUSE``.
         """
         if self.retry_after is None or self.status not in ASKS_TO_WAIT:
             return None
-        return min(self.retry_after, LONGEST_HOLD)
+        return min(self.retry_after, LONGEST_PAUSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,31 +87,31 @@ class NextState:
 
 
 def next_state_of(
-    reply: EndpointAnswer, *, failures: int, now: datetime, jitter: Jitter
+    response: EndpointResponse, *, failures: int, now: datetime, jitter: Jitter
 ) -> NextState:
     """Return the state of a delivery after an attempt.
 
     Args:
-        reply: The endpoint's response.
+        response: The endpoint's response.
         failures: The number of failed attempts, including this attempt if it failed.
         jitter: Returns a random number from 0 to 1. The larger the number, the longer is the wait
             before the next attempt.
     """
-    if reply.has_arrived:
+    if response.has_arrived:
         return NextState(status=DeliveryStatus.DELIVERED, next_attempt_at=now)
-    if reply.is_gone or failures > len(WAITS):
+    if response.is_gone or failures > len(WAITS):
         return NextState(status=DeliveryStatus.FAILED, next_attempt_at=now)
     wait = WAITS[failures - 1] * (1 + JITTER * jitter())
     return NextState(
         status=DeliveryStatus.PENDING,
-        next_attempt_at=now + max(wait, reply.hold or timedelta(0)),
+        next_attempt_at=now + max(wait, response.pause or timedelta(0)),
     )
 
 
 def requested_pause(header: str | None, *, now: datetime) -> timedelta | None:
-    """Return the pause that a ``Retry-After`` header asks for, at most ``LONGEST_HOLD``.
+    """Return the pause that a ``Retry-After`` header asks for, at most ``LONGEST_PAUSE``.
 
     Return None if the header is missing or cannot be parsed.
     """
-    wait = read_retry_after(header, now=now, longest=LONGEST_HOLD.total_seconds())
+    wait = read_retry_after(header, now=now, longest=LONGEST_PAUSE.total_seconds())
     return None if wait is None else timedelta(seconds=wait.seconds)

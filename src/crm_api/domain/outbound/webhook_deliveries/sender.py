@@ -20,7 +20,7 @@ from crm_api.domain.kit.addresses import (
     open_connector,
     parse_url,
 )
-from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointAnswer, requested_pause
+from crm_api.domain.outbound.webhook_deliveries.schedule import EndpointResponse, requested_pause
 from crm_api.domain.outbound.webhook_endpoints.service import MOST_ENDPOINTS
 from crm_api.platform.settings import Settings
 
@@ -159,7 +159,7 @@ class WebhookSender:
 
     async def post(
         self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
-    ) -> EndpointAnswer:
+    ) -> EndpointResponse:
         """Post a delivery and return the response; a failure is returned, not raised."""
         begun = time.monotonic()
         reply = await self._try(address, body=body, headers=headers, now=now)
@@ -168,32 +168,32 @@ class WebhookSender:
 
     async def _try(
         self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
-    ) -> EndpointAnswer:
+    ) -> EndpointResponse:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._post(address, body=body, headers=headers, now=now)
         except AddressRefusedError as error:
-            return EndpointAnswer(error_code=error.code, detail=error.detail)
+            return EndpointResponse(error_code=error.code, detail=error.detail)
         except TimeoutError:
             detail = f"The endpoint did not respond within {self._timeout_seconds:g} seconds."
-            return EndpointAnswer(error_code="timeout", detail=detail)
+            return EndpointResponse(error_code="timeout", detail=detail)
         except aiohttp.ClientConnectorDNSError:
-            return EndpointAnswer(
+            return EndpointResponse(
                 error_code="unknown_host",
                 detail="The host name cannot be resolved. Check the address of the endpoint.",
             )
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError):
-            return EndpointAnswer(
+            return EndpointResponse(
                 error_code="tls",
                 detail="The TLS connection failed. Check the certificate of the host.",
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             detail = f"The host cannot be reached ({type(error).__name__})."
-            return EndpointAnswer(error_code="unreachable", detail=detail)
+            return EndpointResponse(error_code="unreachable", detail=detail)
 
     async def _post(
         self, address: str, *, body: str | bytes, headers: Mapping[str, str], now: datetime
-    ) -> EndpointAnswer:
+    ) -> EndpointResponse:
         if self._session is None:
             raise RuntimeError("The sender is not open; use `async with`.")
         url = parse_url(address)
@@ -222,10 +222,10 @@ async def _read_beginning(answer: aiohttp.ClientResponse) -> str:
     return kept[:KEPT_OF_ANSWER].decode(errors="replace").replace("\x00", "\ufffd")
 
 
-def _judge(answer: aiohttp.ClientResponse, kept: str, *, now: datetime) -> EndpointAnswer:
+def _judge(answer: aiohttp.ClientResponse, kept: str, *, now: datetime) -> EndpointResponse:
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - the successes of HTTP
-        return EndpointAnswer(status=status, body=kept)
+        return EndpointResponse(status=status, body=kept)
     if 300 <= status < 400:  # noqa: PLR2004 - its redirects
         detail = (
             f"The endpoint responded with status {status}. Redirects are not followed; set the "
@@ -233,7 +233,7 @@ def _judge(answer: aiohttp.ClientResponse, kept: str, *, now: datetime) -> Endpo
         )
     else:
         detail = f"The endpoint responded with status {status}."
-    return EndpointAnswer(
+    return EndpointResponse(
         status=status,
         error_code=f"http_{status}",
         detail=detail,

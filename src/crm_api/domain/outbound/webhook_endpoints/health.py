@@ -40,7 +40,7 @@ class DueEndpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointAnswers:
+class EndpointResponses:
     """How endpoints responded in a batch of attempts.
 
     Attributes:
@@ -119,8 +119,8 @@ PAUSE_ENDPOINTS = text("""
 """)
 
 
-async def record_answers(
-    uow: UnitOfWork, answers: EndpointAnswers, *, disable_after: timedelta, now: datetime
+async def record_responses(
+    uow: UnitOfWork, answers: EndpointResponses, *, disable_after: timedelta, now: datetime
 ) -> None:
     """Store how endpoints responded; disable those that sent 410 or have failed for too long.
 

@@ -17,7 +17,7 @@ from crm_api.domain.people.contacts.errors import (
     InvalidAttributesError,
 )
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate
-from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.domain.people.custom_fields.attribute_checks import Definitions
 from crm_api.platform.ids import new_id
 
 Columns = dict[str, Any]

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 from crm_api.domain.kit.errors import CrmError, InvalidError
+from crm_api.domain.messaging.consent_decisions.erased_numbers import suppress_erased
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
-from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
 from crm_api.domain.people.batch.loaded_contacts import Columns, LoadedContacts
 from crm_api.domain.people.batch.schemas import (
     CreateItem,
@@ -36,7 +36,7 @@ from crm_api.domain.people.contacts import changes as contact_changes
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.contacts.errors import BatchRacedError, InvalidItemError
 from crm_api.domain.people.custom_fields import service as custom_fields
-from crm_api.domain.people.custom_fields.definitions import Definitions
+from crm_api.domain.people.custom_fields.attribute_checks import Definitions
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.phone_validation import service as phone_validation
 from crm_api.platform.database import UnitOfWork

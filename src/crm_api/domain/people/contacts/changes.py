@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.kit.contact_columns import TEXT_COLUMNS
 from crm_api.domain.kit.zones import zone_key_of
+from crm_api.domain.messaging.consent_decisions.erased_numbers import suppress_erased
 from crm_api.domain.messaging.consent_decisions.flags import find_suppressed_numbers
-from crm_api.domain.messaging.consent_decisions.suppression import suppress_erased
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm_api.domain.kit.paging import Cursors, Page, read_newest
-from crm_api.domain.people.custom_fields.definitions import Definition, Definitions
+from crm_api.domain.people.custom_fields.attribute_checks import Definition, Definitions
 from crm_api.domain.people.custom_fields.errors import (
     CustomFieldArchivedError,
     CustomFieldExistsError,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.people.custom_fields.errors import ValuesDoNotFitError
 from crm_api.domain.people.custom_fields.schemas import CustomFieldFitRead, CustomFieldMisfitRead
-from crm_api.domain.people.custom_fields.values import MisfitError, is_same_json, normalise
+from crm_api.domain.people.custom_fields.value_types import MisfitError, is_same_json, normalise
 from crm_api.domain.people.models.contacts import CustomField, FieldType
 from crm_api.platform.database import UnitOfWork, typed_rows
 

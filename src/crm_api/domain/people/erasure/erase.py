@@ -56,7 +56,7 @@ async def erase_contact(
     # This sets a flag on each number, which withdraws all claimed messages to the number. The flags
     # are deleted later in this function, with the other data about the numbers.
     await suppression.suppress_numbers(
-        uow, phones=phones, reason=suppression.ERASED_REASON, now=now
+        uow, phones=phones, reason=erased_numbers.ERASED_REASON, now=now
     )
     under_way = await count_open_attempts(uow.session, phones=phones)
     if under_way:
@@ -67,7 +67,7 @@ async def erase_contact(
     await erased_numbers.keep_consent_state(
         uow, phones=phones, contact_id=ids[0], actor=actor, now=now, secret=secret
     )
-    await suppression.erase_consent_of(uow, phones=phones, now=now, secret=secret)
+    await erased_numbers.erase_consent_of(uow, phones=phones, now=now, secret=secret)
     nowhere = zone_key(timezone=None, state=None, postal_code=None, phone="")
     await erase_person(uow.session, ids=ids, phones=phones, zone_key=nowhere, now=now)
     await delete_number_rows(uow.session, phones=phones)

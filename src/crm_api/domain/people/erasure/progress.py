@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.messaging.consent_decisions import suppression
+from crm_api.domain.messaging.consent_decisions import erased_numbers
 from crm_api.domain.people.erasure import sweep
 from crm_api.domain.people.erasure.search_terms import SearchTerms, unseal_terms
 from crm_api.domain.people.models.erasure import Erasure, ErasureStatus
@@ -207,7 +207,7 @@ async def _finish(
         True if another search begins immediately.
     """
     again = await find_contact_numbers(uow.session, phones=terms.phones)
-    await suppression.suppress_erased(uow, phones=again, now=now, secret=secret)
+    await erased_numbers.suppress_erased(uow, phones=again, now=now, secret=secret)
     is_waiting = await sweep.has_waiting_events(
         uow.session, terms=terms, before=erasure.created_at
     ) or await has_fetches(uow.session, contact_id=erasure.contact_id)

@@ -125,7 +125,7 @@ class LookupService:
         except PhoneLookupBusyError as error:
             # If the service refused the look-up because of its rate limit, no look-up was made.
             # After any other error, the look-up may have been made and billed.
-            if error.is_answer:
+            if error.is_throttled:
                 self._budget.give_back(day)
             raise
 
@@ -166,7 +166,7 @@ def _understand(response: httpx.Response, content: bytes, phone: str) -> LineTyp
             f"The phone look-up service is temporarily unavailable (HTTP status {status}). Try "
             "again later.",
             retry_after_seconds=wait.seconds if wait else None,
-            is_answer=status == _THROTTLED,
+            is_throttled=status == _THROTTLED,
         )
     body = _json_object(content)
     if body is None:

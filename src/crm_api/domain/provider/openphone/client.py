@@ -15,7 +15,6 @@ import httpx
 import orjson
 from httpx_aiohttp import AiohttpTransport
 
-from crm_api.domain.provider.openphone.answers import SendAnswer
 from crm_api.domain.provider.openphone.facts import MessageFacts, OwnNumber
 from crm_api.domain.provider.openphone.hooks import HookApi
 from crm_api.domain.provider.openphone.json_values import items
@@ -26,6 +25,7 @@ from crm_api.domain.provider.openphone.listing import (
 )
 from crm_api.domain.provider.openphone.observing import ObservedTransport
 from crm_api.domain.provider.openphone.reading import Query, ReadClient
+from crm_api.domain.provider.openphone.send_responses import SendResponse
 from crm_api.domain.provider.openphone.sending import GateClock, GatedBody, send_once
 from crm_api.domain.provider.openphone.wire import parse_message, parse_phone_number
 from crm_api.platform.setting_fields import CALL_START_SECONDS
@@ -116,7 +116,7 @@ class OpenPhoneClient:
         gate: GateClock,
         call_timeout: float,
         call_start: float = CALL_START_SECONDS,
-    ) -> SendAnswer:
+    ) -> SendResponse:
         """Send one message to one phone number, at most once; failures are returned, not raised.
 
         Args:

@@ -22,7 +22,6 @@ from urllib.parse import quote
 import httpx
 
 from crm_api.domain.kit.retrying import retrying
-from crm_api.domain.provider.openphone.answers import read_json
 from crm_api.domain.provider.openphone.errors import OpenPhoneBusyError, OpenPhoneRefusedError
 from crm_api.domain.provider.openphone.facts import HookDelivery, RegisteredWebhook
 from crm_api.domain.provider.openphone.json_values import (
@@ -40,6 +39,7 @@ from crm_api.domain.provider.openphone.reading import (
     problem_of,
     request_once,
 )
+from crm_api.domain.provider.openphone.send_responses import read_json
 from crm_api.domain.provider.openphone.wire import parse_webhook
 
 LOG_PAGE_SIZE = 50

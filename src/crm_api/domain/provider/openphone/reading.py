@@ -8,13 +8,13 @@ import httpx
 
 from crm_api.domain.kit.backoff import read_retry_after
 from crm_api.domain.kit.retrying import retrying
-from crm_api.domain.provider.openphone.answers import read_json, server_date
 from crm_api.domain.provider.openphone.errors import (
     OpenPhoneBusyError,
     OpenPhoneListError,
     OpenPhoneRefusedError,
 )
 from crm_api.domain.provider.openphone.json_values import text
+from crm_api.domain.provider.openphone.send_responses import read_json, server_date
 from crm_api.domain.provider.openphone.wire import parse_problem
 
 DATED_VERSION = {"Quo-Api-Version": "2026-03-30"}
@@ -31,7 +31,7 @@ _SERVER_ERROR = 500
 Query = list[tuple[str, str | int | float | bool | None]]
 
 
-class AnswerTooLongError(httpx.HTTPError):
+class ResponseTooLongError(httpx.HTTPError):
     """The response is larger than the maximum size."""
 
 
@@ -150,7 +150,7 @@ async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response
         A response with the same status and headers, and the decompressed body.
 
     Raises:
-        AnswerTooLongError: The body has more than ``most`` bytes.
+        ResponseTooLongError: The body has more than ``most`` bytes.
         httpx.HTTPError: The body ends too early or cannot be decompressed.
     """
     content = bytearray()
@@ -162,7 +162,7 @@ async def read_bounded(response: httpx.Response, *, most: int) -> httpx.Response
         async for part in stream if is_plain else response.aiter_bytes():
             content += part
             if len(content) > most:
-                raise AnswerTooLongError(f"The response has more than {most} bytes.")
+                raise ResponseTooLongError(f"The response has more than {most} bytes.")
     finally:
         await response.aclose()
     headers = [
@@ -188,5 +188,5 @@ def problem_of(response: httpx.Response) -> OpenPhoneBusyError | OpenPhoneRefuse
         sentence,
         retry_after_seconds=wait.seconds if wait else None,
         retry_after_asked=wait.asked_seconds if wait and wait.is_cut else None,
-        is_answer=status == _THROTTLED,
+        is_throttled=status == _THROTTLED,
     )

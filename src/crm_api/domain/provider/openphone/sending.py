@@ -20,9 +20,13 @@ from typing import Self
 
 import httpx
 
-from crm_api.domain.provider.openphone.answers import AnswerKind, SendAnswer, classify_send_answer
 from crm_api.domain.provider.openphone.json_values import without_numbers
-from crm_api.domain.provider.openphone.reading import AnswerTooLongError, read_bounded
+from crm_api.domain.provider.openphone.reading import ResponseTooLongError, read_bounded
+from crm_api.domain.provider.openphone.send_responses import (
+    ResponseKind,
+    SendResponse,
+    classify_send_response,
+)
 from crm_api.platform import failpoints
 from crm_api.platform.setting_fields import CALL_START_SECONDS
 
@@ -123,7 +127,7 @@ async def send_once(
     body: GatedBody,
     *,
     call_timeout: float,
-) -> SendAnswer:
+) -> SendResponse:
     """Send the request once and return its result; a failure is returned, not raised.
 
     Args:
@@ -148,7 +152,7 @@ async def send_once(
             # The provider responded when it had received only the headers of the request, for
             # example with status 400 or 408.
             return _failed(body, "too_late", "OpenPhone responded before it had the request body.")
-        return classify_send_answer(response)
+        return classify_send_response(response)
     except TimeoutError:
         detail = f"OpenPhone did not respond within {call_timeout:g} s."
         return _failed(body, "timeout", detail, no_id=is_success)
@@ -163,14 +167,14 @@ async def _read(response: httpx.Response) -> httpx.Response:
     """Read the body of the response; if it is too long, return only status and headers."""
     try:
         return await read_bounded(response, most=MOST_BYTES_OF_SEND)
-    except AnswerTooLongError:
+    except ResponseTooLongError:
         return httpx.Response(response.status_code, headers=response.headers)
 
 
-def _failed(body: GatedBody, code: str, detail: str, *, no_id: bool = False) -> SendAnswer:
+def _failed(body: GatedBody, code: str, detail: str, *, no_id: bool = False) -> SendResponse:
     detail = without_numbers(detail)
     if body.was_too_late:
-        return SendAnswer(kind=AnswerKind.TOO_LATE, code="too_late", detail=detail)
+        return SendResponse(kind=ResponseKind.TOO_LATE, code="too_late", detail=detail)
     if not body.was_handed_out:
-        return SendAnswer(kind=AnswerKind.NOT_CONNECTED, code="not_connected", detail=detail)
-    return SendAnswer(kind=AnswerKind.UNCLEAR, code=code, detail=detail, no_id=no_id)
+        return SendResponse(kind=ResponseKind.NOT_CONNECTED, code="not_connected", detail=detail)
+    return SendResponse(kind=ResponseKind.UNCLEAR, code=code, detail=detail, no_id=no_id)

@@ -24,9 +24,9 @@ from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.models.lines import Line, LineStatus
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity
+from crm_api.domain.messaging.sends.legal_hours import find_unasked_allowed_at, read_legal_hours
 from crm_api.domain.messaging.sends.number_rules import NumberRule
 from crm_api.domain.messaging.sends.queue import find_stopping_rule, queue_message
-from crm_api.domain.messaging.sends.reply_hours import find_test_allowed_at, read_reply_hours
 from crm_api.domain.people.contacts import service as contacts
 from crm_api.domain.people.contacts.errors import ContactNotFoundError
 from crm_api.domain.people.models.contacts import Contact
@@ -186,12 +186,14 @@ async def _check_rules(
     if rule is not None:
         is_open = rule is NumberRule.OPT_OUT_HOLD
         raise _StoppedError(ReminderReason(rule.value), now + TRIED_AGAIN if is_open else None)
-    hours = await read_reply_hours(
-        uow, line_id=line.id, phone=phone, rules=rules, now=now, is_test=True
+    hours = await read_legal_hours(
+        uow, line_id=line.id, phone=phone, rules=rules, now=now, is_unasked=True
     )
     if not hours.is_open:
         raise _StoppedError(ReminderReason.OUTSIDE_HOURS, hours.opens_at)
-    allowed_at = await find_test_allowed_at(uow, line_id=line.id, phone=phone, rules=rules, now=now)
+    allowed_at = await find_unasked_allowed_at(
+        uow, line_id=line.id, phone=phone, rules=rules, now=now
+    )
     if allowed_at is not None:
         raise _StoppedError(ReminderReason.TOO_MANY_MESSAGES, allowed_at)
 

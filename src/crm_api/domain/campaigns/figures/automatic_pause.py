@@ -22,7 +22,7 @@ from crm_api.domain.campaigns.figures.experiment import (
     ExperimentResult,
     evaluate_experiment,
 )
-from crm_api.domain.campaigns.figures.rate_limits import (
+from crm_api.domain.campaigns.figures.pause_rules import (
     Evidence,
     RateCounts,
     RateLimits,

@@ -7,13 +7,9 @@ from typing import Self
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform.settings import Settings
 
-RETRY_MEANS = tuple(timedelta(minutes=wait) for wait in (1, 5, 30, 120, 360, 960))
-"""Mean waits after the first failure, the second failure, and so on. The sum of these waits is
-about a day."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Reception:
+class ApplySettings:
     """Settings for applying events: the business, the key for hashes, time limits and retries.
 
     Attributes:
@@ -33,7 +29,7 @@ class Reception:
     secret: bytes = field(repr=False)
     times: SendTimes
     resend_unclear: bool = True
-    retry_means: tuple[timedelta, ...] = RETRY_MEANS
+    retry_means: tuple[timedelta, ...]
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import NOW
 
 from crm_api.domain.campaigns.figures.experiment import ERROR
-from crm_api.domain.campaigns.figures.rate_limits import RateCounts, RateLimits, find_exceeded_rate
+from crm_api.domain.campaigns.figures.pause_rules import RateCounts, RateLimits, find_exceeded_rate
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
 
 SEED = int(os.environ.get("CRM_TEST_SEED", "20261128"))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_api.domain.people.custom_fields.definitions import Definition, Definitions
-from crm_api.domain.people.custom_fields.values import MAX_TEXT, MisfitError, normalise
+from crm_api.domain.people.custom_fields.attribute_checks import Definition, Definitions
+from crm_api.domain.people.custom_fields.value_types import MAX_TEXT, MisfitError, normalise
 from crm_api.domain.people.models.contacts import FieldType
 
 ROOFS = ("Slate", "Shingle", "Tar & gravel")

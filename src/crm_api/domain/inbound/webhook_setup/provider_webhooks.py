@@ -85,7 +85,7 @@ LINE_IDS = text("SELECT phone_number_id FROM line ORDER BY phone_number_id")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebhookAddress:
+class ProviderWebhooks:
     """Reads and changes the webhooks at the provider that send events to our address.
 
     Attributes:

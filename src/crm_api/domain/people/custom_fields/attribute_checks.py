@@ -6,7 +6,7 @@ from typing import Any
 
 from crm_api.domain.kit.errors import FieldProblem, pointer_to
 from crm_api.domain.people.custom_fields.errors import FieldValuesError
-from crm_api.domain.people.custom_fields.values import MisfitError, normalise
+from crm_api.domain.people.custom_fields.value_types import MisfitError, normalise
 from crm_api.domain.people.models.contacts import FieldType
 
 

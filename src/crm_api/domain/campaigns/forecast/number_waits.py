@@ -111,7 +111,7 @@ class NumberRules:
         return {rule: at for rule, at in found.items() if at > self.now}
 
 
-def hold_back(
+def split_waiting(
     waiting: Sequence[Waiting],
     numbers: Sequence[TextedNumber],
     number_rules: NumberRules,

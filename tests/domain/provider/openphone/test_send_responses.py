@@ -4,9 +4,9 @@ from typing import Any
 import httpx
 import pytest
 
-from crm_api.domain.provider.openphone.answers import (
-    AnswerKind,
-    classify_send_answer,
+from crm_api.domain.provider.openphone.send_responses import (
+    ResponseKind,
+    classify_send_response,
     read_json,
 )
 
@@ -15,7 +15,7 @@ PERSON = "+16175550123"
 
 
 def _classify(status: int, body: Any, **headers: str) -> Any:
-    return classify_send_answer(
+    return classify_send_response(
         httpx.Response(status, json=body, headers={"date": DATE, **headers})
     )
 
@@ -27,7 +27,7 @@ def test_success_with_an_id_is_accepted(status: int) -> None:
         {"data": {"id": "AC1", "status": "queued", "createdAt": "2026-11-25T14:59:59.500Z"}},
     )
 
-    assert answer.kind is AnswerKind.ACCEPTED
+    assert answer.kind is ResponseKind.ACCEPTED
     assert answer.provider_message_id == "AC1"
     assert answer.provider_created_at == datetime(2026, 11, 25, 14, 59, 59, 500_000, tzinfo=UTC)
     assert answer.server_date == datetime(2026, 11, 25, 15, 0, tzinfo=UTC)
@@ -37,7 +37,7 @@ def test_success_with_an_id_is_accepted(status: int) -> None:
 def test_success_without_an_id_is_unclear_and_marked_as_without_id(body: Any) -> None:
     answer = _classify(202, body)
 
-    assert answer.kind is AnswerKind.UNCLEAR
+    assert answer.kind is ResponseKind.UNCLEAR
     assert answer.no_id
 
 
@@ -64,7 +64,7 @@ def test_refusal_that_concerns_the_account_has_its_reason(
 
     answer = _classify(status, {"error": problem} if is_nested else problem)
 
-    assert answer.kind is AnswerKind.ACCOUNT_REFUSED
+    assert answer.kind is ResponseKind.ACCOUNT_REFUSED
     assert (answer.scope, answer.reason) == ("line", reason)
     assert answer.code == (code or f"http_{status}")
     assert PERSON not in answer.detail
@@ -76,7 +76,7 @@ def test_refusal_that_concerns_the_account_has_its_reason(
 def test_refusal_that_concerns_one_message_has_no_scope(status: int, code: str | None) -> None:
     answer = _classify(status, {"message": "no", "code": code})
 
-    assert answer.kind is AnswerKind.REFUSED
+    assert answer.kind is ResponseKind.REFUSED
     assert (answer.scope, answer.reason) == (None, None)
 
 
@@ -94,7 +94,7 @@ def test_throttled_response_has_the_requested_wait(
 ) -> None:
     answer = _classify(429, {"message": "slow down"}, **header)
 
-    assert answer.kind is AnswerKind.LATER
+    assert answer.kind is ResponseKind.LATER
     assert answer.retry_after_seconds == seconds
 
 
@@ -102,7 +102,7 @@ def test_throttled_response_has_the_requested_wait(
 def test_response_with_another_status_is_unclear(status: int) -> None:
     answer = _classify(status, {"message": "?"})
 
-    assert answer.kind is AnswerKind.UNCLEAR
+    assert answer.kind is ResponseKind.UNCLEAR
     assert not answer.no_id
     assert answer.http_status == status
 
@@ -125,7 +125,7 @@ def test_unusual_body_is_read_as_json_or_none(body: bytes, value: object) -> Non
 def test_response_that_is_not_json_is_classified_by_its_status() -> None:
     response = httpx.Response(502, text="<html>Bad Gateway</html>", headers={"date": "yesterday"})
 
-    answer = classify_send_answer(response)
+    answer = classify_send_response(response)
 
-    assert (answer.kind, answer.code) == (AnswerKind.UNCLEAR, "http_502")
+    assert (answer.kind, answer.code) == (ResponseKind.UNCLEAR, "http_502")
     assert answer.server_date is None

@@ -11,7 +11,8 @@ from sqlalchemy import LargeBinary, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
 
-from crm_api.cli.doctor_checks import State, judge_secrets
+from crm_api.cli.doctor_checks import State
+from crm_api.cli.doctor_database_checks import judge_secrets
 from crm_api.domain.alerts import outgoing_mail as mailbox
 from crm_api.domain.all_tables import metadata
 from crm_api.domain.consent.models import hash_phone

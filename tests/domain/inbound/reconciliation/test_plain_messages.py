@@ -14,12 +14,12 @@ from tests.domain.inbound.reconciliation.support import (
     ReconciliationHarness,
     reconciliation_harness,
 )
-from tests.domain.inbound.webhook_events.support import RECEPTION, rows
+from tests.domain.inbound.webhook_events.support import APPLY_SETTINGS, rows
 from tests.factories import make_contact, make_line, number
 
-from crm_api.domain.inbound.webhook_events import plain
+from crm_api.domain.inbound.webhook_events import plain_messages
 from crm_api.domain.inbound.webhook_events import service as webhooks
-from crm_api.domain.inbound.webhook_events.plain import apply_plain_messages
+from crm_api.domain.inbound.webhook_events.plain_messages import apply_plain_messages
 from crm_api.domain.provider.openphone.facts import (
     EventKind,
     MediaItem,
@@ -110,7 +110,7 @@ async def _store_one_by_one(new_uow: NewUow, messages: list[MessageFacts]) -> No
             message=facts,
         )
         async with new_uow() as uow:
-            await webhooks.apply_event(uow, event, now=NOW, reception=RECEPTION)
+            await webhooks.apply_event(uow, event, now=NOW, apply_settings=APPLY_SETTINGS)
 
 
 async def _store_in_chunks(new_uow: NewUow, messages: list[MessageFacts], *, size: int) -> int:
@@ -122,7 +122,7 @@ async def _store_in_chunks(new_uow: NewUow, messages: list[MessageFacts], *, siz
     for start in reversed(range(0, len(messages), size)):
         chunk = messages[start : start + size]
         async with new_uow() as uow:
-            stored = await apply_plain_messages(uow, chunk, now=NOW, reception=RECEPTION)
+            stored = await apply_plain_messages(uow, chunk, now=NOW, apply_settings=APPLY_SETTINGS)
         plain_count += len(stored)
         await _store_one_by_one(
             new_uow, [facts for facts in chunk if facts.provider_message_id not in stored]
@@ -171,7 +171,7 @@ async def test_messages_leave_the_same_rows_in_chunks_as_one_by_one(
 @pytest.mark.parametrize(
     "special",
     [
-        message_of(1, created_at=NOW - plain.PAST_AFTER),
+        message_of(1, created_at=NOW - plain_messages.PAST_AFTER),
         message_of(1, text="take me off your list"),
         message_of(1, text="HELP"),
         message_of(1, phone_number_id="PNunknown", to_numbers=("28777",)),
@@ -196,7 +196,7 @@ async def test_message_that_needs_full_processing_is_not_plain(
 ) -> None:
     async with new_uow() as uow:
         stored = await apply_plain_messages(
-            uow, [special, message_of(2)], now=NOW, reception=RECEPTION
+            uow, [special, message_of(2)], now=NOW, apply_settings=APPLY_SETTINGS
         )
 
     assert stored == {"AC00002"}
@@ -205,7 +205,7 @@ async def test_message_that_needs_full_processing_is_not_plain(
 async def test_past_reply_gets_a_class(session: AsyncSession, new_uow: NewUow) -> None:
     messages = [message_of(1, text="How much does it cost?"), outgoing_message(2)]
     async with new_uow() as uow:
-        stored = await apply_plain_messages(uow, messages, now=NOW, reception=RECEPTION)
+        stored = await apply_plain_messages(uow, messages, now=NOW, apply_settings=APPLY_SETTINGS)
 
     query = "SELECT reply_class, reply_class_by FROM activity ORDER BY openphone_id"
     found = [tuple(row.values()) for row in await rows(session, query)]
@@ -226,7 +226,10 @@ async def test_message_of_a_deleted_contact_or_a_recipient_is_not_plain(
     )
     async with new_uow() as uow:
         stored = await apply_plain_messages(
-            uow, [message_of(3), message_of(4), message_of(5)], now=NOW, reception=RECEPTION
+            uow,
+            [message_of(3), message_of(4), message_of(5)],
+            now=NOW,
+            apply_settings=APPLY_SETTINGS,
         )
 
     assert stored == {"AC00005"}
@@ -241,7 +244,9 @@ async def test_new_contact_gets_earlier_messages_to_its_number(
     """
     for facts in (outgoing_message(13), message_of(5)):
         async with new_uow() as uow:
-            stored = await apply_plain_messages(uow, [facts], now=NOW, reception=RECEPTION)
+            stored = await apply_plain_messages(
+                uow, [facts], now=NOW, apply_settings=APPLY_SETTINGS
+            )
         assert stored == {facts.provider_message_id}
 
     found = await rows(

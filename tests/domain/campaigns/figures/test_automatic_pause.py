@@ -17,7 +17,7 @@ from tests.factories import make_campaign
 from tests.locks import blocked
 
 from crm_api.domain.campaigns import service as campaigns
-from crm_api.domain.campaigns.figures.circuit_breaker import check_figures
+from crm_api.domain.campaigns.figures.automatic_pause import check_figures
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.platform.database import UnitOfWork

@@ -1,4 +1,8 @@
-"""Decide when the law allows a user's message, an away reply, a test message or a reminder."""
+"""Decide when the law allows a message outside campaigns, such as a user's message or a reminder.
+
+A test message or a reminder is *unasked*: it must keep the legal hours, even if the person has
+written to the line before.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,9 +23,9 @@ NUMBER_ZONE = """
     EXISTS (
         SELECT 1 FROM conversation k JOIN activity i ON i.conversation_id = k.id
         WHERE k.line_id = {line_id} AND k.phone = {phone}
-          AND i.kind = 'message' AND i.direction = 'incoming') AS is_answer"""
+          AND i.kind = 'message' AND i.direction = 'incoming') AS has_written"""
 
-READ_REPLY_ZONE = text(f"""
+READ_NUMBER_ZONE = text(f"""
     SELECT CAST(:phone AS text) AS phone,
            {NUMBER_ZONE.format(line_id=":line_id", phone="CAST(:phone AS text)")}
 """)
@@ -37,17 +41,17 @@ class NumberZone:
         phone: The number in E.164.
         zone_key: A text with the states and time zones in which the person may live; None if no
             contact has the number.
-        is_answer: True if our message is an answer: the person has sent a message to the line
+        has_written: True if our message is an answer: the person has sent a message to the line
             before.
     """
 
     phone: str
     zone_key: str | None
-    is_answer: bool
+    has_written: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplyHours:
+class LegalHours:
     """When the law allows a message to a number, for messages outside campaigns.
 
     Attributes:
@@ -63,33 +67,33 @@ class ReplyHours:
     opens_at: datetime | None = None
 
 
-async def read_reply_hours(
+async def read_legal_hours(
     uow: UnitOfWork,
     *,
     line_id: UUID,
     phone: str,
     rules: RuleBook,
     now: datetime,
-    is_test: bool = False,
-) -> ReplyHours:
+    is_unasked: bool = False,
+) -> LegalHours:
     """Return whether and when the law allows a message to a number, for messages outside campaigns.
 
     If the person has ever sent a message to the line, a user's message counts as an answer to the
     person and may be sent at any hour.
 
     Args:
-        is_test: True for a test message or a reminder. It must keep the legal hours, even if the
+        is_unasked: True for a test message or a reminder. It must keep the legal hours, even if the
             person has written to the line before.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
-    return hours_of(zone, rules=rules, is_test=is_test, now=now)
+    return hours_of(zone, rules=rules, is_unasked=is_unasked, now=now)
 
 
 # Selects when a number may get a test message again. There is a result only if the number has had
 # as many messages as the law allows (`most`). The newest `most` campaign and test messages are
 # compared. The number may get a test message when the oldest of these messages is older than the
 # legal period.
-TEST_ALLOWED_AT = text("""
+UNASKED_ALLOWED_AT = text("""
     SELECT a.until FROM (
         SELECT greatest(a.created_at, a.called_at, a.accepted_at)
                    + make_interval(hours => :hours) AS until
@@ -102,7 +106,7 @@ TEST_ALLOWED_AT = text("""
 """)
 
 
-async def find_test_allowed_at(
+async def find_unasked_allowed_at(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> datetime | None:
     """Return the time from which the legal frequency limit allows a test message.
@@ -115,34 +119,34 @@ async def find_test_allowed_at(
     if cap is None:
         return None
     until: datetime | None = await uow.session.scalar(
-        TEST_ALLOWED_AT, {"phone": phone, "most": cap.texts, "hours": cap.hours, "now": now}
+        UNASKED_ALLOWED_AT, {"phone": phone, "most": cap.texts, "hours": cap.hours, "now": now}
     )
     return until
 
 
 async def _read_zone(uow: UnitOfWork, *, line_id: UUID, phone: str) -> NumberZone:
-    found = await uow.session.execute(READ_REPLY_ZONE, {"line_id": line_id, "phone": phone})
+    found = await uow.session.execute(READ_NUMBER_ZONE, {"line_id": line_id, "phone": phone})
     return typed_row(NumberZone, found.one())
 
 
 def hours_of(
-    number: NumberZone, *, rules: RuleBook, now: datetime, is_test: bool = False
-) -> ReplyHours:
+    number: NumberZone, *, rules: RuleBook, now: datetime, is_unasked: bool = False
+) -> LegalHours:
     """Return whether and when the law allows a message to a phone number.
 
     If the person has written to the line before, our message is an answer, and the law allows it at
     any hour. But a test message or a reminder never counts as an answer.
 
     Args:
-        is_test: True for a test message or a reminder.
+        is_unasked: True for a test message or a reminder.
     """
-    if number.is_answer and not is_test:
-        return ReplyHours(is_open=True)
+    if number.has_written and not is_unasked:
+        return LegalHours(is_open=True)
     key = zone_key_of_number(number)
     closes_at = rules.open_until(key, now)
     if closes_at is None:
-        return ReplyHours(is_open=False, opens_at=rules.next_open(key, now))
-    return ReplyHours(is_open=True, not_after=None if closes_at == FOREVER else closes_at)
+        return LegalHours(is_open=False, opens_at=rules.next_open(key, now))
+    return LegalHours(is_open=True, not_after=None if closes_at == FOREVER else closes_at)
 
 
 def zone_key_of_number(number: NumberZone) -> str:

@@ -20,7 +20,7 @@ NOT_NUMBER_USER = "0202403"
 DAILY_CAP = "0204403"
 
 
-class AnswerKind(StrEnum):
+class ResponseKind(StrEnum):
     """How an attempt to send a message ended.
 
     For every kind except UNCLEAR, it is certain whether the message was sent.
@@ -48,7 +48,7 @@ Scope = Literal["line", "campaign"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SendAnswer:
+class SendResponse:
     """How one attempt to send a message ended, with facts from the provider's response.
 
     Attributes:
@@ -70,7 +70,7 @@ class SendAnswer:
         server_date: The provider's time, from the ``Date`` header.
     """
 
-    kind: AnswerKind
+    kind: ResponseKind
     provider_message_id: str | None = None
     provider_created_at: datetime | None = None
     provider_user_id: str | None = None
@@ -100,7 +100,7 @@ _ROW_STATUSES = frozenset({400, 403})
 _THROTTLED = 429
 
 
-def classify_send_answer(response: httpx.Response) -> SendAnswer:
+def classify_send_response(response: httpx.Response) -> SendResponse:
     """Classify the response to a send request by its HTTP status and the provider's error code.
 
     After 400, 401, 402, 403, 404 and 429 the message was certainly not sent. After every other
@@ -121,8 +121,8 @@ def classify_send_answer(response: httpx.Response) -> SendAnswer:
     }
     if status == _THROTTLED:
         wait = read_retry_after(response.headers.get("retry-after"), now=date)
-        return SendAnswer(
-            kind=AnswerKind.LATER,
+        return SendResponse(
+            kind=ResponseKind.LATER,
             retry_after_seconds=wait.seconds if wait else None,
             retry_after_asked=wait.asked_seconds if wait and wait.is_cut else None,
             **common,
@@ -130,27 +130,27 @@ def classify_send_answer(response: httpx.Response) -> SendAnswer:
     account = _ACCOUNT_REASONS.get((status, problem.code)) or _ACCOUNT_STATUSES.get(status)
     if account is not None:
         scope, reason = account
-        return SendAnswer(kind=AnswerKind.ACCOUNT_REFUSED, scope=scope, reason=reason, **common)
+        return SendResponse(kind=ResponseKind.ACCOUNT_REFUSED, scope=scope, reason=reason, **common)
     if status in _ROW_STATUSES:
-        return SendAnswer(kind=AnswerKind.REFUSED, **common)
-    return SendAnswer(kind=AnswerKind.UNCLEAR, **common)
+        return SendResponse(kind=ResponseKind.REFUSED, **common)
+    return SendResponse(kind=ResponseKind.UNCLEAR, **common)
 
 
-def _accepted(status: int, body: object, date: datetime | None) -> SendAnswer:
+def _accepted(status: int, body: object, date: datetime | None) -> SendResponse:
     answer = mapping(body)
     message = mapping(answer.get("data")) or answer
     message_id = identity(message.get("id"))
     if message_id is None:
-        return SendAnswer(
-            kind=AnswerKind.UNCLEAR,
+        return SendResponse(
+            kind=ResponseKind.UNCLEAR,
             no_id=True,
             http_status=status,
             code="no_id",
             detail="OpenPhone accepted the message but returned no id.",
             server_date=date,
         )
-    return SendAnswer(
-        kind=AnswerKind.ACCEPTED,
+    return SendResponse(
+        kind=ResponseKind.ACCEPTED,
         provider_message_id=message_id,
         provider_created_at=instant(message.get("createdAt")),
         provider_user_id=identity(message.get("userId")),

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from crm_api.domain.consent.reply_reader.reader import Reading, read_past_replies
-from crm_api.domain.inbound.webhook_events.reception import Reception
-from crm_api.domain.messaging.consent_decisions import suppression
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
+from crm_api.domain.messaging.consent_decisions import erased_numbers
 from crm_api.domain.messaging.conversations import past_messages
 from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.conversations.past_messages import PastMessage
@@ -31,7 +31,7 @@ campaign message."""
 
 
 async def apply_plain_messages(
-    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
+    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, apply_settings: ApplySettings
 ) -> set[str]:
     """Store the plain messages in ``texts``, with a few statements.
 
@@ -56,9 +56,9 @@ async def apply_plain_messages(
     past = [facts for facts in bounded if now - facts.created_at > PAST_AFTER]
     found = [(facts, phone) for facts in past if (phone := _person_of(facts)) is not None]
     people = _without_consent(found)
-    await suppression.lock_contacts(uow.session, {one.phone for one in people})
-    gone = await suppression.erased_since(
-        uow.session, {one.phone for one in people}, secret=reception.secret
+    await erased_numbers.wait_for_erasures(uow.session, {one.phone for one in people})
+    gone = await erased_numbers.erased_since(
+        uow.session, {one.phone for one in people}, secret=apply_settings.secret
     )
     people = [one for one in people if one.phone not in gone]
     if not people:
@@ -66,7 +66,9 @@ async def apply_plain_messages(
     known = await past_messages.lock_known_numbers(
         uow, phones=sorted({one.phone for one in people})
     )
-    line_ids = await _lines_of(uow, [one.facts for one in people], now=now, reception=reception)
+    line_ids = await _lines_of(
+        uow, [one.facts for one in people], now=now, apply_settings=apply_settings
+    )
     plain = [
         PastMessage(
             facts=one.facts,
@@ -120,7 +122,7 @@ def _is_received(facts: MessageFacts) -> bool:
 
 
 async def _lines_of(
-    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, reception: Reception
+    uow: UnitOfWork, texts: Sequence[MessageFacts], *, now: datetime, apply_settings: ApplySettings
 ) -> dict[str, UUID]:
     """Map the provider's line ids in these messages to our line ids; add unknown lines."""
     own = {
@@ -134,7 +136,7 @@ async def _lines_of(
             uow,
             phone_number_id=name,
             number=as_phone(number or ""),
-            resend_unclear=reception.resend_unclear,
+            resend_unclear=apply_settings.resend_unclear,
             now=now,
         )
         if line is not None:

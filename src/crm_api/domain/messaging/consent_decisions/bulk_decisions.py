@@ -48,7 +48,7 @@ class NumberDecision:
     claimed_at: datetime | None = None
 
 
-async def decide_together(
+async def decide_in_bulk(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
     """Record consent decisions from an import or from messages; keep the order of each number.

@@ -15,8 +15,8 @@ from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.consent import queries
 from crm_api.domain.consent.models import ConsentSource, FlagType, hash_phone
 from crm_api.domain.consent.reply_reader.reader import Reading, ReplyKind, read_reply
-from crm_api.domain.inbound.webhook_events import erased
-from crm_api.domain.inbound.webhook_events.reception import Reception
+from crm_api.domain.inbound.webhook_events import erased_people
+from crm_api.domain.inbound.webhook_events.apply_settings import ApplySettings
 from crm_api.domain.kit.errors import Example, InvalidError
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
@@ -58,7 +58,7 @@ KNOWN = text("""
 
 
 async def apply_decision_on_unknown_line(
-    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, reception: Reception
+    uow: UnitOfWork, event: ProviderEvent, *, now: datetime, apply_settings: ApplySettings
 ) -> bool:
     """Apply an opt-out that arrived on an unknown phone line, and raise an alert.
 
@@ -81,8 +81,8 @@ async def apply_decision_on_unknown_line(
         True if the message is an opt-out or doubtful. False for every other message, and for a
         skipped event.
     """
-    kept = await erased.leave_out_erased(
-        uow, [bound_event(event, received_at=now)], secret=reception.secret, now=now
+    kept = await erased_people.leave_out_erased(
+        uow, [bound_event(event, received_at=now)], secret=apply_settings.secret, now=now
     )
     facts = kept[0].message if kept else None
     if facts is None or facts.direction != Direction.INCOMING:
@@ -91,14 +91,16 @@ async def apply_decision_on_unknown_line(
     phone = as_phone(facts.from_number or "")
     if phone is None or reading.kind not in APPLIED_AT_ONCE:
         return False
-    if not await decided_before(uow, {facts.provider_message_id: phone}, reception=reception):
-        await _decide(uow, facts, reading, phone=phone, now=now, reception=reception)
+    if not await decided_before(
+        uow, {facts.provider_message_id: phone}, apply_settings=apply_settings
+    ):
+        await _decide(uow, facts, reading, phone=phone, now=now, apply_settings=apply_settings)
     await _raise_alert(uow, facts, now=now)
     return True
 
 
 async def decided_before(
-    uow: UnitOfWork, senders: Mapping[str, str], *, reception: Reception
+    uow: UnitOfWork, senders: Mapping[str, str], *, apply_settings: ApplySettings
 ) -> dict[str, bool]:
     """Find the messages that already caused an opt-out or a hold of their sender.
 
@@ -112,7 +114,7 @@ async def decided_before(
         The messages that were found, by the provider's id. The value is True if the opt-out or hold
         was new for the number, and False if the number already had it.
     """
-    hashes = {name: hash_phone(phone, reception.secret) for name, phone in senders.items()}
+    hashes = {name: hash_phone(phone, apply_settings.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)
     return {name: bool(evidence.get("is_first")) for name, evidence in found.items()}
 
@@ -124,7 +126,7 @@ async def _decide(
     *,
     phone: str,
     now: datetime,
-    reception: Reception,
+    apply_settings: ApplySettings,
 ) -> None:
     flags = (await flags_of(uow.session, [phone], now=now))[phone]
     contacts = await find_or_add_contacts(uow, [phone], may_add=(), now=now)
@@ -146,7 +148,7 @@ async def _decide(
         at=facts.created_at,
         claimed_at=facts.claimed_at,
         now=now,
-        secret=reception.secret,
+        secret=apply_settings.secret,
     )
 
 

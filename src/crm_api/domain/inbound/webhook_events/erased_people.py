@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from crm_api.domain.consent.models import ConsentAction
 from crm_api.domain.consent.reply_reader.reader import ReplyKind, read_reply
-from crm_api.domain.messaging.consent_decisions import erased_numbers, suppression
+from crm_api.domain.messaging.consent_decisions import erased_numbers
 from crm_api.domain.messaging.consent_decisions import service as consent
 from crm_api.domain.messaging.conversations.participants import as_phone
 from crm_api.domain.messaging.models.timeline import Direction
@@ -50,8 +50,8 @@ async def leave_out_erased(
     """
     people = [_person(event) for event in events]
     phones = {phone for phone in people if phone is not None}
-    await suppression.lock_contacts(uow.session, phones)
-    erased = await suppression.erased_since(uow.session, phones, secret=secret)
+    await erased_numbers.wait_for_erasures(uow.session, phones)
+    erased = await erased_numbers.erased_since(uow.session, phones, secret=secret)
     nameless = [
         event.call.provider_call_id
         for event in events
@@ -76,7 +76,7 @@ async def leave_out_erased(
         await consent.lock_decisions(uow, phones=erased)
         await _record_late_decisions(uow, past, now=now, secret=secret)
         back = {phone for phone, _ in kept if phone in erased}
-        await suppression.suppress_erased(uow, phones=back, now=now, secret=secret)
+        await erased_numbers.suppress_erased(uow, phones=back, now=now, secret=secret)
     return [event for _, event in kept]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.domain.provider.openphone.samples import sample, sample_names
 
-from crm_api.domain.messaging.conversations.call_documents import began_at, merge_call, rank_status
+from crm_api.domain.messaging.conversations.call_state import began_at, merge_call, rank_status
 from crm_api.domain.provider.openphone.facts import ProviderEvent
 from crm_api.domain.provider.openphone.wire import parse_event
 
