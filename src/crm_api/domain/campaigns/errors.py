@@ -133,7 +133,7 @@ class InvalidCampaignError(InvalidError):
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
         super().__init__(
-            f"The campaign or the request has {count}. Correct the faults that `errors` lists, "
+            f"The campaign or the request has {count}. Correct what `errors` lists, "
             "then repeat the request.",
             errors=errors,
         )
@@ -231,8 +231,7 @@ class InvalidTemplateError(InvalidError):
     def __init__(self, errors: list[FieldProblem]) -> None:
         count = "one fault" if len(errors) == 1 else f"{len(errors)} faults"
         super().__init__(
-            f"The body has {count}. Correct the faults that `errors` lists, then save the template "
-            "again.",
+            f"The body has {count}. Correct what `errors` lists, then save the template again.",
             errors=errors,
         )
 

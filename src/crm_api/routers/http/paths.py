@@ -36,7 +36,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class _RoutePaths:
-    """The operations of one route, by method, for all paths that match the pattern."""
+    """The operations of all paths that match one pattern, such as ``/v1/tags/{tag}``."""
 
     pattern: re.Pattern[str]
     operations: dict[str, Operation]

@@ -63,7 +63,11 @@ async def list_saved_views(
     page: Paging,
     caller: SignedIn,
     viewed: Annotated[
-        ViewedList | None, Query(alias="list", description="Return only views of this list.")
+        ViewedList | None,
+        Query(
+            alias="list",
+            description="Return only views of this list of the console, such as contacts.",
+        ),
     ] = None,
 ) -> PageRead[SavedViewRead]:
     """List your saved views, newest first. A saved view is a filter with a name."""

@@ -171,7 +171,7 @@ def sum_outcomes(rows: Sequence[RecipientCount]) -> MessageOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class _UseCount:
-    """The counts of recipients with the same template version, campaign, status and variant."""
+    """How many recipients have the same template version, campaign, status and variant."""
 
     version: int | None
     campaign_id: UUID

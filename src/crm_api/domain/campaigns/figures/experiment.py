@@ -245,8 +245,8 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit.
 
     The rate is the share of messages with a hit (an opt-out or a failure). The result is the
-    natural logarithm of an e-value. This e-value is the mean of several likelihood ratios. Each
-    compares a rate above the limit with the limit (see ``ODDS_RATIOS``).
+    natural logarithm of an e-value, which is large if the evidence is strong. The e-value is the
+    mean of several likelihood ratios, one for each of ``ODDS_RATIOS``.
 
     A message without a result counts as a message without a hit. This can only make the e-value
     smaller.

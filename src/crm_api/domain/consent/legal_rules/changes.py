@@ -94,7 +94,7 @@ class AffectedContact(ReadModel):
 class AffectedPlace(ReadModel):
     """The states and time zones in which some contacts may be, and the number of these contacts.
 
-    The legal rule that begins or ends applies to these contacts.
+    The rule change concerns these contacts.
     """
 
     model_config = example(zone_key="MA/America/New_York", contacts=211)

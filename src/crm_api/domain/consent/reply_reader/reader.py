@@ -186,9 +186,8 @@ def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
     read only without a context. Many people send the same words, so equal replies are read once.
 
     Returns:
-        One item for each reply. If the reply says nothing about consent in any context (its reading
-        always has the kind ``ReplyKind.NONE``), the item is the reading without a context.
-        Otherwise, the item is None.
+        One item for each reply. The item is None if the reply concerns consent in at least one
+        context. Otherwise, it is the reading without a context (its kind is ``ReplyKind.NONE``).
     """
     analyses = {text: analyse(text) for text in texts}
     found = _read_in(NO_CONTEXT, list(analyses), analyses)

@@ -125,8 +125,8 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
     committed = await find_commit(uow.session, dry_run_id=dry_run.id)
     if committed is not None:
         raise DryRunCommittedError(
-            "The dry run was committed, so it cannot be corrected. Upload the file again, "
-            "or first undo the import `import_id`, which the commit created.",
+            "The dry run was committed, so it cannot be corrected. Upload the file again. "
+            "To remove what the commit stored, undo the import `import_id`.",
             import_id=str(committed.id),
         )
     return dry_run

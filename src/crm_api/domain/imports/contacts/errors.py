@@ -92,8 +92,8 @@ class DryRunCommittedError(ConflictError):
     code = "dry_run_committed"
     title = "Dry run was committed"
     example = Example(
-        "The dry run was committed, so it cannot be corrected. Upload the file again, or "
-        "first undo the import `import_id`, which the commit created.",
+        "The dry run was committed, so it cannot be corrected. Upload the file again. To "
+        "remove what the commit stored, undo the import `import_id`.",
         import_id=example_id("import"),
     )
 

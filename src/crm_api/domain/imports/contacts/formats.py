@@ -274,13 +274,13 @@ def _map_phones(
 ) -> None:
     """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    The first of these groups that has a column gets the fields:
+    The columns are found by the first of these rules that finds a column:
 
-    1. Columns whose names are in ``PHONE_RANK``, except those whose values are not phone numbers.
-    2. Columns whose values are phone numbers; only if no column has the field ``phone`` yet.
-    3. All columns whose names are in ``PHONE_RANK``.
+    1. The name is in ``PHONE_RANK``, and the values are not known to be something else.
+    2. The values are phone numbers. This rule is used only if no column is mapped to ``phone`` yet.
+    3. The name is in ``PHONE_RANK``.
 
-    In groups 1 and 3, mobile phones come first.
+    With rules 1 and 3, mobile phones come first.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

@@ -28,7 +28,7 @@ Cell = int | float | str | bool | time | date | datetime | timedelta
 
 
 def convert(path: Path, target: Path) -> list[str]:
-    """Write the first visible sheet that has rows as a CSV file; return notes for the user.
+    """Write a CSV file from the first visible sheet that has rows; return notes for the user.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.

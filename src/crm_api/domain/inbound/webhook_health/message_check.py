@@ -37,8 +37,8 @@ class WebhookHealthCheckOffError(ConflictError):
     code = "webhook_health_check_off"
     title = "Webhook health check is off"
     example = Example(
-        "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO do not "
-        "name two own lines. Set both settings, or request another kind of check."
+        "The test message is off, because CRM_HEALTH_CHECK_FROM and CRM_HEALTH_CHECK_TO are not "
+        "two lines of this account. Set both settings, or request another kind of check."
     )
 
 

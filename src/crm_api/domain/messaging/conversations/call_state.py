@@ -129,11 +129,11 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest known event of a call; None if no time is known.
 
-    The result is the later of two times: ``event_at``, and ``last_event_at`` in ``known``. The
-    document ``known`` contains ``last_event_at`` only while the other party of the call is unknown.
+    The result is the later of ``event_at`` and the time that is stored in ``known``.
 
     Args:
-        known: The stored document of the call, before the new event is added.
+        known: The stored document of the call, before the new event is added. It contains a time
+            only while the other party of the call is unknown.
         event_at: When the new event happened; None if unknown.
     """
     written = _latest(known.get("last_event_at"), event_at)

@@ -77,9 +77,10 @@ class LoadedContacts:
             part.clear()
 
     def unknown(self) -> set[UUID]:
-        """Return the ids of contacts that loaded duplicates were merged into; omit loaded contacts.
+        """Return the ids of contacts that must be loaded, too.
 
-        The caller must load these contacts, because changes of the duplicates are made to them.
+        Loaded duplicates were merged into these contacts, so changes of the duplicates are made to
+        them.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()

@@ -35,7 +35,7 @@ class OutcomeReversedError(ConflictError):
     code = "outcome_reversed"
     title = "Outcome already reversed"
     example = Example(
-        "The outcome is already reversed. `outcome_id` is the id of the reversal. If the original "
+        "The outcome is already reversed, by the outcome `outcome_id`. If the original "
         "outcome was right, record it again.",
         outcome_id=example_id("reversal"),
     )

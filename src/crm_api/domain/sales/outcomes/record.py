@@ -204,7 +204,7 @@ async def reverse_outcome(
     if made is None:
         before = select(Outcome.id).where(Outcome.reverses_id == first.id)
         raise OutcomeReversedError(
-            "The outcome is already reversed. `outcome_id` is the id of the reversal. If the "
+            "The outcome is already reversed, by the outcome `outcome_id`. If the "
             "original outcome was right, record it again.",
             outcome_id=str((await uow.session.scalars(before)).one()),
         )
