@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,9 @@ async def fill(new_uow: UnitOfWorkFactory, folder: Path) -> None:
             await make_member(uow.session, campaign=running, contact=person)
         await make_campaign(uow.session, line=line, name="draft", status="draft")
         await make_campaign(uow.session, line=line, name="over", status="completed")
+        await make_campaign(
+            uow.session, line=line, name="stopped", status="blocked", blocked_reason="no_credits"
+        )
         for status, origin in (("queued", "manual"), ("sending", "manual"), ("sent", "manual")):
             uow.session.add(
                 Activity(
@@ -166,13 +169,14 @@ async def test_restore_brings_back_all_rows_and_sends_no_message(
         ("draft", "draft", None),
         ("over", "completed", None),
         ("running", "paused", "restored"),
+        ("stopped", "paused", "restored"),
     ]
     messages = await query(target, "SELECT status, error_code FROM activity ORDER BY status")
     assert messages == [("failed", "restored"), ("sending", None), ("sent", None)]
     assert await query(
         target, "SELECT status, called_at, lease_until <= called_at FROM send_attempt"
     ) == [("calling", NOW, True)]
-    assert (restored.paused, restored.not_sent, restored.media_files) == (1, 1, 1)
+    assert (restored.paused, restored.not_sent, restored.media_files) == (2, 1, 1)
     chunks = [
         bytes(chunk)
         async for chunk in await MediaStore(harness.target.data_dir / "media").read(
@@ -346,6 +350,8 @@ async def test_backup_never_replaces_another(harness: BackupHarness) -> None:
         making.choose_target(path, made_at=NOW)
     named = making.choose_target(harness.folder, made_at=NOW)
     assert named == harness.folder / "crm-20261125T150000Z.tar.age"
+    east = NOW.astimezone(timezone(timedelta(hours=2)))
+    assert making.choose_target(harness.folder, made_at=east) == named
 
 
 async def test_failed_dump_leaves_no_file(

@@ -4,7 +4,7 @@ The restored database does not contain the messages that were sent after the bac
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,10 @@ from sqlalchemy import text
 from crm_api.domain.campaigns.errors import AudienceLostError, NotReconciledError
 from crm_api.domain.messaging.sends.vocabulary import PauseReason
 from crm_api.platform.database import UnitOfWork, typed_row
+
+_CLOCK_MARGIN = timedelta(minutes=1)
+"""How much earlier than the backup a message may be dated to count as sent after the backup. The
+provider dates the message, and its clock may be behind ours."""
 
 _LOCK_RESTORED = text("""
     SELECT c.paused_evidence AS evidence, c.recipients_total IS NOT NULL AS is_whole
@@ -94,5 +98,5 @@ async def set_aside_messaged_recipients(
             f"`since` set to {restored.evidence['backup_made_at']}."
         )
     await uow.session.execute(
-        _SET_ASIDE, {"campaign_id": campaign_id, "since": made_at, "now": now}
+        _SET_ASIDE, {"campaign_id": campaign_id, "since": made_at - _CLOCK_MARGIN, "now": now}
     )

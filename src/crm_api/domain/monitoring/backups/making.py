@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tarfile import TarFile
@@ -89,7 +89,8 @@ def choose_target(wanted: Path, *, made_at: datetime) -> Path:
     Raises:
         BackupError: The file already exists.
     """
-    target = wanted / f"crm-{made_at:%Y%m%dT%H%M%SZ}.tar.age" if wanted.is_dir() else wanted
+    name = f"crm-{made_at.astimezone(UTC):%Y%m%dT%H%M%SZ}.tar.age"
+    target = wanted / name if wanted.is_dir() else wanted
     if target.exists():
         raise BackupError(
             f"{target} exists, and a backup is never overwritten; choose another file name"
@@ -111,8 +112,8 @@ async def make(
         settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the state of the database, for the manifest. It is the current time,
-            unless an operator has returned the database to an earlier state.
+        made_at: The current time, for the manifest. But if an operator has returned the database to
+            an earlier state: the time of that state.
         report: Receives sentences about the progress.
 
     Raises:

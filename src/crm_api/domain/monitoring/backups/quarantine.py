@@ -33,7 +33,7 @@ ALERT = AlertKind.RESTORED
 _PAUSE = text("""
     UPDATE campaign
     SET status = 'paused', paused_reason = :reason, paused_evidence = :evidence, updated_at = :now
-    WHERE status IN ('scheduled', 'running')
+    WHERE status IN ('scheduled', 'running', 'blocked')
        OR (status = 'paused' AND finished_at IS NULL)
 """).bindparams(bindparam("evidence", type_=JSONB))
 _STOP_WAITING = text("""
@@ -58,7 +58,7 @@ class PausedSending:
     """What was stopped in a restored database.
 
     Attributes:
-        campaigns: The number of campaigns that were paused; a person must resume them.
+        campaigns: The number of paused campaigns; a user must resume them.
         messages: The number of queued messages that will not be sent.
     """
 
