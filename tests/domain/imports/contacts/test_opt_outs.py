@@ -22,7 +22,8 @@ from crm_api.domain.imports.files.reader import RawRow
                 *("Opted Out", "opt_out", "OptOut?", "Opt-out date", "SMS Opt Out", "Unsubscribed"),
                 *("Unsubscribed At", "STOP", "Stop Date", "Do Not Text", "Do Not Message", "DNT"),
                 *("No SMS", "No Text", "Baja", "Fecha de baja", "Suscripción cancelada"),
-                "No enviar mensajes",
+                *("No enviar mensajes", "Account Opted Out", "Country Opt Out"),
+                *("Opted out of text message", "Unsubscribed from SMS message"),
             ),
             OPTED_OUT,
         ).items(),
@@ -37,6 +38,7 @@ from crm_api.domain.imports.files.reader import RawRow
                     "Don't Call",
                 ),
                 *("Do Not Call", "No contactar", "No llamar", "Lista Negra", "do_not_contact"),
+                *("Account: Do Not Call", "County DNC"),
             ),
             DO_NOT_CONTACT,
         ).items(),
@@ -44,6 +46,7 @@ from crm_api.domain.imports.files.reader import RawRow
             (
                 *("First Name", "Notes", "Contact", "Bus Stop", "Options", "Email Opt Out"),
                 *("Opt Out Reason", "Unsubscribe Link", "Opt In", "Do Not Mail", "Contacted"),
+                *("Opt Out Count", "Opt-out message", "Unsubscribe count"),
             ),
             None,
         ).items(),
@@ -56,7 +59,7 @@ def test_opt_out_column_is_recognised_by_its_name(column: str, field: str | None
 @pytest.mark.parametrize(
     "cell",
     [
-        *("yes", "Y", "TRUE", "1", "x", "✓", "Sí", "si", "opted out", "Unsubscribed"),
+        *("yes", "Y", "TRUE", "T", "1", "x", "✓", "Sí", "si", "opted out", "Unsubscribed"),
         *("2026-01-02", "1/2/26 10:00", "Jan 5, 2025", "5 de enero de 2025", "45321", "STOP"),
         "Opt-out date",
     ],
@@ -65,7 +68,10 @@ def test_yes_or_a_date_is_an_opt_out(cell: str) -> None:
     assert read_answer(cell, column="Opt-out date") is True
 
 
-@pytest.mark.parametrize("cell", ["", "no", "N", "FALSE", "0", "N/A", "-", "—", "0000-00-00"])
+@pytest.mark.parametrize(
+    "cell",
+    ["", "no", "N", "FALSE", "F", "0", "N/A", "-", "—", "0000-00-00", "0000-00-00T00:00:00"],
+)
 def test_no_is_not_an_opt_out(cell: str) -> None:
     assert read_answer(cell, column="Opted Out") is False
 

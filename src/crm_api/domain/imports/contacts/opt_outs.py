@@ -16,8 +16,8 @@ DO_NOT_CONTACT = f"{CONSENT}do_not_contact"
 CONSENT_FIELDS = frozenset({OPTED_OUT, DO_NOT_CONTACT})
 
 _NOT_A_FLAG = re.compile(
-    r"email|correo|fax|postal|reason|motivo|source|fuente|link|url|notes?$|method|channel|count"
-    r"|by$|(?<!not)message$|keyword"
+    r"email|correo|fax|postal|reason|motivo|source|fuente|link|url|notes?$|method|channel"
+    r"|(?<!ac)count(?!r?y)|by$|(?<!not)(?<!text)(?<!sms)message$|keyword"
 )
 """Regular expression for names of columns that are about an opt-out, but do not say whether the
 person opted out of messages.
@@ -53,6 +53,7 @@ _DATE = re.compile(
     r"|[a-zà-ÿ]{3,12}\.?(?: \d{1,2}(?:st|nd|rd|th)?,?)? \d{4}(?: .*)?",
     re.IGNORECASE,
 )
+_ZERO_DATE = re.compile(r"[0:/.\- ]+(?:T[0:.]+)?")
 _DAY_NUMBER = re.compile(r"[2-6]\d{4}(?:\.\d+)?")
 """A date from 1954 to 2091 as a spreadsheet stores it: the number of days since the end of 1899."""
 _NAMES_A_DATE = re.compile(r"date|fecha|at$|on$")
@@ -108,7 +109,7 @@ def read_answer(text: str, *, column: str) -> bool | None:
     key = _key(squeezed)
     if not squeezed or squeezed.casefold() in _NO or (key and key in _NO):
         return False
-    if not re.sub(r"[0:/.\- T]", "", squeezed):
+    if _ZERO_DATE.fullmatch(squeezed):
         # A date that consists only of zeros, such as 0000-00-00, means that there is no opt-out.
         return False
     if squeezed.casefold() in _YES or key in _YES or key == _key(column):
