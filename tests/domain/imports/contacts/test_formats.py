@@ -128,6 +128,12 @@ def test_mapping_of_the_user_overrides_the_detected_one() -> None:
     assert found.mapping == {"phone": "phone_2", "other": "phone", "junk": None}
 
 
+def test_field_that_the_user_chose_is_not_given_to_a_known_column_of_a_property_file() -> None:
+    found = detect_format([*PROPERTY_HEADER, "Other Number"], [], {"Other Number": "phone"}).mapping
+
+    assert [column for column, field in found.items() if field == "phone"] == ["Other Number"]
+
+
 @pytest.mark.parametrize("chosen", [None, "attributes.backup"])
 def test_phone_column_that_the_user_left_out_gets_no_phone_field(chosen: str | None) -> None:
     found = detect_format(

@@ -237,8 +237,8 @@ def map_by_value(
 ) -> None:
     """Find an e-mail column and a name column by their values, and add them to ``mapping``.
 
-    ``mapping`` contains the contact field of each column. Columns that are already in ``mapping``
-    are not checked. For each column that is found, a sentence for the user is added to ``notes``.
+    Only columns that ``mapping`` does not contain yet are checked. For each column that is found, a
+    sentence for the user is added to ``notes``.
     """
     positions = {name: position for position, name in enumerate(header) if name not in mapping}
     for name, position in positions.items():

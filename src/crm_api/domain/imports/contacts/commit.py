@@ -113,7 +113,8 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the import was not undone.
+        DryRunCommittedError: The dry run was committed, and the import did not fail and was not
+            cancelled or undone.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
@@ -149,8 +150,10 @@ async def correct_dry_run(
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the import was not undone.
-        ImportOptionError: A list is given both by name and by id, or the list does not exist.
+        DryRunCommittedError: The dry run was committed, and the import did not fail and was not
+            cancelled or undone.
+        ImportOptionError: A list is given both by name and by id, the list does not exist, or an
+            option is not allowed for outcomes.
     """
     check_list(body.list_name, body.list_id)
     row = await get_correctable_dry_run(uow, import_id=import_id)

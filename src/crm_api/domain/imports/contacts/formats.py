@@ -101,7 +101,7 @@ def detect_format(
         mapping |= {
             name: PROPERTY_RADAR[key]
             for name, key in kinds.items()
-            if key in PROPERTY_RADAR and name not in overrides
+            if key in PROPERTY_RADAR and name not in overrides and not _is_taken(key, overrides)
         }
     else:
         _map_by_name(kinds, mapping)
@@ -239,6 +239,11 @@ def _map_opt_outs(
         mapping[name] = SECOND + target if is_second else target
 
 
+def _is_taken(key: str, overrides: Mapping[str, str | None]) -> bool:
+    target = PROPERTY_RADAR[key]
+    return target not in _REPEATABLE and target in overrides.values()
+
+
 def _is_consent(target: str) -> bool:
     return target.removeprefix(SECOND).startswith(CONSENT)
 
@@ -274,13 +279,11 @@ def _map_phones(
 ) -> None:
     """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    The columns are found by the first of these rules that finds a column:
+    Columns whose name is in ``PHONE_RANK`` are used, mobile phones first. Of these columns, those
+    without phone numbers are left out. If no column remains:
 
-    1. The name is in ``PHONE_RANK``, and the values are not known to be something else.
-    2. The values are phone numbers. This rule is used only if no column is mapped to ``phone`` yet.
-    3. The name is in ``PHONE_RANK``.
-
-    With rules 1 and 3, mobile phones come first.
+    1. If no column is mapped to ``phone`` yet, other columns that contain phone numbers are used.
+    2. If nothing was found, the columns that were left out are used.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

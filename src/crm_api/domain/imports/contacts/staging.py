@@ -153,7 +153,7 @@ inserted a contact with the same number first."""
 async def drop_lost_people(session: AsyncSession) -> int:
     """Remove people from ``import_plan`` if another transaction just inserted their contact.
 
-    The caller then calls ``plan_merge`` again, which now finds these existing contacts.
+    The caller then calls ``merge_plan.plan_merge`` again, which finds these contacts.
 
     Returns:
         The number of removed people.

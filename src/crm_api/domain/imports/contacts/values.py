@@ -7,6 +7,7 @@ from functools import lru_cache
 from crm_api.domain.kit.zones import country_code, state_code
 
 _TITLES = frozenset(("mr", "mrs", "ms", "miss", "mx", "dr", "prof", "rev", "hon", "sir"))
+_JOINERS = frozenset(("&", "and"))
 _SUFFIXES = frozenset(("jr", "sr", "ii", "iii", "iv", "esq", "md", "phd"))
 _PARTICLES = re.compile(
     r"(?:d[aeou]|dos|das|del|della|di|la|las|los|van|von|der|den|ter|bin|al)", re.IGNORECASE
@@ -93,10 +94,11 @@ def split_name(text: str) -> Name:
     if comma and first:
         return _name(first.split(" "), person_name(last))
     words = last.split(" ")
-    while len(words) > 1 and words[0].rstrip(".").casefold() in _TITLES:
+    while len(words) > 1 and (_is_title(words[0]) or words[0].casefold() in _JOINERS):
         words = words[1:]
     if len(words) == 1:
-        return Name(first=person_name(words[0]))
+        only = person_name(words[0])
+        return Name(last=only) if _is_title(name.split(" ")[0]) else Name(first=only)
     start = _last_name_start(words)
     return _name(words[:start], person_name(" ".join(words[start:])))
 
@@ -162,12 +164,26 @@ def tag_names(text: str) -> list[str]:
 
 def _name(given: list[str], last: str) -> Name:
     """Build a name from its given names (the words before the last name) and its last name."""
-    joiner = next((at for at, word in enumerate(given) if word.casefold() in {"&", "and"}), None)
+    given = [word for word in given if not _is_title(word)]
+    joiner = next((at for at, word in enumerate(given) if word.casefold() in _JOINERS), None)
     if joiner is not None:
-        couple = [person_name(word) for word in given if len(word.rstrip(".")) > 1 or word == "&"]
-        return Name(first=" ".join(couple), last=last)
+        couple = [_first_names(given[:joiner]), _first_names(given[joiner + 1 :])]
+        first = f" {given[joiner].lower()} ".join(filter(None, couple))
+        return Name(first=first or None, last=last)
+    if not given:
+        return Name(last=last)
     middle = " ".join(person_name(word) for word in given[1:])
     return Name(first=person_name(given[0]), middle=middle or None, last=last)
+
+
+def _first_names(words: list[str]) -> str:
+    """Return the given names of one person of a couple, without initials if there are names."""
+    names = [word for word in words if len(word.rstrip(".")) > 1] or words
+    return " ".join(person_name(word) for word in names)
+
+
+def _is_title(word: str) -> bool:
+    return word.rstrip(".").casefold() in _TITLES
 
 
 def _last_name_start(words: list[str]) -> int:
