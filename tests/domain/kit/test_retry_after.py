@@ -1,5 +1,6 @@
 """Every value of the header Retry-After, sent by another service, causes a bounded wait."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -75,6 +76,25 @@ def test_longer_wait_is_cut_and_the_requested_wait_is_kept(header: str, asked: f
 
 def test_date_without_the_present_time_gives_none() -> None:
     assert read_retry_after("Wed, 25 Nov 2026 15:00:30 GMT", now=None) is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Wed, 25 Nov 2026 15:00:30 GMT",
+        "Wed Nov 25 15:00:30 2026",
+        "Wed, 25 Nov 2026 15:00:30 -0000",
+        "Wed, 25 Nov 2026 10:00:30 -0500",
+    ],
+)
+def test_date_without_a_zone_is_in_utc(header: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert read_http_date(header) == datetime(2026, 11, 25, 15, 0, 30, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("header", [None, "", "yesterday", "0", "Fri, 31 Dec 9999 23:59:59 -2359"])

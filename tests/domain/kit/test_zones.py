@@ -168,3 +168,10 @@ def test_region_tables_agree_with_each_other() -> None:
             assert zone in regions.STATE_ZONES[regions.ZIP_STATES[prefix]]
     for code, zone in regions.ONE_ZONE_AREA_CODES.items():
         assert zone in regions.STATE_ZONES[regions.AREA_CODE_STATES[code]]
+
+
+@pytest.mark.parametrize("postal_code", ["09123", "34002", "96201"])
+def test_military_zip_without_a_state_gives_every_zone(postal_code: str) -> None:
+    found = parse_zone_key(key("+12125550123", postal_code=postal_code))
+
+    assert found == ZoneKey((), tuple(sorted(regions.ANYWHERE)))

@@ -1,9 +1,10 @@
-"""Decide to which network addresses the service may connect, for file downloads and webhooks.
+"""Decide to which network addresses the service may connect, for URLs that others choose.
 
-Users of the API choose these URLs. A URL into the service's own network would reach systems that
-are not open to the outside (server-side request forgery). So the service connects only to public
-addresses. It connects to exactly the address that it has checked, and it checks every redirect. The
-only exception: while the sandbox (the simulated provider) is used, the loopback address is allowed.
+Such URLs are those of webhooks and of files to download. A URL into the service's own network would
+reach systems that are not open to the outside (server-side request forgery). So the service
+connects only to public addresses. It connects to exactly the address that it has checked, and it
+checks every redirect. While the sandbox (the simulated provider) is used, the loopback address is
+allowed too.
 """
 
 import ipaddress

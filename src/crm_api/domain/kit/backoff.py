@@ -73,7 +73,9 @@ def read_http_date(header: str | None) -> datetime | None:
     if not header or len(header) > _LONGEST_HEADER:
         return None
     try:
-        return parsedate_to_datetime(header).astimezone(UTC)
+        found = parsedate_to_datetime(header)
+        # A date without a zone, or with the zone -0000, is in UTC (RFC 9110, section 5.6.7).
+        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

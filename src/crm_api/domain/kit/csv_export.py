@@ -87,7 +87,7 @@ async def end_of_page(
 ) -> tuple[Any, ...] | None:
     """Return the last row of the next page; None if fewer than ``PAGE`` rows are left.
 
-    A page has ``PAGE`` rows. If fewer rows are left, they are the last page of the list.
+    None also means that no further page follows.
 
     Args:
         ordered: Selects all rows after the previous page, in order.

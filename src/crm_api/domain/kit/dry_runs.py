@@ -202,8 +202,8 @@ def open_token(call: Call, token: str, *, bound: str) -> str:
     Args:
         call: The real request, with which the client sent the token.
         token: The token.
-        bound: The digest of the real request, computed from its name, caller and fields. The dry
-            run must have had the same name, caller and fields.
+        bound: The digest of the real request's method, path, caller and fields. The dry run must
+            have had the same digest.
 
     Raises:
         DryRunTokenError: The token is not from a dry run of this request by this caller.

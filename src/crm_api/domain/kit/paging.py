@@ -239,10 +239,8 @@ async def read_newest(
 def _plain(wanted: object) -> Any:  # noqa: ANN401 - JSON
     """Return a filter as JSON values, for the digest in a cursor.
 
-    Fields of the filter that are None or empty are left out.
-
-    So if a later release adds a field to a filter, the digest stays the same while the field is not
-    set, and old cursors stay valid.
+    Fields that are None, an empty text or an empty object are left out. So if a later release adds
+    a field to a filter, old cursors stay valid while the field is not set.
     """
     if is_dataclass(wanted):
         wanted = {field.name: getattr(wanted, field.name) for field in fields(wanted)}

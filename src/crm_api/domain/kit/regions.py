@@ -152,6 +152,8 @@ ZIP_STATES: dict[str, str] = {
 } | dict.fromkeys(_expand("341-342 344 346-347 349"), "FL")
 """The state by ZIP prefix (the first three digits). Prefixes of the armed forces and of the Pacific
 islands are missing."""
+MILITARY_ZIPS = frozenset(_expand("090-098 340 962-966"))
+"""The ZIP prefixes of the armed forces. People with such an address may live in any time zone."""
 
 _AREA_CODES = """
 AK 907|AL 205 251 256 334 659 938|AR 327 479 501 870|AZ 480 520 602 623 928

@@ -180,6 +180,7 @@ def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
     home = state_code(state) or regions.ZIP_STATES.get(zip_prefix[:3])
     if home in regions.CODES_WITHOUT_ZONES:
         home = None
+    is_military = zip_prefix[:3] in regions.MILITARY_ZIPS
     phone_state = regions.AREA_CODE_STATES.get(area_code)
     states: set[str] = set()
     zones: set[str] = set()
@@ -189,7 +190,7 @@ def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
     if phone_state and phone_state != home:
         states.add(phone_state)
         zones.update(_zones_of_area_code(phone_state, area_code))
-    if state and not home:
+    if (state or is_military) and not home:
         # The state in the address is unknown, so the person may live anywhere. The time zones of
         # the area code are not removed, because additional zones only shorten the allowed hours.
         states.clear()
