@@ -289,6 +289,44 @@ async def test_moved_appointment_gets_another_reminder(office: Office) -> None:
     assert [code for _, _, code in await office.messages()] == ["appointment_changed", None]
 
 
+async def test_appointment_that_is_booked_again_gets_its_reminder(office: Office) -> None:
+    visit = await office.book()
+    await office.remind(DUE)
+    await office.change(visit, DUE, status="cancelled")
+
+    await office.change(visit, DUE, status="booked")
+
+    assert await office.remind(DUE) == ["queued"]
+    assert len(await office.claim(DUE)) == 1
+
+
+async def test_other_contact_of_an_appointment_gets_the_reminder(office: Office) -> None:
+    visit = await office.book()
+    await office.remind(DUE)
+    async with office.new_uow() as uow:
+        leo = await make_contact(uow.session, phone=number(2), first_name="Leo")
+
+    await office.change(visit, DUE, contact_id=leo.id)
+
+    assert await office.remind(DUE) == ["queued"]
+    assert [body.partition(",")[0] for body in await office.claim(DUE)] == ["Hi Leo"]
+
+
+async def test_reserved_reminder_of_a_moved_appointment_is_withdrawn(office: Office) -> None:
+    visit = await office.book()
+    await office.remind(DUE)
+    assert len(await office.claim(DUE)) == 1
+    later = START + timedelta(days=1)
+
+    await office.change(visit, DUE, starts_at=later, ends_at=later + timedelta(hours=1))
+
+    assert await office.messages() == [("reminder", "failed", "appointment_changed")]
+    assert await office.reminders() == []
+    async with office.new_uow() as uow:
+        rows = await uow.session.execute(text("SELECT status, error_code FROM send_attempt"))
+    assert [tuple(row) for row in rows] == [("released", "withdrawn")]
+
+
 async def test_reminder_that_waits_until_the_start_is_withdrawn(office: Office) -> None:
     await office.book()
     await office.remind(DUE)

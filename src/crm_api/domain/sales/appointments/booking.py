@@ -241,16 +241,42 @@ async def write_changes(
     if changed.keys() & _REMINDED_OF:
         of_appointment = {"appointment_id": updated.id, "now": now}
         await uow.session.execute(WITHDRAW_REMINDERS, of_appointment)
+        await uow.session.execute(WITHDRAW_CLAIMED_REMINDERS, of_appointment)
     return AppointmentChange(appointment=updated, changed=frozenset(changed))
 
 
 # A queued reminder is wrong if the start, the time zone, the contact or the status of the
-# appointment changed. Such a reminder must not be sent.
+# appointment changed. Its message must not be sent. The row of the reminder is deleted, so that the
+# rule can make another reminder, for example if the appointment is booked again.
 WITHDRAW_REMINDERS = text("""
-    UPDATE activity t SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
-    FROM appointment_reminder m
-    WHERE m.appointment_id = :appointment_id AND m.status = 'queued' AND t.id = m.activity_id
-      AND t.status = 'queued'
+    WITH withdrawn AS (
+        UPDATE activity t
+        SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
+        FROM appointment_reminder m
+        WHERE m.appointment_id = :appointment_id AND m.status = 'queued' AND t.id = m.activity_id
+          AND t.status = 'queued'
+        RETURNING t.id
+    )
+    DELETE FROM appointment_reminder m USING withdrawn w WHERE m.activity_id = w.id
+""")
+# Does the same for messages that a worker has reserved (claimed). This statement runs second, so
+# that a message is found even if a worker reserves it in the meantime.
+WITHDRAW_CLAIMED_REMINDERS = text("""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = 'withdrawn',
+            updated_at = :now
+        FROM appointment_reminder m JOIN activity t ON t.id = m.activity_id
+        WHERE m.appointment_id = :appointment_id AND m.status = 'queued'
+          AND a.phone = t.phone AND a.is_open AND a.status = 'claimed' AND a.activity_id = t.id
+        RETURNING a.activity_id
+    ), withdrawn AS (
+        UPDATE activity t
+        SET status = 'failed', error_code = 'appointment_changed', updated_at = :now
+        FROM freed f WHERE t.id = f.activity_id
+        RETURNING t.id
+    )
+    DELETE FROM appointment_reminder m USING withdrawn w WHERE m.activity_id = w.id
 """)
 
 
