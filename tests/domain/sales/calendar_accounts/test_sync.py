@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -324,6 +324,21 @@ async def test_event_of_a_person_keeps_its_text_when_its_appointment_is_moved(
     (event,) = (await calendar.events()).values()
     assert (event["uid"], event["summary"], event["url"]) == ("x1", "Call Bob", "a:b")
     assert event.start == START + HOUR
+    assert await office.sync() == SyncFigures()
+
+
+async def test_event_of_a_whole_day_keeps_its_dates_when_only_a_note_changes(
+    office: Office, calendar: Calendar
+) -> None:
+    body = event_text("x1", "DTSTART;VALUE=DATE:20261127", "SUMMARY:Inspection")
+    await calendar.put("x1.ics", body)
+    await office.sync()
+
+    await office.change((await office.single_appointment()).id, status="held", note="Done")
+    await office.sync()
+
+    (event,) = (await calendar.events()).values()
+    assert event.start == date(2026, 11, 27)
     assert await office.sync() == SyncFigures()
 
 

@@ -38,7 +38,7 @@ class WaitingSum:
     """The number of waiting quotes or invoices in one currency, and the sum of their amounts.
 
     A quote waits if it was approved in the last 365 days and has no appointment. An invoice waits
-    if it is not paid.
+    if its status is ``open``.
 
     Attributes:
         kind: ``quote`` or ``invoice``.
@@ -56,8 +56,8 @@ class WaitingMoney:
     """Approved quotes without an appointment, and unpaid invoices.
 
     Attributes:
-        sums: One sum for each kind and currency, in the order of the currencies. Empty if there is
-            no waiting money.
+        sums: One sum for each kind and currency, ordered by currency. Empty if there is no waiting
+            money.
         quotes: Approved quotes without an appointment, the earliest approval first. Their number is
             limited by the argument ``most`` of ``read_waiting_money``.
         invoices: Unpaid invoices, the oldest first. The argument ``most`` limits their number too.

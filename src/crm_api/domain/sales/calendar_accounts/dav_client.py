@@ -249,7 +249,6 @@ class DavClient:
         Returns:
             The changes; every event if ``token`` is None. The result is None if the server does not
             know the token, does not support such a request, or ends a list before it is complete.
-            Events of the unread part would count as deleted.
         """
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):

@@ -194,9 +194,9 @@ async def _change_appointment(
 ) -> bool:
     """Apply the change of an event to its appointment. Return whether the appointment changed.
 
-    ``known`` has the last start and end on which the event and the appointment agreed. The
-    appointment gets the times of the event if the event has another start or end now, or if it was
-    deleted and has come back. Otherwise the appointment keeps its times.
+    ``known`` has the start and the end that this service last read or wrote. The appointment gets
+    the times of the event if the event has another start or end now, or if the event was deleted
+    and has come back.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}

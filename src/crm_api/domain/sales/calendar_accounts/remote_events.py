@@ -1,6 +1,7 @@
 """Read the times of an event that another calendar program has written (RFC 5545)."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
@@ -89,6 +90,9 @@ def read_remote_event(
 def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> bytes:
     """Return the iCalendar text of an event with new times; everything else stays the same.
 
+    If the event has these times already, the text does not change. So an event of whole days keeps
+    its dates.
+
     Raises:
         ValueError: The text has no event.
     """
@@ -98,6 +102,9 @@ def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneI
     event = next(iter(calendar.walk("VEVENT")), None)
     if event is None:
         raise ValueError("The text has no event.")
+    with suppress(ValueError, KeyError):
+        if _span(event, zone) == (starts_at, ends_at):
+            return body.encode()
     for name in ("DTSTART", "DTEND", "DURATION", "SEQUENCE"):
         was = event.pop(name, None)
         if name == "SEQUENCE":

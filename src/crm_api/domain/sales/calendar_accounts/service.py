@@ -183,10 +183,9 @@ async def delete_account(uow: UnitOfWork, *, account_id: UUID) -> None:
 
 
 async def request_sync(uow: UnitOfWork, *, now: datetime) -> None:
-    """Request a synchronisation of every calendar, except if its last synchronisation failed.
+    """Request a synchronisation of all calendars, except those whose last synchronisation failed.
 
-    Such a calendar keeps the time of its next try. Call this function after a change of an
-    appointment.
+    Call this function after a change of an appointment.
     """
     statement = (
         update(CalendarAccount)

@@ -291,5 +291,5 @@ def feed_statement(*, assignee_id: UUID | None, now: datetime) -> Select[*tuple[
 
 
 def write_feed(feed: CalendarFeed, entries: list[CalendarEntry]) -> bytes:
-    """Return the iCalendar text of a feed; the text stays the same until an appointment changes."""
+    """Return the iCalendar text of a feed. The same entries always give the same text."""
     return write_calendar(entries, name=feed.name, busy_only=feed.busy_only)

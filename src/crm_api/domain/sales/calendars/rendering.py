@@ -163,8 +163,8 @@ def write_calendar(
 def event_of(entry: CalendarEntry, *, busy_only: bool = False) -> "icalendar.Event":
     """Return an appointment as a calendar event.
 
-    For the same appointment, the event is always the same until the appointment changes. If
-    ``busy_only`` is True, the event shows only the times and the word "Busy".
+    The same entry always gives the same event. If ``busy_only`` is True, the event shows only the
+    times and the word "Busy".
     """
     import icalendar  # noqa: PLC0415 - as above
 

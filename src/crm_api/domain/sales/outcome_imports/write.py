@@ -126,18 +126,16 @@ async def _record_rows(
 async def _record(
     uow: UnitOfWork, new: NewOutcome, *, recorded_by: str, secret: bytes, now: datetime
 ) -> RecordedOutcome:
-    """Record an outcome under its external id. If it is already recorded, return that outcome.
+    """Record an outcome under its external id; if it is already recorded, only return it.
 
-    - A quote and an invoice may have the same external id. If an outcome of another kind is already
-      recorded under this id, the kind of the new outcome is appended to the id.
-    - If an undo reversed the recorded outcome, a number is appended to the id, and the outcome is
-      recorded again under this new id.
+    - If the id belongs to an outcome of another kind, the kind of the new outcome is appended to
+      the id. For example, a quote and an invoice may have the same id.
+    - If the id belongs to an outcome that an undo has reversed, a number is appended to the id.
 
-    A second import of the same file finds the same ids. So it adds nothing, unless the first import
-    was undone.
+    So a second import of the same file adds nothing, unless the first import was undone.
 
     Raises:
-        OutcomeExistsError: An outcome with this id but with other values is already recorded.
+        OutcomeExistsError: The id belongs to an outcome of this kind with other values.
     """
     base, attempt, has_kind = new.external_id, 1, False
     while True:

@@ -119,10 +119,10 @@ class Outcome(Base):
 class OutcomeSubject(Base):
     """The person of an outcome, and of its reversal.
 
-    ``contact_id`` is the contact at the time of recording. If this contact was merged later,
-    ``contact.merged_into`` is the id of the present contact. ``phone`` is set only while no contact
-    has this phone number. When a contact gets the number, triggers
-    (``migrations/objects/adopt_outcomes*.sql``) set ``contact_id`` and clear ``phone``.
+    ``contact_id`` does not change when the contact is merged; ``contact.merged_into`` is then the
+    id of the present contact. ``phone`` is set only while no contact has this phone number. When a
+    contact gets the number, triggers (``migrations/objects/adopt_outcomes*.sql``) set
+    ``contact_id`` and clear ``phone``.
     """
 
     __tablename__ = "outcome_subject"

@@ -58,9 +58,9 @@ class Subject:
 async def lock_people(uow: UnitOfWork, contact_ids: Collection[UUID | None]) -> None:
     """Lock the contacts with these ids, in the order of their phone numbers.
 
-    For a merged duplicate, its primary contact is locked. The caller must call this function before
-    it locks an appointment, a quote or an invoice. Merges and erasures also lock the contacts
-    first. With another order, two transactions could wait for each other.
+    For a merged duplicate, the contact into which it was merged is locked. To prevent deadlocks,
+    call this function before you lock an appointment, a quote or an invoice. Merges and erasures
+    use the same order.
     """
     heads = await find_heads(uow.session, ids=[one for one in contact_ids if one is not None])
     if heads:
