@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
-from itertools import islice
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -131,13 +130,17 @@ class RecurrenceRule:
         horizon = until.astimezone(zone).replace(tzinfo=None) + timedelta(days=1)
         last = min(until, self._last(zone))
         previous: datetime | None = None
-        for local in islice(self._local_times(start, horizon), self.count):
+        left = self.count
+        for local in self._local_times(start, horizon):
             at = local.replace(tzinfo=zone).astimezone(UTC)
-            if at > last:
+            if at > last or left == 0:
                 return
-            if at != previous:
+            # In the hour that a change to summer time skips, a local time is moved by an hour. So
+            # it may be equal to a later local time.
+            if previous is None or at > previous:
                 yield at
-            previous = at
+                previous = at
+                left = None if left is None else left - 1
 
     def _local_times(self, start: datetime, horizon: datetime) -> Iterator[datetime]:
         # If a rule never matches, dateutil checks every day until the year 9999, which takes 5 s.
@@ -173,8 +176,8 @@ def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
     The library ``dateutil`` may search until the year 9999. A search that begins shortly before
-    that year is fast. A search must not pass February of a year such as 2100, which is not a leap
-    year: later dates would be wrong.
+    that year is fast. The following years also have equal calendars, but only until 2100, which is
+    not a leap year.
     """
     first = date(year, 1, 1).weekday()
     return next(
@@ -308,13 +311,19 @@ def occurrence_columns(campaign: Campaign, at: datetime) -> dict[str, Any]:
         campaign: The repeated campaign.
         at: When the repetition starts.
     """
-    local = at.astimezone(_zone(campaign))
-    first, end_at = begins_at(campaign), campaign.end_at
+    zone = _zone(campaign)
+    local = at.astimezone(zone)
+    end_at = campaign.end_at
+    if end_at is not None:
+        # The duration is computed in local time, so the end keeps its time of day.
+        begin = begins_at(campaign).astimezone(zone).replace(tzinfo=None)
+        duration = end_at.astimezone(zone).replace(tzinfo=None) - begin
+        end_at = (local.replace(tzinfo=None) + duration).replace(tzinfo=zone).astimezone(UTC)
     suffix = f" ({local:%Y-%m-%d})"
     return {
         "name": campaign.name[: _LONGEST_NAME - len(suffix)] + suffix,
         "start_at": at,
-        "end_at": None if end_at is None else at + (end_at - first),
+        "end_at": end_at,
         "series_id": campaign.id,
         "occurrence_at": at,
         "author_ids": campaign.author_ids,

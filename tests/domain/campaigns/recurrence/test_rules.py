@@ -5,7 +5,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from crm_api.domain.campaigns.recurrence import InvalidRuleError, RecurrenceRule
+from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.recurrence import (
+    InvalidRuleError,
+    RecurrenceRule,
+    occurrence_columns,
+)
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -44,6 +49,14 @@ def local_times(rule: str, *, begins: str, days: int) -> list[str]:
             "2026-10-31T01:30",
             2,
             ["10-31 01:30", "11-01 01:30", "11-02 01:30"],
+        ),
+        # 02:00 and 02:30 do not exist on 14 March 2027. They are moved to 03:00 and 03:30, which
+        # are occurrences, too. Each instant is one occurrence, also for COUNT.
+        (
+            "FREQ=DAILY;BYHOUR=2,3;BYMINUTE=0,30;COUNT=4",
+            "2027-03-14T01:00",
+            2,
+            ["03-14 03:00", "03-14 03:30", "03-15 02:00", "03-15 02:30"],
         ),
         (
             "FREQ=MONTHLY;BYMONTHDAY=31",
@@ -102,3 +115,20 @@ def test_occurrences_keep_their_local_time(
 def test_invalid_rule_is_refused_with_a_sentence(rule: str, words: str) -> None:
     with pytest.raises(InvalidRuleError, match=words):
         RecurrenceRule.parse(rule)
+
+
+def test_end_of_a_repetition_keeps_its_local_time() -> None:
+    begins = datetime(2026, 10, 26, 10, tzinfo=NEW_YORK).astimezone(UTC)
+    campaign = Campaign(
+        name="Spring",
+        start_at=begins,
+        end_at=datetime(2026, 10, 30, 17, tzinfo=NEW_YORK).astimezone(UTC),
+        recurrence={"rrule": "FREQ=WEEKLY", "timezone": "America/New_York", "paused": False},
+        author_ids=[],
+    )
+    # The clocks change on 1 November 2026.
+    repeated = occurrence_columns(
+        campaign, datetime(2026, 10, 31, 10, tzinfo=NEW_YORK).astimezone(UTC)
+    )
+
+    assert repeated["end_at"] == datetime(2026, 11, 4, 17, tzinfo=NEW_YORK)
