@@ -217,8 +217,7 @@ async def drain_campaigns(
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))
         raise
     if tally.provider_skew:
-        async with deps.new_uow() as uow:
-            await guards.raise_clock_skew(uow, of="provider", skew=tally.provider_skew)
+        await guards.report_provider_skew(deps, tally.provider_skew)
         return DrainResult()
     if tally.is_provider_down:
         log.warning("sending stopped because the provider is unavailable", result=str(tally))

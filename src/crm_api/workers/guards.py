@@ -69,6 +69,12 @@ async def raise_clock_skew(uow: UnitOfWork, *, of: str, skew: timedelta) -> None
     )
 
 
+async def report_provider_skew(deps: Deps, skew: timedelta) -> None:
+    """Raise an alert that the clocks of this worker and of the provider differ by ``skew``."""
+    async with deps.new_uow() as uow:
+        await raise_clock_skew(uow, of="provider", skew=skew)
+
+
 @asynccontextmanager
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
     """Let the ``async with`` block send one read request to the provider.

@@ -272,6 +272,8 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     )
     with deps.stopped_by(dispatcher.stop):
         tally = await dispatcher.run(claim_more)
+    if tally.provider_skew:
+        await guards.report_provider_skew(deps, tally.provider_skew)
     if tally.answers.get(ResponseKind.UNCLEAR):
         delay = deps.times.look_gap.total_seconds()
         await deps.queue.push(Job(name=JobName.RESOLVE_UNKNOWN_SENDS, delay_seconds=delay))

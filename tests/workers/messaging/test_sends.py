@@ -287,6 +287,36 @@ async def test_queued_messages_are_sent_once(
     assert queue.names == [JobName.SEND_MESSAGES] * 3
 
 
+async def test_wrong_clock_of_the_provider_raises_an_alert_without_a_campaign(
+    committed_uow: UnitOfWorkFactory, ctx: dict[str, Any]
+) -> None:
+    ledger = await open_ledger(committed_uow, people=0)
+    async with committed_uow() as uow:
+        await queue_message(
+            uow,
+            line_id=ledger.line.id,
+            phone=number(0),
+            body="On our way.",
+            kind=SendKind.MANUAL,
+            contact_id=None,
+            now=clock.now(),
+        )
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        behind = clock.now() - timedelta(seconds=60)
+        date = behind.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        return httpx.Response(202, json={"data": {"id": "AC1"}}, headers={"date": date})
+
+    async with OpenPhoneClient(
+        base_url="http://sandbox.test", api_key="key", transport=httpx.MockTransport(answer)
+    ) as client:
+        ctx["deps"].provider = client
+        await send_messages(ctx)
+
+    assert await ledger.alerts() == {"clock_skew"}
+
+
 async def test_messages_that_a_pause_of_the_jobs_stopped_request_a_run(
     committed_uow: UnitOfWorkFactory, ctx: dict[str, Any], queue: RecordingQueue
 ) -> None:
