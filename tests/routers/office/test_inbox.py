@@ -596,6 +596,27 @@ async def test_many_conversations_are_assigned_tagged_and_snoozed_by_id(office: 
     assert (await office.conversation(number(4)))["state"] == "waiting"
 
 
+async def test_bulk_change_ends_the_snooze_of_the_snoozed_conversations(office: Office) -> None:
+    await office.receive(
+        office.message_event(),
+        office.message_event(phone=number(3)),
+        office.message_event(phone=number(4)),
+    )
+    until = (clock.now() + timedelta(hours=2)).isoformat()
+    await office.change_conversation(snoozed_until=until)
+    await office.change_conversation(number(3), state="open")
+    await office.change_conversation(number(3), snoozed_until=until)
+    await office.change_conversation(number(4), state="done")
+
+    body = {"filter": {}, "set": {"snoozed_until": None}}
+    token = (await bulk(office, **body, dry_run=True)).json()["token"]
+    assert (await bulk(office, **body, token=token)).status_code == 202
+
+    shown = [await office.conversation(phone) for phone in (PERSON, number(3), number(4))]
+    assert [one["state"] for one in shown] == ["waiting", "open", "done"]
+    assert [one["snoozed_until"] for one in shown] == [None] * 3
+
+
 async def test_message_after_the_dry_run_makes_its_token_stale(office: Office) -> None:
     await office.receive(office.message_event(ago=20))
     body = {"filter": {}, "set": {"state": "done"}}

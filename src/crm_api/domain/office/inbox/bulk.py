@@ -247,6 +247,8 @@ async def change_conversations(
     if state.state is not None:
         named = {"state": state.state.value, "until": state.snoozed_until}
         await uow.session.execute(SET_STATE, {"ids": ids, "now": now, **named})
+    elif state.is_awake:
+        await uow.session.execute(END_SNOOZE, {"ids": ids, "now": now})
 
 
 async def check_change(uow: UnitOfWork, change: BulkChange, *, now: datetime) -> WantedState:
@@ -268,7 +270,16 @@ ASSIGN = text("""
       AND k.assignee_id IS DISTINCT FROM CAST(:assignee_id AS uuid)
 """)
 
-# These rules must be the same as in `changes.state_values`, which changes one conversation.
+# The rules of this statement and of the next one must be the same as in `changes.state_values`,
+# which changes one conversation.
+END_SNOOZE = text(f"""
+    UPDATE conversation k
+    SET state = CASE WHEN k.waiting_since IS NULL THEN '{ConversationState.OPEN.value}'
+                     ELSE '{ConversationState.WAITING.value}' END,
+        snoozed_until = NULL, updated_at = :now
+    WHERE k.id = ANY(CAST(:ids AS uuid[])) AND k.state = '{ConversationState.SNOOZED.value}'
+""")
+
 SET_STATE = text(f"""
     UPDATE conversation k
     SET state = CAST(:state AS text), snoozed_until = CAST(:until AS timestamptz),
