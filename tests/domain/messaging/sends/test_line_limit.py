@@ -1,10 +1,12 @@
 """The number of messages that a line may send on a day."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from tests.factories import make_line
 
-from crm_api.domain.messaging.sends.usage import limit_on
+from crm_api.domain.messaging.sends.usage import count_usage, limit_on
+from crm_api.platform.database import UnitOfWorkFactory
 
 FIRST = date(2026, 11, 25)
 PLAN = [20, 40, 80, 125]
@@ -39,3 +41,21 @@ def test_plan_never_exceeds_the_daily_limit() -> None:
 
 def test_day_before_the_plan_begins_has_the_first_entry() -> None:
     assert limit_on(PLAN, FIRST, 200, FIRST - timedelta(days=1)) == 20
+
+
+async def test_first_entry_applies_if_the_line_moves_to_a_time_zone_further_west(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    now = datetime(2026, 11, 25, 3, tzinfo=UTC)  # still 24 November in Los Angeles
+    async with new_uow() as uow:
+        line = await make_line(
+            uow.session,
+            ramp_plan=PLAN,
+            ramp_started_on=FIRST,
+            timezone="America/Los_Angeles",
+        )
+        (usage,) = await count_usage(
+            uow.session, line_ids=[line.id], campaign_id=None, grace=600, now=now
+        )
+
+    assert usage.line_limit == limit_on(PLAN, FIRST, 125, FIRST - timedelta(days=1)) == 20

@@ -19,9 +19,9 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 # limit is the first entry. After the plan's last day, the limit is the daily limit, because
 # PostgreSQL returns null for an index outside an array. The limit is never above the daily limit.
 LINE_LIMIT = """least({line}.daily_limit, coalesce(
-    {line}.ramp_plan[1 + coalesce(
+    {line}.ramp_plan[1 + greatest(0, coalesce(
         CAST(CAST(:now AS timestamptz) AT TIME ZONE {line}.timezone AS date)
-            - {line}.ramp_started_on, 0)], {line}.daily_limit))"""
+            - {line}.ramp_started_on, 0))], {line}.daily_limit))"""
 
 
 def limit_on(
@@ -32,8 +32,8 @@ def limit_on(
     Args:
         plan: The ramp plan: the limits of the first days, in order; None for no plan. After the
             last entry, ``daily_limit`` applies.
-        started_on: The plan's first day, in the line's time zone. None before the first campaign
-            message; then the first entry of the plan applies.
+        started_on: The plan's first day, in the line's time zone. If it is None (no campaign
+            message yet), the first entry of the plan applies.
         daily_limit: The upper bound for every day, also for the entries of the plan.
         day: The day in the line's time zone.
     """
