@@ -74,6 +74,8 @@ PHONES = [
             line_id=made_id("line", 1),
             code="21610",
             message_id=made_id("stopped", 1),
+            failures=1,
+            first_failed_at=NOW,
             failed_at=NOW,
             now=NOW,
         ),

@@ -201,6 +201,19 @@ async def opt_in(uow: UnitOfWork, *, seconds: float) -> None:
     )
 
 
+async def test_each_refusal_of_the_provider_is_counted(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow)
+    for position, seconds in enumerate((5, 8)):
+        await report_app_failure(ledger, "21610", message_id=f"AC{position}", seconds=seconds)
+    await learn(new_uow)
+    await report_app_failure(ledger, "21610", message_id="AC2", seconds=20)
+
+    await learn(new_uow)
+
+    (stop,) = await ledger.rows("SELECT * FROM provider_stop")
+    assert (stop.failures, stop.first_failed_at, stop.last_failed_at) == (3, after(5), after(20))
+
+
 @pytest.mark.parametrize("code", ["30006", "21614"])
 async def test_one_failure_marks_the_number_as_a_landline(
     new_uow: UnitOfWorkFactory, code: str

@@ -43,8 +43,8 @@ UNKNOWN = "unknown"
 the name of the carrier is not recognised."""
 
 _NAMES: tuple[tuple[re.Pattern[str], Carrier], ...] = (
-    (re.compile(r"t ?mobile|metro ?pcs|metro by|\bsprint\b"), Carrier.T_MOBILE),
     (re.compile(r"\bat ?(&|and) ?t\b|\bcingular\b|\bcricket\b|\bfirstnet\b"), Carrier.ATT),
+    (re.compile(r"\bt ?mobile\b|metro ?pcs|metro by|\bsprint\b"), Carrier.T_MOBILE),
     (re.compile(r"\bverizon\b|\bcellco\b|\bvzw\b"), Carrier.VERIZON),
     (re.compile(r"\bu\.? ?s\.? ?cellular\b|\buscc\b|united states cellular"), Carrier.US_CELLULAR),
 )

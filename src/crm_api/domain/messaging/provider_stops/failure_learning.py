@@ -90,10 +90,10 @@ async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: byte
         return False
     found = await session.execute(NEW_FAILURES, {"phone": phone})
     failures = typed_rows(NewFailure, found)
-    stop = _find_last(failures, FailureKind.STOP)
-    if stop is not None:
-        await _learn_stop(uow, phone, stop, now=now, secret=secret)
-    if _find_last(failures, FailureKind.LANDLINE) is not None:
+    stops = [failure for failure in failures if failure.kind == FailureKind.STOP]
+    if stops:
+        await _learn_stop(uow, phone, stops, now=now, secret=secret)
+    if any(failure.kind == FailureKind.LANDLINE for failure in failures):
         await session.execute(LEARN_LINE_TYPE, {"phone": phone, "now": now})
     if any(failure.kind in PERMANENT for failure in failures):
         await _count_permanent_failures(uow, phone, now=now)
@@ -102,20 +102,17 @@ async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: byte
     return True
 
 
-def _find_last(failures: Sequence[NewFailure], kind: FailureKind) -> NewFailure | None:
-    return next((one for one in reversed(failures) if one.kind == kind), None)
-
-
 CONTACT_OF_NUMBER = text("""
     SELECT coalesce(c.merged_into, c.id) FROM contact c WHERE c.phone = :phone
 """)
 
 KEEP_PROVIDER_STOP = text("""
-    INSERT INTO provider_stop AS s (id, phone, line_id, code, message_id, first_failed_at,
-        last_failed_at, created_at, updated_at)
-    VALUES (uuid_v7(), :phone, :line_id, :code, :message_id, :failed_at, :failed_at, :now, :now)
+    INSERT INTO provider_stop AS s (id, phone, line_id, code, message_id, failures,
+        first_failed_at, last_failed_at, created_at, updated_at)
+    VALUES (uuid_v7(), :phone, :line_id, :code, :message_id, :failures, :first_failed_at,
+        :failed_at, :now, :now)
     ON CONFLICT (phone) WHERE resolved_at IS NULL DO UPDATE
-    SET failures = s.failures + 1, updated_at = excluded.updated_at,
+    SET failures = s.failures + excluded.failures, updated_at = excluded.updated_at,
         first_failed_at = least(s.first_failed_at, excluded.first_failed_at),
         last_failed_at = greatest(s.last_failed_at, excluded.last_failed_at),
         code = CASE WHEN excluded.last_failed_at >= s.last_failed_at
@@ -128,13 +125,17 @@ KEEP_PROVIDER_STOP = text("""
 
 
 async def _learn_stop(
-    uow: UnitOfWork, phone: str, failure: NewFailure, *, now: datetime, secret: bytes
+    uow: UnitOfWork, phone: str, stops: Sequence[NewFailure], *, now: datetime, secret: bytes
 ) -> None:
-    """Opt the number out, with the failed message as evidence; store the provider's refusal.
+    """Opt the number out, with the last failed message as evidence; store the provider's refusal.
 
-    The time of the opt-out is the time of the failure, so an opt-in after the failure overrides the
-    opt-out.
+    The time of the opt-out is the time of this failure, so an opt-in after the failure overrides
+    the opt-out.
+
+    Args:
+        stops: The failures that mean an opt-out, earliest first; at least one.
     """
+    failure = stops[-1]
     await consent.opt_out(
         uow,
         phone=phone,
@@ -155,6 +156,8 @@ async def _learn_stop(
             "line_id": failure.line_id,
             "code": failure.code,
             "message_id": failure.activity_id,
+            "failures": len(stops),
+            "first_failed_at": stops[0].failed_at,
             "failed_at": failure.failed_at,
             "now": now,
         },
