@@ -142,7 +142,7 @@ async def check_secrets(settings: Settings) -> list[Check]:
     """Check that all stored secrets are encrypted with the current key.
 
     Raises:
-        SettingsError: CRM_DATABASE_URL is not set, or no known key decrypts the root secret.
+        SettingsError: CRM_DATABASE_URL is not set, or no known key belongs to this database.
     """
     known = await with_secret(settings, patience=0, adopts=False)
     secret = Secret(known.require_secret_key(), seals=known.secret_keys())

@@ -2,7 +2,7 @@
 
 The reply reader decides whether a reply counts as an opt-out. It uses fixed rules (such as a list
 of keywords) and a model (a trained text classifier). `crm-api opt-out evaluate` compares the
-decisions of the reply reader with the decisions of people.
+decisions of the reply reader with the decisions of users.
 """
 
 import asyncio
@@ -42,10 +42,9 @@ _COLUMNS = ("recall with holds", "at once", "precision", "harmless held")
 
 
 async def collect_examples(data_dir: DataDir) -> list[ReadExample]:
-    """Return all replies for which a person has decided whether the reply is an opt-out.
+    """Return all replies for which a user has decided whether the reply is an opt-out.
 
-    Each item has the reply, the decision of the person, and the current decision of the reply
-    reader (rules and a trained model).
+    Each item has the reply, the user's decision, and the current decision of the reply reader.
 
     Raises:
         SettingsError: CRM_DATABASE_URL is not set.
@@ -66,8 +65,8 @@ async def connect_read_only(url: str) -> AsyncIterator[AsyncConnection]:
 def export_examples(examples: Iterable[ReadExample], path: Path) -> None:
     """Write replies to a new file, one JSON object per line.
 
-    Each object has the text of a reply, whether a person decided that it is an opt-out, and how the
-    service classified it on arrival. Only the user who runs this command can read the file.
+    Each object has the text of a reply, the decision of a user about it, and how the service
+    classified it on arrival. Only the system user who runs this command can read the file.
 
     Raises:
         BadParameter: The file exists already.

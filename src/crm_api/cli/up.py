@@ -220,8 +220,7 @@ def _secrets(settings: Settings, folder: Path) -> str:
 def _environment(found: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables of a child process.
 
-    These are the variables in ``found``, whose names begin with ``CRM_``, and all variables of this
-    process whose names do not begin with ``CRM_``.
+    They are ``found``, and the variables of this process that do not begin with ``CRM_``.
     """
     others = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
     return {**others, **found}

@@ -1,8 +1,8 @@
 """Look up the API key or user session of each request, on one separate database connection.
 
 While a statement runs, new look-ups wait. Then one statement finds all waiting API keys, and one
-finds all waiting sessions. Nothing is cached: the statement for a look-up always begins after the
-look-up was requested. So every process refuses a revoked API key at the next request.
+finds all waiting sessions. Nothing is cached, so every process refuses a revoked API key at the
+next request.
 """
 
 import asyncio

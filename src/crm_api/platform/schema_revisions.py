@@ -94,8 +94,8 @@ def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
     A schema revision is the id of a migration. A release can run on its own schema and on the next
-    one. So the result is the revision of the last release that has another schema than this code.
-    If there is no such release, the result is the revision of this code.
+    one. So the result is the last released revision before the revision of this code. If there is
+    none, the result is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -127,8 +127,8 @@ class SchemaState:
     def trouble(self) -> str | None:
         """Return why this code cannot run on the schema, and what to do; None if it can run.
 
-        A release can also run on the schema of the next release. So the old code keeps running
-        during a rollout, and after a rollback of the code.
+        A release can also run on the schema of the next release, as it must during a rollout and
+        after a rollback of the code.
         """
         if self.revision == head_revision():
             return None

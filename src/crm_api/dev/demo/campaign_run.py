@@ -50,8 +50,8 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
 
     It ended well if three conditions are true:
 
-    - Statistics, database and sandbox have the same counts.
-    - Each figure of the campaign equals the value that the demo computes from its records.
+    - The API's ``stats``, the list of recipients and the sandbox have the same counts.
+    - For each figure, the values of its ``FigureCheck`` agree.
     - All recipients have a final status.
 
     Raises:

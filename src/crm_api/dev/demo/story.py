@@ -54,7 +54,7 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     Args:
         api: The client.
         campaign_id: The campaign.
-        rows: The number of rows in the purchased list; the demo records their price as a cost.
+        rows: The number of purchased rows. The demo records ``ROW_CENTS`` for each as a cost.
 
     Raises:
         DemoError: The API refuses a request.

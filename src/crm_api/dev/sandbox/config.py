@@ -79,9 +79,8 @@ class SandboxConfig:
             does this too. If False, each registered webhook gets ``signing_key``, because some
             receivers accept only this key. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: What people without a script (a list of actions) do after a message. The value is
-            ``PeopleWeights``: the share of people for each action. With ``silent``, they do
-            nothing.
+        people: The share of people for each action after a message, or ``silent`` if nobody does
+            anything. People with a script (a list of actions) follow their script instead.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including the delays of webhook retries. With 0, there
             are no delays.

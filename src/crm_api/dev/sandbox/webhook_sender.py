@@ -67,8 +67,7 @@ class Hook:
 class DeliveryCounts:
     """Numbers of deliveries by status, and the number of failed attempts.
 
-    A delivery counts as pending until an attempt gets a response with a 2xx status, or until the
-    last attempt has failed.
+    ``pending`` also counts the deliveries with the status ``sending``.
     """
 
     ok: int = 0

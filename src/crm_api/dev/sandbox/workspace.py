@@ -62,7 +62,7 @@ class Workspace:
             )
 
     def resume(self) -> None:
-        """Plan the delivery and the replies of each outgoing message with the status ``sent``.
+        """Plan the delivery of outgoing messages with the status ``sent``, and the replies to them.
 
         These are messages that an earlier run of the sandbox accepted, but did not deliver.
         """

@@ -149,9 +149,8 @@ async def claim_news(
 ) -> ClaimedNews:
     """Claim (reserve) the news about alerts that a channel (mail) must report now.
 
-    No other process gets the same news for ``CLAIM_SECONDS`` seconds
-    or until the claim is released. But if the last report of the channel is less than
-    ``policy.gap`` ago, nothing is claimed.
+    No other process gets this news before the claim is released or ``CLAIM_SECONDS`` have passed.
+    Nothing is claimed if the channel's last report is less than ``policy.gap`` old.
     """
     until = now + timedelta(seconds=CLAIM_SECONDS)
     await uow.session.execute(LOCK_CHANNEL, {"channel": channel})

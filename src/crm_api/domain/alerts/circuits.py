@@ -89,7 +89,7 @@ MAIL = Circuit(
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitState:
-    """The stored state of a circuit breaker; ``models.Circuit`` describes each field."""
+    """The stored state of a circuit breaker: columns of ``models.Circuit``."""
 
     failures: int = 0
     failing_since: datetime | None = None

@@ -113,8 +113,8 @@ def _order(decision: Decision) -> tuple[datetime, bool, int]:
     Decisions are applied in the sorted order, so a later decision can replace an earlier one. If
     several decisions were made at the same instant, they are sorted as follows:
 
-    - Decisions from messages come first, the strictest last, because the real order of the messages
-      is unknown.
+    - Decisions from messages come first. The strictest is the last of them, so that no other
+      message replaces it.
     - Other decisions follow. They keep the order of arrival, because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE

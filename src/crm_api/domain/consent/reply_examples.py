@@ -1,7 +1,7 @@
 """Store a reply and a person's decision about it as an example for measuring the reply reader.
 
-A decision that gives the id of a reply belongs to this reply. A decision without such an id must
-come from a user or an API client. It belongs to one of these replies:
+A decision that gives the id of a reply belongs to this reply. A decision of a user or an API client
+that gives no such id belongs to one of these replies:
 
 - If the number was on hold: the reply that put the number on hold.
 - If the decision changes the number to opted out: the newest reply of the last 30 days.
@@ -223,8 +223,8 @@ async def _find_reply(
     - The number was on hold: the reply that put it on hold.
     - The number was neither on hold nor opted out, and ``action`` is an opt-out: the newest reply
       of the last 30 days.
-    - The number was opted out in the last 30 days, and ``action`` is not an opt-out: the reply that
-      led to the opt-out.
+    - The number was opted out by a decision of the last 30 days, and ``action`` is not an opt-out:
+      the reply that led to the opt-out.
 
     The result is the id of the reply. It is None for all other decisions, and if there is no such
     reply.
@@ -269,8 +269,8 @@ async def _read_decided_reply(
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
     """Return the stored reading of a reply. If none is stored, read the reply again.
 
-    If the consent history has no entry about the reply, the reply changed nothing when it arrived.
-    Then a new ``kind`` that would change consent is replaced by ``none``.
+    A reply without an entry in the consent history changed nothing when it arrived. If such a reply
+    is read again, a ``kind`` that would change consent becomes ``none``.
     """
     if reply.reading is not None:
         return dict(reply.reading)

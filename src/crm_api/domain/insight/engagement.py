@@ -73,10 +73,10 @@ class EngagementReasonRead(ReadModel):
         factor: What the points are for, such as `replies`.
         points: The points that the factor adds to the score; negative if they lower the score.
         because: The reason for the points, in a sentence.
-        count: The number on which `because` is based. For `recent`, it is the number of days since
-            the last reply or call. For the other factors, it is a number of replies, messages and
-            so on. Null for `opted_out`. With this number, a client can write the sentence in
-            another language.
+        count: The number on which `because` is based, for clients that write the sentence in
+            another language. For `recent`, it is the number of days since the last reply or call.
+            For the other factors, it is a number of replies, messages and so on. Null for
+            `opted_out`.
     """
 
     model_config = example(

@@ -121,8 +121,8 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
     - If a user already answered outside of this service, for example in the provider's app, the
       state ``done`` becomes ``open``. Other states do not change.
 
-    The function also stores the times, contacts and provider ids of received messages in their
-    conversations. The caller must lock the conversations.
+    The function also updates the campaign, contact, ``openphone_id`` and times of a conversation.
+    The caller must lock the conversations.
     """
     if not asked:
         return

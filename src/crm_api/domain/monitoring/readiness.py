@@ -24,7 +24,7 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is no
             such worker.
-        jobs_covered_until: When the scheduled job that has been idle the longest was last at work.
+        jobs_covered_until: The earliest of the times at which each scheduled job was last at work.
             Jobs that have never run are left out. None if no job has ever run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if no worker runs.

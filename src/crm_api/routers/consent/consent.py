@@ -1,4 +1,4 @@
-"""Routes of the consent proof: all decisions about a phone number, checked for later changes."""
+"""Routes of the consent proof: decisions about a phone number, and whether one was changed."""
 
 from datetime import datetime
 from typing import Annotated

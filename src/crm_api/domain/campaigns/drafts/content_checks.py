@@ -31,15 +31,15 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    A body that the caller gave is kept. A missing body is copied from the version in
-    ``template_version``, or from the present body if ``template_version`` is None.
+    A body in the request is kept. A missing body is copied from the template: from the version
+    ``template_version``, or from the template's current body if ``template_version`` is None.
 
-    ``template_version`` is set to the version of the body. But ``template_id`` and
+    ``template_version`` is set to the version of the template's body. But ``template_id`` and
     ``template_version`` are set to None in these cases:
 
-    - The caller gave a body, but the template or the template version does not exist.
-    - The caller gave a body that differs from the body of the template.
-    - The body of the template was stored without a version.
+    - The template or the version does not exist.
+    - The body in the request differs from the template's body.
+    - The template's body has no version.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

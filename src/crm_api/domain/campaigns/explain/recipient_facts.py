@@ -164,10 +164,10 @@ class RecipientFacts(ContactValues):
             ``min_days_between`` days.
         was_texted_often: True if the phone number has reached the legal limit of messages.
         often_until: The instant from which the legal limit allows the next message; it may be in
-            the past. None if there were too few recent messages, or there is no limit.
+            the past. None if the limit was not reached lately, or there is no limit.
         is_capped: True if the phone number has reached the ``frequency_cap`` of the campaign.
         capped_until: The instant from which the ``frequency_cap`` allows the next message; it may
-            be in the past. None if there were too few recent messages, or there is no cap.
+            be in the past. None if the cap was not reached lately, or there is no cap.
         is_busy: True if another message to the phone number is being sent.
         last_texted_at: When another campaign last sent to the phone number; None if no other
             campaign has sent to it.

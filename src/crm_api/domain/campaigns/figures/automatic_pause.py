@@ -203,8 +203,8 @@ class _WatchedVariant:
         failed: How many messages failed, follow-ups included.
         opted_out: How many people opted out after the first message or a follow-up.
         first_texts: How many first messages were sent.
-        first_replies: How many people replied to the first message and did not opt out.
-        first_opt_outs: How many people opted out after the first message.
+        first_replies: How many people got the first message, replied, and did not opt out.
+        first_opt_outs: How many people got the first message and opted out.
     """
 
     id: UUID

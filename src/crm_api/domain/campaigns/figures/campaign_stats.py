@@ -114,7 +114,7 @@ async def _count_recipients(
 ) -> list[RecipientCount]:
     """Count the recipients by status and variant, and the recipients with a parked attempt.
 
-    A parked attempt is an attempt for which a person must decide whether its message was sent.
+    A parked attempt is an attempt for which a user must decide whether its message was sent.
     """
     values = {"campaign_id": campaign.id, "line_id": campaign.line_id, "step": step}
     return typed_rows(RecipientCount, await uow.session.execute(RECIPIENT_COUNTS, values))

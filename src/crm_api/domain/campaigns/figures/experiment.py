@@ -218,9 +218,8 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     The e-value is the likelihood of the hits under the second assumption, divided by their
     likelihood under the first.
 
-    The method assumes that hits are independent. In fact, a person can cause only one hit, so a
-    variant with many hits has fewer people left for the next hit. This makes differences by chance
-    smaller, so the evidence is not overstated.
+    The method assumes that hits are independent. In fact, a person can cause only one hit. This
+    makes chance differences smaller. So the result does not overstate the evidence.
 
     Args:
         hits: The number of replies or opt-outs of each variant.

@@ -10,8 +10,8 @@ class StatusCounts(ReadModel):
 
     Attributes:
         pending: The number of recipients that wait for their message.
-        review: The number of recipients that wait until a person approves or rejects them.
-        held: The number of recipients whose phone number is on hold until a person checks a reply.
+        review: The number of recipients that wait until a user approves or rejects them.
+        held: The number of recipients whose phone number is on hold until a user checks a reply.
         sending: The number of recipients whose message is being sent.
         unknown: The number of recipients for whom it is unclear whether the message was sent.
         sent: The number of recipients whose message was sent, but is not reported as delivered.
@@ -214,7 +214,7 @@ class CampaignStats(ReadModel):
         recipients_total: The number of recipients at this step of the campaign. It grows while the
             audience is being stored.
         by_status: The numbers of recipients by status.
-        parked: The number of recipients with the status ``unknown`` for whom a person must decide
+        parked: The number of recipients with the status ``unknown`` for whom a user must decide
             whether the message was sent.
         replied: The number of people who replied, including those who opted out by a reply.
         opted_out: The number of people who opted out.

@@ -73,7 +73,7 @@ class Cohort:
 
     @property
     def last_due(self) -> float:
-        """When the last person removed by ``take()`` became due; exact if all shares are equal."""
+        """When the last person removed by ``take()`` became due; inexact if ``shares`` differ."""
         share = 1 - self.total / self.size if self.size else 1.0
         return self.due_from + (self.due_until - self.due_from) * share
 
@@ -87,9 +87,9 @@ class Cohort:
     def take(self, texts: float, zone_groups: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
-        The earliest due people are in the group in which the highest percentage still waits. For
-        example, 80 % still wait in one group and 50 % in another. People are first removed from the
-        first group, until 50 % wait in it. Then the percentage falls equally in both groups.
+        In all groups, people become due in the same period. So the group with the largest share of
+        waiting people comes first. For example, 80 % wait in one group and 50 % in another. People
+        leave only the first group until 50 % wait in it. Then both shares fall equally.
 
         Args:
             texts: The largest number of people to remove.
@@ -128,7 +128,7 @@ class Pace:
     1. ``room()`` computes how many messages the campaign can send in the period.
     2. ``take()`` records how many messages it sends, and returns the time of the last message.
 
-    The argument ``eagerness`` is used only for ``Pacing.is_spread``. It is the sending rate at the
+    ``eagerness`` is used only if ``Pacing.is_spread`` is True. It is the sending rate at the
     beginning of the day, divided by the mean rate of the day. With 1, the rate is constant. With
     0.5, the campaign begins at half of its mean rate, and sends faster later.
     """

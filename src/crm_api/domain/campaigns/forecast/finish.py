@@ -332,8 +332,7 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
 def _limit(plan: Plan, outcome: Outcome) -> Binding:
     """Return the daily limit that was reached on the largest number of days.
 
-    If no limit was reached, the result is the lower one of the two daily limits of the campaign and
-    of the line.
+    If no limit was reached, return the lower limit: the campaign's or the line's.
     """
     days = outcome.limited_days
     if days:

@@ -82,7 +82,7 @@ class Calendar:
     Attributes:
         first: The first day.
         starts: When each day begins, as Unix timestamps. The last item is the end of the last day.
-        days: For each day, the periods in which messages are allowed in at least one zone group.
+        days: For each day, the periods in which at least one zone group may get messages.
         zone_group_of: For each zone key, the index of its zone group, from 0.
         shut: The indices of the zone groups in which no message is allowed on any day.
     """
@@ -213,9 +213,7 @@ def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _
     A span is a pair: an opening time and a closing time, in seconds from the start of the day.
 
     The day may include parts of two days in the time zone of the source. Then the hours of each of
-    these two days are a separate span, even if there is no gap between the spans. The planner,
-    which decides when messages are really sent, also ends each span at local midnight
-    or earlier.
+    these two days are a separate span, even if there is no gap between the spans.
 
     Args:
         hours: The rules about the hours.

@@ -233,9 +233,8 @@ class Outcome:
     Attributes:
         finish: When the last message is sent, or when the campaign ends if that is earlier. None if
             neither happens within ten years.
-        not_reached: The number of people who still wait for the first message when the campaign
-            ends. If nobody waits for the first message, it is the number for the first follow-up,
-            and so on. 0 if all messages are sent in time.
+        not_reached: The number of people who still wait for a message when the campaign ends. Only
+            the earliest step with such people counts. 0 if all messages are sent in time.
         unsent: The number of messages of all steps that are not sent before the campaign ends.
         per_day: The number of messages on each of the next 60 days. Days without messages are left
             out.

@@ -58,7 +58,8 @@ class People:
         statuses: The number of people by status, over all steps. For a draft, the number of people
             by the status or skip reason that they would get if the campaign started now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
-        replied: The number of the messages in ``reached`` that got a reply.
+        replied: The number of messages that got a reply. A reply to a follow-up also counts for the
+            first message.
     """
 
     zone_keys: tuple[str, ...]

@@ -162,7 +162,7 @@ def _not_started(case: _Case) -> str:
 
 
 def _held(case: _Case, rule: Binding) -> str:
-    """Return how many people wait because of ``rule``, at least one, as in "5 people"."""
+    """Return how many people wait because of ``rule``, as in "5 people"; 0 counts as 1."""
     held = sum(group.people for group in case.plan.waiting if rule in group.held_until)
     return _people(max(1, round(held)))
 

@@ -314,9 +314,9 @@ class _Run:
         first_at: float,
         last_at: float,
     ) -> None:
-        """Let the people who got a message and do not reply wait for the next step.
+        """Add people who got a message, except those who reply, to a group for the next step.
 
-        The people who begin to wait for the same step on the same day form one group (a cohort).
+        People who begin to wait for the same step on the same day form one group (a cohort).
         """
         plan = self._plan
         if step > len(plan.follow_ups):

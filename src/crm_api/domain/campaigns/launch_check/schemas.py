@@ -13,8 +13,8 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return. For an error with a list
-            ``errors``, each item of the list is one problem, with the code of the item.
+        code: The code of the error that the start would return. If the error has a list
+            ``errors``, this is the code of one item of the list.
         pointer: The JSON pointer of the field of the campaign that must change; null if no field
             must change.
         detail: What is wrong, and what to do.

@@ -39,9 +39,8 @@ _FIRST_START = text("""
 class _FirstDue:
     """The due time of the first waiting recipient, for one running campaign and one zone key.
 
-    The query returns one such row for each pair of a running campaign and a zone key of its waiting
-    recipients. A zone key is a text with the states and time zones in which a recipient may live.
-    The row also has the sending hours of the campaign and the time zone of its line.
+    A zone key is a text with the states and time zones in which a recipient may live. The object
+    also has the sending hours of the campaign and the time zone of its line.
     """
 
     days: list[str]

@@ -44,8 +44,8 @@ class SendPlan:
         orders: One claim order for each campaign that may send now. A claim order says which
             messages of its campaign may be claimed, and how many. The campaign that started first
             comes first.
-        wakes_at: Some campaigns wait only because of their pacing. This is the earliest instant at
-            which one of them may send again; None if there is no such campaign.
+        wakes_at: The first instant at which a campaign that waits only because of its pacing may
+            send again; None if there is no such campaign.
     """
 
     orders: list[ClaimOrder]
@@ -282,7 +282,7 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Legal:
-    """The legal limits for recipients with one zone key. The law allows messages to them now.
+    """The legal limits for one zone key, for which the law allows messages now.
 
     A zone key consists of the states and the time zones that are possible for a contact.
 

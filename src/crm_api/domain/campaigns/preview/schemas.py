@@ -181,8 +181,7 @@ class CampaignPreview(ReadModel):
             which costs more.
         missing_values: The contacts that would be skipped, because they lack a value.
         recipients: What would happen to the contacts of the audience.
-        warnings: The faults of the first message that must be corrected before the campaign is
-            started.
+        warnings: The required parts that are missing in the first message.
         texts_rendered: The number of messages that were rendered for the preview.
         is_partial: True if messages were rendered for only a part of the audience.
     """

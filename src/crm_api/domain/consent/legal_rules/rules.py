@@ -2,9 +2,9 @@
 
 A process uses the shipped rules, the rules of a file, or no rules. A zone key names the states and
 time zones that are possible for a phone number. The local date of the recipient decides whether a
-rule is in force. If several states or time zones are possible, the rules of each of these states
-must allow the message in each of these time zones. If the state is not known, the rules of all
-states apply. So the strictest rule decides. All functions that evaluate rules are pure.
+rule is in force. If several states or time zones are possible, a message must be allowed for every
+pair of a state and a time zone. If the state is not known, the rules of all states apply. So the
+strictest rule decides. All functions that evaluate rules are pure.
 """
 
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ The inputs are the features of a reply, such as pairs of words, as hashes. The v
 unit is the sum of the weights of these features, plus a bias. The unit is active if its value is
 above 0. The score of an output is a weighted sum of the values of the active units, plus a bias.
 
-Each feature adds a known part to a score. So the service can show which words of a reply add most.
+The service can compute how much each feature adds to a score. So it can show which words add most.
 """
 
 import json
@@ -154,9 +154,9 @@ class Scores:
         known: The occurrences in all replies.
         values: What each occurrence adds to each hidden unit of the model: one row per occurrence,
             one column per unit.
-        factors: How much ``values`` count for the scores ``asks_to_stop`` and ``needs_a_person``;
-            0 for a unit that is not active. For each unit, an occurrence ``o`` in the reply ``r``
-            adds ``values[o, unit] * factors[r, unit, score]`` to a score.
+        factors: The numbers by which ``values`` are multiplied to get the parts of the scores
+            ``asks_to_stop`` and ``needs_a_person``: for each reply and unit, one number per score.
+            They are 0 for a unit that is not active.
     """
 
     analyses: Sequence[Analysis]

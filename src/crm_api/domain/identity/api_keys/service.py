@@ -185,9 +185,9 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key gets
-    the same lifetime that the old key had when it was created, for example 90 days. If the old key
-    had no expiry, the new key has no expiry either.
+    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key is
+    valid for the time from the creation of the old key to its expiry, for example 90 days. If the
+    old key had no expiry, the new key has no expiry either.
 
     Returns:
         The new key and its secret text.

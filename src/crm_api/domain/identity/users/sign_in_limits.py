@@ -9,7 +9,7 @@ Attempts with a wrong password are counted in up to three counters:
 2. The failures of this account at all addresses that are not known for the account.
 3. The failures of all accounts at this address, except accounts for which the address is known.
 
-When a counter has reached a certain number of failures, the next attempt must wait. At a known
+When a counter is above a certain number of failures, the next attempt must wait. At a known
 address, only the first counter is used. So the owner is not locked out by a stranger who guesses
 the password from another address, or by a colleague who tries other accounts from the same address.
 At all other addresses, all three counters are used.

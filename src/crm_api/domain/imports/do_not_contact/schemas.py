@@ -47,8 +47,8 @@ class UploadRead(ReadModel):
         newly_suppressed: The number of phone numbers that were neither opted out nor flagged
             ``do_not_contact`` before the upload.
         contacts_matched: The number of contacts that have one of the phone numbers.
-        texts_withdrawn: The number of waiting campaign messages to the phone numbers. These
-            messages will not be sent, unless the upload is a dry run.
+        texts_withdrawn: The number of waiting campaign messages to the phone numbers. The upload
+            withdraws them; a dry run only counts them.
         texts_sent_lately: The number of messages that were sent to the phone numbers in the 30 days
             before the upload.
         error: Why the upload failed, as a sentence; null unless it failed.

@@ -115,8 +115,8 @@ class NumberSurvey:
         contacts: The number of contacts that have one of the phone numbers.
         waiting: The number of campaign messages to these phone numbers that no worker has reserved
             for sending yet.
-        claimed: The number of campaign messages that a worker has reserved for sending, but not
-            sent yet.
+        claimed: The number of campaign messages to these phone numbers that are reserved, but not
+            sent.
         sent: The number of messages to these phone numbers that the provider accepted since a given
             time.
     """

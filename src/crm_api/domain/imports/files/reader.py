@@ -362,7 +362,7 @@ def _declared_delimiter(sample: str) -> str | None:
 
 
 def _sniff(sample: str) -> str:
-    """Return the delimiter that gives the most rows the column count of the first row."""
+    """Return the delimiter with which most rows have as many columns as the first row."""
     lines = sample.splitlines(keepends=True)
     # The last line of the sample may be incomplete.
     lines = lines[:-1] if len(lines) > 1 and len(sample) >= SAMPLE_BYTES else lines

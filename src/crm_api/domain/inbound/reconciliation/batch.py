@@ -52,8 +52,8 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages that were listed in earlier batches, although their stored times
-            may be in this span. So they are not missing at the provider.
+        near: The ids of messages in earlier batches. Their stored times may be in this span, so
+            they do not count as missing at the provider.
     """
 
     lines: Sequence[str]

@@ -46,9 +46,9 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: The part of a call that could not be fetched because the provider was unavailable;
-            empty if no request failed. After a failure, no further parts are fetched. The next run
-            that compares the calls fetches the missing parts.
+        missed: A list with the part of a call for which the provider was unavailable; an empty
+            list if no request failed. After a failure, no further parts are fetched: a later run
+            can fetch them.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -265,14 +265,13 @@ class Filler:
     async def _apply(
         self, items: Sequence[ListedItem], *, is_last_try: bool = False
     ) -> list[ListedItem]:
-        """Apply messages and calls in one transaction; return those that conflicted.
+        """Apply messages and calls in one transaction; return those that must be tried again.
 
-        Each item (message or call) has its own savepoint. An item conflicts if another transaction
-        uses the same rows at the same time.
+        Each item (message or call) has its own savepoint. An item must be tried again if it
+        conflicts with another transaction that uses the same rows.
 
         Args:
-            is_last_try: True if an item that conflicts is not tried again. Such an item is counted
-                as an error, and the result is empty.
+            is_last_try: True counts such an item as an error. The result is then empty.
         """
         collided: list[ListedItem] = []
         async with self._new_uow() as uow:
@@ -325,7 +324,7 @@ class Filler:
         return None
 
     async def _apply_decisions(self, uow: UnitOfWork, item: ListedItem) -> None:
-        """Apply the opt-out or hold that a message causes, although its phone line is unknown.
+        """Apply the opt-out or hold of a message on an unknown phone line.
 
         The message comes from the provider's list. A hold stops campaign messages to the person
         until a user decides.

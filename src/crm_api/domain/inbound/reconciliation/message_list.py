@@ -149,13 +149,13 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
 
     - The span ends where the span of the previous batch begins. The member ``edge`` of ``position``
       contains this time. For the first batch, the function ``begin`` sets ``edge``.
-    - The stored time of a message may differ by up to ``SKEW`` from its time in the list. A message
-      that is a little older than this batch may be stored with a later time. So the span begins
-      only ``SKEW`` after the oldest message of the batch. Exception: the span of the last batch
-      begins at the start of the run's time span (``since``).
-    - Messages of this batch up to ``SKEW`` after the beginning of this span may be stored with a
-      time in the span of the next batch. The member ``near`` of ``position`` contains their ids. So
-      the next batch does not report them as missing.
+    - The span begins ``SKEW`` after the oldest message of the batch. The stored time of a message
+      differs from its time in the list by at most ``SKEW``. So no message of the next batch is
+      stored with a time in this span. Exception: the last span begins at the start of the run's
+      time span (``since``).
+    - A message of this batch may be stored with a time in the span of the next batch, if it is
+      listed at most ``SKEW`` after the beginning of this span. The member ``near`` of ``position``
+      contains the ids of such messages. So the next batch does not report them as missing.
 
     Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
     this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. The member ``near``

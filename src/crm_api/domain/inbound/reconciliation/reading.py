@@ -32,10 +32,8 @@ MOST_PAGES = 20_000
 class PageGuard:
     """Checks that the pages of one list do not repeat.
 
-    It remembers the items of the last ``REMEMBERED_PAGES`` pages.
-
-    If all items of a page were seen before, the provider returned an old page in place of the next
-    one, so the list is incomplete.
+    It remembers the items of the last ``REMEMBERED_PAGES`` pages. If the provider repeats a page,
+    it may leave out another page.
     """
 
     def __init__(self, *, pages: int = 0) -> None:

@@ -178,7 +178,7 @@ ENDED_GAP = text("""
 
 
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
-    """Create a reconciliation run if webhooks may have been missed and no later run exists.
+    """Create a reconciliation run if webhooks may have been missed during an alert.
 
     A run is created if one of these alerts was resolved after the newest run was created:
 

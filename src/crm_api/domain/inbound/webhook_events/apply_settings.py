@@ -18,8 +18,8 @@ class ApplySettings:
         business_contact: How people reach the business; None means the number of the phone line.
         secret: Key for the hashes of the consent history.
         times: Time limits for the sending of a message, such as the time-out of a request.
-        resend_unclear: The setting of phone lines that are added because an event names them. If
-            True, a message is sent again if it is unclear whether it was sent.
+        resend_unclear: Whether a message with an unclear outcome is sent again. This applies to
+            phone lines that are added because an event names them.
         retry_means: The average wait before the first retry, the second retry, and so on. There are
             as many retries as waits.
     """

@@ -1,4 +1,4 @@
-"""Find the phone line of each event; apply an opt-out even if its phone line is not stored.
+"""Find the phone line of each event; apply opt-outs even if the phone line is not stored.
 
 Each line is looked up only once per batch of events. An opt-out belongs to the person's number, so
 it does not wait until the line is stored. All other effects of the message (timeline, campaign

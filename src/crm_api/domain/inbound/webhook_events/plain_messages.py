@@ -42,8 +42,8 @@ async def apply_plain_messages(
     - It is not about consent, for example an opt-out.
     - Its line is stored, or can be added now.
     - It was sent to exactly one number.
-    - The person's number is not one of our lines.
-    - The person never got a message from us.
+    - The person's number is valid, and not one of our lines.
+    - This service never tried to send a message to the person.
     - The person is not a deleted contact, and was never erased.
 
     Args:
@@ -104,9 +104,9 @@ class _Read:
 def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
     """Return the messages that do not concern consent, each with the person's phone number.
 
-    The reply reader (the code that classifies replies) decides which messages concern consent. It
-    reads each message without the earlier messages, which may not be stored yet. A message that may
-    concern consent after any earlier message is not returned.
+    The reply reader (the code that classifies replies) reads each received message in several
+    contexts, because the earlier messages may not be stored yet. A message that concerns consent in
+    one of these contexts is left out.
     """
     readings = iter(read_past_replies([facts.text for facts, _ in texts if _is_received(facts)]))
     found = []
@@ -145,7 +145,7 @@ async def _lines_of(
 
 
 def _person_of(facts: MessageFacts) -> str | None:
-    """Return the person's phone number; None if the message cannot be a plain message.
+    """Return the person's phone number; None if it is not valid or the message cannot be plain.
 
     A plain message has no media and was sent to exactly one number (see ``apply_plain_messages``).
     """

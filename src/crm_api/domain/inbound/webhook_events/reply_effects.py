@@ -126,9 +126,9 @@ async def _decide(
     A hold stops campaign messages to a number until a user decides.
 
     Returns:
-        For each message, in the same order: True if the message changed the consent of its sender.
-        Also True if the message did so earlier, while its line was unknown, and the number is still
-        opted out or on hold.
+        For each message, in the same order: whether it changed the consent of its sender. A change
+        that was made while the line was unknown counts too, if the number is still opted out or on
+        hold.
     """
     if not replies:
         return []

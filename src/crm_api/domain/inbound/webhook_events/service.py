@@ -278,7 +278,7 @@ class _Run:
         return outcome
 
     async def _apply_decision(self, claimed: ClaimedEvent) -> None:
-        """Apply the opt-out in an event immediately, although the phone line is unknown.
+        """Apply the opt-out or hold of an event on an unknown phone line.
 
         The event itself is retried later, because its other effects need the line.
         """

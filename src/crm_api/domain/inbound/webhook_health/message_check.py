@@ -97,8 +97,8 @@ async def begin_message_check(
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
-        WebhookHealthCheckNotFoundError: An earlier check ended while this function ran, so no check
-            was created. Call the function again.
+        WebhookHealthCheckNotFoundError: No check was created, because of an earlier check that has
+            just ended. Call the function again.
     """
     if own is None:
         raise WebhookHealthCheckOffError(

@@ -49,8 +49,7 @@ class RuleSet:
 class Touch:
     """A campaign message, paired with a reply, a call or a delivery that followed the message.
 
-    One message can have several touches. The message was sent to a person who later had an outcome,
-    such as a paid invoice.
+    One message can have several touches.
 
     Attributes:
         membership_id: The id of the recipient of the message.

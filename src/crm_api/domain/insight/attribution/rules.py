@@ -29,8 +29,7 @@ class RulesNotFoundError(NotFoundError):
 class NoWindowError(InvalidError):
     """The new rules would credit no outcome, because all their windows are 0 hours.
 
-    A window is a number of hours after a reply, a call or a delivery. An outcome within these hours
-    is credited to the message.
+    A window is the longest time from a reply, a call or a delivery to a credited outcome.
     """
 
     code = "no_window"

@@ -37,8 +37,8 @@ class PeopleFilter:
     """Which people the funnel or the cohorts count. A field that is None does not filter.
 
     Attributes:
-        since: Only people whose first message was sent at or after this instant.
-        until: Only people whose first message was sent before this instant.
+        since: Only first messages that were sent at or after this instant count.
+        until: Only first messages that were sent before this instant count.
     """
 
     since: datetime

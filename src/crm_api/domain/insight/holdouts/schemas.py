@@ -116,8 +116,8 @@ class HoldoutLiftRead(ReadModel):
         high: The upper bound of the 95 % interval of the difference (Newcombe).
         enough: Whether there is enough data: a statistical test shows that the shares differ, and
             at least 10 people of both groups together have an outcome. You may look at the result
-            every day. Even then, the test wrongly shows a difference in at most 5 of 100 holdouts
-            that have no effect.
+            every day: if messages have no effect, the test wrongly shows a difference in at most 5
+            of 100 holdouts.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)

@@ -132,9 +132,9 @@ _NOTE_MONTH = """
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
     """Delete the copied answers of one month, because the month's messages are removed.
 
-    An answer is a message in which a user answered a person. A removed message may change how long
-    a later answer took. So this function adds the conversations of the removed messages to
-    ``insight_answer_change``. Then ``copy_answers`` copies their remaining answers again.
+    Without the removed messages, the time until a later answer may be different. So this function
+    adds the conversations of these messages to ``insight_answer_change``. Then ``copy_answers``
+    copies the other answers of these conversations again.
 
     Args:
         session: The session.

@@ -112,8 +112,8 @@ class FigureRequest:
         """The requests that must be computed to get the figures of this request.
 
         For a quotient of two measures, the result has one request for each of the two measures,
-        with the keys ``NUMERATOR`` and ``DENOMINATOR``. For any other measure, the result has only
-        this request, with the key ``DENOMINATOR``.
+        with the keys ``NUMERATOR`` and ``DENOMINATOR``. Otherwise, this request alone is the
+        ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}

@@ -47,7 +47,7 @@ def compile_sums(
     - ``counted``: the number of records in the numerator.
     - ``unripe``: the number of records whose result may still change.
     - ``amount``: the sum of the amounts. For a median, it is an array of the amounts.
-    - ``at``: the instant of the earliest record.
+    - ``at``: the instant of the earliest record, or the beginning of its hour or day.
     - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
 
     Exception: if ``has_row_per_record`` returns True, each row is one record, with other columns.

@@ -71,7 +71,7 @@ class FigureSums:
         numerator_amount: For a quotient of two measures: the sum of the amounts in the numerator.
         numerator_records: For a quotient of two measures: the number of records in the numerator.
         unripe: The number of records whose result may still change.
-        first_at: The instant of the earliest record.
+        first_at: The instant of the earliest record, or the beginning of its hour or day.
         stored_until: The instant up to which the stored sums, or the copies of records, were
             complete when they were read.
     """

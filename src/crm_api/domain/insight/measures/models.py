@@ -67,12 +67,10 @@ class _CountColumns:
 class InsightTally(_CountColumns, Base):
     """Numbers of messages and accepted attempts, to be added up for each hour or day.
 
-    An accepted attempt is one try to send a message that the provider accepted. The number for an
-    hour is the sum of all rows of this hour. A row can have negative numbers. A job merges the rows
-    that have the same hour or day, campaign, step, variant and ``grain`` (a ``TallyGranularity``).
-
-    Triggers add rows when messages or attempts change: one row for each ``TallyGranularity``
-    (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``).
+    When messages or attempts change, triggers add rows for each ``TallyGranularity``
+    (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``). The number for
+    an hour or a day is the sum of its rows of one granularity. A row can have negative numbers. A
+    job merges the rows that have the same hour or day, campaign, step, variant and granularity.
 
     - A message counts in the hour in which it was sent. If it was never sent, it counts in the hour
       in which it was due.
@@ -238,9 +236,9 @@ class InsightPersonUntil(Base):
 class PlaceColumns:
     """Columns with a person's ZIP, city and source, for tables with copied records.
 
-    The job ``add_places`` fills these columns with the values under which ``insight_person_tally``
-    counts the person. When the job ``update_place_sums`` changes these values there, a trigger
-    clears the columns. Then ``add_places`` fills them again.
+    The job ``add_places`` fills these columns with the place under which ``insight_person_tally``
+    counts the person. If this place changes, a trigger clears the columns. Then ``add_places``
+    fills them again.
     """
 
     is_placed: Mapped[bool] = mapped_column(server_default=text("false"))

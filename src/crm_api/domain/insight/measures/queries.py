@@ -37,8 +37,8 @@ def messages(
         where: The SQL condition for all selected messages.
         first_step: True to select only first messages. But if the request has a filter or a
             breakdown by step, follow-ups are selected too.
-        ripe_after: The time after which it is certain whether a sent message counts. For example, a
-            reply may still arrive two days after the message.
+        ripe_after: How long after a message its result may still change, for example because a
+            reply arrives.
         amount: The SQL expression for the column ``amount``; by default NULL.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
@@ -65,7 +65,7 @@ def messages_with_sums(
     sum_of_records: str,
     sum_of_counted: str,
 ) -> RecordQuery:
-    """Return SQL that selects messages of campaigns, and faster SQL that reads stored sums instead.
+    """Return the result of ``messages``, with stored sums that can be read faster.
 
     A figure is a numerator divided by a denominator. For example, a reply rate is the number of
     messages with a reply, divided by the number of all messages.
@@ -75,8 +75,8 @@ def messages_with_sums(
         where: The SQL condition for the messages of the denominator.
         first_step: True to leave out follow-ups, so that each person counts once. But follow-ups
             are selected if the request has a filter or a breakdown by step.
-        ripe_after: The time after which it is certain whether a sent message is in the numerator.
-            For example, a reply may still arrive two days after the message.
+        ripe_after: How long after a message its result may still change, for example because a
+            reply arrives.
         sum_of_records: The SQL expression for the denominator, such as ``t.sent``. The columns of
             ``t`` are stored sums.
         sum_of_counted: The SQL expression for the numerator, such as ``t.delivered``.

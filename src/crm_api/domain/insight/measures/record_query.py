@@ -101,9 +101,9 @@ class RecordCopies:
         until: SQL expression of an instant. All records before this instant are copied. The SQL in
             ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
             None if the parameter is not used.
-        breakdowns: The breakdowns, such as ZIP, for which figures use the copies; None if all
-            figures use the copies. In the set, None means figures without a breakdown. Figures that
-            are filtered by campaign, phone line, list or step use the copies only if this is None.
+        breakdowns: If None, all figures use the copies. Otherwise, only figures with one of these
+            breakdowns, and without a filter by campaign, phone line, list or step, use them. The
+            element None is for figures without a breakdown.
     """
 
     source: str

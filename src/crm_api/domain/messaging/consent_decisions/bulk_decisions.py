@@ -51,7 +51,7 @@ class NumberDecision:
 async def decide_in_bulk(
     uow: UnitOfWork, decisions: Sequence[NumberDecision], *, now: datetime, secret: bytes
 ) -> list[bool]:
-    """Record consent decisions from an import or from messages; keep the order of each number.
+    """Record consent decisions; those about the same number are recorded in the given order.
 
     The caller must first lock the contacts that have these numbers. Then it must lock the decisions
     about all numbers of these contacts (``service.lock_decisions``).

@@ -87,8 +87,7 @@ async def apply_listed_numbers(
 ) -> dict[FlagType, int]:
     """Set the flags of the numbers in an imported file.
 
-    A suppression list contains numbers that must get no messages. Each new opt-out or hold is also
-    added to the consent history.
+    Each new opt-out or hold is also added to the consent history.
 
     Args:
         listed: The result of ``strictest_entries``. The caller must have locked the contacts with

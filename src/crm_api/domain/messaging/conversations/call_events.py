@@ -167,9 +167,12 @@ def _merged(known: KnownCall, event: CallEvent) -> KnownCall:
 async def _assign_people(
     uow: UnitOfWork, known: dict[str, KnownCall], *, heard: dict[str, datetime], now: datetime
 ) -> set[UUID]:
-    """Set number, contact and conversation of each call whose other party is now known.
+    """Set number, contact and conversation of each call whose other party is known.
 
-    An unknown person who called becomes a contact.
+    An unknown caller becomes a contact.
+
+    Args:
+        heard: The time of each call's latest event.
 
     Returns:
         The ids of the conversations in which the person already waited for an answer.

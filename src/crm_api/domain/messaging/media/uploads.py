@@ -169,9 +169,8 @@ async def forget_old_uploads(uow: UnitOfWork, *, now: datetime) -> tuple[int, li
     """Delete one batch of upload records that are older than ``KEPT_FOR``.
 
     Returns:
-        A pair: the number of deleted records, and a list of SHA-256 hashes. The list has the hashes
-        of those files that are not attached to a message. The caller must delete these files from
-        the media store after the commit.
+        The number of deleted records, and the SHA-256 hashes of their files that no message or call
+        uses. The caller must delete these files from the media store after the commit.
     """
     values = {"before": now - KEPT_FOR, "limit": DELETED_AT_ONCE}
     ids = list(await uow.session.scalars(FORGET_UPLOADS, values))

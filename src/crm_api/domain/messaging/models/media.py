@@ -89,12 +89,10 @@ class MediaUpload(Base):
 class MediaFetch(Base):
     """The download of one file of a message or call.
 
-    The URL of the file comes from an event about the message or call.
-
-    The transaction that applies the event also stores the row. While a worker downloads the file,
-    ``next_attempt_at`` is the end of the worker's lease: from this time, another worker may try.
-    The number ``attempts`` then includes the current attempt. The worker stores its result only if
-    ``attempts`` has not changed in the meantime.
+    The transaction that applies an event with the URL of a file stores the row. While a worker
+    downloads the file, ``next_attempt_at`` is the end of the worker's lease: from this time,
+    another worker may try. The number ``attempts`` then includes the current attempt. The worker
+    stores its result only if ``attempts`` has not changed in the meantime.
 
     A file that a user sent with a message has a row too. The status of this row is ``stored`` from
     the beginning, and its URL is the path of the file in this API.

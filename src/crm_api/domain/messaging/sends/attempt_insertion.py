@@ -204,8 +204,8 @@ async def postpone_messaged(
 ) -> None:
     """Postpone recipients who got a message of another campaign in the last ``min_days`` days.
 
-    A recipient becomes due again ``min_days`` days after that message, or in one day if that is
-    earlier. Reason: the provider may still refuse that message, and then it does not count.
+    A recipient becomes due again ``min_days`` days after that message, but at the latest one day
+    after ``now``.
     """
     values = {"ids": list(membership_ids), "min_days": min_days, "now": now}
     await session.execute(POSTPONE_MESSAGED, values)

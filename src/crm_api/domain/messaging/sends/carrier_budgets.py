@@ -43,10 +43,9 @@ class CarrierShare:
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of recipients whose message did not fit the budget even before the first
-            recipient was chosen.
-        has_passed_over: True if a recipient was left out only because the chosen recipients use up
-            the budget. This recipient may be chosen next time.
+        held: The ids of recipients whose message needs more segments than were left at the start.
+        has_passed_over: True if a recipient was left out only because recipients before it used
+            segments of the budget. The recipient may be chosen next time.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -78,14 +77,14 @@ class CarrierRoom:
         return any(segments <= 0 for segments in self.left.values())
 
     def held_by(self, carrier: str, wanted: int) -> str | None:
-        """Check a carrier's budget for a message; return the carrier if too few segments are left.
+        """Return the carrier whose budget has too few segments left for a message.
 
         The result is None if the message fits the budget, or if no budget applies. A carrier's
         budget is the number of message segments that may be sent to its numbers per day.
 
         Args:
             carrier: The carrier of the recipient's number. If it is ``unknown``, the carrier with
-                the smallest budget is checked and returned.
+                the smallest budget is checked.
             wanted: The number of segments of the message.
         """
         counted = self.budgets.counted_as(carrier)
@@ -173,9 +172,8 @@ async def read_carrier_room(
     Args:
         is_locked: True to lock the budgets until the transaction ends, so that no other transaction
             can use the same segments. All callers must lock in this order: the line, then the
-            carrier budgets, then the phone numbers. The used segments are counted after the lock.
-            So messages that other lines claimed (reserved for sending) before the lock are
-            included (``ARCHITECTURE.md``, "Sending, rule 1").
+            carrier budgets, then the phone numbers. The used segments are counted after the lock
+            (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS if is_locked else READ_BUDGETS)
     if not declared:
@@ -227,8 +225,8 @@ async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: dateti
     """Make postponed recipients due if their carrier budget has segments left again.
 
     A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. For each segment that is left, at most one recipient becomes due, because every message has
-    at least one segment. If a budget was removed, all its postponed recipients become due.
+    day. For each segment that is left, at most one recipient becomes due. If a budget was removed,
+    all its postponed recipients become due.
 
     Returns:
         The number of recipients that became due.

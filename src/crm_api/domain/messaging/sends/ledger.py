@@ -106,8 +106,8 @@ class AttemptOutcome:
             False if the provider's response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
-        has_no_id: True if the provider accepted the message but gave no id. Then ``unknown``,
-            ``parked`` and ``not_found`` are replaced even if ``seen`` is another status.
+        has_no_id: True if the provider accepted the message but gave no usable id. Then the
+            outcome is stored even if the attempt is ``unknown``, ``parked`` or ``not_found``.
         shown: The final status that the provider reported for the message: ``delivered``,
             ``failed`` or ``undelivered``. None if the provider reported no final status. For
             ``undelivered``, ``status`` is ``failed``, because an attempt has no status

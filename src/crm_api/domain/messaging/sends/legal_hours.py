@@ -41,8 +41,7 @@ class NumberZone:
         phone: The number in E.164.
         zone_key: A text with the states and time zones in which the person may live; None if no
             contact has the number.
-        has_written: True if our message is an answer: the person has sent a message to the line
-            before.
+        has_written: True if the person has ever sent a message to the line.
     """
 
     phone: str

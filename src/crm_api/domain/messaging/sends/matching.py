@@ -76,7 +76,7 @@ class UnknownAttempt:
             provider.
         nil_at: The start of the first look-up that did not find the message; None if there was no
             such look-up.
-        has_no_id: True if the provider accepted the message but gave no id for it. Such a message
+        has_no_id: True if the provider accepted the message but gave no usable id. Such a message
             is not sent again.
         phone_number_id: The provider's id of the line.
         resend_unclear: The line's setting for a message that the provider's list does not contain.
@@ -196,8 +196,7 @@ class _StoredMessage:
         """Return this message as ``MessageFacts``, the form of messages in the provider's list.
 
         Args:
-            unknown: The attempt with the unclear result. The phone number and the line of the
-                result are taken from it.
+            unknown: The unclear attempt, for the phone number and the line.
         """
         return MessageFacts(
             provider_message_id=self.openphone_id,

@@ -243,12 +243,12 @@ def _recipients_of(attempts: Sequence[ChangedAttempt | UnboundAttempt]) -> list[
 async def _merge_strays(
     uow: UnitOfWork, outcomes: Sequence[AttemptOutcome]
 ) -> tuple[list[AttemptOutcome], set[UUID]]:
-    """Correct the results of attempts by delivery reports that arrived before the response.
+    """Correct results of attempts, if a delivery report arrived before the provider's response.
 
     Such an early report was stored as a message from the provider's app. This message is deleted.
 
     Returns:
-        A pair: the results, and the ids of the conversations that contained an early report.
+        A pair: the results, and the ids of the conversations of the deleted messages.
     """
     named = [item for item in outcomes if item.message_id is not None]
     if not named:
@@ -298,10 +298,10 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct matches that these responses disprove.
 
-    If an attempt got no clear response, the service may have guessed its message id (a match). A
-    guess was wrong if a response gives the id to another attempt. Then the attempt with the
-    guess loses the id and becomes ``unknown``, so that it is looked up again. But if another
-    attempt to its number is open, it becomes ``parked``, and an alert is raised.
+    An attempt without a clear response may have a guessed message id (a match). The guess was wrong
+    if a response gives the id to another attempt. Then the first attempt loses the id and becomes
+    ``unknown``, so that its message is looked up again. But if its number has an open attempt, the
+    first attempt becomes ``parked``, and an alert is raised.
 
     Each correction is written to the audit log.
     """

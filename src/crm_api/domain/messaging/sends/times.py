@@ -23,8 +23,8 @@ class SendTimes:
         call_timeout: The longest time for the whole POST request to the provider.
         grace: The time that must pass after the gate before an unclear attempt can be set to
             ``not_found``.
-        look_gap: The shortest time between the beginnings of the two look-ups that must find
-            nothing before an attempt is set to ``not_found``.
+        look_gap: The shortest time between the beginnings of the two look-ups that are needed for
+            ``not_found``.
         skew: How far the clocks of this service and the provider may differ.
     """
 

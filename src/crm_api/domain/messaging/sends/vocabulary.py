@@ -56,8 +56,7 @@ class SkipReason(StrEnum):
 class StopRule(StrEnum):
     """The reason why a recipient gets no message now, such as an opt-out.
 
-    In a forecast, the value is the rule that most delays the last message, or that prevents all
-    messages.
+    In a forecast, it is the rule that prevents all messages, or that delays the last message most.
 
     Attributes:
         OPTED_OUT: The number is opted out.

@@ -58,7 +58,7 @@ async def withdraw_message(uow: UnitOfWork, *, message_id: UUID, now: datetime) 
     If the person waited for an answer before the message was queued, the person waits again.
 
     Returns:
-        False if no user's message with this id is queued. Then nothing changes.
+        False if this is not a queued message of a user. Then nothing changes.
     """
     talks = list(await uow.session.scalars(LOCK_CONVERSATION, {"message_id": message_id}))
     found = await uow.session.execute(WITHDRAW, {"message_id": message_id, "now": now})

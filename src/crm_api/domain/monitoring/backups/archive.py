@@ -93,9 +93,9 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def writing(
     file: IO[bytes], recipients: list[pyrage.x25519.Recipient]
 ) -> Iterator[tarfile.TarFile]:
-    """Open an encrypted archive in a ``with`` block, to which ``add_member`` adds members.
+    """Open an encrypted archive in a ``with`` block, for calls of ``add_member``.
 
-    The file is complete when the block has ended without an error.
+    The archive is complete when the block has ended without an error.
 
     Args:
         file: The open file.

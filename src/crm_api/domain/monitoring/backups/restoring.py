@@ -2,7 +2,7 @@
 
 The backup does not contain the messages that were sent after it was made. Therefore a restore
 pauses campaigns, drops queued messages, and requests a reconciliation, which reads the missing
-messages from the provider. Campaigns send again only after a person resumes them
+messages from the provider. Campaigns send again only after a user resumes them
 (``docs/how-to/backup.md``).
 """
 
@@ -48,7 +48,7 @@ class Restored:
     Attributes:
         manifest: The description of the backup.
         media_files: The number of restored media files.
-        paused: The number of campaigns that were paused; a person must resume them.
+        paused: The number of paused campaigns; a user must resume them.
         not_sent: The number of queued messages that will not be sent.
     """
 

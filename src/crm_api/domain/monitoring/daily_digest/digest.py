@@ -1,4 +1,4 @@
-"""Read the content of the daily digest: what happened, and what a person must do."""
+"""Read the content of the daily digest: what happened, and what users must do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -111,7 +111,7 @@ class MessageFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppedSender:
-    """A phone line or a campaign that sends nothing until a person acts, and the reason."""
+    """A blocked phone line, or a campaign that is blocked or was paused automatically."""
 
     id: str
     name: str
@@ -133,11 +133,11 @@ class Digest:
         lines: The blocked phone lines.
         campaigns: The campaigns that are blocked or were paused automatically: at most
             ``MOST_CAMPAIGNS``, the newest first.
-        held: The number of phone numbers on hold. A person must decide whether the reply from such
-            a phone number was an opt-out.
-        in_review: The number of campaign recipients in review. A person must decide whether they
-            get the message.
-        parked: The number of attempts whose outcome a person must find out.
+        held: The number of phone numbers on hold. For each, a user must decide whether the reply
+            was an opt-out.
+        in_review: The number of campaign recipients in review. A user must decide whether they get
+            the message.
+        parked: The number of attempts whose outcome a user must find out.
         overdue: The number of tasks that are overdue.
         dead: The number of received events that could not be applied and are not tried again.
         alerts: The number of unresolved alerts that are not acknowledged, by kind.
@@ -238,7 +238,7 @@ async def read_digest(
     zone: str,
     figures: Figures,
 ) -> Digest:
-    """Read what happened from ``since`` to ``until``, and what a person must do now.
+    """Read what happened from ``since`` to ``until``, and what users must do now.
 
     Args:
         zone: The time zone in which the mail shows days.

@@ -54,8 +54,8 @@ ADD = text("SELECT add_partition(:parent, :month)")
 async def add_month(session: AsyncSession, table: MonthlyTable, *, month: date) -> None:
     """Create the partition of a month.
 
-    Rows of this month that are already stored are in the default partition (for rows whose month
-    has no partition yet). They are moved to the new partition.
+    Rows of this month that are already stored are moved from the default partition to the new
+    partition.
     """
     await session.execute(ADD, {"parent": table.name, "month": month})
 
@@ -222,7 +222,7 @@ _DELETE_EXAMPLES = """
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
     """Delete the reply examples that were made from messages of a month.
 
-    A reply example is a reply and a person's decision whether the sender wants no more messages.
+    A reply example is a reply and the decision whether it was an opt-out.
     The examples show how often the automatic reading of replies (``reply_reader``) is right.
 
     Args:

@@ -43,7 +43,7 @@ class Finding:
 
     Attributes:
         subject: The subject of the alert: the thing that has the problem.
-        detail: What happened and what to do; a person reads it.
+        detail: A text for users: what happened and what to do.
         context: Ids and numbers that belong to the problem.
     """
 

@@ -233,16 +233,15 @@ def state_values(
 ) -> dict[str, Any]:
     """Return the new column values of a conversation after a user's request to change its state.
 
-    The result is empty if nothing changes. When the person begins to wait, ``waiting_since``
-    becomes the time of the person's last message. If the person has sent no message,
-    ``waiting_since`` becomes ``now``.
+    The result is empty if nothing changes. If the user sets ``waiting`` for a person who does not
+    wait, ``waiting_since`` becomes the time of the person's last message, or ``now`` if there is no
+    message.
 
     Args:
         wanted: The state that the user requests.
         state: The present state of the conversation.
         waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The stored conversation. Its ``last_incoming_at`` is the time of the person's last
-            message.
+        heard: The stored conversation, for the time of the person's last message.
         now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:

@@ -92,7 +92,7 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
-        The function ``page_of`` adds the subquery ``flagged`` with these numbers. If it has more
+        The function ``page_of`` adds the subquery ``flagged`` with these numbers. If there are more
         than ``FEW_NUMBERS`` numbers, this query finds nothing, because looking up each number would
         be slow. Then ``page_of`` uses the query of the method ``in_order``.
 
@@ -118,8 +118,8 @@ class _Page:
 
         Args:
             parts: The states of the conversations that each part of the query finds.
-            line: An SQL expression for the id of the phone line. If it is empty, the phone line of
-                the filter is used, if the filter has one.
+            line: An SQL expression for the id of the phone line; empty to use the filter's
+                ``line_id``.
         """
         conditions = list(self._conditions)
         if line:

@@ -66,8 +66,8 @@ async def list_messages(
     """List the messages that match a filter, newest first.
 
     If the filter has search words (``wanted.q``), messages with all words come first. If they do
-    not fill the page, messages with similar words follow. Without search words, if very few
-    messages match, a page may have fewer than ``limit`` messages although a next page follows.
+    not fill the page, messages with similar words follow. Without search words, a page may have
+    fewer than ``limit`` messages although a next page follows.
 
     Args:
         uow: The unit of work.
@@ -181,8 +181,7 @@ async def newest_with_all_words(
 
     1. Read some of the newest messages. The matches show how frequent the terms are.
     2. If the terms are frequent, read more messages, enough to find ``limit`` matches.
-    3. If there are still too few matches, look up all matches in an index. Each match costs as much
-       time as reading three messages.
+    3. If there are still too few matches, look up all matches in an index.
 
     Args:
         selection: The selection with the terms.

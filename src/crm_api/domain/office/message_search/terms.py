@@ -75,9 +75,9 @@ def _words(text: str) -> list[Term]:
 
 
 def _word_of(patterns: list[str]) -> str | None:
-    """Return the word for which the search also finds similar words; None if there is none.
+    """Return the word of a term, so that the search can also find similar words.
 
-    There is a word if the term has only one pattern: one word of at least four letters.
+    The result is None if the term is not exactly one word of at least four letters.
     """
     if len(patterns) != 1:
         return None

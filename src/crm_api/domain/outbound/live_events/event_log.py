@@ -92,11 +92,11 @@ def parse_position(text: str, *, pointer: str) -> LogPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEvent:
-    """One event of the log.
+    """An event of the log, or one that is not stored.
 
     Attributes:
-        position: The position of the event in the log, which is also the public id of the event;
-            None if the event is not stored.
+        position: The position in the log, which is also the public id; None if the event is not
+            stored.
         type: An ``EventType``, or the name of a type that a newer release has added. This
             release sends no events of such a type.
         subject_id: The id of what the event is about, such as a message, a contact or an alert.
@@ -254,7 +254,7 @@ async def read_event_span(
 ) -> LogPage:
     """Return a page of the events after ``after`` up to ``until``, in order.
 
-    ``until`` must not be later than ``LogEnds.head``, because new events may still appear after it.
+    ``until`` must not be later than ``LogEnds.head``. New events may still appear after the head.
     """
     values = {
         "transaction_id": after.transaction_id,

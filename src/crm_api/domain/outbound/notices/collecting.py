@@ -88,9 +88,9 @@ async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: 
     """Store the notices that are missing, one for each subject, user and channel.
 
     A subject is a conversation that waits for an answer, a note that mentions the user, or a due
-    task. Each user chooses a delay in minutes. If a conversation or a note is still unread after
-    this delay, a notice is stored. A notice about a task is stored when the task is due. If another
-    worker collects notices at the same time, this function does nothing.
+    task. A conversation or note causes a notice if it stays unread for the delay (in minutes) that
+    the user has chosen. A task causes a notice when it is due. If another worker collects notices
+    at the same time, this function does nothing.
     """
     if not await uow.session.scalar(LOCK_COLLECTION):
         return

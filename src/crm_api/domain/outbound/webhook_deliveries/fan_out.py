@@ -180,8 +180,8 @@ async def fan_out_page(uow: UnitOfWork, *, limit: int = PAGE, now: datetime) -> 
 async def _first_position(uow: UnitOfWork, read_cursor: TextClause) -> LogPosition | None:
     """Return the position after which to read the log.
 
-    Events that are too old for all active endpoints are skipped. Return None if no endpoint is
-    active, or if the cursor is missing or locked by another worker.
+    Events up to the lowest ``since_transaction`` are skipped. Return None if no endpoint is active,
+    or if the cursor is missing or locked by another worker.
     """
     cursor = (await uow.session.execute(read_cursor)).one_or_none()
     if cursor is None:

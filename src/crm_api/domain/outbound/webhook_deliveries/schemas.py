@@ -24,8 +24,8 @@ class WebhookDeliveryRead(ReadModel):
         next_attempt_at: When the next attempt is due; null if no further attempt is planned.
         last_attempt_at: When the last attempt was made; null before the first one.
         duration_ms: How many milliseconds the last attempt took; null before the first one.
-        response_status: The HTTP status of the endpoint's last response; null without a response.
-        response_body: The beginning of the endpoint's last response; null without a response.
+        response_status: The HTTP status of the response to the last attempt; null if none.
+        response_body: The beginning of the response to the last attempt; null if none.
         error_code: The error code of the last attempt, such as ``http_500`` or ``timeout``; null if
             it succeeded.
         last_error: The error of the last attempt, as a sentence; null if it succeeded.

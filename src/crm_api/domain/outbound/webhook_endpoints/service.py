@@ -263,9 +263,8 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
     """Check that the maker's scopes allow all requested event types.
 
-    If ``types`` is empty, the scopes must allow at least one event type.
-
-    A type that the scopes allow only for events of campaigns is refused.
+    Each type needs its scope in ``SCOPE_OF``, or ``admin``. If ``types`` is empty, the scopes must
+    allow at least one event type.
 
     Raises:
         MissingScopeError: The scopes do not allow one of the types; or ``types`` is empty, and the

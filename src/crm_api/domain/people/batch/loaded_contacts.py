@@ -79,8 +79,7 @@ class LoadedContacts:
     def unknown(self) -> set[UUID]:
         """Return the ids of contacts that must be loaded, too.
 
-        Loaded duplicates were merged into these contacts, so changes of the duplicates are made to
-        them.
+        Loaded duplicates were merged into these contacts.
         """
         heads = {row["merged_into"] for row in self.rows.values()}
         return heads - {None} - self.rows.keys()

@@ -216,7 +216,7 @@ async def _flagged(uow: UnitOfWork, outcomes: Sequence[Outcome], *, now: datetim
 def _at(index: int, item: Item | FaultyItem, error: CrmError) -> CrmError:
     """Make the JSON pointers in an item's error valid for the whole request; return the error.
 
-    A pointer of a ``FaultyItem`` begins at the item. Others begin at its contact:
+    The pointers of a ``FaultyItem`` begin at the item. Those of other items begin at the contact:
     ``/phone`` becomes ``/items/0/contact/phone``.
     """
     if isinstance(error, InvalidError):

@@ -39,8 +39,7 @@ class AttributeProblem:
         """Return the problem as an entry of ``errors`` in an error response.
 
         Args:
-            pointer: The JSON pointer of the object in the request that contains the contact's
-                attributes.
+            pointer: The JSON pointer of the attributes in the request.
         """
         at = pointer + pointer_to([self.name])
         return FieldProblem(pointer=at, code=self.code, detail=self.detail)

@@ -62,8 +62,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: Ids of recipients (rows of ``campaign_membership``) that the primary had before
-            the merge, in the campaigns in which it also got recipients of a duplicate.
+        member_ids: The ids of the primary's recipients (rows of ``campaign_membership``) from
+            before the merge, in the campaigns in which a duplicate's recipients were moved.
     """
 
     before: dict[str, Any]
@@ -89,7 +89,7 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     If several duplicates have a value that the contact lacks, the value of the first of these
     duplicates is used. The tags of all these contacts are combined.
 
-    No part of a duplicate's address is used if it contradicts the address that is merged so far.
+    The whole address of a duplicate is left out if it contradicts the address merged so far.
     For example, if the cities differ, a missing street is not taken from this duplicate.
 
     Tags and attributes beyond the limits of a contact are left out.

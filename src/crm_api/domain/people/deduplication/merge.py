@@ -229,7 +229,7 @@ def _record_moved_recipients(
     """Store which campaign recipients belonged to which contact before the merge.
 
     For each duplicate, the snapshot gets the ids of the recipients that the merge moved to the
-    primary. It also gets the ids of the recipients that the primary already had in these campaigns.
+    primary. It also gets the ids of the primary's own recipients in the same campaigns.
     """
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:

@@ -76,8 +76,10 @@ async def lock_members(
 ) -> list[Member]:
     """Lock and return the recipients that a merge may change.
 
-    These are all recipients with a number in ``phones`` and, in the campaigns
-    ``campaign_ids``, all recipients of the contacts ``contact_ids``.
+    These recipients are:
+
+    - all with a number in ``phones``;
+    - all of the contacts ``contact_ids`` in the campaigns ``campaign_ids``.
     """
     values = {
         "campaign_ids": list(campaign_ids),
@@ -196,9 +198,9 @@ async def return_members(
 
     These recipients are not moved:
 
-    - Recipients whose id is in ``kept_ids``. The next rule ignores them.
-    - All recipients in a campaign, if a message to one of them was sent, or was perhaps sent, to a
-      number other than ``phone``.
+    - Recipients whose id is in ``kept_ids``.
+    - All other recipients in a campaign, if a message to one of them was sent, or was perhaps sent,
+      to a number other than ``phone``.
     - A recipient in a step in which the duplicate is already a recipient.
     - A recipient in a step in which another recipient has the number ``phone``.
 

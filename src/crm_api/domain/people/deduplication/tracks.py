@@ -151,10 +151,10 @@ def _move_track(
     phone: str,
     verdict: TrackVerdict,
 ) -> None:
-    """Plan which rows of a track move to the primary contact.
+    """Plan which rows of a track move to the primary contact; skip waiting rows that cannot move.
 
-    A track is all rows of one contact in one campaign, one row for each message (step). A row does
-    not move if the primary already has a row for this step.
+    ``rows`` are all rows of the campaign. A row does not move if the primary already has a row for
+    this step.
     """
     taken = {row.step for row in rows if row.contact_id == primary_id}
     taken_numbers = {row.step for row in rows if row.phone == phone}

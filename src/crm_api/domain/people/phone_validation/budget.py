@@ -92,8 +92,8 @@ class Budget:
         """Undo a call of ``take`` whose look-up was not made.
 
         Args:
-            day: The day that this call returned. If ``take`` was called on a later day since then,
-                nothing changes.
+            day: The day that ``take`` returned. If ``take`` was then called on a later day, nothing
+                changes.
         """
         # A look-up from the budget of an earlier day is not used on the present day.
         if day == self._day:

@@ -210,8 +210,8 @@ async def postpone_after_failure(
 async def complete(uow: UnitOfWork, run: PhoneValidation, *, now: datetime) -> None:
     """Complete a validation run, and resolve the alert about a failed run.
 
-    The alert that the look-up service refuses requests is resolved only if the service returned a
-    result in this run.
+    If the look-up service returned a result in this run, also resolve the alert that the service
+    refuses requests.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.

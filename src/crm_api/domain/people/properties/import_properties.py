@@ -28,8 +28,8 @@ async def store_properties(
     """Store the properties in some rows of a file, and attach each row's people to its property.
 
     The people must already be stored as contacts. A row without a complete address is skipped. If a
-    property exists, only its missing values are filled. If a contact is already attached to the
-    property, the contact's role does not change.
+    property exists, only a missing ``year_built`` or ``property_type`` is filled. The role of a
+    contact that is already attached does not change.
     """
     roles = set(PropertyRole)
     properties: dict[str, dict[str, Any]] = {}
@@ -107,7 +107,7 @@ async def write_properties(
     import_id: UUID,
     now: datetime,
 ) -> None:
-    """Insert new properties, fill missing values of stored properties, and attach the contacts."""
+    """Insert new properties, fill missing years and types of stored ones; attach the contacts."""
     values = {"import_id": import_id, "now": now}
     await session.execute(_STORE_PROPERTIES, values | {"rows": json.dumps(rows, default=str)})
     keys = [row["address_key"] for row in rows]

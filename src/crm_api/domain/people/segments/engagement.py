@@ -5,8 +5,8 @@ appointments. A reply class is the kind of a reply, such as ``interested`` or ``
 
 The score is computed at each use, because the points for the person's last message or call decrease
 with time. Most contacts never wrote or called, have no outcome (such as an appointment or a job),
-and have no merged duplicate. Their score is 0. The SQL finds them with three fast look-ups, and
-computes the score only for the other contacts.
+and have no merged duplicate. Their score is 0. The SQL finds these contacts with three fast
+look-ups, and computes the score only for the others.
 
 ``domain/insight/engagement.py`` computes the same points in Python, with their reasons. A test
 (``tests/domain/insight/test_engagement_segments.py``) checks that SQL and Python agree.

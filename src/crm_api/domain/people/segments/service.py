@@ -178,8 +178,8 @@ async def _require_unused(
     """Raise ``SegmentInUseError`` if a campaign still needs the segment to select recipients.
 
     Args:
-        only_started: True: check only campaigns that have started but have not stored all
-            recipients. False: check drafts and all scheduled campaigns too.
+        only_started: True: check only started campaigns that have not stored all recipients.
+            False: also check all drafts and all scheduled campaigns.
     """
     values = {"segment": str(segment_id), "only_started": only_started}
     users = (await uow.session.scalars(CAMPAIGNS_NAMING, values)).all()

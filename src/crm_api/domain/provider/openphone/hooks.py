@@ -289,10 +289,7 @@ def _path(webhook_id: str, *more: str) -> str:
 
 
 def _delivery(item: object) -> HookDelivery | None:
-    """Parse a delivery in the log; None if the delivery has no id.
-
-    Without an id, the delivery cannot be requested again.
-    """
+    """Parse a delivery in the log; None if the delivery has no id."""
     entry = mapping(item)
     delivery_id = text(entry.get("id"))
     if delivery_id is None:

@@ -1,7 +1,7 @@
 """Read the provider's lists page by page, so that the caller can stop and continue later.
 
-Items are returned as JSON values, not converted to the types of ``facts``. So a caller that
-compares a hundred thousand items with stored data converts only the items that differ.
+Items are returned as JSON values, not converted to the types of ``facts``. So a caller can convert
+only the items that it needs.
 
 A list of phone calls shows how each call ended. The recordings, voicemail, summary and transcript
 of a call are fetched separately. The call and these parts are converted to events, so that the code
