@@ -14,7 +14,7 @@ from crm_api.domain.campaigns.campaign_detail import (
     require_campaign,
 )
 from crm_api.domain.campaigns.drafts import content
-from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
+from crm_api.domain.campaigns.drafts.references import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import CampaignNotEditableError
 from crm_api.domain.campaigns.models import Campaign, CampaignVariant
 from crm_api.domain.campaigns.recurrence import next_occurrence

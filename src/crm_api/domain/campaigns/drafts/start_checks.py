@@ -18,7 +18,7 @@ from crm_api.domain.campaigns.audience.selection import (
 )
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail
 from crm_api.domain.campaigns.drafts import content, identification
-from crm_api.domain.campaigns.drafts.content_checks import find_unknown_sources
+from crm_api.domain.campaigns.drafts.references import find_unknown_sources
 from crm_api.domain.campaigns.errors import EmptyAudienceError, InvalidCampaignError
 from crm_api.domain.campaigns.models import Campaign
 from crm_api.domain.campaigns.schedule import first_opening, next_open, resolve_zones

@@ -20,7 +20,7 @@ from crm_api.domain.campaigns.audience.reading import (
 from crm_api.domain.campaigns.audience.selection import AudienceSettings
 from crm_api.domain.campaigns.campaign_detail import CampaignDetail, read_campaign, read_line
 from crm_api.domain.campaigns.drafts import content, identification
-from crm_api.domain.campaigns.drafts.content_checks import check_content, copy_template_bodies
+from crm_api.domain.campaigns.drafts.references import check_content, copy_template_bodies
 from crm_api.domain.campaigns.errors import InvalidCampaignError
 from crm_api.domain.campaigns.models import CampaignVariant
 from crm_api.domain.campaigns.preview.message_sums import GETS_MESSAGE, MessageSums, cost_of

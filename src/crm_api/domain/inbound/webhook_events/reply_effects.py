@@ -93,7 +93,7 @@ async def act_on_replies(
         if not is_changed:
             continue
         if one.reading.kind is ReplyKind.DOUBTFUL:
-            await _ask_a_person(uow, one.stored, now=now)
+            await _ask_a_user(uow, one.stored, now=now)
         elif one.reading.kind is ReplyKind.OPT_OUT and not one.reading.provider_confirms:
             confirmed.append(one)
     helped: dict[UUID, NewReply] = {}
@@ -167,7 +167,7 @@ async def _decide(
     return [is_changed[one.stored.activity_id] for one in replies]
 
 
-async def _ask_a_person(uow: UnitOfWork, received: StoredMessage, *, now: datetime) -> None:
+async def _ask_a_user(uow: UnitOfWork, received: StoredMessage, *, now: datetime) -> None:
     await alerts.raise_alert(
         uow,
         kind=DOUBTFUL_TEXT,

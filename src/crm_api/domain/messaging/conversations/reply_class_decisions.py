@@ -134,7 +134,7 @@ async def _change_number(
         # A user may already have chosen the class `stop` for this message, for example because the
         # request is repeated. Then this request is a second opt-out only if the flag `opted_out` is
         # missing.
-        is_decided = message.reply_class == ReplyClass.STOP and _is_by_a_person(message)
+        is_decided = message.reply_class == ReplyClass.STOP and _is_by_user(message)
         if not is_decided or FlagType.OPTED_OUT not in reasons:
             await consent.opt_out(uow, **details)
     elif reply_class is ReplyClass.WRONG_NUMBER and invalid not in reasons:
@@ -144,5 +144,5 @@ async def _change_number(
         await consent.remove_flag(uow, flag=invalid, **details)
 
 
-def _is_by_a_person(message: Activity) -> bool:
+def _is_by_user(message: Activity) -> bool:
     return message.reply_class_by not in set(ReplyClassSource)

@@ -129,7 +129,7 @@ class PlannedAttempt:
     """An attempt to send a message that is about to be inserted, or was inserted just now.
 
     Attributes:
-        not_after: The latest instant at which the request to the provider may begin: the end of the
+        not_after: The latest instant at which the request to the provider may end: the end of the
             recipient's legal hours or of the campaign's hours, whichever is earlier.
         max_recent: The legal frequency limit: how many campaign messages the number may get in
             ``recent_hours`` hours; None for no limit.

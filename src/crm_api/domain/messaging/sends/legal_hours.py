@@ -56,7 +56,7 @@ class LegalHours:
     Attributes:
         is_open: True if the message may be sent now.
         not_after: If the message may be sent now: the latest instant at which the request to the
-            provider may begin; None for no limit.
+            provider may end; None for no limit.
         opens_at: If the message may not be sent now: when it may be sent; None if the rules allow
             no message within two weeks.
     """
@@ -108,9 +108,9 @@ UNASKED_ALLOWED_AT = text("""
 async def find_unasked_allowed_at(
     uow: UnitOfWork, *, line_id: UUID, phone: str, rules: RuleBook, now: datetime
 ) -> datetime | None:
-    """Return the time from which the legal frequency limit allows a test message.
+    """Return the time from which the legal frequency limit allows an unasked message.
 
-    The law may limit how many messages a number gets in a period. The result is None if a test
+    The law may limit how many messages a number gets in a period. The result is None if the
     message is allowed now.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)

@@ -36,8 +36,8 @@ NEVER_OPEN_RETRY = timedelta(days=1)
 """If the law allows no message to a number within two weeks, the legal hours are checked again
 after this time."""
 AWAY_LASTS = timedelta(minutes=15)
-"""How long after the person's message an away reply may still be sent. After a longer delay, for
-example on a blocked line, the reply would be confusing, and the office may be open again."""
+"""How long after it was queued an away reply may still be sent. After a longer delay, for example
+on a blocked line, the reply would be confusing, and the office may be open again."""
 TOO_LATE = "too_late"
 """The error code of a message that could not be sent before its latest instant."""
 MEDIA_NOT_SUPPORTED = "media_not_supported"
@@ -92,7 +92,7 @@ class SendableMessage:
     """A queued message that may be sent now.
 
     Attributes:
-        not_after: The latest instant at which the request to the provider may begin; None if any
+        not_after: The latest instant at which the request to the provider may end; None if any
             time is allowed.
     """
 

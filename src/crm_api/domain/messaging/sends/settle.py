@@ -271,7 +271,7 @@ async def _park(
 SettledAs = Literal["sent", "resend", "failed"]
 
 
-SETTLED_BY_PERSON = {
+SETTLED_BY_USER = {
     "sent": AttemptStatus.SENT,
     "resend": AttemptStatus.RELEASED,
     "failed": AttemptStatus.REFUSED,
@@ -373,7 +373,7 @@ async def _settle(
 ) -> None:
     settled = AttemptOutcome(
         attempt_id=parked.id,
-        status=SETTLED_BY_PERSON[outcome],
+        status=SETTLED_BY_USER[outcome],
         seen=AttemptStatus.PARKED,
         accepted_at=parked.called_at if outcome == "sent" else None,
         error_code=None if outcome == "sent" else "settled_by_person",

@@ -1,7 +1,6 @@
-"""Check a draft before it is stored, and copy the bodies of templates to it.
+"""Check that everything that a draft refers to exists, and copy the bodies of templates to it.
 
-A draft contains the ids of a line, and of lists, segments, campaigns or contacts. All of them must
-exist.
+A draft contains the ids of a line, and of lists, segments, campaigns or contacts.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
