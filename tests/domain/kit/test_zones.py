@@ -175,3 +175,8 @@ def test_military_zip_without_a_state_gives_every_zone(postal_code: str) -> None
     found = parse_zone_key(key("+12125550123", postal_code=postal_code))
 
     assert found == ZoneKey((), tuple(sorted(regions.ANYWHERE)))
+
+
+@pytest.mark.parametrize("postal_code", ["07960", "7960", " 7960 "])
+def test_leading_zero_of_a_zip_is_restored(postal_code: str) -> None:
+    assert key("+18005550123", postal_code=postal_code) == "NJ/America/New_York"

@@ -1,18 +1,14 @@
 """Compute the zone key of a contact: the US states and time zones in which the person may be.
 
-The zone key decides when messages may be sent. A message may be sent only while it is allowed in
-all time zones of the key, under the rules of all states of the key.
+A message may be sent only while it is allowed in all time zones of the key, under the rules of all
+states of the key.
 
-A key is ``<states>/<zones>``. ``<states>`` is one code (``MA``), several codes in alphabetical
-order, joined by commas (``FL,MA``), or ``?`` if no state is known. ``<zones>`` is one IANA time
-zone, or several in alphabetical order, joined by commas. Names of time zones contain slashes, so a
-key is split at its first slash::
+A key is ``<states>/<zones>``, split at its first slash. Several states or zones are in alphabetical
+order, joined by commas. ``?`` means that no state is known::
 
     MA/America/New_York
     ?/America/Anchorage,America/Chicago,America/Denver,…
     FL,MA/America/New_York
-
-There are only a few hundred different keys, even if there are many contacts.
 """
 
 import re
@@ -42,6 +38,7 @@ _KIND_OF_STATE = re.compile(
 _ALEUTIAN_ZIPS = frozenset({"99546", "99547"})
 _ALASKA_SPLIT_PREFIX = "995"
 _CACHE_SIZE = 65_536
+_ZIP_DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -66,32 +63,26 @@ def zone_key(
 ) -> str:
     """Return the zone key of a person: the states and time zones in which the person may live.
 
-    The states are found by these rules:
-
-    - The address gives a state: the written state or, if that is empty or not recognised, the state
-      of the ZIP code.
-    - The area code of the phone number gives a state too. If the two states differ, the key has
-      both, because people keep their phone numbers when they move.
-    - If a state is written but not recognised, and the ZIP code gives no state, the person may live
-      anywhere. Then the state of the area code is ignored. The rules of all states and the hours of
-      all zones apply.
-
-    The time zones are found by these rules:
-
-    - If the state of the address has two time zones, the ZIP code decides which zone is used.
-    - If the second state (that of the area code) has two time zones, the area code decides which
-      zone is used.
-    - If the ZIP code (or the area code) does not show the zone, both zones of its state are used.
-    - If no state is known, all time zones in ``regions.ANYWHERE`` are used.
-    - A time zone that was set for the person replaces all these zones.
+    - The states are the state of the address and, if it differs, the state of the area code.
+    - The state of the address is the written state. If that is empty or not recognised, it is the
+      state of the ZIP code.
+    - If the address has a written state or a military ZIP code, but no state is found by this rule,
+      no state is known. The state of the area code is then left out.
+    - In a state with two zones, the ZIP code (or the area code) decides. If it cannot, both zones
+      are used.
+    - If no state is known, all zones in ``regions.ANYWHERE`` are used.
+    - An existing ``timezone`` replaces all these zones.
 
     Args:
-        timezone: The IANA name of a time zone. A name that does not exist is ignored.
-        state: The written state: a code, a name, an abbreviation, or any other text.
-        postal_code: The ZIP code. Only its first three digits are used; in Alaska, its first five.
-        phone: The phone number, E.164.
+        timezone: An IANA name. A name that does not exist is ignored.
+        state: A code, a name, an abbreviation, or any other text.
+        postal_code: Only the first three digits are used; in Alaska, the first five.
+        phone: E.164.
     """
     zip_code = (postal_code or "").strip()
+    if zip_code.isdigit() and len(zip_code) < _ZIP_DIGITS:
+        # A spreadsheet removes the leading zeros of a ZIP code.
+        zip_code = zip_code.zfill(_ZIP_DIGITS)
     prefix = zip_code[:5] if zip_code.startswith(_ALASKA_SPLIT_PREFIX) else zip_code[:3]
     area_code = phone[2:5] if phone.startswith("+1") else ""
     return _key(timezone or "", (state or "").strip().casefold(), prefix, area_code)
