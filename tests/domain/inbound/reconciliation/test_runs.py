@@ -137,6 +137,20 @@ async def test_run_of_a_part_does_not_shorten_the_next_daily_run(new_uow: NewUow
     assert run.since == NIGHT - runs.OVERLAP
 
 
+async def test_second_outage_extends_a_run_that_has_not_begun(new_uow: NewUow) -> None:
+    await _add_line(new_uow)
+    await _store_heartbeat(new_uow, NIGHT)
+    run_id = await _store_heartbeat(new_uow, NIGHT + HOUR)
+    assert run_id is not None
+
+    again = await _store_heartbeat(new_uow, NIGHT + 2 * HOUR)
+
+    assert again is None
+    async with new_uow() as uow:
+        run = await runs.get_run(uow, run_id=run_id)
+    assert (run.since, run.until) == (NIGHT - runs.OVERLAP, NIGHT + 2 * HOUR)
+
+
 async def test_outage_of_the_receiver_makes_a_run(new_uow: NewUow, queue: RecordingQueue) -> None:
     await _store_heartbeat(new_uow, NIGHT)
     quiet = await _store_heartbeat(new_uow, NIGHT + MINUTE)

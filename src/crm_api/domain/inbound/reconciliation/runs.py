@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, text, update
+from sqlalchemy import func, select, text, update
 
 from crm_api.domain.inbound.reconciliation import drift as drifts
 from crm_api.domain.inbound.reconciliation.models import (
@@ -110,8 +110,7 @@ LOCK_DAILY_RUN = text(
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Create the daily reconciliation run, unless a run was created since the last 02:00 UTC.
 
-    If no worker was active at 02:00, the run is created later. If there has never been a run, the
-    first one is due at the first 02:00 after a phone line was added. Until a run has completed,
+    The first run is due at the first 02:00 after a phone line was added. Until a run has completed,
     each daily run imports all messages and calls.
 
     Returns:
@@ -180,14 +179,9 @@ ENDED_GAP = text("""
 async def make_run_after_gap(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Create a reconciliation run if webhooks may have been missed during an alert.
 
-    A run is created if one of these alerts was resolved after the newest run was created:
-
-    - The provider was down.
-    - Webhooks did not arrive, or went to another address.
-    - The receiver refused the signatures of webhooks.
-
-    An alert that lasted at most ``OUTAGE_AFTER`` is ignored. This function never creates the first
-    run; ``make_daily_run`` does.
+    An alert (provider down, webhooks missing, signatures refused) counts if it was resolved after
+    the newest run was created, and lasted longer than ``OUTAGE_AFTER``. This function never creates
+    the first run; ``make_daily_run`` does.
 
     Returns:
         The id of the run; None if no run was created.
@@ -218,9 +212,8 @@ STORE_HEARTBEAT = text("""
 async def store_receiver_heartbeat(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Store a heartbeat of the webhook receiver. After an outage, create a reconciliation run.
 
-    A heartbeat shows that webhooks can be received now. A web process calls this function twice a
-    minute. There was an outage if the previous heartbeat is older than ``OUTAGE_AFTER``. No
-    heartbeat is stored while the database or all web processes are unavailable.
+    A web process calls this function twice a minute. There was an outage if the previous heartbeat
+    is older than ``OUTAGE_AFTER``.
 
     Returns:
         The id of the new run; None if there was no outage, or if a run for an earlier outage has
@@ -249,25 +242,32 @@ async def make_run_after_outage(
 ) -> UUID | None:
     """Create a reconciliation run after a time in which this service received no webhooks.
 
-    The run fetches from the provider the messages and calls that this service may have missed.
+    If a run for an earlier outage has not begun yet, its time span is extended instead.
 
     Args:
         began_at: When the outage began.
-        now: The present instant.
 
     Returns:
-        The id of the run. None if no run was created, because a run for an earlier outage is still
-        waiting to start.
+        The id of the run; None if an earlier run was extended.
     """
-    waiting = select(ReconciliationRun.id).where(
-        ReconciliationRun.status.in_(OPEN),
-        ReconciliationRun.trigger == Trigger.OUTAGE.value,
-        ReconciliationRun.started_at.is_(None),
-    )
-    if await uow.session.scalar(select(exists(waiting))):
-        return None
     covered = await covered_until(uow)
     since = min(began_at, now, covered or now) - OVERLAP
+    waiting = (
+        update(ReconciliationRun)
+        .where(
+            ReconciliationRun.status.in_(OPEN),
+            ReconciliationRun.trigger == Trigger.OUTAGE.value,
+            ReconciliationRun.started_at.is_(None),
+        )
+        .values(
+            since=func.least(ReconciliationRun.since, since),
+            until=func.greatest(ReconciliationRun.until, now),
+        )
+        .returning(ReconciliationRun.id)
+        .execution_options(synchronize_session=False)
+    )
+    if await uow.session.scalar(waiting) is not None:
+        return None
     return await _store_run(uow, Trigger.OUTAGE, since=since, until=now, now=now)
 
 
