@@ -148,30 +148,37 @@ class Checks:
     def _compare_with_model(
         self, campaign: Campaign, person: Person, explanation: ExplanationRead
     ) -> None:
-        now, zone = self._model.clock(), self._model.line.plan.timezone
-        # After a deletion, the service knows only the number of a person whose message was being
-        # sent at that time.
+        now = self._model.clock()
+        rules = {stop.rule for stop in explanation.stops}
+        # A deleted person gets no message, at any hour. The service may explain the hours of the
+        # deleted address, or those of the number if a message was being sent at the deletion.
         by_number = replace(person, kind=person.kind.by_number_only)
-        known = by_number if person.is_deleted else person
+        known = [person, by_number] if person.is_deleted else [person]
+        expected = [self._expected_rules(campaign, one, now=now) for one in known]
+        found = {rule: rule in rules for rule in expected[0]}
+        assert found in expected, (
+            f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}, expected {expected}"
+        )
+
+    def _expected_rules(
+        self, campaign: Campaign, person: Person, *, now: datetime
+    ) -> dict[str, bool]:
+        """Return for each rule that the model knows whether it stops a message to the person."""
+        zone = self._model.line.plan.timezone
         # No call begins if it could last until the hours or the day have ended.
         instants = (now, now + self._service.times.call)
-        is_lawful = all(map(known.is_lawful, instants))
-        is_open = all(campaign.is_open(known, at, line_timezone=zone) for at in instants) and all(
+        is_lawful = all(map(person.is_lawful, instants))
+        is_open = all(campaign.is_open(person, at, line_timezone=zone) for at in instants) and all(
             len({local_day(at, one) for at in instants}) == 1
-            for one in campaign.zones(known, line_timezone=zone)
+            for one in campaign.zones(person, line_timezone=zone)
         )
-        expected = {
+        return {
             "outside_legal_hours": not is_lawful,
             "outside_schedule": not is_open,
             "opted_out": person.consent_state == "out",
             "opt_out_hold": person.consent_state == "held",
             "campaign_paused": campaign.status == "paused",
         }
-        rules = {stop.rule for stop in explanation.stops}
-        found = {rule: rule in rules for rule in expected}
-        assert found == expected, (
-            f"{person}, campaign {campaign.number}, {now}: {sorted(rules)}, expected {expected}"
-        )
 
     async def check_waiting_recipients(self) -> None:
         """Check that every waiting recipient has a reason to wait.
