@@ -75,7 +75,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 def sound_tone(name: str) -> bytes:
     """Return a WAV file with a tone of one second. The pitch depends on ``name``."""
-    pitch = 220 + blake2b(name.encode(), digest_size=1).digest()[0]
+    digest = blake2b(name.encode(), digest_size=4).digest()
+    pitch = 220 + int.from_bytes(digest) / 2**24
     step = 2 * math.pi * pitch / SAMPLES_PER_SECOND
     samples = array("h", (int(8000 * math.sin(step * at)) for at in range(SAMPLES_PER_SECOND)))
     written = io.BytesIO()
