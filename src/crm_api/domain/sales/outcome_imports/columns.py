@@ -45,15 +45,12 @@ def detect_columns(
     sample: Sequence[Sequence[str]],
     overrides: Mapping[str, str | None] | None = None,
 ) -> Detected:
-    """Find out which field each column contains.
-
-    Columns are recognised by their names. The phone column can also be recognised by its values.
+    """Find out which field each column contains, by its name; the phone column also by its values.
 
     Args:
-        header: The column names of the file.
         sample: The first rows of the file.
-        overrides: The fields that the user chose, by column name. They replace the fields that
-            would be found automatically; None means that the column is not imported.
+        overrides: The user's choice of fields, by column name; None as a value leaves the column
+            out.
 
     Raises:
         InvalidMappingError: The overrides name an unknown column or field, or use a field twice.
@@ -95,12 +92,10 @@ def detect_columns(
 def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | None:
     """Find out from the column names what each row of a file describes.
 
-    For example, a file with the column ``Invoice Date`` describes invoices.
-
     Returns:
         The word with which column names begin: ``invoice``, ``quote``, ``estimate`` or
-        ``appointment``. None if no word or several words are found, or if one of the columns
-        contains the kind of each outcome.
+        ``appointment``. None if no word or several words are found, or if a column contains the
+        kind of each outcome.
     """
     if "kind" in mapping.values():
         return None

@@ -48,8 +48,7 @@ class OutcomeChunk:
     Attributes:
         start: The number of rows that are before this chunk in the file.
         end: ``start`` plus the number of rows in this chunk.
-        outcomes: The outcomes of the rows that are valid and do not repeat an earlier row of the
-            file.
+        outcomes: The outcomes of valid rows, without repetitions of earlier rows of the file.
         duplicates: The number of rows that repeat an earlier row.
     """
 
@@ -64,8 +63,7 @@ def examine_outcomes(path: Path, overrides: Mapping[str, str | None] | None = No
     """Find out which field of an outcome each column of a stored file contains.
 
     Args:
-        path: The file.
-        overrides: The fields that the user chose, by column name. They replace detected fields.
+        overrides: The user's choice of fields, by column name. They replace detected fields.
 
     Raises:
         UploadGoneError: The file is not stored.

@@ -47,6 +47,10 @@ _QUOTE = {
 }
 _BY_STATUS = {
     "invoice": dict.fromkeys(("paid", "paid in full"), OutcomeKind.INVOICE_PAID),
+    "payment": dict.fromkeys(
+        ("paid", "paid in full", "complete", "completed", "received", "settled", "succeeded"),
+        OutcomeKind.INVOICE_PAID,
+    ),
     "quote": _QUOTE,
     "estimate": _QUOTE,
     "appointment": {
@@ -61,7 +65,7 @@ An open invoice is not an outcome.
 _ENDED = frozenset(
     (
         *("void", "voided", "cancelled", "canceled", "refunded", "declined", "rejected"),
-        *("draft", "unpaid", "overdue", "expired"),
+        *("draft", "unpaid", "overdue", "expired", "failed"),
     )
 )
 _AMOUNT = re.compile(
@@ -85,13 +89,12 @@ def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
     """Return the kind of outcome that a row describes, from two cells of the row.
 
     Args:
-        kind: The content of the column for the kind; may be empty.
-        status: The content of the column for the status; may be empty.
-        noun: What the rows of the file are, such as ``invoice``; None if unknown. It is used if
-            ``kind`` is empty.
+        kind: The cell for the kind; may be empty.
+        status: The cell for the status; may be empty.
+        noun: What the rows describe, used if ``kind`` is empty; None if unknown.
 
     Raises:
-        CellError: The row does not describe an outcome; an example is an unpaid invoice.
+        CellError: The row does not describe an outcome, such as an unpaid invoice.
     """
     word, state = _tidy(kind) or (noun or ""), _tidy(status)
     if state in _ENDED:

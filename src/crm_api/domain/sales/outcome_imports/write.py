@@ -53,12 +53,9 @@ class _Result:
 async def apply_chunk(
     uow: UnitOfWork, *, import_id: UUID, chunk: OutcomeChunk, now: datetime, secret: bytes
 ) -> bool:
-    """Record the outcomes of a chunk (consecutive rows) of an imported file.
+    """Record the outcomes of a chunk of an imported file, with its errors, counts and progress.
 
-    The function also stores errors, counts, and how many rows are processed.
-
-    In a dry run, the outcomes are recorded and then rolled back, but the counts and errors are
-    stored. So the dry run shows what the real import would do.
+    In a dry run, the outcomes are recorded and then rolled back. The counts and errors are stored.
 
     Returns:
         False if the import has ended, or if another worker has taken it over. The caller then
@@ -128,9 +125,8 @@ async def _record(
 ) -> RecordedOutcome:
     """Record an outcome under its external id; if it is already recorded, only return it.
 
-    - If the id belongs to an outcome of another kind, the kind of the new outcome is appended to
-      the id. For example, a quote and an invoice may have the same id.
-    - If the id belongs to an outcome that an undo has reversed, a number is appended to the id.
+    - If an outcome of another kind has the id, the new kind is appended to the id.
+    - If an outcome that an undo has reversed has the id, a number is appended to the id.
 
     So a second import of the same file adds nothing, unless the first import was undone.
 
@@ -208,11 +204,10 @@ def _kept_for_undo(
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo one chunk (consecutive rows) of an import of outcomes.
+    """Undo the last chunk of an import of outcomes that is not undone yet.
 
-    The function undoes the last chunk that is not undone yet. Each outcome of the chunk is
-    reversed, and counts as ``removed``. But an outcome that was already reversed does not change,
-    and counts as ``left_edited``.
+    Each outcome of the chunk is reversed, and counts as ``removed``. An outcome that was already
+    reversed counts as ``left_edited``.
 
     Returns:
         True if the caller must call this function again. False if the undo has ended.
