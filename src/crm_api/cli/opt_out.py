@@ -1,8 +1,7 @@
 """`crm-api opt-out`: show whether a reply counts as an opt-out, and evaluate such decisions.
 
-The reply reader decides whether a reply counts as an opt-out. It uses fixed rules (such as a list
-of keywords) and a model (a trained text classifier). `crm-api opt-out evaluate` compares the
-decisions of the reply reader with the decisions of users.
+The reply reader decides by fixed rules and by a model (a trained text classifier). `crm-api opt-out
+evaluate` compares the decisions of the reply reader with the decisions of users.
 """
 
 import asyncio

@@ -33,11 +33,10 @@ def variables(
 
 
 def load_settings(*, data_dir: Path | None = None) -> Settings:
-    """Read the settings of a command.
+    """Read the settings of a command from the options, the environment and ``.env``.
 
-    The settings come from the options, the environment and ``.env``. If the URL of the database or
-    of Redis is missing, this function looks for a running `crm-api up` that uses the same data
-    directory. It then takes all missing variables from the settings of that process.
+    If the URL of the database or of Redis is missing, all missing variables come from a running
+    `crm-api up` with the same data directory, if there is one.
 
     Raises:
         SettingsError: A setting is wrong. The message is one sentence with the name of the setting.
@@ -56,8 +55,8 @@ def start_command(
 
     Args:
         process: The name of the process in the log lines.
-        log_level: The lowest level of the log lines; None for the level in the settings.
-        data_dir: The data directory; None for the directory in the settings.
+        log_level: None for the level in the settings.
+        data_dir: None for the directory in the settings.
 
     Raises:
         SettingsError: A setting is wrong. The message is one sentence with the name of the setting.

@@ -1,12 +1,10 @@
 """Prepare the database for `crm-api up`: migrate it, create its login, check the stored data.
 
-`crm-api up` runs this module in a separate process, which ends before the service starts. So the
-main process of `crm-api up` imports neither SQLAlchemy nor the application, and needs 42 MB of
-memory instead of 105 MB.
+`crm-api up` runs this module in a separate process. So the main process does not import SQLAlchemy,
+and needs 42 MB of memory instead of 105 MB.
 
-The separate process imports its modules while the servers of PostgreSQL and Redis start. Then it
-reads the URL of the database from standard input, as a JSON object:
-``{"CRM_DATABASE_URL": "postgresql://…"}``.
+The module reads the URL of the database from standard input: ``{"CRM_DATABASE_URL":
+"postgresql://…"}``.
 """
 
 import asyncio

@@ -40,9 +40,7 @@ class Server(uvicorn.Server):
 class OneWriteProtocol(HttpToolsProtocol):
     """HTTP protocol that sends the head of a response together with the first part of its body.
 
-    uvicorn sends the head and the body separately, with two system calls and two network packets.
-    The second system call took a tenth of the CPU time of a webhook. ASGI allows a server to wait
-    for the body.
+    uvicorn sends them separately. The second system call took a tenth of the CPU time of a webhook.
 
     Source: ASGI, "Response Start", as explained in issue 138 of django/asgiref, read 2026-11-29;
     uvicorn 0.54.0, ``RequestResponseCycle.send`` in ``uvicorn/protocols/http/httptools_impl.py``.
@@ -64,12 +62,9 @@ class OneWriteProtocol(HttpToolsProtocol):
 class _JoinedHead:
     """A transport that sends the head of a response together with the first part of the body.
 
-    uvicorn's ``RequestResponseCycle`` writes to this transport.
-
-    This class has only the methods that ``RequestResponseCycle`` uses. The head is sent immediately
-    if the response has no ``Content-Length``, because the body may begin much later, for example in
-    a stream of events. The head of a response to a HEAD request is also sent immediately, because
-    such a response has no body.
+    It has only the methods that uvicorn's ``RequestResponseCycle`` uses. The head is sent
+    immediately if the response has no ``Content-Length``, because the body may begin much later.
+    The head is also sent immediately if the request is a HEAD request.
     """
 
     __slots__ = ("_cycle", "_head", "_transport")

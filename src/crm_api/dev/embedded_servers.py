@@ -152,16 +152,14 @@ def servers(
     """Lock a data directory, run its servers until the block ends, and yield their URLs.
 
     Args:
-        data_dir: The data directory; it is created if it is missing.
+        data_dir: It is created if it is missing.
         postgres: True to start PostgreSQL, with the database ``crm``.
-        redis: True to start Valkey or Redis.
         fsync: False makes PostgreSQL faster but unsafe; for tests.
-        is_moving: True to start PostgreSQL even if the data of this directory was moved to another
-            PostgreSQL server before.
+        is_moving: True to start PostgreSQL even if its data was moved to another server before.
 
     Raises:
-        StartError: Another process uses the directory, or a server cannot start; the message is one
-            line that says why.
+        StartError: Another process uses the directory, or a server cannot start. The message is one
+            line.
     """
     with claim(data_dir) as held:
         embedded = EmbeddedServers(

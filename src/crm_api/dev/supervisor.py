@@ -98,11 +98,10 @@ class _Watched:
     """A child process, and when to start it again; all times are seconds of the monotonic clock.
 
     Attributes:
-        child: The program or server.
         started_at: When the child was last started.
         start_at: When the child will be started again; None while the child runs.
-        failures: How many times in a row the child has ended. If the child runs for at least
-            ``HEALTHY_AFTER_SECONDS``, the number is reset to 0.
+        failures: How many times in a row the child has ended. A run of at least
+            ``HEALTHY_AFTER_SECONDS`` resets it to 0.
         endings: How many times the child has ended since the supervisor's start.
     """
 
@@ -187,9 +186,7 @@ class Supervisor:
     async def run(
         self, *, is_ready: Callable[[], bool], on_ready: Callable[[], None], ready_seconds: float
     ) -> None:
-        """Start the programs, and keep them running until a stop is requested.
-
-        After that, stop the programs, and return when all of them have ended.
+        """Start the programs, keep them running until a stop is requested, then stop them.
 
         Args:
             is_ready: Returns True once the service is ready; it is called repeatedly.

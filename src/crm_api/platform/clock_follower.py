@@ -1,12 +1,8 @@
 """Set the clock of this process to the sandbox's time, which the database stores.
 
-In tests and demos, the time of the sandbox can be moved forward, and all processes must follow. The
-table ``sandbox_clock`` has at most one row. The row stores how far the sandbox's time is ahead of
-the machine's clock, and a version, which increases with each move. Each process opens one extra
-connection and listens for changes of this row. After a process has read the row, it writes the
-version into the application name of its connection (visible in ``pg_stat_activity``). Code that
-moves time waits until every such connection shows the new version. If a process dies, its
-connection closes, so nothing waits for a dead process.
+The row of ``sandbox_clock`` has a version, which increases with each move. Each process listens on
+an extra connection, and writes the version that it uses into the application name of this
+connection. Code that moves time waits until every such connection shows the new version.
 """
 
 import asyncio
@@ -119,16 +115,11 @@ async def follow_clock(
 ) -> AsyncIterator[None]:
     """Let ``clock.now()`` return the time of the sandbox's clock inside an ``async with`` block.
 
-    If a real API key of the provider is set, this function does nothing.
-
-    The setting ``CRM_SANDBOX_CLOCK`` is the time at which the sandbox's clock starts. The setting
-    is ignored if the clock was set before, or if the time is in the past.
+    Do nothing if a real API key of the provider is set. ``CRM_SANDBOX_CLOCK`` is ignored if the
+    clock was set before, or this time is in the past.
 
     Args:
-        settings: The settings.
-        new_uow: Returns a new unit of work.
-        hold: Pauses (argument True) or continues (False) the work of this process that depends on
-            time. None if this process needs no pause while time is moved.
+        hold: Pauses (True) or continues (False) the work that depends on time; None: no pause.
     """
     if not settings.uses_sandbox:
         yield

@@ -42,8 +42,8 @@ class Claim:
 def claim(path: Path) -> Iterator[Claim]:
     """Create the data directory if it is missing, and lock it until the block ends.
 
-    If a process was killed while it used the directory, first wait until its servers have ended.
-    Otherwise two servers would write the same files and damage them.
+    First wait until the servers of a killed process have ended. Otherwise two servers would write
+    the same files and damage them.
 
     Raises:
         StartError: Another process has locked the directory, the servers of a killed process do not

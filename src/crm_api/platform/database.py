@@ -81,9 +81,9 @@ SessionFactory = async_sessionmaker[AsyncSession]
 class UnitOfWork:
     """One transaction, and the background jobs to request after its commit.
 
-    ``async with uow:`` begins the transaction, and the end of the block commits it. After an
-    exception, the transaction is rolled back, and the jobs are not requested. Usually, the route,
-    job or command opens the block, and passes the open unit of work to the functions of ``domain``.
+    ``async with uow:`` begins the transaction; the end of the block commits it. After an exception,
+    the transaction is rolled back, and the jobs are not requested. Usually, the route, job or
+    command opens the block, and the functions of ``domain`` get the open unit of work.
     """
 
     def __init__(self, sessions: SessionFactory, queue: JobQueue) -> None:
@@ -202,9 +202,8 @@ class UnitOfWork:
 class HeldUnitOfWork(UnitOfWork):
     """Transaction that stays open after its ``async with`` block.
 
-    The next ``async with`` block continues the same transaction. The transaction ends when
-    the method ``commit`` or the method ``abandon`` is called. An exception that leaves a block
-    rolls the transaction back immediately. The code that makes requests idempotent uses this class
+    The next block continues the same transaction, which ends with ``commit`` or ``abandon``. An
+    exception that leaves a block rolls it back immediately. An idempotent request uses this class,
     to commit a change together with the stored response.
     """
 
@@ -297,11 +296,9 @@ def create_engine(
 
     Args:
         database_url: ``postgresql+asyncpg://…``.
-        pool_size: The largest number of connections in the pool.
         application: Application name in ``pg_stat_activity``.
-        statement_seconds: Seconds after which the server ends a statement; None sets no timeout. If
-            the server does not respond within two more seconds, TimeoutError is raised and the
-            connection is closed, because it is probably lost.
+        statement_seconds: Timeout of a statement at the server; None sets none. After two more
+            seconds, TimeoutError is raised and the connection is closed.
         ping: Whether a pooled connection is tested each time before it is used.
     """
     engine = create_async_engine(

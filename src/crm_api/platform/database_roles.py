@@ -1,14 +1,10 @@
 """Create the service role and the report role in the database, and grant their rights.
 
-There are three database roles:
-
-- The owner owns the tables and runs the migrations.
 - The service role cannot run DDL, and cannot update or delete rows of the append-only tables.
-- The report role can only read, and cannot read columns that contain secrets.
+- The report role can only read, and cannot read columns with secrets.
 
-The service role and the report role are groups: nobody can log in with them. Their names contain
-the name of the database. The operator creates logins with passwords and adds each login to a group
-(``docs/explanation/security.md``).
+Neither role can log in: the operator adds logins to them (``docs/explanation/security.md``). The
+owner owns the tables and runs the migrations.
 """
 
 from dataclasses import dataclass
@@ -117,13 +113,11 @@ async def make_login(connection: AsyncConnection, name: str, *, group: str) -> N
 async def renew(connection: AsyncConnection) -> bool:
     """Grant the service role and the report role their rights on all tables.
 
-    Call this function after a migration, because the migration may have added tables.
+    Call this function after a migration, which may have added tables.
 
     Returns:
-        True if the rights were granted. False, without any change, in these cases:
-
-        - The service role or the report role does not exist.
-        - The user of this connection is not the owner of the tables.
+        True if the rights were granted. False, without any change, if one of the roles does not
+        exist, or if the user of this connection does not own the tables.
     """
     roles, known, is_owner = await _look(connection)
     if not (is_owner and known == {roles.service, roles.reports}):
@@ -135,12 +129,8 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service uses, or can use, a database role with limited rights.
 
-    A limited role cannot update or delete rows of the append-only tables. The result is True in two
-    cases:
-
-    - This connection uses a role that does not own the tables.
-    - The service role and the report role exist. Then the service can log in with limited rights,
-      even if this connection uses the role of the owner.
+    That is so if this connection uses a role that does not own the tables. It is also so if the
+    service role and the report role exist, even if this connection uses the owner.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}

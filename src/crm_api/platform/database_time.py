@@ -1,16 +1,10 @@
 """Read the time of the database's clock. Decisions use this time, not the host's time.
 
-The clocks of web hosts, workers and the provider may be wrong by hours, but all processes use one
-database. With the sandbox, which simulates the provider, time can be moved forward. The table
-``sandbox_clock`` has at most one row, which stores how far the sandbox's time is ahead of the
-machine's clock. The table is empty until the sandbox's clock is set or moved for the first time.
+The row of ``sandbox_clock`` stores how far the sandbox's time is ahead. There is no row until the
+sandbox's clock is set or moved.
 
 - SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
-- Python code calls ``clock.now()``. When the row changes, the module ``clock_follower`` moves the
-  time that ``clock.now()`` returns.
-- ``workers/sandbox_time.py`` changes the row in steps. After each step, it also moves the clock of
-  the sandbox, which is another program. The sandbox then runs the events that have become due, in
-  the order of their times (``dev/sandbox/timeline.py``).
+- Python code calls ``clock.now()``, which ``clock_follower`` moves when the row changes.
 """
 
 from datetime import datetime
@@ -52,8 +46,6 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
     """Set the sandbox's clock to ``start``, unless it was set before or ``start`` is in the past.
 
     Args:
-        session: An open transaction.
-        start: The time that the clock shows from now on.
         wall: The current time of the machine's clock.
 
     Returns:

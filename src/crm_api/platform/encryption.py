@@ -31,14 +31,13 @@ class UnsealError(Exception):
 class Secret(bytes):
     """The root secret of the service, together with the secret keys of the service.
 
-    The bytes of this object are the root secret: the first secret key that the service used. The
-    service computes hashes with the root secret. The operator can replace the secret key
-    (``CRM_SECRET_KEY``), but the root secret stays the same, because the stored hashes cannot be
-    computed again.
+    The bytes are the root secret: the first secret key that the service used. Stored hashes are
+    computed with it. When the operator replaces ``CRM_SECRET_KEY``, the root secret must stay the
+    same.
 
     Attributes:
-        seals: The secret keys, which encrypt stored values. The first one is the current key. The
-            others are earlier keys, which only decrypt.
+        seals: The secret keys that encrypt stored values. The first is current; the others only
+            decrypt.
     """
 
     seals: tuple[bytes, ...]

@@ -36,10 +36,9 @@ seconds."""
 class HotReads:
     """Looks up rows by the hash of a token; parallel look-ups share one SQL statement.
 
-    A token is an API key or an access token. The statement must take an array of hashes as ``$1``
-    (``bytea[]``) and return the hash as its first column. The application's lifespan calls
-    ``start()`` and ``close()``. If this object is not started, or its connection is lost, the
-    statement runs on a connection of the pool.
+    A token is an API key or an access token. The application's lifespan calls ``start()`` and
+    ``close()``. If this object is not started, or its connection is lost, the statement runs on a
+    connection of the pool.
     """
 
     def __init__(self, database_url: str, new_uow: UnitOfWorkFactory) -> None:
@@ -67,9 +66,8 @@ class HotReads:
         """Return the columns of the row for a hash, without the hash; None if there is no such row.
 
         Args:
-            sql: A statement that takes an array of hashes, and returns one row for each hash that
-                it finds. The first column is the hash. If several look-ups wait at the same time,
-                the statement runs once for all of them.
+            sql: A statement that takes an array of hashes as ``$1`` (``bytea[]``), and returns one
+                row for each hash that it finds. The first column is the hash.
             key: The hash to look up.
         """
         if self._task.is_started and time.monotonic() >= self._away_until:

@@ -1,10 +1,10 @@
 """Prometheus metrics that each process counts in its own memory while it works.
 
-``metrics_export`` exports these metrics, together with the metrics of Python and of the process.
-Metrics that are read from the database are in ``domain/monitoring/system_metrics``.
+``metrics_export`` exports them. Metrics that are read from the database are in
+``domain/monitoring/system_metrics``.
 
-A label must have few values and must not identify a person. For example, the template of a route is
-allowed as a label, but a path is not. The id of a phone line is allowed, but a phone number is not.
+A label must have few values and must not identify a person: the template of a route or the id of a
+line, not a path or a phone number.
 """
 
 from functools import cache

@@ -1,8 +1,7 @@
-"""The names of the background jobs, and the interface of the queue of requests to run jobs.
+"""The names of the background jobs, and the interface of the queue of nudges.
 
-An entry of the queue is called a nudge: a request to run the function of a job soon. A nudge
-contains no data about the work, because the function reads its work from the database. A lost, late
-or repeated nudge does no harm, because the schedule also runs every function regularly.
+A nudge contains no data about the work: the function of the job reads its work from the database. A
+lost, late or repeated nudge does no harm, because the schedule also runs every function regularly.
 """
 
 from dataclasses import dataclass

@@ -90,9 +90,8 @@ def tune_garbage_collection() -> None:
     """Make the garbage collector ignore all objects that exist now, and run it less often.
 
     Call this function when the start of the process is complete. Objects that are loaded at the
-    start are never freed. Without this function, the garbage collector scans these objects during
-    requests, and responses to webhooks become slower. The 99th percentile of their response times
-    is 40-60 ms without this function, and 8-9 ms with it.
+    start are never freed. The 99th percentile of the response times to webhooks is 40-60 ms without
+    this function, and 8-9 ms with it.
     """
     gc.collect()
     gc.freeze()

@@ -72,11 +72,8 @@ _TALKATIVE = (
 class _Handler(logging.StreamHandler[TextIO]):
     """Log handler that can keep lines in memory, to write several lines with one system call.
 
-    The function ``configure`` adds this handler. A second call of ``configure`` replaces only this
-    handler.
-
     The method ``hold`` keeps formatted lines until this turn of the event loop ends. The method
-    ``emit`` writes the kept lines before its own line, so the order of lines stays the same.
+    ``emit`` first writes the kept lines, so the order of lines stays the same.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -142,14 +139,11 @@ def configure(
 ) -> None:
     """Write the lines of structlog and of the standard library to standard error, in one format.
 
-    Each line also contains the values in ``structlog.contextvars`` (ids of the request, the job and
-    its run) and, if tracing is on, the ids of the trace.
-
     Args:
-        log_format: ``console`` or ``json``; None chooses ``console`` on a terminal, else ``json``.
-        level: The lowest level to write. ``debug`` applies only to lines of this program: libraries
-            stay at ``info``, because their debug lines can contain personal data.
-        process: Name of this process in each line, for example ``worker``; None adds no name.
+        log_format: None chooses ``console`` on a terminal, else ``json``.
+        level: The lowest level. Libraries stay at ``info`` even for ``debug``: their debug lines
+            can contain personal data.
+        process: Name of this process in each line; None adds no name.
         stream: Where to write instead of standard error.
     """
     target = stream if stream is not None else sys.stderr
@@ -196,13 +190,9 @@ def configure(
 def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, Any]) -> None:
     """Write a JSON line fast: without masking and without structlog's processors.
 
-    Use this function only for the access log, and only with values that cannot contain secrets or
-    personal data. A usual log line takes ten times as long, and would double the time that it takes
-    to store a webhook.
-
-    The line contains the given values, the process name and the ids of the trace. The line is
-    written at the end of this turn of the event loop. If the process is killed before that, the
-    line is lost.
+    Use it only for the access log, and only with values that cannot contain secrets or personal
+    data. A usual log line takes ten times as long. The line is written at the end of this turn of
+    the event loop; a kill before that loses it.
     """
     if _direct is None:
         structlog.get_logger(logger.name).log(level, event, **values)
@@ -235,9 +225,9 @@ def mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 def mask_text(text: str) -> str:
     """Replace secrets and personal data in a text.
 
-    A secret becomes ``***``. A phone number becomes ``+***`` and its last two digits, so that lines
-    about the same phone number can be found. In an e-mail address, the part before the @ becomes
-    ``***``. A value that an error message of PostgreSQL or pydantic quotes becomes ``***`` too.
+    ``***`` replaces secrets, the part of an e-mail address before the @, and values that an error
+    message of PostgreSQL or pydantic quotes. A phone number becomes ``+***`` and its last two
+    digits.
     """
     return _mask_short(text) if len(text) <= _SHORT else _mask(text)
 

@@ -57,14 +57,10 @@ def run(
     """Run the migrations up or down to the target; wait while another process migrates.
 
     Args:
-        connection: A connection that is used only for this run. Closing it releases the advisory
-            lock.
+        connection: A connection for this run only. Closing it releases the advisory lock.
         target: A revision, ``head`` or ``base``.
-        is_down: True to downgrade.
-        lock_seconds: How long a statement of a migration waits for a table that is in use. After
-            this time, the current try fails.
-        pause_seconds: Pause before the next try. During the pause, other statements that waited for
-            the table can run.
+        lock_seconds: How long a statement waits for a table in use before the try fails.
+        pause_seconds: Pause before the next try, in which waiting statements can run.
 
     Raises:
         StartError: A table was in use during every one of ``LOCK_TRIES`` tries.
@@ -120,13 +116,11 @@ def _move(connection: Connection, target: str, *, is_down: bool) -> None:
 def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
     """Raise an error after a failed migration; return if the migration may be tried again.
 
-    The migration may be tried again if it failed because of the lock timeout, and if this was not
-    the last try. Earlier migrations that were already applied stay applied.
+    Earlier migrations that were already applied stay applied.
 
     Raises:
-        DBAPIError: The migration failed for another reason.
-        StartError: The migration failed because of the lock timeout, and this was the last of
-            ``LOCK_TRIES`` tries.
+        DBAPIError: The migration failed for another reason than the lock timeout.
+        StartError: The lock timeout ended the last of ``LOCK_TRIES`` tries.
     """
     if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
         raise error
@@ -141,13 +135,12 @@ def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
     """Upgrade the schema, then grant the database roles their rights on its tables.
 
-    If a later release has migrated the schema, and this code can run on that schema, do nothing.
+    If a later release has migrated the schema, and this code can run on it, do nothing.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
-        StartError: A later release has migrated the schema, and this code cannot run on it. Or a
-            restore was interrupted. Or a migration failed at every try, because other statements
-            used a table that it must change.
+        StartError: This code cannot run on the schema of a later release. Or a restore was
+            interrupted. Or other statements used a table at every try.
     """
     async with open_engine(database_url, pool_size=1) as engine:
         await _reach(engine)
@@ -170,12 +163,12 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
 async def make_roles(database_url: str, *, login: str | None = None) -> Roles:
     """Create the service role and the report role (see ``database_roles``); grant their rights.
 
-    If a migration is running, this function first waits until the migration ends.
+    If a migration is running, wait until it ends.
 
     Args:
-        database_url: URL of the database, with the login of the role that owns the tables.
-        login: Name of a login to create. It gets no password. It is a member of the service role,
-            so it has the rights of this role. If None, no login is created.
+        database_url: URL with the login of the role that owns the tables.
+        login: Name of a login to create as a member of the service role, without a password; None
+            creates none.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.

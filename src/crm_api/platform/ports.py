@@ -9,8 +9,6 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
     """Check that this process can listen on a port.
 
     Args:
-        host: The address to listen on.
-        port: The port.
         takes: The end of the error message, such as "the API needs this port; set CRM_PORT to
             another port".
 

@@ -1,8 +1,7 @@
 """Connect to PostgreSQL, directly or through a pooler (such as PgBouncer) in transaction mode.
 
-Behind such a pooler, each transaction may run on another connection to the server. So locks,
-settings and temporary tables can be lost when the transaction that created them ends. No code may
-use them after this transaction. Work that needs a session (migrations, dumps, LISTEN) gets a direct
+Behind such a pooler, locks, settings and temporary tables can be lost when their transaction ends.
+No code may use them after it. Work that needs a session (migrations, dumps, LISTEN) gets a direct
 URL from ``require_direct``.
 """
 
@@ -88,12 +87,10 @@ async def connect(
     """Open one connection.
 
     Args:
-        database_url: URL of the database; its query may contain libpq's TLS options, such as
-            ``sslmode``.
+        database_url: URL of the database; its query may contain libpq's TLS options.
         application: Application name in ``pg_stat_activity``.
         timeout_seconds: Timeout for opening the connection.
-        session: Session settings in addition to the time zone; a pooler may refuse them.
-        connection_class: Class of the returned connection.
+        session: More session settings; a pooler may refuse them.
         answer_seconds: Timeout in this process for each statement; None waits without a limit.
     """
     return await asyncpg.connect(
@@ -108,12 +105,8 @@ async def connect(
 class Connector:
     """Opens the connections of one connection pool, directly or through a pooler like PgBouncer.
 
-    A connection is first opened with session settings. If a pooler refuses the settings, the
-    connection is opened again without them. From then on, the settings are sent with each
-    transaction.
-
-    Some poolers are configured to ignore the settings (``ignore_startup_parameters``). With such a
-    pooler, the defaults of the database server apply.
+    If a pooler refuses session settings, they are sent with each transaction from then on. A pooler
+    that ignores them (``ignore_startup_parameters``) leaves the defaults of the database server.
     """
 
     def __init__(
@@ -158,9 +151,7 @@ class Connector:
 async def is_pooled(connection: Connection) -> bool:
     """Return True if the connection goes through a pooler.
 
-    The function compares two ids of the server process: the id that ``pg_backend_pid()`` returns,
-    and the id that asyncpg got when it opened the connection. On a direct connection, they are
-    equal. Through a pooler, they differ, because the pooler sends asyncpg an id of its own.
+    A pooler sends asyncpg an id of its own instead of the id of the server process.
     """
     return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
 
@@ -191,9 +182,8 @@ def unreachable_sentence(error: BaseException) -> str:
 async def require_direct(settings: Settings) -> str:
     """Return a database URL without a pooler such as PgBouncer, for work that needs a session.
 
-    Return ``CRM_DATABASE_DIRECT_URL`` if it is set, else ``CRM_DATABASE_URL``. A test connection
-    shows whether ``CRM_DATABASE_URL`` leads to a pooler. If the test connection fails, the URL is
-    returned without this check, and the caller must handle an unreachable database.
+    This is ``CRM_DATABASE_DIRECT_URL`` if set, else ``CRM_DATABASE_URL``. If the test connection
+    fails, the URL is returned unchecked; the caller must handle an unreachable database.
 
     Raises:
         SettingsError: No database URL is set, or ``CRM_DATABASE_URL`` leads to a pooler and no

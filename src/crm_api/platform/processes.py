@@ -2,10 +2,8 @@
 
 A child can run under another user account, because PostgreSQL refuses to run as root.
 
-This module is also a script. Each child runs this script first. The script changes the user
-account, asks the kernel for a signal when the parent dies, and then replaces itself with the real
-program. These steps are not done between fork and exec, because Python code there can deadlock if
-the parent has threads.
+Each child first runs this module as a script, which then becomes the real program. The same steps
+between fork and exec can deadlock if the parent has threads.
 """
 
 import ctypes
@@ -33,9 +31,8 @@ class Account:
     """User and group of a child process.
 
     Attributes:
-        kind: ``same``: the child runs as the parent's user. ``switch``: the child runs as another
-            user; only root can start such a child. ``namespace``: the child runs as the parent's
-            user, but in a user namespace. In the namespace, the user has another user id.
+        kind: ``same``: the parent's user. ``switch``: another user; needs root. ``namespace``: the
+            parent's user, with another user id in a user namespace.
         uid: The user id of the child, as the child itself sees it.
         gid: The group id of the child, as the child itself sees it.
     """
@@ -63,17 +60,11 @@ def own_account() -> Account:
 def choose_account(binary: Path, folder: Path) -> Account:
     """Choose an account for PostgreSQL, which refuses to run as root.
 
-    - If this process runs as root, the server runs as the user ``nobody``. If ``nobody`` cannot
-      enter the data folder or run the program, the server runs in a user namespace.
-    - If the user id of this process has no name, the server runs in a user namespace. If that
-      fails, the server uses the account of this process.
-    - In all other cases, the server uses the account of this process.
-
-    In the first two cases, an account is tested by running the program with ``--version``, because
-    some containers forbid changes of the user, and some forbid user namespaces.
+    - Root: the user ``nobody``, else a user namespace.
+    - A user id without a name: a user namespace, else the account of this process.
+    - Any other user: the account of this process.
 
     Args:
-        binary: The server's program.
         folder: An existing folder that will contain the server's data.
 
     Raises:
@@ -100,12 +91,9 @@ def choose_account(binary: Path, folder: Path) -> Account:
 def child_command(argv: Sequence[str], *, account: Account, death_signal: int) -> list[str]:
     """Return the command line that runs the command ``argv`` as the user ``account``.
 
-    On Linux, the child gets the signal ``death_signal`` when this process dies. The caller must
-    start the child from the main thread. If another thread starts the child, the child already gets
-    the signal when that thread ends.
-
-    Other systems send no such signal. There the child continues to run, and the next `crm-api up`
-    stops it.
+    On Linux, the child gets the signal ``death_signal`` when the thread that started it ends. So
+    start it from the main thread. On other systems, the child survives this process, and the next
+    `crm-api up` stops it.
     """
     step = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal))]
     return [*step, account.kind, str(account.uid), str(account.gid), *argv]
@@ -125,14 +113,12 @@ def start(
     """Start a child in a session of its own, so that Ctrl-C reaches only the supervisor.
 
     Args:
-        argv: The program and its arguments.
-        account: The account of the child.
         death_signal: Signal that the child gets if this process dies before the child.
         environment: All environment variables of the child.
-        pass_fd: A file descriptor that the child inherits and keeps open until it ends.
-        output: File for the child's output; None uses the output of this process.
-        folder: Working directory of the child; None uses the directory of this process.
-        has_input: True gives the child a pipe as its standard input; False gives it no input.
+        pass_fd: A file descriptor that the child keeps open until it ends.
+        output: File for the child's output; None: the output of this process.
+        folder: Working directory of the child; None: that of this process.
+        has_input: Whether the child gets a pipe as its standard input, or no input.
     """
     return subprocess.Popen(  # noqa: S603 - our own commands, no shell
         child_command(argv, account=account, death_signal=death_signal),

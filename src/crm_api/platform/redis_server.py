@@ -22,11 +22,10 @@ class RedisServer:
         host: Host name; not used with a socket.
         port: TCP port; not used with a socket.
         socket: Path of a Unix socket; None for TCP.
-        database: Number of the Redis database.
         username: Name of the user; None for the default user.
-        password: The password; None if the URL contains no password.
-        tls: TLS arguments of ``redis.asyncio.SSLConnection``; None without TLS. The certificate and
-            the host name are checked unless the URL disables a check.
+        password: The password; None if the URL contains none.
+        tls: TLS arguments of ``redis.asyncio.SSLConnection``; None without TLS. Certificate and
+            host name are checked unless the URL disables a check.
     """
 
     host: str

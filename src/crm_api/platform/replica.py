@@ -1,9 +1,8 @@
 """Read lists and statistics from a replica of the database, unless the replica is too far behind.
 
-The lag is measured without the servers' clocks. Once a second this process stores the position of
-the primary's write-ahead log. The lag is the age of the newest stored position that the replica has
-replayed. The lag grows if the replica loses its connection to the primary. It does not grow while
-the primary is idle.
+Once a second, this process stores the position of the primary's write-ahead log. The lag is the age
+of the newest stored position that the replica has replayed. It grows without a connection to the
+primary, but not while the primary is idle.
 """
 
 import asyncio

@@ -22,7 +22,7 @@ class RequestOrigin:
         route: Method and path template, such as ``POST /v1/contacts/{contact_id}/notes``.
         ids: The ids in the path, by the names of their path parameters; no free text.
         actor: Name of the API key, or e-mail address of the user.
-        actor_id: Id of the API key or of the user; None if the request has no key and no user.
+        actor_id: Id of the API key or user; None without a caller.
     """
 
     request_id: str
@@ -56,12 +56,8 @@ def current_cause() -> dict[str, str]:
 def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids of the current API request and trace span, to store with a requested job.
 
-    The log of the job then shows which API request caused the job. But if a job requests its own
-    next run, the result is empty. Otherwise a job that continues for days would log the id of the
-    first API request in every run.
-
-    Args:
-        job: The requested job.
+    The result is empty if the job requests its own next run. Otherwise a job that continues for
+    days would log the ids of the first request in every run.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()
@@ -90,9 +86,8 @@ _IPV6_PREFIX = 64
 def network_of(address: str) -> str:
     """Return the network of a client. Rate limits count the requests of each network.
 
-    For an IPv4 address, the network is the address itself. For an IPv6 address, it is the /64
-    network: a client can use every address of this network, so a limit per address would have no
-    effect. Text that is not an IP address is returned unchanged.
+    For IPv4, this is the address itself; for IPv6, the /64 network, because a client can use every
+    address of it. Text that is not an IP address is returned unchanged.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

@@ -93,9 +93,8 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    A schema revision is the id of a migration. A release can run on its own schema and on the next
-    one. So the result is the last released revision before the revision of this code. If there is
-    none, the result is the revision of this code.
+    A release can run on its own schema and on the next one. So this is the last released revision
+    before the revision of this code, or the revision of this code if there is none.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]
@@ -106,13 +105,11 @@ def serves_since() -> str:
 class SchemaState:
     """The state of a database's schema.
 
-    A revision is the id of a migration.
-
     Attributes:
-        revision: The revision of the schema; None if no revision is stored.
+        revision: The id of the last applied migration; None if none is stored.
         since: The revision of the oldest release that can run on this schema; None if unknown.
         is_half_restored: True if a restore or a move into the database was interrupted. Then the
-            database has tables but no revision, because the revision is written last.
+            database has tables but no revision.
     """
 
     revision: str | None

@@ -149,9 +149,8 @@ class Settings(SettingFields):
     def require_secret_key(self) -> bytes:
         """Return the root secret if these settings contain it, else the current secret key.
 
-        The root secret is the first secret key that this service used. It is stored in the
-        database. It stays the same when the operator replaces ``CRM_SECRET_KEY``. Only settings
-        from ``knowing`` contain the root secret.
+        The root secret is the first secret key that this service used; the database stores it. Only
+        settings from ``knowing`` contain the root secret.
 
         Raises:
             SettingsError: No secret key is set.
@@ -181,8 +180,8 @@ class Settings(SettingFields):
     def webhook_secrets(self) -> tuple[str, ...]:
         """Return the signing keys in ``CRM_OPENPHONE_WEBHOOK_SECRETS``.
 
-        If this setting is empty and the sandbox is used, return the sandbox's key. If this setting
-        is empty and a real API key is set, return no key. Keys in the database are not returned.
+        If it is empty, return the sandbox's key if the sandbox is used, else no key. Keys in the
+        database are not returned.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.

@@ -1,9 +1,7 @@
 """Store the audiences of started campaigns as recipients, chunk by chunk.
 
-The audience is the people whom the campaign selects. Each of them becomes a recipient.
-
-The job ``write_audiences`` is separate from the job that sends messages. It takes many seconds to
-store a million people, and other campaigns must continue to send during that time.
+The job ``write_audiences`` is separate from the job that sends messages: it takes many seconds to
+store a million people, and other campaigns must continue to send.
 """
 
 import asyncio
@@ -41,15 +39,13 @@ _CONTINUE = Job(name=JobName.WRITE_AUDIENCES)
 async def store_first_chunks(
     deps: Deps, *, size: int = CHUNK_PEOPLE, limit: TimeLimit | None = None
 ) -> None:
-    """Store the first chunk of each new audience (the people whom a started campaign selects).
+    """Store the first chunk of each new audience.
 
-    If people are left, request the job that stores them.
+    If people are left, request the job ``write_audiences``, which stores them.
 
     Args:
-        deps: The dependencies of the worker.
         size: The number of people in a chunk.
-        limit: The time limit; None for no limit. When the limit is reached, this function begins no
-            further audience, and the job ``write_audiences`` stores the remaining audiences.
+        limit: The time limit; None for no limit. After it, no further audience is begun.
     """
     async with deps.new_uow() as uow:
         waiting = await list_unstored_audiences(uow, only_new=True)
@@ -68,10 +64,8 @@ async def store_first_chunks(
 async def write_audiences(ctx: dict[str, Any], *, size: int = CHUNK_PEOPLE) -> None:
     """Store the people of started campaigns as recipients, until all are stored or the time is up.
 
-    The people of each campaign are stored in chunks of ``size``. The campaigns take turns: up to
-    two chunks of a campaign are stored, then it is the turn of the next campaign. Any number of
-    workers can run the job at the same time. If people are left at the end, the job requests
-    another run of itself.
+    The campaigns take turns, with up to two chunks of ``size`` people each. Any number of workers
+    can run the job at the same time. If people are left, the job requests its next run.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):

@@ -71,11 +71,10 @@ class DrainResult:
     """The result of one call of ``drain_campaigns()``, which sends messages that may be sent now.
 
     Attributes:
-        is_done: True if nothing more may be sent now; False if the time limit was reached first, or
-            if the sending was interrupted, for example by a pause of the jobs.
-        wakes_at: The earliest time at which a waiting campaign may send again. A campaign waits
-            because of its pacing, or because the provider asked for a pause. None if no campaign
-            waits for one of these reasons.
+        is_done: True if nothing more may be sent now; False at the time limit or after an
+            interruption.
+        wakes_at: When a campaign that waits for its pacing or for the provider may send again; None
+            if none waits.
     """
 
     is_done: bool = True
@@ -85,12 +84,9 @@ class DrainResult:
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
-    An audience is the people whom a campaign selects. They are stored as recipients.
-
-    The job sends until nothing more may be sent now, or until its time limit. If the job reaches
-    its time limit, or if a pause of the jobs stops it, it immediately requests its next run. If a
-    message is due before the next scheduled run, the job requests a run for that time. Several
-    workers may run the job at the same time, because each recipient is reserved for one worker.
+    The job requests its next run if messages are left at its time limit or after a pause, or if one
+    is due before the next scheduled run. Several workers may run it at the same time: each
+    recipient is reserved for one worker.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -123,14 +119,10 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     """Do everything that must be done before messages are sent.
 
-    - If a phone line is blocked and its wait has ended, put the line on trial: the line sends
-      again, but one message at a time.
-    - Store the first chunks of new audiences. An audience is the people whom a campaign selects.
-    - Put recipients back in the queue if their phone number is no longer on hold. A number is on
-      hold while a user must decide whether a message from it was an opt-out.
-    - If the daily budget of a phone carrier allows messages again, or if the budget was removed,
-      put the recipients that waited for this budget back in the queue. The budget limits how many
-      segments (parts of messages) are sent to the carrier's phone numbers in a day.
+    - Put blocked lines whose wait has ended on trial: such a line sends one message at a time.
+    - Store the first chunks of new audiences.
+    - Put recipients back in the queue that are no longer on hold, or no longer wait for the daily
+      budget of a phone carrier.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
@@ -170,9 +162,9 @@ async def _restore_unheld(deps: Deps) -> None:
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
     """Check the replies, opt-outs and failed messages of running campaigns.
 
-    A variant is one text of a message. A variant is stopped if the A/B test shows that people opt
-    out more often after this variant than after another variant, or that another variant gets more
-    replies. A campaign is paused if its share of failed messages or of opt-outs is above a limit.
+    A variant is stopped if the A/B test shows more opt-outs after it than after another variant, or
+    fewer replies. A campaign is paused if its share of failed messages or of opt-outs is above a
+    limit.
     """
     while True:
         async with deps.new_uow() as uow:
@@ -289,16 +281,11 @@ class _ClaimSource:
         """
 
     async def claim_more(self, limit: int) -> list[ClaimedAttempt]:
-        """Claim (reserve) up to ``limit`` recipients of the next campaign, and commit.
-
-        One run of this method claims recipients of only one campaign. The campaigns take turns.
+        """Claim up to ``limit`` recipients of the next campaign, and commit. Campaigns take turns.
 
         Returns:
-            One attempt to send for each claimed recipient. Empty in these cases:
-
-            - Nothing more may be sent now.
-            - The time limit is reached.
-            - The host's clock is wrong.
+            One attempt for each claimed recipient. Empty if nothing more may be sent now, the time
+            limit is reached, or the host's clock is wrong.
         """
         while not self._limit.is_over():
             if not self._orders and not self._claimed_since_plan:

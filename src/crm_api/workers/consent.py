@@ -26,9 +26,8 @@ async def seal_consent(ctx: dict[str, Any]) -> None:
 async def learn_from_failures(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Evaluate new failures of messages, one phone number after the other.
 
-    A failure may show that a number has opted out at the provider, is a landline, or is invalid.
-    The job ends when no phone number has new failures. When the time limit is near, it requests its
-    next run.
+    A failure may show that a number has opted out at the provider, is a landline, or is invalid. At
+    the time limit, the job requests its next run.
 
     Returns:
         The number of evaluated phone numbers, for the log; None if no number was evaluated.

@@ -30,11 +30,10 @@ class JobSlot:
 
     Attributes:
         lock: Locked while a run is working.
-        is_asked: True if a run was requested since the last run began, or if a pause of the jobs
-            may have interrupted the last run.
-        cause: The request id and trace ids of the API request that caused the next run. If several
-            API requests caused the run, these are the ids of the first request. None if the
-            schedule caused the run.
+        is_asked: True if another run is needed: requested since the last run began, or interrupted
+            by a pause.
+        cause: The request id and trace ids of the first API request that caused the next run; None
+            if the schedule did.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -47,22 +46,18 @@ class Deps:
     """Objects that the jobs of a worker process share.
 
     Attributes:
-        new_uow: Returns a new unit of work.
-        queue: The queue of nudges in Redis. A nudge is a request to run a job soon.
-        provider: Client for the provider's API.
+        queue: The queue of nudges in Redis.
         limiter: Rate limit for requests to the provider, shared by all workers.
-        times: Durations that limit the steps of sending, such as how long a worker may reserve a
-            message.
+        times: Durations that limit the steps of sending, such as leases.
         rules: The legal rules that apply.
         secret: The root secret: the first secret key that the service used.
-        circuit: Circuit breaker that stops requests while the provider is down; None if there is no
-            circuit breaker.
+        circuit: Stops requests while the provider is down; None without a circuit breaker.
         mailer: Sends alerts by mail; None if mail is not set up.
-        import_readings: The files that one run of the import job leaves open for its next run.
+        import_readings: The files that a run of the import job leaves open for its next run.
         works_for_seconds: Seconds after which a run of a job begins no new work.
         is_stopping: True after SIGTERM or SIGINT.
-        on_stop: Functions that prevent the jobs in progress from beginning further sends. They are
-            called at the shutdown and when a pause of the jobs begins.
+        on_stop: Functions that stop further sends of jobs in progress, at the shutdown and when a
+            pause of the jobs begins.
         slots: The state of each job that has run in this process.
     """
 
@@ -104,13 +99,10 @@ class Deps:
     async def pause(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower reports
         """Begin or end a pause of all jobs except the job that moves the sandbox's time.
 
-        If ``is_moving`` is True, the pause begins, and this function returns after all running
-        jobs have ended. The pause is needed while the sandbox's time is moved. It is also needed
-        while ``ClockFollower`` has no connection to the database, because this process would not
-        notice a move.
-
-        If ``is_moving`` is False, the pause ends. Then each job that was requested during the
-        pause, or that the pause may have interrupted, is requested again.
+        At the beginning, this function waits until all running jobs have ended. At the end, jobs
+        that were requested during the pause, or may have been interrupted, are requested again.
+        While ``ClockFollower`` has no database connection, a pause is needed, because this process
+        would not notice a move.
         """
         if is_moving == self.is_paused:
             return

@@ -79,9 +79,8 @@ async def report_provider_skew(deps: Deps, skew: timedelta) -> None:
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
     """Let the ``async with`` block send one read request to the provider.
 
-    All requests to the provider share one circuit breaker. Its circuit is open while the provider
-    does not respond. Before the block, check that the circuit is closed. After the block, record
-    for the circuit breaker whether the provider responded.
+    All requests to the provider share one circuit breaker. It is checked before the block. After
+    the block, it records whether the provider responded.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block

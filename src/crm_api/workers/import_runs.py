@@ -31,13 +31,13 @@ class ImportWork(Generic[ImportRow, ChunkT]):
 
     Attributes:
         open_rows: Opens the file, and skips the rows that are already processed.
-        apply_chunk: Stores a chunk and the progress of the import in one transaction. Returns False
-            if the import has ended or another worker has continued it.
-        needs_rows: Returns True if another run may still need the file. Then the file must not be
+        apply_chunk: Stores a chunk and the progress in one transaction. Returns False if the import
+            has ended or another worker has continued it.
+        needs_rows: Returns True if another run may still need the file, which then must not be
             deleted.
-        stays: A sentence for the user that says which changes remain after a failed import.
-        clean_after: Cleans up after a stored chunk, while the next chunk is stored. It uses its own
-            transaction. It is left out while an earlier clean-up still runs.
+        stays: A sentence for the user: which changes remain after a failed import.
+        clean_after: Cleans up after a stored chunk, while the next chunk is stored, in its own
+            transaction. Left out while an earlier clean-up runs.
         settle: Cleans up once, after the last chunk, before the import is completed.
     """
 
@@ -64,8 +64,7 @@ async def write_import(
     Args:
         is_over: Called after each chunk. If it returns True, this run ends, and the next run of the
             job continues the import.
-        readings: Keeps the file open for the next run if ``is_over`` ends this run. If None, the
-            file is closed at the end of this run.
+        readings: Keeps the file open for the next run; None closes the file at the end.
     """
     readers: OpenReaders[ChunkT] = OpenReaders() if readings is None else readings
     failed = f"The import failed because of an internal error, which was logged. {work.stays}"

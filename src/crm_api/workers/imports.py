@@ -92,10 +92,9 @@ def outcome_work(
 class ContactCleanUp:
     """Makes search and lists fast again during and after contact imports.
 
-    PostgreSQL first collects the new words of contacts in a pending list, which makes a search
-    slow. The clean-up moves these words into the search indexes. After many changes, it also
-    refreshes the statistics that PostgreSQL keeps about the tables, if possible while the last
-    chunk is stored.
+    The clean-up moves new words from PostgreSQL's pending list into the search indexes. After many
+    changes, it also refreshes the statistics of the tables, if possible while the last chunk is
+    stored.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:
@@ -240,11 +239,9 @@ PROVIDER_RETRY_SECONDS = 30.0
 async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until no work is left or the job's time limit is near.
 
-    Two runs at the same time are harmless, because only one worker at a time can work on an import.
-    The job also deletes uploaded files that are too old to be used.
-
-    Each chunk of an import adds rows to ``contact_list_tally``, which stores the number of contacts
-    on each list. When no import waits, the job merges these rows.
+    Two runs at the same time are harmless: only one worker at a time can work on an import. The job
+    also deletes old uploaded files. When no import waits, it merges the rows of
+    ``contact_list_tally``, the numbers of contacts on lists.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings

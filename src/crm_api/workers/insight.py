@@ -1,14 +1,7 @@
-"""The insight job: update the tables for figures (such as reply rates), and compute credits.
+"""The insight job: update the tables from which figures are read fast, and compute credits.
 
-Figures are read from these tables, because to read the original records takes longer. The tables
-contain:
-
-- sums by hour,
-- sums by the person's ZIP, city and source (where the contact comes from),
-- copies of the office's answers, of people's replies, and of outcomes.
-
-An outcome is, for example, a paid invoice. A credit is the share of an outcome that belongs to one
-message.
+The tables contain sums by hour, sums by place, and copies of the office's answers, of people's
+replies, and of outcomes.
 """
 
 from typing import Any
@@ -40,11 +33,9 @@ messages."""
 
 
 async def compute_credits(ctx: dict[str, Any]) -> dict[str, int] | None:
-    """Update the tables for figures (such as reply rates), and compute all credits if this is due.
+    """Update the tables from which figures are read, and compute all credits if this is due.
 
-    The tables contain sums, and copies of three things: the office's answers, people's replies, and
-    outcomes. A credit is the share of an outcome, such as a paid invoice, that belongs to one
-    message. All credits are computed once a day, and earlier if many outcomes have no credits yet.
+    All credits are computed once a day, and earlier if many outcomes have no credits yet.
 
     Returns:
         The number of outcomes in the computation, for the log; None if credits were not computed.

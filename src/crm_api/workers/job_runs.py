@@ -34,18 +34,12 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
     """Return a function for arq that runs a job, with only one run at a time in this process.
 
-    If the returned function is called while the job is running, the job runs once more after this
-    run. If it is called during a pause of the jobs (see ``Deps.pause``), or if a pause begins while
-    the job is running, the job runs after the pause. The result of each run is stored in the table
-    ``scheduled_job``.
+    A call during a run causes one more run afterwards. If a call comes during a pause of the jobs
+    (see ``Deps.pause``), or a pause begins during a run, the job runs after the pause.
 
     Args:
-        name: Name of the job.
-        function: Function of the job.
-        is_tick: True if the schedule uses the returned function; False if nudges (requests to run
-            the job soon) use it. If a scheduled run cannot begin, because the job is still running
-            or the jobs are paused, this is recorded in the database. So the scheduled run does not
-            count as missed.
+        is_tick: True for the schedule, False for nudges. A scheduled run that cannot begin now is
+            recorded, so that it does not count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
@@ -98,12 +92,9 @@ async def run_once(
     """Run a job once and store its result; if it fails, request another run in a few seconds.
 
     Args:
-        deps: The dependencies of the worker.
-        name: Name of the job.
-        function: Function of the job.
         ctx: The context that arq passes to the function.
-        caused_by: The request id and trace ids of the request that has caused the run; None if the
-            schedule started the run.
+        caused_by: The request id and trace ids of the request that caused the run; None for the
+            schedule.
 
     Raises:
         asyncio.CancelledError: The run was cancelled. This is stored as a failure first.

@@ -161,13 +161,9 @@ async def _look_up(deps: Deps, attempt: UnknownAttempt, *, list_lags: bool) -> L
 async def _list_lags(deps: Deps, attempt: UnknownAttempt) -> bool:
     """Return True if the provider's message list may be out of date.
 
-    To check this, look in the list for a message that the provider has accepted and that the list
-    should show by now (``ARCHITECTURE.md``, "Sending, rule 7").
-
-    - If there is no accepted message to look for, return False.
-    - If the list shows the message, return False.
-    - If the message is missing in the list, raise an alert and return True.
-    - If the list cannot be read, return True.
+    The list is checked for a message that it should show by now (``ARCHITECTURE.md``, "Sending,
+    rule 7"). If the message is missing, raise an alert and return True. If the list cannot be read,
+    return True. If there is no message to check, return False.
 
     Raises:
         OpenPhoneDownError: The circuit breaker is open, so the list is not read.
@@ -232,12 +228,11 @@ async def _find_listed(
 async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
-    The job works until no message is due. If it reaches its time limit, or if it is interrupted by
-    a pause of the jobs, it requests its next run. It also requests a run if the next message with a
+    The job requests its next run at its time limit, after an interruption, and if a message with a
     chosen send time is due within a minute.
 
     Returns:
-        The counts of the run for the log; None if no message was claimed (reserved for sending).
+        The counts of the run for the log; None if no message was claimed.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -287,10 +282,9 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
     """Record that people no longer wait for an answer, because messages to them are being sent.
 
-    Only a message with a chosen send time ends the waiting when it is claimed. This needs its own
-    transaction, because a conversation must be locked before its messages, but the claim locks the
-    messages first. If the worker dies before this transaction, the delivery report causes the same
-    update.
+    Only messages with a chosen send time end the waiting here. This needs its own transaction: a
+    conversation must be locked before its messages, but the claim locks the messages first. If the
+    worker dies before, the delivery report causes this update.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

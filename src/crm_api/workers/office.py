@@ -13,10 +13,8 @@ AT_ONCE = 500
 async def wake_conversations(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Wake the conversations whose snooze has ended, and clean up data of the inbox.
 
-    A snooze postpones the work on a conversation until a chosen time. The clean-up deletes old
-    presence events, which say who views a conversation or writes in it. The clean-up also merges
-    the rows of ``conversation_tally``, which stores the counts of conversations. When the time
-    limit is near, the job requests its next run.
+    The clean-up deletes old presence events and merges the rows of ``conversation_tally``. When the
+    time limit is near, the job requests its next run.
 
     Returns:
         The number of conversations that were woken, for the log; None if no conversation was woken.

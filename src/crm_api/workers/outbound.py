@@ -42,16 +42,13 @@ async def deliver_webhooks(
 ) -> None:
     """Create deliveries from the event log, and send the deliveries that are due.
 
-    A delivery is one event that is sent to one webhook endpoint.
-
-    Database triggers write the event log, and a trigger cannot request a run of this job. Therefore
-    a run looks for new events twice a second, and requests the next run before it ends. If there is
-    no active endpoint, the run ends immediately. Two runs at the same time are harmless.
+    A trigger cannot request a run, so a run looks for new events twice a second, and requests the
+    next run. Without an active endpoint, it ends immediately. Two runs at the same time are
+    harmless.
 
     Args:
-        ctx: The context that arq passes to the job.
         for_seconds: The maximum working time.
-        stays: If False, the run ends when nothing is due, and does not wait for new events.
+        stays: If False, the run ends when nothing is due.
     """
     deps = deps_of(ctx)
     async with deps.new_uow() as uow:

@@ -139,11 +139,9 @@ class ArqJobQueue:
         """Request a run of the job (send a nudge).
 
         The run starts ``job.delay_seconds`` from now, rounded up to a multiple of
-        ``NUDGE_STEP_SECONDS``. All nudges of a job with the same start time cause only one run.
-        This run gets the ids of the API request that caused the first of these nudges.
-
-        If Redis fails, a warning is logged and no error is raised. The schedule runs the job within
-        a minute anyway.
+        ``NUDGE_STEP_SECONDS``. All nudges with the same start time cause one run, with the ids of
+        the first. If Redis fails, only a warning is logged; the schedule runs the job within a
+        minute anyway.
         """
         try:
             pool = await self._connect()

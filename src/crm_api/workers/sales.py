@@ -57,15 +57,12 @@ async def send_reminders(ctx: dict[str, Any]) -> Mapping[str, int]:
 
 
 async def sync_calendars(ctx: dict[str, Any]) -> Mapping[str, int]:
-    """Synchronise all calendars that are due.
-
-    Two runs at the same time are harmless.
+    """Synchronise all calendars that are due. Two runs at the same time are harmless.
 
     Returns:
-        ``calendars`` is the number of synchronised calendars. ``pulled`` is the number of
-        appointments that were changed because of the calendars. ``pushed`` is the number of events
-        that were written or deleted in the calendars. ``stale`` is the number of events that were
-        not written, because they had been changed in the calendar.
+        ``calendars``: synchronised calendars. ``pulled``: appointments that the calendars changed.
+        ``pushed``: events written to or deleted in the calendars. ``stale``: events that were not
+        written, because they had been changed in the calendar.
     """
     deps = deps_of(ctx)
     limit = TimeLimit(deps)

@@ -1,8 +1,8 @@
 """Move the sandbox's time forward in steps: do all due work, then jump to the next due time.
 
 During a move, all workers pause their other jobs, so that no request to the provider is running
-while the clock jumps. Otherwise, after the jump, such a request would seem to have waited for its
-response for a long time, and its message would be sent again.
+while the clock jumps. Otherwise such a request would seem to have waited for a long time, and its
+message would be sent again.
 """
 
 import asyncio
@@ -133,9 +133,8 @@ class MoveRun:
         """Move the sandbox clock to its target, or stop at the time limit of this run.
 
         Returns:
-            True if this worker has nothing more to do: the clock has reached its target, or another
-            worker now moves it. False if the time limit was reached or the worker is stopping. Then
-            another run must follow.
+            True if the clock has reached its target, or another worker now moves it. False at the
+            time limit or if the worker is stopping. Then another run must follow.
 
         Raises:
             ClockNotFollowedError: A process did not use the new time within ``FOLLOWED_SECONDS``.
@@ -308,12 +307,8 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store the time of the sandbox's clock at which a job must run.
 
-        If a time is already stored for the job, the earlier time is kept. Two kinds of requests are
-        ignored:
-
-        - Requests for the jobs in ``_TIMED_ELSEWHERE``.
-        - Requests for ``check_webhook_health`` without a delay. They come from the job itself while
-          it runs.
+        An earlier stored time is kept. Requests for the jobs in ``_TIMED_ELSEWHERE`` are ignored.
+        So are requests for ``check_webhook_health`` without a delay, which the job makes itself.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -357,8 +352,8 @@ class MovedSchedule:
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
         """Run the jobs of one step of the sandbox clock, then deliver webhooks.
 
-        Three kinds of jobs run: jobs that are due, jobs in ``asked``, and jobs in ``ANSWERING``.
-        The jobs in ``ANSWERING`` process replies and send automatic replies. They always run first.
+        Jobs run if they are due, or in ``asked``, or in ``ANSWERING``. The jobs in ``ANSWERING``
+        process replies and send automatic replies, and always run first.
 
         Args:
             asked: Jobs that have work now, even if they are not due.
@@ -378,14 +373,9 @@ class MovedSchedule:
     async def next_due(self, *, now: datetime) -> datetime:
         """Return the next time after ``now`` at which a job has work.
 
-        These times are considered:
-
-        - The next run of a daily or hourly job. If the run is overdue, it counts as due in one
-          minute.
-        - A run of a job that was requested for a later time.
-        - Planned work, such as a retry, that is due after ``now``.
-
-        The times at which campaigns send are not considered.
+        This is the next run of a daily or hourly job (an overdue run counts as due in one minute),
+        a requested later run, or planned work such as a retry. The times at which campaigns send
+        are not considered.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

@@ -1,8 +1,7 @@
 """Run the worker process: an arq worker with our job functions, restarted when it ends.
 
-An arq worker ends when Redis becomes unreachable. Then this module starts another arq worker, after
-a wait that grows with each failure. A nudge is a request in Redis to run a job soon. If a nudge is
-lost, the work is delayed by at most a minute, because each job also runs every minute.
+An arq worker ends when Redis becomes unreachable. The wait before the next one grows with each
+failure. A lost nudge delays its work by at most a minute, because each job also runs every minute.
 """
 
 import asyncio

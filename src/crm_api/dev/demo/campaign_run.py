@@ -51,7 +51,7 @@ def run(api: Api, sandbox: Sandbox, upload: Upload, screen: Screen, *, now: date
     It ended well if three conditions are true:
 
     - The API's ``stats``, the list of recipients and the sandbox have the same counts.
-    - For each figure, the values of its ``FigureCheck`` agree.
+    - The values of each ``FigureCheck`` agree.
     - All recipients have a final status.
 
     Raises:
@@ -173,9 +173,6 @@ def _campaign(line_id: str, list_id: str, contacts: int, *, mark: str, now: date
     """Return the request body for a campaign that sends at any hour, as fast as possible.
 
     Args:
-        line_id: The line to send from.
-        list_id: The list of contacts.
-        contacts: The number of contacts in the list.
         mark: Text in every message, by which the demo finds the campaign's messages in the sandbox.
         now: The time in the name of the campaign.
     """

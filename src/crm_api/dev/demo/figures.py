@@ -21,10 +21,9 @@ class Check:
     """One figure, with its values from up to three sources.
 
     Attributes:
-        name: Name of the figure.
-        stats: The figure in the API's ``stats``; None if ``stats`` does not contain it.
-        store: The figure counted in the list of recipients; None if it cannot be counted there.
-        sandbox: The figure counted in the sandbox's messages; None if it cannot be counted there.
+        stats: From the API's ``stats``; None if ``stats`` does not contain the figure.
+        store: Counted in the list of recipients; None if it cannot be counted there.
+        sandbox: Counted in the sandbox's messages; None if it cannot be counted there.
         wanted: The value that the figure must have; None if any value is right.
     """
 
@@ -53,11 +52,11 @@ class FigureCheck:
     """One figure of ``GET /v1/insight``, and its numerator from up to three sources.
 
     Attributes:
-        name: The name of the measure to which the figure belongs.
+        name: The name of the measure.
         figure: The figure, formatted for printing.
         counted: The numerator that the API returns with the figure.
-        rows: The numerator, computed by the demo from the list of the figure's records.
-        recorded: The numerator that the demo expects; None if the demo expects no particular value.
+        rows: The numerator, computed from the list of the figure's records.
+        recorded: The numerator that the demo expects; None if any numerator is right.
     """
 
     name: str
@@ -82,12 +81,9 @@ class Snapshot:
 
     Attributes:
         stats: The API's ``stats`` of the campaign.
-        recipients: All recipients of the campaign, from the API.
         texts: The campaign's messages that the sandbox has accepted.
-        answers: The messages that simulated people have sent to the company since the campaign's
-            start.
-        stops: How many replies since the campaign's start are opt-outs, as the sandbox has counted
-            them.
+        answers: The messages of simulated people since the campaign's start.
+        stops: The number of replies since the campaign's start that the sandbox counts as opt-outs.
     """
 
     stats: JSON

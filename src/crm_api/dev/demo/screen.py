@@ -40,9 +40,7 @@ class Bars:
     def show(
         self, values: Mapping[str, int], *, total: int | None = None, is_last: bool = False
     ) -> None:
-        """Show new values in the progress bars.
-
-        If the output is not a terminal, the values are printed as a line every few seconds.
+        """Show new values in the progress bars; without a terminal, print a line every few seconds.
 
         Args:
             values: The new value of each bar, by the name of the bar.
@@ -92,8 +90,6 @@ class Screen:
 
         Args:
             rows: The results of the demo, as pairs of a name and a value.
-            checks: The figures. Each figure is shown with three values: the value in ``stats``, the
-                count in the list of recipients, and the count in the sandbox.
         """
         outcome = Table(title="Outcome", title_justify="left", show_header=False)
         outcome.add_column(no_wrap=True)

@@ -57,15 +57,12 @@ def service(
 ) -> Iterator[Service]:
     """Yield a service that is ready.
 
-    If ``url`` is None, this function looks for a running service. It checks the data directory,
-    then the host and port of the settings, then ``CRM_PUBLIC_URL``. The last check finds a service
-    that runs in another container with the same settings. If there is no running service, the
-    function starts one, and stops it at the end of the block.
+    If ``url`` is None, this function looks for a running service: in the data directory, then at
+    the host and port of the settings, then at ``CRM_PUBLIC_URL``. If none is found, it runs one
+    until the end of the block.
 
     Args:
         variables: The ``CRM_*`` variables of the demo.
-        say: Prints a sentence about the progress.
-        url: URL of the service to use; None looks for a running service.
 
     Raises:
         DemoError: A real API key is set, or the service does not become ready.

@@ -1,8 +1,8 @@
 """Record the results of the demo's campaign: appointments, quotes, jobs and payments.
 
-The demo records results only for people whose replies show interest. It uses the public API, as an
-office does. Then it checks the figures of the API in two ways. It compares them with the results
-that it has recorded, and with the lists of records that the API returns for the figures.
+Results are recorded over the public API, only for people whose replies show interest. Then the
+API's figures are compared with these results, and with the lists of records that the API returns
+for the figures.
 """
 
 from collections import Counter
@@ -44,16 +44,10 @@ class Story:
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     """Record results of the campaign, for the people whose replies show interest.
 
-    - Half of the people (the first, the third, and so on) are visited now and get a quote.
-    - The others (the second, the fourth, and so on) book an appointment at the next free hour. If
-      no hour is free, they book nothing.
-    - Half of the quotes (the first, the third, and so on) are approved.
-    - Half of the approved quotes (the first, the third, and so on) lead to a done job and a paid
-      invoice.
+    Half of the people are visited now and get a quote. The others book appointments while free
+    hours are left. Half of the quotes are approved.
 
     Args:
-        api: The client.
-        campaign_id: The campaign.
         rows: The number of purchased rows. The demo records ``ROW_CENTS`` for each as a cost.
 
     Raises:
@@ -76,18 +70,9 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
 
 
 def compare_figures(api: Api, story: Story, *, campaign_id: str, replied: int) -> list[FigureCheck]:
-    """Read the figures (such as the reply rate) of the demo's campaign, from three sources.
-
-    Each item of the result is one figure with three numerators:
-
-    - ``counted``: the numerator that the API returns with the figure.
-    - ``rows``: the numerator that is computed from the records that the API lists for the figure.
-    - ``recorded``: the numerator that the demo expects; None if it expects no particular value.
+    """Read the figures of the demo's campaign, each with three numerators (see ``FigureCheck``).
 
     Args:
-        api: The client.
-        story: What the demo recorded.
-        campaign_id: The campaign.
         replied: The expected numerator of the reply rate: how many people replied, according to the
             campaign's statistics.
 

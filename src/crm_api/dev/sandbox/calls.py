@@ -23,16 +23,11 @@ class SandboxCall:
     """One simulated call.
 
     Attributes:
-        line: The phone line of the company.
-        person: Phone number of the person.
         is_incoming: True if the person calls the company, False if the company calls the person.
-        is_answered: True if the call is answered.
-        seconds: Duration of the call in seconds, without the ringing.
+        seconds: Duration of the call, without the ringing.
         started_at: When the phone begins to ring.
-        extras: What exists for the call: any of ``recording``, ``voicemail``, ``summary`` and
-            ``transcript``.
+        extras: Any of ``recording``, ``voicemail``, ``summary`` and ``transcript``.
         media_url: URL of the sandbox, for the links to recordings; None if unknown.
-        id: The id of the call.
     """
 
     line: OwnLine
@@ -276,7 +271,6 @@ def read_call(
 
     Args:
         body: ``{person, direction?, answered?, seconds?, with?: [recording, summary, …]}``.
-        line: The phone line of the company.
         at: When the phone begins to ring.
         media_url: URL of the sandbox, for the links to recordings; None if unknown.
 

@@ -48,14 +48,13 @@ class OwnLine:
 
 @dataclass(frozen=True, kw_only=True)
 class PeopleWeights:
-    """What happens after a message, and for which share of the simulated people, from 0 to 1.
+    """The share of the simulated people for each action after a message, from 0 to 1.
 
-    All other people get the message and do nothing. What happens for a person depends only on the
-    phone number and on the seed, so it is the same in every run.
+    All other people get the message and do nothing. The phone number and the seed decide, so the
+    action is the same in every run.
 
     Attributes:
-        reply: Share of people who reply.
-        stop: Share of people who opt out, that is, ask for no more messages.
+        stop: Share of people who opt out.
         failed: Share of people to whom every message fails.
         undelivered: Share of people to whom every message is sent, but not delivered.
     """
@@ -71,36 +70,25 @@ class SandboxConfig:
     """Configuration of a sandbox; every field has a default.
 
     Attributes:
-        webhook_url: URL to which all events are sent; None if there is no such URL. Requests to
-            ``POST /v1/webhooks/…`` register further URLs.
-        signing_key: The key, in base64, that signs the events to ``webhook_url``. The same key
-            is used for the older format (v4) and for the format of API version 2026-03-30.
-        own_keys: If True, each registered webhook gets a signing key of its own. The real provider
-            does this too. If False, each registered webhook gets ``signing_key``, because some
-            receivers accept only this key. A rotation always creates a new key.
+        webhook_url: URL to which all events are sent. ``POST /v1/webhooks/…`` registers further
+            URLs.
+        signing_key: The key, in base64, that signs the events to ``webhook_url``, in both formats.
+        own_keys: True gives each registered webhook its own signing key, as the real provider does.
+            False gives it ``signing_key``. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: The share of people for each action after a message, or ``silent`` if nobody does
-            anything. People with a script (a list of actions) follow their script instead.
+        people: The share of people for each action, or ``silent``. A script takes precedence.
         seed: Seed of the random decisions.
-        time_scale: Factor for all delays, including the delays of webhook retries. With 0, there
-            are no delays.
+        time_scale: Factor for all delays, including those of webhook retries; 0 for no delays.
         delivered_after_seconds: Shortest and longest time until a message is delivered.
         replied_after_seconds: Shortest and longest time from the delivery to a reply.
-        rate_per_second: How many requests per second the sandbox accepts with one API key. It
-            responds with 429 to further requests. None sets no limit.
+        rate_per_second: Accepted requests per second and API key; None sets no limit.
         list_delay_seconds: Seconds until an accepted message appears in lists.
         webhook_concurrency: Largest number of deliveries that run at the same time.
-        webhook_timeout_seconds: Timeout for the delivery of a webhook.
         hang_seconds: How long the sandbox does not respond to a request with the fault ``hang``.
         slow_seconds: By how many seconds the fault ``slow`` delays a response.
-        journal: File in which messages are stored, so that they survive a restart. With None,
-            messages are stored only in memory.
-        lines: The phone lines of the company.
-        clock: Returns the current time.
-        media_url: URL of this sandbox, for links to pictures and recordings in events. If the
-            URL is None, these files cannot be fetched.
-        post: Function that delivers webhooks, for tests in one process. None delivers them over
-            HTTP.
+        journal: File that keeps the messages after a restart; None keeps them only in memory.
+        media_url: URL of this sandbox, for the files in events; None if they cannot be fetched.
+        post: Delivers webhooks, for tests in one process; None delivers them over HTTP.
     """
 
     webhook_url: str | None = None

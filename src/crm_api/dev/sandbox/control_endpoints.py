@@ -112,9 +112,9 @@ async def show_stats(workspace: Workspace, request: Request) -> dict[str, Any]: 
 async def set_script(workspace: Workspace, request: Request) -> dict[str, Any]:
     """Set the script of a person: what the person does after a message of the company arrives.
 
-    The request body is ``{number, script: [{do, after, …}]}``. ``people.Step`` describes the fields
-    of an item of ``script``. ``number`` is the person's phone number. A value such as ``+1617*``
-    sets the script for all phone numbers that begin with ``+1617``.
+    The request body is ``{number, script: [{do, after, …}]}``; ``people.Step`` describes an item of
+    ``script``. A ``number`` such as ``+1617*`` sets the script for all phone numbers that begin
+    with ``+1617``.
     """
     body = await read_json(request)
     steps = read_script(body["script"])
@@ -137,12 +137,11 @@ async def show_clock(workspace: Workspace, request: Request) -> dict[str, Any]: 
 
 
 async def move_clock(workspace: Workspace, request: Request) -> dict[str, Any]:
-    """Move the sandbox's clock.
+    """Move the sandbox's clock, and send the planned events that are due by the new time.
 
     The request body is ``{shift_seconds, is_moving?}``. ``shift_seconds`` is how far the clock is
-    ahead of real time. Planned events that are due by the new time are sent. The endpoint responds
-    when these events are delivered, but after at most ``DELIVERED_SECONDS``. ``is_moving`` is true
-    while the caller moves the clock repeatedly; then the rate limit is off.
+    ahead of real time. The response waits until the events are delivered, at most
+    ``DELIVERED_SECONDS``. While ``is_moving`` is true, the rate limit is off.
     """
     body = await read_json(request)
     workspace.is_moving = bool(body.get("is_moving", False))
@@ -297,8 +296,8 @@ async def change_config(workspace: Workspace, request: Request) -> dict[str, Any
 def _line(workspace: Workspace, name: object, *, of: str | None = None) -> OwnLine:
     """Return the phone line whose id or phone number is ``name``.
 
-    If ``name`` is None, return the line of the newest message or call with the person whose phone
-    number is ``of``. If there is no such message or call, return the first line of the sandbox.
+    If ``name`` is None, return the line of the newest message or call with the phone number ``of``;
+    without one, the first line of the sandbox.
 
     Raises:
         BadRequestError: ``name`` is not a line of the sandbox.

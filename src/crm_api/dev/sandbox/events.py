@@ -16,11 +16,9 @@ class SandboxEvent:
     """An event of the sandbox, in both formats of the provider.
 
     Attributes:
-        type: The event type.
         phone_number_id: The provider's id of the phone line.
-        dated: The event in the format of the provider's API version 2026-03-30.
-        legacy: The event in the provider's older format (v4). None if the older format has no event
-            of this type.
+        dated: The event in the format of API version 2026-03-30.
+        legacy: The event in the older format (v4); None if that format has no event of this type.
     """
 
     type: str

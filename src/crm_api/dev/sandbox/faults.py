@@ -22,10 +22,9 @@ class Fault:
     """One active fault.
 
     Attributes:
-        kind: What goes wrong.
         on: What the fault applies to.
         number: The fault applies only to requests about this phone number; None for all requests.
-        count: How many more times the fault happens; None means until the fault is deleted.
+        count: How many more times the fault happens; None means until it is deleted.
         probability: Probability that the fault happens, from 0 to 1; None means always.
         retry_after: Seconds in the header ``Retry-After``; None for no header.
         delay: Seconds by which an event is delayed, if ``kind`` is ``WEBHOOK_LATE``.

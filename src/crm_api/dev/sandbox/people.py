@@ -36,15 +36,14 @@ class Step:
     """One action of a person, or one status of the message to the person.
 
     Attributes:
-        do: The action of the person, or the new status of the message.
         after: Seconds from the acceptance of the message to this step.
         text: The text of a reply.
         error_code: The error code of a failed message.
-        times: If the step is a status, the number of times that its event is sent. The real
-            provider sometimes repeats events.
-        on_text: If it is 1, the step happens only after the first message to the phone number; if
-            it is 2, only after the second, and so on. None means after every message.
-        answered: If the step is a phone call, True means that the company answers it.
+        times: How many times the event of a status is sent. The real provider sometimes repeats
+            events.
+        on_text: The step happens only after this message to the phone number, counted from 1. None
+            means after every message.
+        answered: True if the company answers the phone call.
     """
 
     do: Act
@@ -59,9 +58,8 @@ class Step:
 class People:
     """Decides what the person with a phone number does after a message.
 
-    A script is a list of actions that a test or developer has set for phone numbers. If the phone
-    number has a script, the person follows the script. Without a script, the action is computed
-    from the phone number and from the setting ``seed``, so the action is the same in every run.
+    A script is a list of actions, set for phone numbers by a test or a developer. Without a script,
+    the phone number and the setting ``seed`` decide, so the action is the same in every run.
     """
 
     def __init__(self) -> None:
@@ -89,9 +87,8 @@ class People:
     def script_of(self, number: str) -> tuple[Step, ...] | None:
         """Return the script for a phone number; None if no script applies to it.
 
-        If the phone number has no script of its own, the script of a prefix applies. For example,
-        the script of ``+1617*`` applies to all numbers that begin with ``+1617``. If there are
-        scripts for several prefixes of the number, the script of the longest prefix applies.
+        A script for exactly this number comes first, then the script of the longest prefix, such as
+        ``+1617*``.
         """
         if number in self.scripts:
             return self.scripts[number]
@@ -117,10 +114,9 @@ class People:
     def steps_for(self, number: str, config: SandboxConfig) -> tuple[Step, ...]:
         """Return what happens after a message to a simulated person, such as a reply.
 
-        If a script (list of actions) was set for the phone number, the script decides. Without a
-        script, a message to a blocked phone number fails. For other phone numbers, ``config`` and
-        the phone number decide. A person without a script replies only once. So the service and the
-        sandbox cannot reply to each other without end.
+        The script of the phone number decides. Without a script, a message to a blocked phone
+        number fails; for other numbers, ``config`` decides. A person without a script replies only
+        once, so the service and the sandbox cannot reply to each other without end.
         """
         script = self.script_of(number) if self.scripts else None
         if script is not None:
@@ -147,11 +143,7 @@ class People:
 def _usual_behaviour(weights: PeopleWeights, share: float) -> tuple[Act, tuple[str, ...]]:
     """Choose what happens after a message; also return the possible texts or error codes.
 
-    If the result is a reply, one of the texts is sent. If the message fails or is not delivered, it
-    gets one of the error codes.
-
     Args:
-        weights: The share of people for each action.
         share: A random number from 0 to 1, which decides the action.
     """
     kinds = (

@@ -1,9 +1,8 @@
 """Simulate the provider's endpoints that manage webhooks.
 
-The provider has two such APIs: the legacy (older) API and API version 2026-03-30. Each API lists
-only the webhooks of its own format. But a webhook with the scheme ``SigningScheme.ALTERNATING`` is
-in both lists. API version 2026-03-30 can change a webhook and replace its signing key. The legacy
-API can do neither.
+The provider has a legacy API and API version 2026-03-30. Each API lists only the webhooks of its
+own format. But a webhook with the scheme ``SigningScheme.ALTERNATING`` is in both lists. Only API
+version 2026-03-30 can change a webhook and replace its signing key.
 """
 
 import os

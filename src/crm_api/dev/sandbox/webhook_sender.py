@@ -98,15 +98,11 @@ class Delivery:
     """The delivery of one event to one webhook.
 
     Attributes:
-        hook: The webhook.
-        scheme: Format and signature of the request: legacy (v4) or API version 2026-03-30.
-        event_type: Type of the event.
-        event_id: Id of the event in the delivery log; None for a sample event. The delivery log of
-            the real provider has no event id for sample events either.
+        scheme: Format and signature of the request.
+        event_id: Id of the event in the delivery log; None for a sample event, as at the real
+            provider.
         resource_id: Id of the message or call; None for a sample event.
-        body: Body of the request.
         first_at: When the delivery was created.
-        id: Id of the delivery.
         attempts: All attempts so far, oldest first.
         is_given_up: True if all scheduled attempts have failed.
         is_manual: True if the next attempt was requested over the API.

@@ -1,8 +1,8 @@
 """Report alerts by mail: what happened, how often, and what to do.
 
-A process first reserves the changes that a mail must report (the news). Then it sends the mail. At
-the end, it calls ``settle_news``. If the process dies before this call, the reservation expires,
-and another process sends the mail. So a change may be reported twice.
+A process claims the changes that a mail must report (the news), sends the mail, and then calls
+``settle_news``. If the process dies before this call, the claim expires, and another process sends
+the mail. So a change may be reported twice.
 """
 
 from collections import defaultdict
@@ -54,13 +54,12 @@ class NoticePolicy:
     """The rules by which mail reports news about alerts.
 
     Attributes:
-        quiet: If a problem that was reported is found again, it is reported again only after this
-            time. Other changes, such as the end of the problem, are reported without this wait.
-        escalate_after: An alert that has been open for this long and was not acknowledged is
-            reported once more.
-        quiet_after_over: The shortest time between the report that a problem has ended and the next
-            report about the same problem. If ``quiet`` is shorter, ``quiet`` is used instead.
-        gap: The shortest time between two mails. News that comes in this time is reported together.
+        quiet: A problem that happens again is reported again only after this time. Other changes do
+            not wait.
+        escalate_after: An alert that is open and not acknowledged for this long is reported once
+            more.
+        quiet_after_over: Replaces ``quiet``, if shorter, after a report that the problem has ended.
+        gap: The shortest time between two mails.
         leaves_out: The kinds of alerts that no mail reports, such as a failure of the mail server.
     """
 
@@ -96,9 +95,7 @@ class AlertNews:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedNews:
-    """Changes of alerts that one process has reserved in order to report them.
-
-    Until the claim (reservation) expires, no other process reports the same changes.
+    """Changes of alerts that one process has claimed in order to report them.
 
     Attributes:
         channel: The way to report the changes, such as mail.
@@ -185,15 +182,10 @@ SETTLE = text("""
 
 
 async def settle_news(uow: UnitOfWork, claimed: ClaimedNews) -> None:
-    """Record that changes of alerts were reported, for example by mail.
+    """Record that claimed changes of alerts were reported, and end the claim.
 
-    ``claim_news`` has reserved these changes for this process. This function ends the reservation.
-    The next report counts how often a problem has happened since the reservation began.
-
-    If another process has reserved a change in the meantime, nothing is recorded for this change.
-
-    Args:
-        claimed: The reserved changes that were reported.
+    The next report counts how often a problem has happened since the claim began. If another
+    process has claimed a change in the meantime, nothing is recorded for this change.
     """
     await uow.session.execute(
         SETTLE,

@@ -1,14 +1,13 @@
 """Circuit breakers: while an outside system is down, send it only test requests.
 
-After each request to an outside system, the code that sent the request records the result here:
-"answered" if the response shows that the system works, otherwise "failed". Each outside system has
-one circuit, stored in one row that all processes share. A circuit has three states:
+The code that sends requests records each result here. All processes share the circuit of an outside
+system. A circuit has three states:
 
 - Closed: requests are sent. ``opens_after`` failed requests in a row open the circuit.
 - Open: no requests are sent. After a wait, one process sends a test request.
-- On trial: the test request was answered, so requests are sent again for a trial. The first request
-  that is answered closes the circuit. If a request fails before that, the circuit opens again, with
-  a longer wait. If no request is sent for ``TRIAL_LASTS``, the circuit closes too.
+- On trial: the test request was answered, so requests are sent again. One answered request, or
+  ``TRIAL_LASTS`` without a request, closes the circuit. One failed request opens it again, with a
+  longer wait.
 """
 
 from dataclasses import dataclass, replace
@@ -44,12 +43,10 @@ class Circuit:
     Attributes:
         name: The name of the circuit's database row, and the subject of the circuit's alert.
         alert: The kind of alert that is raised when the circuit opens.
-        down: The text of this alert. The last error is appended to the text.
+        down: The text of this alert. The last error is appended.
         opens_after: The number of failures in a row that open the circuit.
-        waits: How long an open circuit waits before a test request. The wait grows each time the
-            circuit opens again or a test request fails.
-        forgets_after: If the last failure is longer ago than this, the next failure is counted as
-            the first one.
+        waits: How long an open circuit waits before each test request; the waits grow.
+        forgets_after: A failure that follows the last failure later than this counts as the first.
         job: The job that sends the test request.
     """
 
@@ -127,9 +124,7 @@ def after_failures(
 def opened(state: CircuitState, circuit: Circuit, *, now: datetime) -> CircuitState:
     """Return the state that a circuit gets when it opens, or when its test request fails.
 
-    While a circuit is open, no requests are sent to the outside system. After a wait, one test
-    request is sent. Each wait is longer than the wait before, up to a limit. After the circuit has
-    closed, the waits begin short again.
+    Each wait before a test request is longer than the wait before, up to a limit.
     """
     wait = circuit.waits.wait(state.opens + 1)
     return replace(
@@ -193,8 +188,8 @@ async def record_response(
 ) -> None:
     """Record that an outside system has responded to a request.
 
-    The number of failures becomes 0. A circuit that is open or on trial (see the top of this
-    module) closes, and its alert is resolved.
+    The number of failures becomes 0. A circuit that is open or on trial closes, and its alert is
+    resolved.
 
     Args:
         is_proof: False if the response does not prove that the system works again, for example
@@ -214,10 +209,7 @@ BEGIN_TRIAL = text("""
 
 
 async def begin_trial(uow: UnitOfWork, circuit: Circuit, *, now: datetime) -> bool:
-    """Claim (reserve) the test request of an open circuit, so that only this process sends it.
-
-    While a circuit is open, no requests are sent to an outside system. After a wait, one test
-    request checks whether the system works again.
+    """Claim the test request of an open circuit, so that only this process sends it.
 
     Returns:
         True if this process must send the test request. False if the circuit is not open, the test
@@ -232,13 +224,8 @@ async def end_trial(
 ) -> CircuitState:
     """Record the result of a test request, and return the new state of the circuit.
 
-    A test request checks whether an outside system works again:
-
-    - If the system responds, the circuit is on trial: requests are sent again, but one failed
-      request opens the circuit.
-    - If the test request fails, the circuit stays open. The wait before the next test is longer.
-
-    If the circuit is not open, nothing changes.
+    If the system responded, the circuit is on trial; otherwise, it stays open with a longer wait. A
+    circuit that is not open does not change.
 
     Args:
         error: The error of the test request; None if the system responded.

@@ -52,9 +52,8 @@ class MailServer:
 def parse_server(url: str) -> MailServer:
     """Parse the URL of a mail server: ``smtp://user:password@host:587`` or ``smtps://…``.
 
-    Reserved characters in the user and the password must be percent-encoded, such as ``%40`` for
-    ``@``. If an ``smtp`` URL has a password, STARTTLS is required, except for a server on this
-    machine (loopback).
+    The user and the password must be percent-encoded. If an ``smtp`` URL has a password, STARTTLS
+    is required, except for a server on this machine (loopback).
 
     Raises:
         ValueError: The scheme is not ``smtp`` or ``smtps``, or the host is missing.

@@ -62,12 +62,9 @@ async def queue_mail(
     """Store a mail, and request the job ``send_mail`` after the commit.
 
     Args:
-        to: The e-mail address of the person.
-        subject: The subject of the mail, without line breaks.
-        body: Plain text; it is stored encrypted.
-        lasts: How long the mail is useful. If the mail cannot be sent in this time, it is deleted.
-        secret: The secret key that encrypts the body.
-        now: The current time.
+        subject: Without line breaks.
+        body: Plain text; it is stored encrypted with the key ``secret``.
+        lasts: The mail is deleted if it cannot be sent in this time.
     """
     values = {
         "id": new_id(),

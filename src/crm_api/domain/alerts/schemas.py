@@ -10,7 +10,7 @@ from crm_api.domain.kit.vocabulary import Vocabulary
 
 
 class AlertRead(ReadModel):
-    """A problem that a person should see.
+    """A problem that a user should see.
 
     Attributes:
         subject: The thing that has the problem: usually its id, for some kinds a name.
@@ -18,11 +18,11 @@ class AlertRead(ReadModel):
         count: How often the problem has happened since ``first_seen_at``.
         first_seen_at: When the problem happened for the first time.
         last_seen_at: When the problem last happened.
-        opened_at: When the alert was last opened. An alert is opened again if the problem happens
-            after the alert was resolved, or more than a day after it was acknowledged.
-        acknowledged_at: When the alert was acknowledged; null if nobody has acknowledged it.
-        acknowledged_by: The name of the API key or the e-mail address of the user that acknowledged
-            the alert; null if nobody has acknowledged it.
+        opened_at: When the alert was last opened. It opens again if the problem happens after the
+            alert was resolved, or more than a day after it was acknowledged.
+        acknowledged_at: When the alert was acknowledged; null if it was not.
+        acknowledged_by: The name of the API key, or the e-mail address of the user, that
+            acknowledged the alert; null if none did.
         resolved_at: When the problem ended; null while it exists.
     """
 

@@ -82,10 +82,10 @@ async def raise_alert(
     """Open an alert; if it is already open, increase its count.
 
     There is one alert for each pair of a kind and a subject (the thing that has the problem). When
-    the alert opens, it is logged and the job that reports alerts is requested.
+    the alert opens, it is logged, and the job that reports alerts is requested.
 
     Args:
-        detail: What happened and what to do; a person reads it.
+        detail: What happened and what to do.
         times: How often the problem happened since the alert was last raised.
     """
     values = {
@@ -175,9 +175,9 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
     """Record that a person takes care of an alert.
 
-    While the problem continues, the alert stays acknowledged for one day (``ACKNOWLEDGED_FOR``). If
-    the alert is raised after this day, it opens again. An alert that is resolved or
-    already acknowledged is not changed. The first acknowledgement is written to the audit log.
+    If the alert is raised more than ``ACKNOWLEDGED_FOR`` (one day) later, it opens again. An alert
+    that is resolved or already acknowledged does not change. The first acknowledgement is written
+    to the audit log.
 
     Raises:
         AlertNotFoundError: There is no alert with this id.

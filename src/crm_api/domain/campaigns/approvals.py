@@ -1,7 +1,6 @@
 """Approve a campaign, and refuse to start a campaign that needs an approval and has none.
 
-If the company's setting ``require_approval`` is on, a campaign can start only if at least one of
-these conditions is met:
+If the setting ``require_approval`` is on, a campaign can start only in one of these cases:
 
 - Someone who neither wrote nor changed the campaign approved it after its last change.
 - Each of its message bodies is an approved version of a template.
@@ -107,11 +106,10 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
 
 
 def _texts(detail: CampaignDetail) -> Iterator[tuple[str, tuple[UUID, int] | None]]:
-    """Yield the name and the template version of each message body of a campaign.
+    """Yield the name (such as "follow-up 1") and the template version of each message body.
 
-    An example of a name is "follow-up 1". The template version is a pair: the id of the template
-    from which the body was copied, and the version number. The pair is replaced by None if the body
-    is not a version of a template.
+    The template version is the id of the template from which the body was copied, and the version
+    number. It is None if the body is not a version of a template.
     """
     for variant in detail.variants:
         source = None

@@ -31,12 +31,11 @@ class CalendarCampaign(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        starts_at: When the campaign begins or began. This is its ``start_at``, or the instant at
-            which a user started it; if both exist, the later one.
-        ends_at: When the campaign was completed or cancelled; before that, its ``end_at``; null if
-            neither is known.
-        series_id: If this campaign is an occurrence of a repeated campaign, the id of the repeated
-            campaign; otherwise null.
+        starts_at: When the campaign begins or began: its ``start_at``, or the instant at which a
+            user started it; the later one.
+        ends_at: When the campaign was completed or cancelled; before that, its ``end_at`` or null.
+        series_id: If this campaign is an occurrence, the id of the repeated campaign; otherwise
+            null.
     """
 
     model_config = example(
@@ -60,12 +59,9 @@ class CalendarCampaign(ReadModel):
 class CalendarOccurrence(ReadModel):
     """A second or later occurrence of a repeated campaign.
 
-    Some time before the occurrence, a campaign is drafted for it.
-
     Attributes:
         series_id: The id of the repeated campaign.
-        name: The name of the drafted campaign. Before the campaign is drafted, the name of the
-            repeated campaign.
+        name: The name of the drafted campaign; before the draft, the name of the repeated campaign.
         line_id: The id of the line that sends the messages.
         at: The instant of the occurrence.
         campaign_id: The id of the drafted campaign; null before the campaign is drafted.
@@ -94,8 +90,8 @@ class CalendarDay(ReadModel):
     Attributes:
         date: The day, in the time zone of the line.
         line_id: The id of the line.
-        planned: The number of messages that the scheduled and running campaigns of the line will
-            probably send on the day, follow-ups included.
+        planned: The number of messages that scheduled and running campaigns will probably send,
+            follow-ups included.
         daily_limit: The daily limit of the line.
     """
 
@@ -113,15 +109,14 @@ class CampaignCalendar(ReadModel):
     Attributes:
         starts_at: The beginning of the period.
         ends_at: The end of the period (exclusive).
-        timezone: The time zone of the dates in the request. A date such as ``2026-12-01`` means the
-            midnight at which this day begins in this time zone.
-        campaigns: The campaigns that begin in the period or are in progress in it, ordered by their
+        timezone: The time zone of the dates in the request; a date means the midnight at which the
+            day begins.
+        campaigns: The campaigns that begin in the period or are in progress in it, ordered by
             start.
-        occurrences: The second and later occurrences of repeated campaigns, ordered by their
-            instant. The first occurrence is the repeated campaign itself, in ``campaigns``.
+        occurrences: The second and later occurrences of repeated campaigns, ordered by instant.
         days: The planned messages by day and line; days without planned messages are left out.
-        is_partial: True if some campaigns, occurrences or planned messages are left out, because
-            there are too many. A shorter period helps, except for planned messages.
+        is_partial: True if some entries are left out because there are too many. A shorter period
+            helps, except for planned messages.
     """
 
     model_config = example(
@@ -273,12 +268,10 @@ def series_statement() -> Select[Campaign]:
 
 
 def drafted_statement(period: Period) -> Select[Campaign]:
-    """Return the query for the campaigns that were created as repetitions of other campaigns.
+    """Return the query for the occurrences of repeated campaigns whose date is in ``period``.
 
-    A repeated campaign sends the same content again, for example every month. For each date, a new
-    campaign is created. The query finds the new campaigns whose date is in ``period``.
-
-    The query returns at most ``MOST_OCCURRENCES`` + 1 campaigns, the earliest first.
+    An occurrence is a campaign that was created as a repetition. The query returns at most
+    ``MOST_OCCURRENCES`` + 1 campaigns, the earliest first.
     """
     return (
         select(Campaign)

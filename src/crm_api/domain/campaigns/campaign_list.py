@@ -34,8 +34,8 @@ class CampaignFilter:
     Attributes:
         q: A text that the name must contain. Case, accents and apostrophes are ignored.
         is_archived: True: only archived campaigns; False: only campaigns that are not archived.
-        created_after: Campaigns that were created at this instant or later.
-        created_before: Campaigns that were created before this instant.
+        created_after: Inclusive.
+        created_before: Exclusive.
     """
 
     q: str | None = None

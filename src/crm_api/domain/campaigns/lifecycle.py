@@ -152,13 +152,9 @@ async def report_pause(
     """Raise an alert and write an audit log entry after a rule has paused a campaign.
 
     Args:
-        uow: The unit of work that stored the pause.
-        campaign_id: The paused campaign.
-        name: The campaign's name, for the text of the alert.
-        reason: The ``paused_reason`` that was stored.
-        evidence: The ``paused_evidence`` that was stored. The text in its key ``sentence`` says
-            what happened and what to do.
-        now: The present instant.
+        reason: The stored ``paused_reason``.
+        evidence: The stored ``paused_evidence``. It must have the key ``sentence``: what happened
+            and what to do.
     """
     context = {"reason": reason, **evidence}
     await alerts.raise_alert(
@@ -229,16 +225,11 @@ END_CANCELLED = text(f"""
 async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bool:
     """Cancel waiting recipients of campaigns that reached their ``end_at`` or were cancelled.
 
-    One SQL statement cancels the recipients of campaigns that reached their ``end_at``. A second
-    statement cancels the recipients of cancelled campaigns.
-
     Args:
-        session: The session.
-        limit: The largest number of recipients that each of the two statements cancels.
-        now: The present instant.
+        limit: The largest number of recipients for each of these two kinds of campaigns.
 
     Returns:
-        True if a statement cancelled ``limit`` recipients, so that more recipients may remain.
+        True if ``limit`` recipients of one kind were cancelled, so that more may remain.
     """
     values = {"limit": limit, "now": now}
     ended = [
@@ -267,16 +258,11 @@ async def complete_finished_campaigns(
 ) -> list[UUID]:
     """Complete the running campaigns in which every recipient has a final status.
 
-    A recipient has no final status while it is unclear whether the message was sent. A campaign is
-    not completed before its whole audience is stored.
+    A recipient of an unclear attempt has no final status. A campaign is not completed before its
+    whole audience is stored.
 
-    First, waiting recipients are cancelled in two kinds of campaigns:
-
-    - Running campaigns whose ``end_at`` has passed.
-    - Campaigns that were cancelled less than a day ago.
-
-    At most ``at_once`` recipients are cancelled for each of the two kinds. If more recipients may
-    remain, the job ``process_campaign_queue`` is requested.
+    First, waiting recipients are cancelled as by ``end_overdue``, at most ``at_once`` of each kind.
+    If more may remain, the job ``process_campaign_queue`` is requested.
 
     Returns:
         The ids of the completed campaigns.

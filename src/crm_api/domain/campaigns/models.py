@@ -257,14 +257,9 @@ REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::big
 class CampaignMembership(Base):
     """A recipient of a campaign at one of its steps.
 
-    ``phone`` and ``zone_key`` are copied from the contact, so that a query can find the next
-    recipients without reading another table. ``zone_key`` contains the states and time zones in
-    which the person may be.
-
-    The row must remain when the contact is deleted, because it records what was sent. So it has no
-    foreign key to ``contact``. It has no foreign key to ``campaign`` either, because PostgreSQL
-    would then lock the campaign's row for each new recipient. A campaign with recipients is never
-    deleted.
+    There is no foreign key to ``contact``: the row records what was sent, so it must remain when
+    the contact is deleted. There is no foreign key to ``campaign``: each new recipient would lock
+    the campaign's row. A campaign with recipients is never deleted.
     """
 
     __tablename__ = "campaign_membership"
@@ -382,9 +377,9 @@ class CampaignMembership(Base):
 class CampaignTally(Base):
     """A change of the counts of a campaign's recipients, by step, variant and status.
 
-    The counts are the numbers of recipients, of replies and of opt-outs. To get a present count,
-    add up the rows of the campaign. A trigger (``migrations/objects/count_recipients.sql``) adds
-    the rows, with negative numbers for decreases. A job merges the rows when there are many.
+    To get a present count, add up the rows of the campaign. A trigger
+    (``migrations/objects/count_recipients.sql``) adds rows, with negative numbers for decreases. A
+    job merges them.
     """
 
     __tablename__ = "campaign_tally"

@@ -33,14 +33,11 @@ class VariantRead(ReadModel):
     Attributes:
         name: The name of the variant, unique in its campaign.
         body: The message body, in Liquid.
-        template_id: The id of the template from which the body was copied; null if the body was not
-            copied.
-        template_version: The version of the template from which the body was copied; null if it is
-            not known.
-        weight: The share of this variant, in percent, when recipients are divided among the
-            variants. It is 0 for a variant with ``for_known``, which is not part of this division.
-        for_known: True if this variant is for the people who were in touch with the company before,
-            and only for them.
+        template_id: The template from which the body was copied; null if none.
+        template_version: The version of the template; null if it is not known.
+        weight: The share of this variant in percent; 0 for a variant with ``for_known``.
+        for_known: True if the variant is for exactly the people who were in touch with the company
+            before.
     """
 
     model_config = example(
@@ -78,16 +75,15 @@ class ScheduleRead(ReadModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: The instant from which the campaign may send. If null, it may send as soon as a
-            user has started it.
+        start_at: The instant from which the campaign may send; null means as soon as a user starts
+            it.
         end_at: The instant after which the campaign sends nothing; null means no end.
         days: The days of the week on which the campaign may send.
         window: The hours of each day in which the campaign may send.
-        timezone: The time zone of ``days`` and ``window``: an IANA name, or ``recipient`` for the
-            time zone of each recipient. If the campaign has no time zone, this is the time zone of
-            the line.
-        start_grace_hours: The number of hours by which the start may be late. After a longer delay
-            the campaign is paused, and a person must resume it.
+        timezone: The IANA time zone of ``days`` and ``window``, or ``recipient`` for that of each
+            recipient. The default is the line's.
+        start_grace_hours: The hours by which the start may be late. A later campaign is paused
+            until a user resumes it.
     """
 
     model_config = example(
@@ -109,11 +105,9 @@ class PacingRead(ReadModel):
 
     Attributes:
         daily_limit: The maximum number of messages that this campaign sends a day.
-        mode: ``even`` spreads the messages of a day over its hours; ``burst`` sends them in
-            batches.
-        batch_size: The number of messages in a batch; null if it was not set.
-        batch_interval_minutes: The minutes from the start of a batch to the start of the next; null
-            if it was not set.
+        mode: ``even`` spreads the messages over the hours of a day; ``burst`` sends batches.
+        batch_size: The number of messages in a batch; null if not set.
+        batch_interval_minutes: The minutes from batch start to batch start; null if not set.
     """
 
     model_config = example(daily_limit=125)
@@ -128,21 +122,19 @@ class CampaignRulesRead(ReadModel):
     """Which contacts are skipped, how messages are sent, and when the campaign pauses itself.
 
     Attributes:
-        previously_contacted: What happens to contacts that already got a message: ``send`` sends
-            to them too, ``skip`` skips them, ``review`` waits until a person approves them.
-        skip_landlines: True if the campaign skips the phone numbers that a validation found to be
-            landlines.
-        min_days_between: The minimum number of days since the last message of another campaign to
-            the same phone number; null means no minimum.
-        frequency_cap: The maximum number of campaign messages that one phone number gets in a
-            period, counted over all campaigns; null means no maximum.
-        opt_out_footer: The text that is added below each message and says how to opt out; null
-            means that no text is added.
+        previously_contacted: For contacts that already got a message: ``send``, ``skip``, or
+            ``review`` (wait until a user approves).
+        skip_landlines: True to skip the phone numbers that a validation found to be landlines.
+        min_days_between: The minimum days since another campaign's last message to the number; null
+            means no minimum.
+        frequency_cap: The maximum of campaign messages to a number in a period, over all campaigns;
+            null means no maximum.
+        opt_out_footer: The text below each message that says how to opt out; null means none.
         max_attempts: The maximum number of attempts to send one message.
-        max_opt_out_rate: The allowed share of opt-outs among the messages, from 0 to 1. The
-            campaign pauses itself when the real share is clearly higher. Null turns the check off.
-        max_failure_rate: The allowed share of failed messages, from 0 to 1. The campaign pauses
-            itself when the real share is clearly higher. Null turns the check off.
+        max_opt_out_rate: The share of opt-outs, 0 to 1. The campaign pauses itself when the real
+            share is clearly higher. Null turns the check off.
+        max_failure_rate: The share of failed messages, 0 to 1. The campaign pauses itself when the
+            real share is clearly higher. Null turns the check off.
     """
 
     model_config = example(
@@ -167,12 +159,10 @@ class FollowUpRead(ReadModel):
     """A further message to the recipients who have not replied or called.
 
     Attributes:
-        after_hours: The number of hours between the previous message and this follow-up.
+        after_hours: The number of hours after the previous message.
         body: The message body, in Liquid.
-        template_id: The id of the template from which the body was copied; null if the body was not
-            copied.
-        template_version: The version of the template from which the body was copied; null if it is
-            not known.
+        template_id: The template from which the body was copied; null if none.
+        template_version: The version of the template; null if it is not known.
     """
 
     model_config = example(
@@ -191,14 +181,13 @@ class FollowUpRead(ReadModel):
 class RecurrenceRead(ReadModel):
     """How a campaign is repeated.
 
-    Each repetition (occurrence) is a campaign of its own, which the service creates as a draft.
+    The service creates each repetition (occurrence) as a separate draft.
 
     Attributes:
         rrule: The rule, as in RFC 5545.
         timezone: The IANA time zone of the rule.
-        paused: True while the repetition is paused: the service creates no further drafts.
-        next_occurrence_at: The instant of the next occurrence for which the service will create a
-            draft; null if it will create no more drafts.
+        paused: True while the service creates no drafts.
+        next_occurrence_at: The instant of the next occurrence to be drafted; null if there is none.
     """
 
     model_config = example(
@@ -223,29 +212,23 @@ class CampaignRead(ReadModel):
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
         kind: Whether the campaign is for new people, for people who know the company, or for both.
-        audience: The selection of the contacts that get the campaign, as the request contained it.
+        audience: The selection of the contacts, as the request contained it.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the variants are compared with the default
-            settings, and none of them is stopped.
-        follow_ups: Further messages, in sending order, to recipients who have not replied or
-            called.
+        ab_test: The settings of the A/B test; null means default settings, and no variant is
+            stopped.
+        follow_ups: Messages to recipients who have not replied or called, in sending order.
         paused_reason: The rule that paused the campaign; null if no rule did.
-        paused_evidence: The figures that made the rule pause the campaign; null if no rule paused
-            it.
-        archived: True if a user archived the campaign. The list of campaigns shows archived
-            campaigns only on request.
-        blocked_reason: Why the provider refuses the campaign's messages, and what to do; null if
-            the campaign is not blocked.
+        paused_evidence: The figures that made the rule pause the campaign; null if no rule did.
+        archived: True if a user archived the campaign. Lists omit archived campaigns by default.
+        blocked_reason: Why the provider refuses the messages, and what to do; null if it does not.
         recurrence: How the campaign is repeated; null if it is not repeated.
-        series_id: If this campaign is an occurrence of a repeated campaign, the id of the repeated
-            campaign; otherwise null.
-        occurrence_at: If this campaign is an occurrence of a repeated campaign, the instant of the
-            occurrence; otherwise null.
-        approved_at: When a person who did not write the draft approved it; null if nobody has
-            approved it since its last change.
+        series_id: The repeated campaign to which this occurrence belongs; null for other campaigns.
+        occurrence_at: The instant of this occurrence; null for other campaigns.
+        approved_at: When a user other than the author approved the draft; null without approval
+            since the last change.
         approved_by: The API key or user who approved the draft; null if it is not approved.
         started_at: When the campaign was started; null for a draft.
         finished_at: When the campaign was completed or cancelled; null before that.
@@ -353,13 +336,13 @@ class CampaignCounts(ReadModel):
     """How many recipients of a campaign wait for the first message, got it, replied, and so on.
 
     Attributes:
-        recipients: The number of all recipients.
-        pending: The number of recipients whose message waits to be sent.
-        sent: The number of recipients whose message the provider accepted, delivered ones included.
-        delivered: The number of recipients whose message was delivered.
-        failed: The number of recipients whose message was not sent or not delivered.
-        replied: The number of recipients who replied, opt-outs included.
-        opted_out: The number of recipients who opted out.
+        recipients: All recipients.
+        pending: Recipients whose message waits to be sent.
+        sent: Recipients whose message the provider accepted, delivered ones included.
+        delivered: Recipients whose message was delivered.
+        failed: Recipients whose message was not sent or not delivered.
+        replied: Recipients who replied, opt-outs included.
+        opted_out: Recipients who opted out.
     """
 
     model_config = example(

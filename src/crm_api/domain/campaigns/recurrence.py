@@ -1,8 +1,7 @@
 """Campaigns that are repeated: recurrence rules, and the occurrences of a series.
 
-A campaign with a recurrence is the first of its series. Each later occurrence is a separate
-campaign: a draft with the content of the first campaign. Its ``start_at`` is the instant of the
-occurrence.
+The first campaign of a series has the recurrence. Each later occurrence is a draft with the content
+of the first campaign; its ``start_at`` is the instant of the occurrence.
 
 Source: RFC 5545, sections 3.3.10 (recurrence rule) and 3.3.5 (local times at clock changes).
 """
@@ -110,20 +109,17 @@ class RecurrenceRule:
     def occurrences(
         self, *, begins: datetime, until: datetime, zone: ZoneInfo
     ) -> Iterator[datetime]:
-        """Yield the times (occurrences) at which the rule repeats a campaign, in UTC.
+        """Yield the instants (occurrences) at which the rule repeats a campaign, in UTC.
 
-        Occurrences at ``begins`` and at ``until`` are included. Occurrences later than 38 years
-        after ``begins`` may be missing.
+        ``begins`` and ``until`` are included. Occurrences later than 38 years after ``begins`` may
+        be missing.
 
-        An occurrence keeps its local time when the clocks change. If a change to summer time skips
-        this local time, the occurrence is an hour later on that day. If a change to winter time
-        repeats this local time, the occurrence is at the earlier of the two instants.
+        An occurrence keeps its local time. If a change of the clocks skips this time, the
+        occurrence is an hour later. If a change repeats it, the earlier instant is used.
 
         Args:
-            begins: The start from which ``INTERVAL`` and ``COUNT`` are computed. Occurrences have
-                the time of day of this start, unless the rule sets another time (BYHOUR, BYMINUTE).
-                If the start matches the rule, it is the first occurrence.
-            until: Later occurrences are left out.
+            begins: The start from which ``INTERVAL`` and ``COUNT`` are computed. It also sets the
+                time of day, unless the rule does.
             zone: The time zone of the rule.
         """
         start = begins.astimezone(zone).replace(tzinfo=None, microsecond=0)
@@ -234,18 +230,16 @@ def _known_rule(value: str) -> str:
 class Recurrence(RequestModel):
     """How a campaign is repeated.
 
-    The start of the campaign is the first occurrence. Each repetition is a later occurrence. Two
-    weeks before a later occurrence, the service creates a draft for it.
+    Two weeks before each later occurrence, the service creates a draft for it.
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
-            ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign. They have the
-            time of day of ``start_at``, unless the rule has ``BYHOUR`` or ``BYMINUTE``. Without
-            ``start_at``, the occurrences are counted from the day on which the campaign was
-            created. Their time of day is then the beginning of the campaign's daily sending hours.
-        timezone: The IANA time zone of the rule. Occurrences keep their local time when the clocks
-            change.
-        paused: True pauses the repetition: the service then creates no further drafts.
+            ``YEARLY``. The occurrences are counted from ``start_at`` of the campaign. Without
+            ``start_at``, they are counted from the day of the campaign's creation, at the beginning
+            of the daily hours. ``BYHOUR`` and ``BYMINUTE`` change the time of day.
+        timezone: The IANA time zone of the rule. Occurrences keep their local time at clock
+            changes.
+        paused: True pauses the repetition: the service creates no drafts.
     """
 
     model_config = example(rrule="FREQ=WEEKLY;BYDAY=MO", timezone="America/New_York")

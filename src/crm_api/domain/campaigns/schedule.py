@@ -44,15 +44,11 @@ def resolve_zones(
 ) -> tuple[str, ...]:
     """Return the time zones that decide when a campaign may send a message to a recipient.
 
-    A campaign has daily hours, for example from 9:00 to 18:00. In all returned time zones, the
-    local time must be within these hours.
+    In all returned time zones, the local time must be within the campaign's daily hours.
 
     Args:
-        campaign_timezone: An IANA name, ``recipient`` for the time zones of the recipient, or None
-            for the time zone of the line.
-        line_timezone: An IANA name.
-        zone_key: A text with the states and time zones of the recipient. It is used only if
-            ``campaign_timezone`` is ``recipient``.
+        campaign_timezone: An IANA name, ``recipient`` for the time zones in ``zone_key``, or None
+            for ``line_timezone``.
     """
     if campaign_timezone is None:
         return (line_timezone,)
@@ -75,12 +71,11 @@ def open_until(window: Window, zones: tuple[str, ...], now: datetime) -> datetim
 def next_open(window: Window, zones: tuple[str, ...], now: datetime) -> datetime | None:
     """Return the earliest time at which a campaign may send, but not before ``now``.
 
-    The result is None if the campaign may not send within two weeks.
-
     Args:
-        window: The days and local hours at which the campaign sends.
         zones: In each of these time zones, the local time must be within ``window``.
-        now: The start of the search.
+
+    Returns:
+        None if the campaign may not send within two weeks.
     """
     return windows.next_open(partial(day_span, window), zones, now)
 
@@ -94,14 +89,13 @@ def first_opening(
 ) -> datetime | None:
     """Return the first instant, not before ``at``, when the campaign and the law allow a message.
 
-    The result is None if there is no such instant within six weeks.
-
     Args:
-        window: The days and hours in which the campaign may send.
         zones: In each of these time zones, the local time must be within ``window``.
-        at: The instant from which to search.
-        legal: A function that takes an instant. It returns the first instant, not before the given
-            one, at which the law allows a message; None if there is no such instant.
+        legal: Returns the first instant, not before its argument, at which the law allows a
+            message.
+
+    Returns:
+        None if there is no such instant within six weeks.
     """
     horizon = at + LOOK_AHEAD
     while at <= horizon:
@@ -153,13 +147,11 @@ class RecipientHours:
     """The hours in which both the campaign and the law allow a message to a recipient.
 
     Attributes:
-        window: The days and hours in which the campaign may send.
-        zones: The local time must be within ``window`` in all of these time zones.
-        zone_key: A text with the states and time zones in which the recipient may be. The legal
-            rules use it.
-        rules: The legal rules.
-        call: The longest duration of a request to the provider. A request begins only if it will
-            end within the hours.
+        window: The days and hours of the campaign.
+        zones: In each of these time zones, the local time must be within ``window``.
+        zone_key: The recipient's zone key, for the legal rules.
+        call: The longest duration of a request to the provider. A request must end within the
+            hours.
     """
 
     window: Window

@@ -90,12 +90,10 @@ class Variant(MessageBody):
 
     Attributes:
         name: The name of the variant, unique in its campaign.
-        weight: The share of this variant, in percent, when the recipients are divided among the
-            variants. The weights of all variants add up to 100. A variant with ``for_known``
-            does not take part in the division, so its weight is 0.
-        for_known: True if the variant is only for people who were in touch with the company before.
-            Each of these people gets this variant. Only a campaign of the kind ``mixed`` has such a
-            variant.
+        weight: The share of this variant in percent. All weights add up to 100. A variant with
+            ``for_known`` has 0.
+        for_known: True if the variant is for exactly the people who were in touch with the company
+            before. Only ``mixed`` campaigns have one.
     """
 
     name: Name
@@ -119,13 +117,13 @@ class CampaignSchedule(RequestModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: The instant from which the campaign may send. If null, it may send as soon as a
-            user has started it.
+        start_at: The instant from which the campaign may send; null means as soon as a user starts
+            it.
         end_at: The instant after which the campaign sends nothing; null means no end.
         days: The days of the week on which the campaign may send.
         window: The hours of each day in which the campaign may send.
-        timezone: The time zone of ``days`` and ``window``: an IANA name, ``recipient`` for the time
-            zone of each recipient, or null for the time zone of the line.
+        timezone: The IANA time zone of ``days`` and ``window``; ``recipient`` for that of each
+            recipient; null for the line's.
     """
 
     start_at: RequestInstant | None = None
@@ -157,11 +155,9 @@ class Pacing(RequestModel):
 
     Attributes:
         daily_limit: The maximum number of messages that this campaign sends a day.
-        mode: ``even`` spreads the messages of a day over its hours; ``burst`` sends them in
-            batches.
-        batch_size: The number of messages in a batch; required in the mode ``burst``.
-        batch_interval_minutes: The minutes from the start of a batch to the start of the next;
-            required in the mode ``burst``.
+        mode: ``even`` spreads the messages over the hours of a day; ``burst`` sends batches.
+        batch_size: The number of messages in a batch; required for ``burst``.
+        batch_interval_minutes: The minutes from batch start to batch start; required for ``burst``.
     """
 
     daily_limit: int = Field(default=DEFAULT_DAILY_LIMIT, ge=1, le=1_000_000)
@@ -186,14 +182,13 @@ class CampaignRules(RequestModel):
     """Which contacts are skipped, how messages are sent, and when the campaign pauses itself.
 
     Attributes:
-        previously_contacted: What happens to contacts that already got a message: ``send`` sends
-            to them too, ``skip`` skips them, ``review`` waits until a person approves them.
-        min_days_between: The minimum number of days since the last message of another campaign to
-            the same phone number; null means no minimum.
-        frequency_cap: The maximum number of campaign messages that one phone number gets in a
-            period, counted over all campaigns; null means no maximum.
-        opt_out_footer: The text that is added below each message and says how to opt out; null
-            means that no text is added.
+        previously_contacted: For contacts that already got a message: ``send``, ``skip``, or
+            ``review`` (wait until a user approves).
+        min_days_between: The minimum days since another campaign's last message to the number; null
+            means no minimum.
+        frequency_cap: The maximum of campaign messages to a number in a period, over all campaigns;
+            null means no maximum.
+        opt_out_footer: The text below each message that says how to opt out; null means none.
         max_attempts: The maximum number of attempts to send one message.
     """
 
@@ -230,15 +225,13 @@ class CampaignRules(RequestModel):
 class ABTest(RequestModel):
     """The settings of an A/B test: when variants are compared, and when they are stopped.
 
+    The other variants share the remaining recipients of a stopped variant.
+
     Attributes:
-        min_per_variant: The number of messages that a variant must have sent before it is compared
-            with others.
-        stop_harmful: If true, a variant is stopped when clearly more people opt out after it than
-            after another variant. The remaining recipients of the stopped variant get the other
-            variants.
-        shift_to_winner: If true, and one variant gets clearly more replies than all others, the
-            other variants are stopped. The remaining recipients get the variant with the most
-            replies.
+        min_per_variant: How many messages a variant must have sent before it is compared.
+        stop_harmful: True stops a variant when clearly more people opt out after it than after
+            another.
+        shift_to_winner: True stops all other variants when one gets clearly more replies.
     """
 
     min_per_variant: int = Field(default=100, ge=20, le=1_000_000)
@@ -263,17 +256,15 @@ class CampaignCreate(RequestModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         kind: Whom the campaign is for: people who know the company, people who do not, or both
-            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant with
-            ``for_known``.
+            (``mixed``).
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the variants are compared with the default
-            settings, and none of them is stopped.
-        follow_ups: Further messages, in sending order, to recipients who have not replied or
-            called.
+        ab_test: The settings of the A/B test; null means default settings, and no variant is
+            stopped.
+        follow_ups: Messages to recipients who have not replied or called, in sending order.
         recurrence: How the campaign is repeated; null if it is not repeated.
     """
 
@@ -339,32 +330,25 @@ NEVER_NULL = (
 class CampaignUpdate(RequestModel):
     """Changes to a campaign. Fields that the request leaves out do not change.
 
-    ``schedule``, ``pacing`` and ``rules`` can be changed in part: a field inside them that the
-    request leaves out does not change. All other fields, such as ``audience`` and ``variants``, are
-    replaced as a whole.
-
-    ``name``, ``archived`` and ``recurrence`` can change in every status. The other fields can
-    change only while the campaign is a draft.
+    In ``schedule``, ``pacing`` and ``rules``, each inner field can be left out. All other fields
+    are replaced as a whole. If the campaign is not a draft, only ``name``, ``archived`` and
+    ``recurrence`` can change.
 
     Attributes:
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         kind: Whom the campaign is for: people who know the company, people who do not, or both
-            (``mixed``). In a ``mixed`` campaign, people who know the company get the variant with
-            ``for_known``.
+            (``mixed``).
         audience: The contacts that get the campaign.
         variants: The variants of the first message. Each recipient gets one of them.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
-        ab_test: The settings of the A/B test. If null, the variants are compared with the default
-            settings, and none of them is stopped.
-        follow_ups: Further messages, in sending order, to recipients who have not replied or
-            called.
-        recurrence: How the campaign is repeated. Null ends the series, but campaigns that the
-            series has already drafted are kept.
-        archived: True archives the campaign: the list of campaigns shows it only on request.
-            Messages are sent as before.
+        ab_test: The settings of the A/B test; null means default settings, and no variant is
+            stopped.
+        follow_ups: Messages to recipients who have not replied or called, in sending order.
+        recurrence: How the campaign is repeated. Null ends the series but keeps its drafts.
+        archived: True hides the campaign from lists by default. It still sends messages.
     """
 
     model_config = example(pacing={"daily_limit": 80})

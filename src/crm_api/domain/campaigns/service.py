@@ -74,28 +74,21 @@ async def start_campaign(
 ) -> CampaignDetail:
     """Schedule a draft campaign, and request the job that stores the campaign's recipients.
 
-    If two requests start the same draft at the same time, only one succeeds.
+    Of two simultaneous starts of a draft, only one succeeds.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The id of the draft.
-        sender: The business that the first message must name. The first message must also say how
-            to opt out. If ``sender`` is None, the first message is not checked.
-        rules: The legal rules. The hours that they allow must overlap the hours of the campaign.
-        now: The present instant.
+        sender: The business that the first message must name. None turns off the check of the first
+            message.
+        rules: The legal rules. Their hours must overlap the hours of the campaign.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         InvalidTransitionError: The campaign is not a draft.
         ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
-        InvalidCampaignError: At least one of these problems was found:
-
-            - ``start_at`` or ``end_at`` is in the past.
-            - The audience names a list, a segment or a campaign that was deleted.
-            - The campaign's hours never overlap the legal hours of its recipients.
-        MissingIdentificationError: A first message does not name the sender, or does not say how to
-            opt out.
+        InvalidCampaignError: A date is in the past, the audience names a deleted list, segment or
+            campaign, or the campaign's hours never overlap the legal hours.
+        MissingIdentificationError: A first message does not name the sender or a way to opt out.
     """
     campaign = await _change_status(
         uow,
@@ -129,16 +122,12 @@ async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
     """Resume a paused or blocked campaign.
 
     The new status is ``scheduled`` if the start is in the future or the audience is not completely
-    stored; otherwise it is ``running``.
-
-    Opt-outs and failures are counted from zero again. With the old counts, the campaign would be
-    paused again immediately.
+    stored; otherwise it is ``running``. Opt-outs and failures are counted from zero again.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         InvalidTransitionError: The campaign is neither paused nor blocked.
-        NotReconciledError: The campaign was restored from a backup, and the reconciliation has not
-            yet found all messages that were sent after the backup.
+        NotReconciledError: The messages since the backup of a restored campaign are not all found.
         AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     await restore_protection.set_aside_messaged_recipients(uow, campaign_id=campaign_id, now=now)

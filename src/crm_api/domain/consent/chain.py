@@ -1,12 +1,8 @@
 """Compute and check the digests of the hash chain over the consent history.
 
-Each consent entry has one link in the chain. The digest of a link is HMAC-SHA256 over two parts:
-the digest of the previous link, and the entry itself. The key is derived from ``CRM_SECRET_KEY``. A
-person who can write to the database but does not have this key cannot change, remove, insert or
-reorder an entry without breaking a link.
-
-The personal data of an entry (phone number, reason, note, text, evidence) can be erased. So the
-chain does not cover these data. It covers a digest of them, which is a column of the entry.
+The digest of a link is HMAC-SHA256 over the digest of the previous link and the consent entry. The
+key is derived from ``CRM_SECRET_KEY``. The personal data of an entry can be erased, so the chain
+covers only a digest of them.
 """
 
 import hashlib
@@ -87,14 +83,10 @@ def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
     """Return whether ``digest`` is the correct digest of a consent entry in the hash chain.
 
-    A digest that was computed without ``claimed_at`` is correct too, because older releases did not
-    hash this field.
+    A digest without ``claimed_at`` is correct too: older releases did not hash this field.
 
     Args:
-        digest: The stored digest.
-        key: The secret key of the hash chain.
         previous: The digest of the previous entry in the chain.
-        entry: The consent entry.
     """
     if hmac.compare_digest(digest, link_digest(key, previous, entry)):
         return True
@@ -104,8 +96,6 @@ def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEnt
 
 def wording_digest(salt: bytes, canonical: str) -> bytes:
     """Return the salted SHA-256 digest of the personal data of a consent entry.
-
-    The personal data are the parts that an erasure deletes, such as the phone number and the note.
 
     Args:
         salt: The random salt that is stored with the personal data.

@@ -1,8 +1,7 @@
 """Derive the consent flags of a phone number from the history of decisions about it.
 
-Messages may arrive late, twice or out of order. Decisions are applied in the order in which they
-were made. If the time of a decision is later than its arrival, the time of arrival is used instead.
-So the flags do not depend on the order of arrival (ARCHITECTURE.md, "Invariant 8").
+Decisions are applied in the order in which they were made, at the latest at their arrival. So the
+flags do not depend on the order of arrival (ARCHITECTURE.md, "Invariant 8").
 """
 
 from collections.abc import Collection, Iterable
@@ -24,9 +23,9 @@ class Decision(NamedTuple):
     """A decision about a phone number.
 
     Attributes:
-        at: When the decision was made. But if this time is later than the arrival of the decision,
-            the time of the arrival is used. Decisions are applied in the order of ``at``.
-        action: What was decided, such as an opt-out: a ``ConsentAction``.
+        at: When the decision was made, or when it arrived if that was earlier. Decisions are
+            applied in this order.
+        action: What was decided: a ``ConsentAction``.
         source: How the decision reached this service: a ``ConsentSource``.
     """
 
@@ -74,16 +73,11 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the consent state of a phone number after a new decision.
 
-    All decisions are applied in the order in which they were made. So an old decision that arrives
-    late is applied before the newer decisions.
-
-    The flags of a number show its present state. If a flag was changed without a decision, the
-    stored decisions do not lead to the present state. Then the stored decisions are ignored, and
-    only the new decision is applied to the present state.
+    All decisions are applied in the order in which they were made. But if the stored decisions do
+    not lead to the present state, only the new decision is applied to this state.
 
     Args:
-        said: The stored decisions, in the order in which they arrived.
-        new: The new decision.
+        said: The stored decisions, in the order of arrival.
         now: The present state, as the number's flags show it.
     """
     decisions = list(said)
@@ -95,11 +89,10 @@ def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState
 def state_after(decisions: Iterable[Decision]) -> ConsentState:
     """Return whether a phone number is opted out or on hold after all decisions about it.
 
-    A decision is, for example, an opt-out. Flags that were set without a decision are ignored.
+    Flags that were set without a decision are ignored.
 
     Args:
-        decisions: All decisions about the number, in the order of arrival. This function sorts them
-            by the time at which they were made.
+        decisions: All decisions about the number, in the order of arrival.
     """
     state = ConsentState()
     for decision in sorted(decisions, key=_order):
@@ -110,12 +103,8 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
     """Return the key that sorts decisions by the time at which they were made.
 
-    Decisions are applied in the sorted order, so a later decision can replace an earlier one. If
-    several decisions were made at the same instant, they are sorted as follows:
-
-    - Decisions from messages come first. The strictest is the last of them, so that no other
-      message replaces it.
-    - Other decisions follow. They keep the order of arrival, because the sort is stable.
+    At the same instant, decisions from messages come first, the strictest of them last. Other
+    decisions follow in the order of arrival, because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

@@ -62,14 +62,14 @@ class ReadExample:
     """A labelled reply, and how the reply reader classified it when it arrived and now.
 
     Attributes:
-        previous: Our last message before the reply; None if we had sent no message before it.
-        is_sale: True if a person of the office wrote ``previous``. The reader then assumes a
-            conversation about a sale.
-        label: What a person decided about the reply: whether it asked for no more messages.
-        decision: What the same person decided about the phone number: a ``ConsentAction``.
+        previous: Our last message before the reply; None if there was none.
+        is_sale: True if an employee wrote ``previous``. The reader then assumes a conversation
+            about a sale.
+        label: The decision about the reply: whether it asked for no more messages.
+        decision: The decision about the phone number: a ``ConsentAction``.
         read_as: The result of the reader when the reply arrived: a ``ReplyKind``.
-        model: The model that the reader used when the reply arrived; None if this was not stored.
-        reading: The result of the current reader for the reply.
+        model: The model that the reader used then; None if this was not stored.
+        reading: The result of the current reader.
     """
 
     body: str
@@ -124,13 +124,10 @@ class ExampleFigures:
     """How well the current reader reads a set of labelled replies.
 
     Attributes:
-        recall: The share of the requests to stop that the reader reads as an opt-out or puts on
-            hold.
-        at_once: The share of the requests to stop that the reader reads as an opt-out.
-        precision: The share of requests to stop among the replies that the reader reads as an
-            opt-out.
-        harmless_held: Among the replies that are not requests to stop: the share that the reader
-            puts on hold.
+        recall: The share of the requests to stop that become an opt-out or a hold.
+        at_once: The share of the requests to stop that become an opt-out.
+        precision: The share of requests to stop among the opt-outs.
+        harmless_held: The share of the replies other than requests to stop that become a hold.
     """
 
     recall: Rate

@@ -40,13 +40,12 @@ _ENTRY = (
 async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
     """Add entries of the consent history to the end of the hash chain, the oldest first.
 
-    Each entry gets a link: a row with a digest of the entry and of the previous link. One run of
-    this function adds at most ``LINKED_AT_ONCE`` entries. An entry whose transaction commits late
-    is linked late, after entries with higher ids.
+    One run adds at most ``LINKED_AT_ONCE`` entries. An entry whose transaction commits late is
+    linked after entries with higher ids.
 
     Returns:
-        True if there may be more entries without a link. False if there are none, or if another
-        transaction is adding links now.
+        True if more entries may have no link; False if none is left, or if another transaction is
+        adding links.
     """
     if not await try_link_lock(uow.session):
         return False
@@ -139,8 +138,8 @@ async def add_links(
 
     Args:
         after: The position of the last link.
-        key_id: The public id of the key with which the digests were computed.
-        entry_ids: The ids of the entries. Each entry gets one link.
+        key_id: The public id of the key of the digests.
+        entry_ids: The entries, each of which gets one link.
         digests: The digests of the new links, in the order of ``entry_ids``.
     """
     values = {
@@ -156,18 +155,15 @@ async def add_links(
 class ChainVerification:
     """The result of verifying the hash chain of consent entries, from its start to a position.
 
-    Each entry has one link in the chain.
-
     Attributes:
         position: The position of the last verified link.
-        head: The digest of the last verified link. Keep a copy outside of the database. With this
-            copy, you can prove later that no entry up to this link was removed.
+        head: The digest of this link. With a copy outside of the database, you can prove later that
+            no entry up to here was removed.
         findings: One sentence for each fault, but at most ``SHOWN_FINDINGS`` sentences.
         faults: The number of all faults, including those without a sentence.
-        other_keys: The number of links that cannot be verified, because they were made with another
-            secret key.
-        erased: The number of entries whose personal data, such as the phone number and the note,
-            were erased. Such an erasure is allowed, so it is not a fault.
+        other_keys: The number of links that cannot be verified, because they have another secret
+            key.
+        erased: The number of entries whose personal data were erased. This is not a fault.
     """
 
     position: int = 0
@@ -188,14 +184,11 @@ class ChainVerification:
 
 
 async def verify_links(session: AsyncSession, found: ChainVerification, *, secret: bytes) -> bool:
-    """Verify the next links of the hash chain of consent entries.
-
-    Each entry has one link in the chain. One run of this function verifies at most
-    ``VERIFIED_AT_ONCE`` links.
+    """Verify the next links of the hash chain of consent entries, at most ``VERIFIED_AT_ONCE``.
 
     Args:
-        found: The result so far. The function begins after the link at ``found.position``, and adds
-            its result to ``found``.
+        found: The result so far. The function begins after ``found.position``, and adds its result
+            to ``found``.
 
     Returns:
         False if the end of the chain was reached; True if there may be more links.
@@ -211,14 +204,11 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
     """Report consent entries that have no link in the hash chain.
 
-    A worker adds each new entry to the chain within 5 minutes (``LINKED_WITHIN``). Younger entries
-    are not reported. If an older entry has no link, the end of the chain was removed.
+    Entries younger than ``LINKED_WITHIN`` (5 minutes) are not reported. If an older entry has no
+    link, the end of the chain was removed.
 
     Args:
-        session: The session.
-        found: The result of the verification. This function adds at most ``SHOWN_FINDINGS`` faults
-            to it.
-        now: The present instant.
+        found: Gets at most ``SHOWN_FINDINGS`` further faults.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:
@@ -246,15 +236,10 @@ async def late_entries(session: AsyncSession, *, before: datetime, limit: int) -
 class StoredLink:
     """One link of the hash chain over the consent history, with the entry that it protects.
 
-    The personal data of an entry are its phone number and its texts, such as the reason. They are
-    stored in another table, so that an erasure can delete them. The entry itself contains only a
-    hash of its personal data.
-
     Attributes:
         entry: The consent entry; None if the entry was removed from the database.
         salt: The salt for the hash of the personal data; None if these data were erased.
-        canonical: The personal data as one text, from which the hash is computed; None if these
-            data were erased.
+        canonical: The personal data as one text, from which the hash is computed; None if erased.
     """
 
     position: int
@@ -323,17 +308,13 @@ def _faults(link: StoredLink, found: ChainVerification, secret: bytes) -> Iterat
 class NumberEntry:
     """A consent entry about a phone number, with its texts and its position in the hash chain.
 
-    A new entry is added to the chain a little later. Until then, ``position``, ``key_id`` and
-    ``digest`` are None.
-
-    An erasure deletes the texts. After an erasure, ``reason``, ``note``, ``text_shown``,
-    ``evidence``, ``salt`` and ``canonical`` are None.
+    ``position``, ``key_id`` and ``digest`` are None until the entry is in the chain. ``reason``,
+    ``note``, ``text_shown``, ``evidence``, ``salt`` and ``canonical`` are None after an erasure.
 
     Attributes:
         previous: The digest of the previous entry in the chain; None if there is no such entry.
         salt: The random bytes that are hashed together with the texts.
-        canonical: All texts of the consent entry, joined into one text. The attribute ``entry``
-            contains the hash of this text.
+        canonical: All texts of the consent entry as one text; ``entry`` contains its hash.
     """
 
     entry: ChainedEntry
@@ -387,14 +368,9 @@ async def read_entries_of_number(session: AsyncSession, *, phone_hash: bytes) ->
 def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secret: bytes) -> bool:
     """Return whether the stored digest of a consent entry is correct.
 
-    Each digest is computed from the entry and from the digest of the previous entry. So the entries
-    form a chain.
-
     Args:
-        entry: The entry.
-        digest: The stored digest of the entry.
         previous: The digest of the previous entry in the chain.
-        secret: The service's secret key. The key of the digests is derived from it.
+        secret: The service's secret key, from which the key of the digests is derived.
     """
     return is_link_digest(digest, chain_key(secret), previous, entry)
 
@@ -402,13 +378,11 @@ def is_link_correct(entry: ChainedEntry, digest: bytes, *, previous: bytes, secr
 def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: str) -> bool:
     """Return True if the personal data of a consent entry are the same as when they were stored.
 
-    The personal data are the phone number and the texts of the entry, such as the note. If the
-    entry has no digest of its personal data, the result is True.
+    If the entry has no digest of its personal data, the result is True.
 
     Args:
-        entry: The entry, with the digest of its personal data.
-        salt: The salt of the digest.
-        canonical: The present personal data of the entry, as one text.
+        salt: The salt of the digest. None makes the result False if there is a digest.
+        canonical: The present personal data as one text.
     """
     if entry.wording_digest is None:
         return True

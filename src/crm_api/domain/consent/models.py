@@ -29,17 +29,15 @@ class FlagType(StrEnum):
     Attributes:
         OPTED_OUT: The person wants no more messages.
         OPT_OUT_HOLD: The person may want no more messages, and a user must decide.
-        DO_NOT_CONTACT: No message may be sent, for example because the number is on a
-            do-not-contact list or the person was erased.
+        DO_NOT_CONTACT: No message may be sent. Do-not-contact lists and erasures set this flag.
         OFFICE_NUMBER: The number belongs to an office, not to a property owner. This is only a
             label.
-        RECENTLY_TEXTED: Another sender has sent the person a message. In every campaign, the person
-            counts as contacted before. Some campaigns skip such people, or wait for a review.
-        INVALID_NUMBER: Messages to this number do not reach the contact: two messages failed
-            permanently, or a user chose the reply class ``wrong_number``. Campaigns skip the number
-            until a user removes the flag.
+        RECENTLY_TEXTED: Another sender has sent the person a message. In campaigns, the person
+            counts as contacted before.
+        INVALID_NUMBER: Two messages failed permanently, or the reply class is ``wrong_number``.
+            Campaigns skip the number until a user removes the flag.
         BLOCKED_SENDER: Messages and calls from the number are stored, but need no answer and cause
-            no notice and no away reply. The flag does not stop messages to the number.
+            no notice and no away reply. Messages to the number are not stopped.
     """
 
     OPTED_OUT = "opted_out"

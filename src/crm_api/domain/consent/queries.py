@@ -186,9 +186,8 @@ _ADD_ENTRIES = text(f"""
 async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> list[int]:
     """Insert consent entries and their wordings, and return the ids of the entries.
 
-    An entry is a decision about a phone number. Its wording is the part that can be erased, such as
-    the phone number and the note. The ids of the entries are also stored in ``consent_unlinked``,
-    so that a worker adds the entries to the hash chain.
+    The ids are also stored in ``consent_unlinked``, so that a worker adds the entries to the hash
+    chain.
 
     Args:
         entries: The arguments of ``add_entry`` for each entry. No two entries may have the same
@@ -214,8 +213,6 @@ async def history(
     session: AsyncSession, *, phone_hash: bytes, before_id: int | None, limit: int
 ) -> list[tuple[ConsentEntry, ConsentWording | None]]:
     """Return decisions about a phone number, newest first, each with its wording.
-
-    The wording is the part of a decision that can be erased, such as the note.
 
     Args:
         before_id: Only entries with a lower id; None starts with the newest entry.
@@ -249,8 +246,6 @@ async def evidence_of_messages(
     session: AsyncSession, messages: Mapping[str, bytes]
 ) -> dict[str, dict[str, Any]]:
     """Return the evidence of the consent decisions that the given messages caused.
-
-    The evidence is the proof of a decision, for example the message and how it was read.
 
     Args:
         messages: Maps the provider's id of each message to the hash of the sender's phone number.

@@ -1,17 +1,9 @@
-"""Store a reply and a person's decision about it as an example for measuring the reply reader.
+"""Store a reply and a decision about it as an example for measuring the reply reader.
 
-A decision that gives the id of a reply belongs to this reply. A decision of a user or an API client
-that gives no such id belongs to one of these replies:
-
-- If the number was on hold: the reply that put the number on hold.
-- If the decision changes the number to opted out: the newest reply of the last 30 days.
-- If the decision ends an opt-out of the last 30 days: the reply that led to the opt-out.
-
-All other decisions belong to no reply.
+``_find_reply`` finds the reply of a decision that does not name it.
 
 No model is trained on the examples automatically. ``crm-api opt-out evaluate`` compares the model
-of the reply reader with the decisions in the examples. The command can also write the examples to a
-file.
+with the decisions, and can write the examples to a file.
 """
 
 from collections.abc import Sequence
@@ -58,14 +50,14 @@ class LastEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedReply:
-    """A person's reply that somebody has judged, for example as an opt-out.
+    """A person's reply about which a decision was made.
 
     Attributes:
-        previous: Our last message before the reply; None if we had sent no message before it.
-        is_sale: True if somebody in the office wrote ``previous`` by hand. The reply then counts as
-            part of a sales conversation.
+        previous: Our last message before the reply; None if there was none.
+        is_sale: True if an employee wrote ``previous`` by hand. The reply then belongs to a sales
+            conversation.
         has_entry: True if the consent history has an entry about the reply.
-        reading: What the reply reader decided when the reply arrived; None if this was not stored.
+        reading: The result of the reply reader when the reply arrived; None if it was not stored.
     """
 
     id: UUID
@@ -161,20 +153,13 @@ async def keep_reply_example(
 ) -> None:
     """Store the reply that a consent decision is about, as an example for the reply reader.
 
-    The example says whether the decision is an opt-out. A later decision about the same reply
-    replaces the earlier decision.
-
-    If ``message_id`` is None, this function looks for the reply, but only for a decision of a user
-    or an API client. It stores the found reply only if the trained model decided what the reply
-    means, or if the number was on hold.
+    A later decision about the same reply replaces the earlier one.
 
     Args:
-        action: The consent decision, for example ``opt_out``.
         before: The consent state of the number before the decision.
-        phones: First the number that the decision is about, then the other numbers of the same
-            person.
-        source: The source of the decision.
-        message_id: The id of the reply; None if it is not known.
+        phones: First the number of the decision, then the other numbers of the same person.
+        message_id: The id of the reply. If None, only a reply that the model read or that put the
+            number on hold is stored, and only for a decision of a user or an API client.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return
@@ -216,18 +201,15 @@ async def _find_reply(
     now: datetime,
     secret: bytes,
 ) -> UUID | None:
-    """Find the reply to which a decision belongs, if the decision itself does not name the reply.
+    """Return the id of the reply to which a decision belongs; None if there is no such reply.
 
-    ``before`` is the state of the phone number before the decision. It selects the reply:
+    ``before``, the state before the decision, selects the reply:
 
-    - The number was on hold: the reply that put it on hold.
-    - The number was neither on hold nor opted out, and ``action`` is an opt-out: the newest reply
-      of the last 30 days.
-    - The number was opted out by a decision of the last 30 days, and ``action`` is not an opt-out:
-      the reply that led to the opt-out.
-
-    The result is the id of the reply. It is None for all other decisions, and if there is no such
-    reply.
+    - On hold: the reply that put the number on hold.
+    - Neither on hold nor opted out, and ``action`` is an opt-out: the newest reply of the last 30
+      days.
+    - Opted out in the last 30 days, and ``action`` is not an opt-out: the reply that led to the
+      opt-out.
     """
     since = now - CORRECTED_WITHIN
     if before.on_hold:

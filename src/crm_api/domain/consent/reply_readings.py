@@ -29,18 +29,15 @@ class ReplyReading:
     """How the reply reader classified a reply when the reply arrived.
 
     Attributes:
-        message_id: The id of the reply; None if the reply was sent to a phone line that this
-            service does not know.
+        message_id: The id of the reply; None if it was sent to an unknown line.
         kind: The result, a ``ReplyKind``.
         decided_by: The part of the reader that decided, a ``DecidedBy``.
         words: The keyword, or the words of the reply with the highest weight.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
         needs_a_person: The probability that the reply is an opt-out or doubtful, from 0 to 1.
-        opt_out_at: The reply is an opt-out if ``asks_to_stop`` is not below this threshold.
-        hold_at: The reply puts the number on hold if ``needs_a_person`` is not below this
-            threshold.
-        model: The name of the model that the reader used: the first 12 characters of the SHA-256
-            digest of the model's training data.
+        opt_out_at: The reply is an opt-out if ``asks_to_stop`` is not below this.
+        hold_at: The reply puts the number on hold if ``needs_a_person`` is not below this.
+        model: The first 12 characters of the SHA-256 digest of the model's training data.
     """
 
     message_id: UUID | None
@@ -71,12 +68,8 @@ async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> R
     """Return how the reply reader classified the reply that opted a number out or put it on hold.
 
     Returns:
-        The classification. The result is None in each of these cases:
-
-        - No reply opted the number out or put it on hold.
-        - A later decision ended the opt-out or the hold.
-        - The classification is not stored, for example because the person was erased.
-        - A field of the stored classification is missing, because another release stored it.
+        None if no reply did this, if a later decision ended the opt-out or the hold, or if the
+        classification is not completely stored (after an erasure, or by another release).
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

@@ -102,17 +102,16 @@ class ConsentEntryRead(ReadModel):
     empty.
 
     Attributes:
-        actor: Who decided. The value is `person` if the decision is in a message of the recipient.
-            Other values are, for example, the name of an API key or a user's e-mail address.
-        activity_id: The id of the message that contains the decision; null if the decision came in
-            another way, or in a message to an unknown line.
+        actor: Who decided: `person` for a message of the person; otherwise, for example, the name
+            of an API key or a user's e-mail address.
+        activity_id: The message with the decision; null if there is none, or if its line is
+            unknown.
         text_shown: The exact text that the person read and agreed to.
         evidence: The proof of the decision.
-        claimed_at: When the message was sent, by the provider's clock. Null if the decision does
-            not come from a message, and in entries of older releases.
-        occurred_at: When the decision was made. But if this time is later than the receipt of the
-            decision, the time of the receipt is used. Decisions are applied in the order of
-            `occurred_at`.
+        claimed_at: When the message was sent, by the provider's clock. Null without a message, and
+            in entries of older releases.
+        occurred_at: When the decision was made, or when it was received if that was earlier.
+            Decisions are applied in this order.
         created_at: When the decision was stored.
     """
 

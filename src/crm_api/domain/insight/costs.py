@@ -83,10 +83,10 @@ class CostCreate(RequestModel):
     Attributes:
         kind: What was paid for.
         amount_cents: The amount in cents, more than 0.
-        currency: The currency of the amount. It must be `USD`.
+        currency: The currency. It must be `USD`.
         incurred_at: When the cost was paid. The default is now.
-        campaign_id: The campaign for which the cost was paid; null if none.
-        list_id: The contact list for which the cost was paid; null if none.
+        campaign_id: The campaign of the cost; null if none.
+        list_id: The contact list of the cost; null if none.
         note: A note, in one line of text.
     """
 
@@ -115,8 +115,8 @@ class CostRead(ReadModel):
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         incurred_at: When the cost was paid.
-        campaign_id: The campaign for which the cost was paid; null if none.
-        list_id: The contact list for which the cost was paid; null if none.
+        campaign_id: The campaign of the cost; null if none.
+        list_id: The contact list of the cost; null if none.
         note: A note; null if none.
         created_by: Who entered the cost.
     """

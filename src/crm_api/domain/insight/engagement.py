@@ -27,13 +27,12 @@ class EngagementFactor(StrEnum):
     """A fact about a person that makes the person's engagement score higher or lower.
 
     Attributes:
-        RECENT: 40 points right after a reply or call. 30 days later, half of the points are left;
-            after 60 days a quarter, and so on.
-        REPLIES: 5 points for each reply, at most 20 points in total.
+        RECENT: 40 points right after a reply or call, halved every 30 days.
+        REPLIES: 5 points for each reply, at most 20 points.
         APPOINTMENTS: 15 points if there is at least one appointment or quote.
         BOUGHT: 25 points if there is at least one done job or paid invoice.
         IGNORED: -3 points for each campaign message since the last reply or call, at most -21
-            points in total.
+            points.
         OPTED_OUT: The person opted out, so the score is 0.
     """
 
@@ -54,8 +53,7 @@ class EngagementFacts:
         replies: The number of replies.
         appointments: The number of appointments and quotes.
         bought: The number of done jobs and paid invoices.
-        ignored: The number of campaign messages that the person got since ``last_heard_at``.
-        is_opted_out: Whether the person opted out.
+        ignored: The number of campaign messages to the person since ``last_heard_at``.
     """
 
     last_heard_at: datetime | None
@@ -73,10 +71,9 @@ class EngagementReasonRead(ReadModel):
         factor: What the points are for, such as `replies`.
         points: The points that the factor adds to the score; negative if they lower the score.
         because: The reason for the points, in a sentence.
-        count: The number on which `because` is based, for clients that write the sentence in
-            another language. For `recent`, it is the number of days since the last reply or call.
-            For the other factors, it is a number of replies, messages and so on. Null for
-            `opted_out`.
+        count: The number on which `because` is based, for clients that write their own sentence:
+            for `recent`, days since the last reply or call; otherwise a number of replies, messages
+            and so on. Null for `opted_out`.
     """
 
     model_config = example(
@@ -195,7 +192,7 @@ class EngagementRead(ReadModel):
 
     Attributes:
         contact_id: The id of the contact.
-        score: The sum of the points of all reasons; at least 0 and at most 100.
+        score: The sum of the points of all reasons, limited to 0 to 100.
         grade: `A` for a score of 80 or more, `B` from 60, `C` from 40, `D` from 20, otherwise `E`.
         reasons: The factors whose points are not 0, and `opted_out` if the person opted out.
         as_of: When the score was computed.

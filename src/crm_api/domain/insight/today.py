@@ -114,10 +114,9 @@ class TodayTasks(ReadModel):
     """Open tasks that are due before the end of the day: your tasks, and tasks without an assignee.
 
     Attributes:
-        due: The number of open tasks that are due before the end of the day. Overdue tasks are
-            included.
-        overdue: The number of tasks in `due` that were due before now.
-        first: Up to 20 of the tasks in `due`, the earliest due first.
+        due: The number of these tasks, including overdue tasks.
+        overdue: The number of these tasks that were due before now.
+        first: Up to 20 of these tasks, the earliest due first.
     """
 
     model_config = example(due=4, overdue=1)
@@ -137,15 +136,13 @@ class TodayRead(ReadModel):
         money: Approved quotes without an appointment, and unpaid invoices. Needs `sales:read`.
         people: The people who wait for an answer. Needs `messages:read`.
         tasks: The tasks that are due. Needs `contacts:read`.
-        appointments: The appointments of the day that are booked or were held, of all users, the
-            earliest first; up to 100. Needs `sales:read`.
-        campaigns: The campaigns that were started and are not over; up to 20. Running campaigns
-            come before the others. In both groups, newer campaigns come first. Archived campaigns
-            are left out. Needs `campaigns:read`.
-        lines: The phone lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100.
-            Needs `campaigns:read`.
-        alerts: The alerts that are open, the most recently raised first; up to 20. Needs
-            `operations`.
+        appointments: The day's booked or held appointments of all users, the earliest first; up to
+            100. Needs `sales:read`.
+        campaigns: Started campaigns that are neither over nor archived; up to 20. Running campaigns
+            come first, then the newest. Needs `campaigns:read`.
+        lines: The lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100. Needs
+            `campaigns:read`.
+        alerts: Open alerts, the most recently raised first; up to 20. Needs `operations`.
     """
 
     model_config = example(as_of=NOW, timezone="America/New_York", day="2026-11-30")
@@ -207,16 +204,11 @@ async def read_today(
 ) -> TodayRead:
     """Return the parts of the first screen that the caller may see.
 
-    The parts need at most 16 SQL statements, however many rows there are. If ``timezone`` is None
-    and the caller is a user, one more statement reads the user's preferences.
+    The parts need at most 16 SQL statements, however many rows there are. One more reads a user's
+    preferences if ``timezone`` is None.
 
     Args:
-        uow: The unit of work.
-        viewer: The caller.
         timezone: The IANA time zone of the day; None: the time zone in the caller's preferences.
-        times: The time limits for sending a message, from the settings. They are needed to count
-            how many messages each phone line sent today.
-        now: The present instant.
     """
     timezone = timezone or await zone_of(uow, viewer)
     zone = ZoneInfo(timezone)

@@ -1,10 +1,8 @@
 """Decide to which network addresses the service may connect, for URLs that others choose.
 
-Such URLs are those of webhooks and of files to download. A URL into the service's own network would
-reach systems that are not open to the outside (server-side request forgery). So the service
-connects only to public addresses. It connects to exactly the address that it has checked, and it
-checks every redirect. While the sandbox (the simulated provider) is used, the loopback address is
-allowed too.
+The service connects only to public addresses (against server-side request forgery), and to exactly
+the address that it has checked. It checks every redirect. While the sandbox is used, the loopback
+address is allowed too.
 """
 
 import ipaddress

@@ -1,9 +1,8 @@
 """The audit log: who changed what, and when.
 
-Some use cases (such as an opt-out) make a decision, and write an entry about this decision. If a
-request changes data without such an entry, a general entry is added directly before the commit, in
-the same transaction. So a new route needs no code for the audit log. Entries contain no request
-bodies, and no text except the names of API keys and users.
+Use cases write entries about decisions. If a request changes data without such an entry, a general
+entry is added in the same transaction. So a new route needs no code for the audit log. Entries
+contain no request bodies, and no text except names of API keys and users.
 """
 
 import json
@@ -166,16 +165,12 @@ async def note_decision(
 ) -> None:
     """Append an entry about a decision to the audit log.
 
-    If a request caused the decision, the entry also has the id of the request, the operationId of
-    its route, and the id and the network address of the caller.
+    During a request, the entry also has the id and operationId of the request, and the id and
+    network address of the caller.
 
     Args:
-        uow: The unit of work in which the decision is made.
         actor: The name of the API key, user or part of the service that decided.
-        action: The name of the decision.
         subject: The id or name of the thing that the decision is about.
-        detail: Further values about the decision.
-        now: The present instant.
     """
     values: dict[str, object] = {
         "actor": actor,
@@ -212,13 +207,11 @@ transaction without an id has changed nothing.
 async def note_request(uow: UnitOfWork, *, status: int, made_id: str | None, now: datetime) -> None:
     """Append an entry to the audit log for a request that changed something.
 
-    If the transaction has already written an entry, for example about a decision, nothing is added.
+    Nothing is added if the transaction has already written an entry.
 
     Args:
-        uow: The unit of work of the request.
         status: The HTTP status of the response.
         made_id: The id of the resource that the request created; None if it created nothing.
-        now: The present instant.
     """
     origin = uow.origin
     if origin is None or uow.is_audited:

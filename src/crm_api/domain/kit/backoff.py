@@ -39,13 +39,11 @@ def read_retry_after(
 ) -> RetryAfter | None:
     """Return the wait that a header asks for; None if it asks for no wait.
 
-    A header asks for a wait if its value is a finite positive number or a date in the future.
-    If it asks for no wait, the caller should use the normal back-off.
+    A wait is a finite positive number of seconds, or an HTTP date in the future.
 
     Args:
-        header: Seconds, or an HTTP date.
-        now: The present time, if possible by the clock of the service that sent the header. It is
-            needed only for a date. If it is None, a date asks for no wait.
+        now: The present time, if possible by the clock of the service that sent the header. Without
+            it, a date asks for no wait.
         longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.

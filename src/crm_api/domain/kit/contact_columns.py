@@ -13,14 +13,13 @@ class ContactColumn:
     """A text column of the table ``contact``; NULL means that the value is not known.
 
     Attributes:
-        name: The name of the column in the table, the API, exports and the rules of segments.
-        example: An example value for the documentation.
-        file_names: The column titles of imported files that mean this column, separated by spaces.
-            A title is in lower case, without spaces and punctuation.
-        is_address: Whether the column is a part of the address. A merge takes all parts of the
-            address from one contact.
-        is_own: Whether the value belongs to one person only. If a row of an imported file is about
-            two people, only the first person gets such a value. Both people get all other values.
+        name: The name in the table, the API, exports and the rules of segments.
+        file_names: The titles in imported files, separated by spaces. A title is in lower case,
+            without spaces and punctuation.
+        is_address: Whether the column is a part of the address. A merge takes all parts from one
+            contact.
+        is_own: Whether the value belongs to one person only. If an imported row is about two
+            people, only the first person gets the value.
         is_in_messages: Whether the body of a message may use the column as a variable.
     """
 

@@ -1,8 +1,7 @@
 """Write lists of any length as CSV, page by page, so that the use of memory stays constant.
 
-Each page is read in its own transaction. So a row that is inserted during the download may appear
-in a later page. After an error, the connection is closed before the end of the file. So the client
-notices that the file is incomplete.
+Each page is read in its own transaction, so rows inserted during the download may appear. After an
+error, the connection is closed early, so that the client notices the incomplete file.
 """
 
 import csv

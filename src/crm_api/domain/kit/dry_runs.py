@@ -1,9 +1,8 @@
 """Dry runs: carry out a request, count its effects, and roll it back.
 
-The response to a dry run has a token, which the client may send with the real request. With a
-token, the effects of the real request are counted again. If these counts differ from those of the
-dry run, the request is refused. The token is valid for one caller and one request. It is encrypted
-with the secret key, and is not stored.
+The response has a token, which the client may send with the real request. The real request is then
+refused if its counts differ from those of the dry run. The token is encrypted and not stored. It is
+valid for one caller and one request.
 """
 
 import base64
@@ -116,11 +115,8 @@ AnswerT = TypeVar("AnswerT", bound=DryRunRead)
 class Call:
     """An API request to a route that supports dry runs.
 
-    The response to a dry run has a token, which the client may send with the real request.
-
     Attributes:
-        name: The method and the path of the request, such as ``POST /v1/lists/{id}/members`` with
-            the real id.
+        name: The method and the path, such as ``POST /v1/lists/{id}/members`` with the real id.
         caller_id: The user or API key that sent the request. A token is valid only for this caller.
         secret: The secret key that encrypts tokens.
         now: The time by the clock of this machine. It decides when tokens expire.
@@ -142,23 +138,18 @@ async def make_call(
 ) -> AnswerT:
     """Carry out an API request, or do a dry run of it.
 
-    A dry run is rolled back, and its response has a token. The client may send this token with the
-    real request. Then the real request must make the same changes as the dry run: the field
-    ``counts`` of the two responses must be equal, and also the values that ``basis`` returns.
+    A dry run is rolled back, and its response has a token. If the real request has the token, both
+    requests must have the same ``counts`` and ``basis``.
 
     Args:
-        uow: The unit of work of the request.
-        call: The request.
-        body: The body of the request, with ``dry_run`` and ``token``.
         act: Carries out the request in the open transaction, and returns the response.
-        basis: Takes the response, and returns the value to compare. None: only ``counts`` are
-            compared.
+        basis: Returns a further value to compare.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
-        DryRunChangedError: The real request makes other changes than the dry run. The changes
-            are already made, so the caller must roll back the transaction.
+        DryRunChangedError: The real request made other changes. The caller must roll back the
+            transaction.
     """
     bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:
@@ -180,16 +171,13 @@ def _counted(answer: AnswerT, basis: Callable[[AnswerT], Any] | None) -> str:
 
 
 def sign(call: Call, *, bound: str, counted: str) -> str:
-    """Return the encrypted token of a dry run, with two digests (hashes) and a time of expiry.
-
-    When the real request sends the token, both digests are computed again. They must be the same as
-    in the token.
+    """Return the encrypted token of a dry run, with two digests and a time of expiry.
 
     Args:
-        call: The request of the dry run. ``call.secret`` encrypts the token.
-        bound: The digest of the request's method, path, caller and fields.
-        counted: The digest of the counts in the response. If ``make_call`` got a function
-            ``basis``, the digest also covers the value that this function returned.
+        call: The request of the dry run.
+        bound: The digest of the method, path, caller and fields of the request.
+        counted: The digest of the counts in the response, and of the value of ``basis`` (see
+            ``make_call``).
     """
     expires_at = int((call.now + VALID_FOR).timestamp())
     text = f"{expires_at}.{bound}.{counted}"
@@ -197,13 +185,11 @@ def sign(call: Call, *, bound: str, counted: str) -> str:
 
 
 def open_token(call: Call, token: str, *, bound: str) -> str:
-    """Check the token of a dry run; return the digest (hash) of the counts from the token.
+    """Check the token of a dry run; return the digest of the counts from the token.
 
     Args:
-        call: The real request, with which the client sent the token.
-        token: The token.
-        bound: The digest of the real request's method, path, caller and fields. The dry run must
-            have had the same digest.
+        call: The real request.
+        bound: The digest of the method, path, caller and fields of the real request.
 
     Raises:
         DryRunTokenError: The token is not from a dry run of this request by this caller.

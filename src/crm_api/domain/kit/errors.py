@@ -22,18 +22,18 @@ class Example:
 class CrmError(Exception):
     """An error that a use case raises, and that the API returns as a problem document.
 
+    Subclasses do not inherit ``is_abstract`` and ``example``.
+
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
-        is_abstract: True if only errors of the subclasses are raised, never an error of this class
-            itself. The documentation then leaves the class out. Subclasses do not inherit the
-            value.
-        example: The arguments with which the documentation creates an error of this class, to show
-            a ``detail`` that clients really get. Required if the constructor needs arguments.
-            Subclasses do not inherit the value.
+        is_abstract: True if only subclasses are raised. The documentation then leaves the class
+            out.
+        example: The constructor's arguments in the documentation. Required if the constructor needs
+            arguments.
         detail: What happened and what to do next. It has no secrets, and no data of people other
-            than the caller. The value of the class is used if the constructor gets no other text.
-        extras: Further fields of the problem document, for example ``contact_id``.
+            than the caller.
+        extras: Further fields of the problem document.
     """
 
     code: ClassVar[str] = "error"

@@ -73,10 +73,9 @@ types that have a file.
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    An event gets its id before its transaction commits. So event 8 can become visible before event
-    7. A reader that continues after the highest id would then miss event 7. Read events in the
-    order of ``transaction_id`` instead, and stop before the oldest transaction that is still
-    running.
+    An event with a lower id can become visible later, because ids are assigned before the commit.
+    To miss no event, read events in the order of ``transaction_id``, and stop before the oldest
+    transaction that is still running.
     """
 
     __tablename__ = "event"
@@ -134,11 +133,8 @@ async def record_event(
     Most events are added by database triggers (see ``EMITTED_BY``). Do not add such an event again.
 
     Args:
-        uow: The unit of work.
-        type: The type of the event.
         subject_id: The id of the message, campaign, import or other resource that changed.
         data: Ids and states, without phone numbers and message bodies.
-        campaign_id: The campaign to which the event belongs; None if it belongs to no campaign.
     """
     values = {"type": type.value, "subject_id": subject_id, "campaign_id": campaign_id}
     await uow.session.execute(RECORD, {**values, "data": data or {}})

@@ -43,12 +43,12 @@ def example_id(thing: str) -> str:
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
-    The example of a request has only the fields of ``bases`` and ``fields``. The example of a
-    response has all fields: every other field gets a value that depends on its name and its type.
+    The example of a request has only the fields of ``bases`` and ``fields``. In the example of a
+    response, every other field gets a value by name and type.
 
     Args:
         bases: Models whose example fields are copied.
-        fields: Further fields of the example, as JSON values. They override fields of ``bases``.
+        fields: Further fields, as JSON values. They override ``bases``.
     """
     given: dict[str, Any] = {}
     for base in bases:

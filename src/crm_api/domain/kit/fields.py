@@ -79,7 +79,7 @@ class Text(GroupedMetadata):
         longest: The largest number of characters, before white space is removed.
         shortest: The smallest number of characters, after white space is removed.
         has_lines: Whether line breaks and tabs are accepted.
-        clean: A function that checks the text and returns the text to store.
+        clean: Checks the text, and returns it for storing.
     """
 
     longest: int

@@ -158,12 +158,12 @@ async def claim(uow: UnitOfWork, request: Keyed, *, now: datetime) -> StoredResp
     """Reserve the idempotency key of a request for this transaction.
 
     Returns:
-        None if the request is new. Then the caller must carry out the request in this transaction.
-        Otherwise the response to the first request with this key.
+        The response to the first request with this key. None if this request is the first; then the
+        caller must carry it out in this transaction.
 
     Raises:
         KeyReusedError: The key was used for another request.
-        KeyInUseError: The first request with this key is still being processed after two seconds.
+        KeyInUseError: The first request is not finished after two seconds.
         ResponseLostError: The stored response cannot be decrypted.
     """
     statement = (

@@ -12,9 +12,8 @@ standard deviations."""
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0.
 
-    The interval is only for display, not for decisions. If several rates are compared, or if one
-    rate is checked again and again, the probability that an interval does not contain the true rate
-    is higher than 5 %. Decisions use the statistical tests of ``campaigns/figures/experiment.py``.
+    The interval is only for display. For decisions about several rates, or repeated ones, use the
+    tests of ``campaigns/figures/experiment.py``.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), as given by scipy, read 2026-11-25.

@@ -1,9 +1,11 @@
 """Count the segments of a message; the provider charges for each segment.
 
-A message in GSM-7 has one segment of up to 160 characters, or several segments of up to 153. A
-character of the extension table counts as two, and it is never split over two segments. If one
-character of a message is not in GSM-7, the whole message is sent in UCS-2. Then it has one segment
-of up to 70 UTF-16 units, or several of up to 67. A surrogate pair is never split over two segments.
+- GSM-7: one segment of up to 160 characters, or several of up to 153. A character of the extension
+  table counts as two.
+- UCS-2, if one character is not in GSM-7: one segment of up to 70 UTF-16 units, or several of up to
+  67.
+
+No character is split over two segments.
 
 Source: 3GPP TS 23.038, GSM 7 bit default alphabet, and TS 23.040, section 9.2.3.24.1.
 """
@@ -62,8 +64,7 @@ def forcing_characters(text: str) -> list[tuple[int, str]]:
 def _parts(length: int, doubled: list[int], *, size: int) -> int:
     """Return the number of segments of a message that does not fit into one segment.
 
-    A character takes one or two units of a segment. A character of two units is never split: if
-    only one unit of a segment is left, the character begins the next segment.
+    A character of two units is never split over two segments.
 
     Args:
         length: The number of characters in the message.

@@ -1,9 +1,8 @@
 """Divide lists into pages with cursors (keyset paging).
 
-A cursor identifies the last row of a page by two values: the value by which the list is ordered,
-and the row's id. The next page begins after this row. So rows that are inserted in the meantime do
-not shift the pages. A cursor also contains a digest of the list's name, filter and order. If a
-client sends the cursor of another list, the digest differs and the request is refused.
+A cursor identifies the last row of a page by the row's sort value and id, so inserted rows do not
+shift the pages. A cursor also contains a digest of the list's name, filter and order. A cursor of
+another list is refused.
 """
 
 import base64
@@ -142,9 +141,7 @@ class Cursors:
         """Return a page of the first ``limit`` rows; it has a next cursor if there are more rows.
 
         Args:
-            rows: Up to ``limit + 1`` rows from the start of the page. The additional row only
-                shows that a further page follows.
-            limit: The largest number of rows in the page.
+            rows: Up to ``limit + 1`` rows from the start of the page.
             position: Returns the sort value and the id of a row.
         """
         shown = list(rows[:limit])
@@ -157,10 +154,8 @@ class Cursors:
 
         Args:
             rows: All rows, in their order.
-            cursor: The cursor of the page; None for the first page.
-            limit: The number of rows in a page.
-            name: Returns a text that identifies a row. A page begins after the last row of the
-                previous page. If that row was removed, the page begins where the row was.
+            name: Returns a text that identifies a row. If the last row of the previous page was
+                removed, the page begins where that row was.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.
@@ -191,10 +186,9 @@ def newest_first(
     """Restrict a statement to one page of a list; the row with the latest instant comes first.
 
     Args:
-        statement: Selects the rows of the list.
         at: The column by which the list is ordered.
-        row_id: The column with the ids of the rows. It orders rows with the same instant.
-        after: The instant and the id of the last row of the previous page; None for the first page.
+        row_id: The column that orders rows with the same instant.
+        after: The instant and the id of the last row of the previous page.
         limit: The largest number of rows; None for no limit.
     """
     if after is not None:
@@ -215,13 +209,9 @@ async def read_newest(
     """Read one page of a list of table rows, the row with the latest instant first.
 
     Args:
-        session: The session.
         statement: Selects the rows of the list, without an order and a limit.
         at: The column by which the list is ordered.
         row_id: The column with the ids of the rows.
-        cursors: The cursors of the list.
-        cursor: The cursor of the page; None for the first page.
-        limit: The largest number of rows in the page.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

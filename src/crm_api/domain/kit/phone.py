@@ -65,24 +65,16 @@ class InvalidPhoneError(InvalidError):
 def parse_phone(text: str, *, pointer: str = "/phone") -> str:
     """Convert a US or Canadian phone number to E.164, such as ``+16175550123``.
 
-    The text may contain:
-
-    - dots, dashes, spaces and parentheses, and a leading 1 or +1
-    - a label (``M:``, ``Cell``, ``tel:``) or other words around the number
-    - full-width digits, or letters of the key pad (``1-800-FLOWERS``)
-    - the format of a spreadsheet (``6.175550123E+09``, ``6175550123.0``)
-    - an extension (``x204``, ``ext. 5``), which is not part of the result
-
-    The phone number must have the form of the numbering plan, but it may be unassigned. So
-    fictional numbers (555) are accepted.
+    The text may contain words, full-width digits, letters of the key pad (``1-800-FLOWERS``) and
+    the format of a spreadsheet (``6.175550123E+09``). An extension (``x204``) is left out.
+    Fictional numbers (555) are accepted.
 
     Args:
-        text: The text.
         pointer: JSON pointer to the field, for the error.
 
     Raises:
-        InvalidPhoneError: The text is not a US or Canadian phone number. The detail of the error
-            gives the reason, without the number itself.
+        InvalidPhoneError: The text is not a US or Canadian phone number. The detail gives the
+            reason, without the number.
     """
     plain = _PLAIN.fullmatch(text)
     if plain is None:

@@ -1,12 +1,10 @@
 """Tables that give the time zones of US states, Canadian provinces, area codes and ZIP prefixes.
 
-Some states have two time zones. If an area code or a ZIP prefix may be in either zone, its entry
-has both zones. US zones that have the same time today are one zone in the tables: for example,
-Detroit has the zone ``America/New_York``.
+An area code or a ZIP prefix that may be in either of two zones has both. US zones with the same
+time today are one zone.
 
-The time zones of the area codes were checked on 2026-11-25 against the data of the package
-``phonenumbers`` 9.0.43. The time zones of the states and of the ZIP prefixes are from general
-knowledge. They were not checked against a published list.
+The area codes were checked on 2026-11-25 against the package ``phonenumbers`` 9.0.43. The states
+and ZIP prefixes are from general knowledge, and were not checked.
 """
 
 EASTERN = "America/New_York"

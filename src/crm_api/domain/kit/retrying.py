@@ -39,12 +39,10 @@ class BusyError(TransientError):
     """An outside service is down, overloaded or limits our requests; a later request may succeed.
 
     Attributes:
-        retry_after_seconds: How many seconds the service asks us to wait, cut to a maximum; None if
-            it asks for no wait.
-        retry_after_asked: How many seconds the service asks us to wait, if this is more than the
-            maximum; otherwise None.
-        is_throttled: True if the service responded with status 429 (too many requests). False after
-            every other failure, even if there was a response.
+        retry_after_seconds: The wait that the service asks for, in seconds, cut to a maximum.
+        retry_after_asked: The wait that the service asks for, in seconds, if it is above the
+            maximum.
+        is_throttled: True only after a response with status 429 (too many requests).
     """
 
     code = "service_busy"
@@ -74,20 +72,13 @@ def retrying(
 ) -> AsyncRetrying:
     """Return a ``tenacity`` object that repeats a request to an outside service after a failure.
 
-    The request is repeated only after an error of the class ``busy``. The number of tries and the
-    waits depend on the failure:
-
-    - Response with status 429: the policy ``THROTTLED``.
-    - Every other failure: the policy ``UNAVAILABLE``.
-
-    After the last try, its error is raised. If the service asks for a wait of more than
-    ``LONGEST_RETRY_AFTER_SECONDS``, the request is not repeated.
+    The policy is ``THROTTLED`` after status 429, otherwise ``UNAVAILABLE``. After the last try, its
+    error is raised. A wait above ``LONGEST_RETRY_AFTER_SECONDS`` ends the tries.
 
     Args:
         busy: The class of the errors after which the request is repeated.
-        sleep: Waits between the tries; takes seconds.
-        only_throttled: Repeat only after a response with status 429. Set this for requests that
-            change data. After another failure, the data may already be changed.
+        only_throttled: Repeat only after status 429. Set this for requests that change data: after
+            another failure, the data may already be changed.
     """
 
     def may_pass(error: BaseException) -> bool:

@@ -38,12 +38,11 @@ key from the OpenAPI document.
 class Vocabulary:
     """Lists the possible values of a text field in the OpenAPI document.
 
-    Use it as an annotation: ``Annotated[str, Vocabulary(LineStatus)]``. It only documents the
-    field: the value of the field is not checked.
+    The annotation ``Annotated[str, Vocabulary(LineStatus)]`` only documents the field. The value of
+    the field is not checked.
 
     Attributes:
-        words: The enumeration with the possible values.
-        name: The name of the enumeration in the OpenAPI document. If None, it is the name of the
+        name: The name of the enumeration in the OpenAPI document. The default is the name of the
             class ``words``.
     """
 

@@ -1,8 +1,7 @@
 """Compute when messages may be sent: when a daily window of hours opens and closes in a time zone.
 
-The hours of a window are local times. The functions use the time zone database, so the results are
-also correct on days on which daylight saving time (DST) begins or ends. All functions are pure.
-Instants are timezone-aware; results are in UTC.
+The hours of a window are local times, also on days on which daylight saving time (DST) begins or
+ends. All functions are pure. Instants are timezone-aware; results are in UTC.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -51,9 +50,11 @@ class Window:
 def open_until(span_of: SpanOf, zones: Sequence[str], now: datetime) -> datetime | None:
     """Return the instant until which sending stays allowed in all given time zones.
 
-    ``span_of`` returns the sending hours of a time zone on a day. The result is the first instant
-    at which the hours of one of the time zones end. It is None if ``now`` is outside the hours of
-    at least one time zone.
+    The result is None if ``now`` is outside the hours of at least one time zone, or if ``zones`` is
+    empty.
+
+    Args:
+        span_of: Returns the sending hours of a time zone on a day.
     """
     closings: list[datetime] = []
     for zone in zones:
@@ -97,11 +98,9 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 def day_span(window: Window, zone: str, day: date) -> Span | None:
     """Return when the sending hours (the window) of a local day begin and end; None without hours.
 
-    When the clock is set back, one hour occurs twice, so a local time such as 01:30 means two
-    instants. A window that starts in this hour opens at the later instant. A window that ends in
-    this hour closes at the earlier instant. So the window is never open too long. But if a
-    window both starts and ends in this hour, it opens at the earlier instant, because it would not
-    open otherwise.
+    If an hour occurs twice, a window that starts in this hour opens at the later instant, and a
+    window that ends in it closes at the earlier instant, so that it is never open too long. A
+    window that does both opens at the earlier instant.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

@@ -1,10 +1,8 @@
 """Store which people wait for an answer, and since when.
 
-- After a new message or call that needs an answer, ``note_asked`` stores that the person waits.
-- When a user sends an answer through this service, the SQL statement that queues the answer ends
-  the waiting.
-- After any other change, such as a failed answer or an answer outside of this service, the waiting
-  is computed again from all messages and calls of the conversation.
+``note_asked`` stores that a person waits after a new message or call. The SQL statement that queues
+an answer ends the waiting. After any other change, such as a failed answer, the waiting is computed
+again from the whole conversation.
 """
 
 from collections.abc import Collection, Sequence
@@ -36,11 +34,10 @@ class Asked:
 
     Attributes:
         at: When the message or call happened, by the provider's clock.
-        needs_answer: False if the message or call needs no answer, for example because it is an
-            opt-out.
-        campaign_id: The campaign to which the message replies; None if there is none.
-        received: Facts of a received message, to be stored in its conversation. None for a call, or
-            if the facts are already stored.
+        needs_answer: False if the message or call needs no answer, such as an opt-out.
+        campaign_id: The campaign to which the message replies.
+        received: Facts to store in the conversation; None for a call, or if they are already
+            stored.
     """
 
     conversation_id: UUID
@@ -113,16 +110,10 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    A conversation gets the state ``waiting``, even if it was ``done`` or ``snoozed``. There are
-    three exceptions:
-
-    - If the message or call needs no answer, the state does not change.
-    - If the sender is blocked, the state does not change.
-    - If a user already answered outside of this service, for example in the provider's app, the
-      state ``done`` becomes ``open``. Other states do not change.
-
-    The function also updates the campaign, contact, ``openphone_id`` and times of a conversation.
-    The caller must lock the conversations.
+    The caller must lock the conversations. Even a ``done`` or ``snoozed`` conversation becomes
+    ``waiting``. If no answer is needed or the sender is blocked, the state does not change. If a
+    user already answered outside of this service, ``done`` becomes ``open``; other states do not
+    change.
     """
     if not asked:
         return

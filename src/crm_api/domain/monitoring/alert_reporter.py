@@ -26,10 +26,8 @@ async def report_alerts(
 ) -> int:
     """Send one mail about new, still open and resolved alerts; return how many alerts it mentions.
 
-    One transaction reserves these alerts for this process, so that no other process mails them.
-    Then the mail is sent. Then a second transaction stores that the mail was sent. If the process
-    dies before the second transaction, the reservation expires, and another process mails the
-    alerts, perhaps for the second time.
+    The alerts are claimed before the mail is sent, so that no other process mails them. If the
+    process dies before it records the mail, the claim expires. Then the alerts are mailed again.
     """
     async with new_uow() as uow:
         state = await circuits.read_circuit(uow, circuits.MAIL)

@@ -30,10 +30,9 @@ from crm_api.platform.settings import Settings, SettingsError
 class RootSecret(Base):
     """The root secret: the first secret key that the service used.
 
-    The service computes its keyed hashes with the root secret, for example the hashes that protect
-    the consent history against changes. The root secret never changes, because the old hashes
-    cannot be computed again with another key. It is stored encrypted with the current secret key.
-    The table has one row.
+    The service computes its keyed hashes with the root secret. The root secret never changes,
+    because the old hashes cannot be computed again with another key. It is stored encrypted with
+    the current secret key. The table has one row.
     """
 
     __tablename__ = "root_secret"
@@ -57,19 +56,15 @@ async def with_secret(
 ) -> Settings:
     """Return the settings with the root secret in them; wait while the database is unavailable.
 
-    The root secret is the first secret key that the service used. The database stores it,
-    encrypted with a secret key of the settings.
-
     Args:
-        settings: The settings, which name the database and the secret keys.
         patience: The longest wait for the database, in seconds.
-        adopts: What to do if the database has no root secret. True: store the secret key as the
-            root secret. False, for commands that only read: store nothing.
+        adopts: True to store the secret key as the root secret if the database has none. False for
+            commands that only read.
 
     Raises:
         StartError: The database cannot be reached.
-        SettingsError: There is no secret key, none of the keys decrypts the root secret, or
-            the schema of the database is older than this release.
+        SettingsError: There is no secret key, none of the keys decrypts the root secret, or the
+            schema of the database is older than this release.
     """
     deadline = asyncio.get_running_loop().time() + patience
     fewest = _FEWEST_TRIES if patience else 1
@@ -117,18 +112,15 @@ async def open_root_secret(
 ) -> Secret:
     """Return a ``Secret`` with the secret keys and the decrypted root secret of the database.
 
-    The root secret is the first secret key that the service used.
-
     Args:
         session: The session of a transaction that the caller commits.
         keys: The current secret key, then other known keys.
-        now: The current time.
-        adopts: What to do if the database has no root secret. True: store the secret key as the
-            root secret. False: store nothing, and use the current secret key in its place.
+        adopts: If the database has no root secret: True stores the current key as the root secret.
+            False uses the current key and stores nothing.
 
     Raises:
-        UnsealError: No key decrypts the root secret. Or the database has no root secret, ``adopts``
-            is True, and ``keys`` has more than one key.
+        UnsealError: No key decrypts the root secret. Or there is no root secret, ``adopts`` is
+            True, and ``keys`` has more than one key.
     """
     sealed: bytes | None = await session.scalar(_READ_ROOT, {"name": _NAME})
     if sealed is None:
@@ -227,10 +219,9 @@ async def reseal_all(
 ) -> AsyncGenerator[tuple[str, int]]:
     """Encrypt again, with the current key, every value that another known key decrypts.
 
-    Each batch is one transaction. After each batch, the function yields the name of the table and
-    the number of changed rows. After an interruption it can be called again; it skips finished
-    rows. A row that another process changes meanwhile is skipped, because that process encrypts it
-    with the current key.
+    For each batch (one transaction), the function yields the name of the table and the number of
+    changed rows. After an interruption it can be called again. A row that another process changes
+    meanwhile is skipped: that process uses the current key.
     """
     for column in SEALED_COLUMNS:
         async with new_uow() as reading:

@@ -22,16 +22,16 @@ class SystemOverview:
     """The facts from the database that decide whether the service is ready.
 
     Attributes:
-        worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is no
-            such worker.
-        jobs_covered_until: The earliest of the times at which each scheduled job was last at work.
-            Jobs that have never run are left out. None if no job has ever run.
+        worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
+            none.
+        jobs_covered_until: The earliest of the times at which each job that has ever run was last
+            at work; None if no job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if no worker runs.
-        oldest_event_at: The earliest due time of the received events that wait to be applied; None
-            if no event waits. The time may be in the future.
-        webhooks_fail: True if, for at least one kind of webhook health check, the last finished
-            check failed. Kinds that were switched off after the failure do not count.
+        oldest_event_at: The earliest due time of the waiting events; None if no event waits. It may
+            be in the future.
+        webhooks_fail: True if the last finished health check of at least one kind failed. Kinds
+            that were switched off after the failure do not count.
         down: The names of the outside systems to which requests fail, such as ``mail``.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
@@ -83,16 +83,11 @@ async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
 async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
     """Return the state of each part of the service, by the name of the part.
 
-    Only parts whose state is in the database are included. The state of a part is ``ok`` or
-    ``degraded``. Only the state of ``migrations`` may be a sentence instead: if the revision of the
-    database's schema is not ``head``, the sentence names both revisions.
-
-    The part ``jobs`` has the state ``degraded`` if a scheduled job is overdue.
-    ``GET /v1/scheduled-jobs`` shows which job is overdue.
+    Only parts whose state is in the database are included. A state is ``ok`` or ``degraded``. For
+    ``migrations``, a sentence that names both revisions replaces ``degraded``.
 
     Args:
         head: The schema revision that this release needs.
-        now: The current time.
     """
     values = {
         "jobs": list(schedule.SCHEDULE),

@@ -1,14 +1,10 @@
-"""Record OpenTelemetry traces of requests and jobs.
+"""Record OpenTelemetry traces of requests, of the jobs that they cause, and of provider requests.
 
-A trace contains a request to this service and the jobs that this request causes. It also contains
-the requests to the provider that are sent for this request or in these jobs.
+Without a collector, no trace is recorded, the SDK is not imported, and ``span`` takes about 1 µs.
+URLs and SQL texts are left out, because they may contain a phone number.
 
-Traces are recorded only if a collector is set. Without a collector the SDK is not imported, and
-``span`` takes about 1 µs. (A no-op span of the OpenTelemetry API would take 6 µs.)
-
-Names follow OpenTelemetry's semantic conventions 1.44.0 ("HTTP spans", "Database client spans",
-"Messaging spans", read 2026-11-26). URLs and SQL texts (``url.full``, ``url.path``,
-``db.query.text``) are left out, because they may contain a phone number.
+Source: OpenTelemetry semantic conventions 1.44.0 ("HTTP spans", "Database client spans", "Messaging
+spans"), read 2026-11-26.
 """
 
 import threading
@@ -92,9 +88,7 @@ def span(
     """Record the block as a span; an exception that leaves the block marks the span as failed.
 
     Args:
-        name: Name of the span. The number of different names must be small, so a name may contain
-            the template of a path, but no ids.
-        kind: Role of this process, such as client or server.
+        name: Name of the span, without ids: the number of different names must be small.
         attributes: Attributes that are known when the span begins.
         parent: A ``traceparent`` from another process; None uses the current span as parent.
         is_inner: True records the span only if there is a current span, which becomes its parent.

@@ -63,9 +63,9 @@ def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
 def summary(statement: str) -> str:
     """Return the verb and the table of an SQL statement, such as ``INSERT contact``.
 
-    One statement can write to several tables. Then return the verb and the table of each write, in
-    order and without repetitions. If the statement only reads, return SELECT and the first table,
-    such as ``SELECT campaign``. For other statements, return only the verb.
+    If the statement writes, return the verb and the table of each write, in order and without
+    repetitions. If it only reads, return SELECT and the first table. Otherwise return only the
+    verb.
     """
     writes = [
         " ".join(part for part in found.groups() if part) for found in _WRITE.finditer(statement)

@@ -44,10 +44,8 @@ async def get_calendar(
 ) -> CampaignCalendar:
     """Show which campaigns, occurrences and planned messages a period contains.
 
-    An occurrence is one repetition of a campaign. Planned messages are the messages that scheduled
-    and running campaigns will probably send in the next 60 days. The numbers of planned messages
-    come from the forecasts of these campaigns. A draft has no planned messages before a user starts
-    it.
+    An occurrence is one repetition of a campaign. Planned messages are a forecast of what scheduled
+    and running campaigns will send in the next 60 days. A draft has no planned messages.
     """
     period = Period(
         starts_at=require_start(begin, zone), ends_at=require_start(end, zone), zone=zone

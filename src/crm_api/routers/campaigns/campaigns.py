@@ -316,9 +316,8 @@ async def send_test(
 ) -> MessageRead:
     """Send a test message of the campaign to another line of the company or to a test number.
 
-    A line is a phone number of the company. Test numbers are set in `test_numbers` of
-    `/v1/settings`. Opt-outs and the legal rules also apply to test numbers. The test message does
-    not count as a message to a recipient.
+    Test numbers are set in `test_numbers` of `/v1/settings`. Opt-outs and the legal rules also
+    apply to test numbers. The test message does not count as a message to a recipient.
     """
     async with uow:
         message = await test_send.send_test_message(

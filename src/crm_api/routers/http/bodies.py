@@ -1,8 +1,7 @@
 """Check the body and the ``Accept`` header of each request before its route runs.
 
-The checks are: size of the body, media type, and strict JSON. The middleware reads the complete
-body and passes the body on to the route. The middleware does not read file uploads. The routes for
-uploads write the file to disk piece by piece, and have their own limits.
+The checks are: size of the body, media type, and strict JSON. File uploads are not read here: their
+routes write the file to disk piece by piece, and have their own limits.
 """
 
 from collections.abc import Iterable
@@ -160,7 +159,7 @@ async def _read(scope: Scope, receive: Receive) -> Receive:
 
     Raises:
         BodyTooLargeError: The body has more bytes than the limit.
-        UnsupportedMediaTypeError: The operation does not accept the media type of the body.
+        UnsupportedMediaTypeError: The operation does not accept the media type.
         MalformedJsonError: The body is not JSON in UTF-8, or an object has a name twice.
         UnusableJsonError: The JSON is nested too deeply, or a number is out of range.
     """

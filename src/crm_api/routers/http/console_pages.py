@@ -1,8 +1,7 @@
 """Serve the web console: one HTML page for all screens, and its files under ``/assets/``.
 
-``make console`` builds the files from the folder ``console`` and writes them to
-``src/crm_api/console``. The page has the same bytes at each address of the console. The script of
-the page reads the address and shows the screen for this address.
+``make console`` writes the files to ``src/crm_api/console``. The page has the same bytes at each
+address. Its script reads the address and shows the screen.
 """
 
 import gzip
@@ -121,12 +120,10 @@ async def send_asset(request: Request) -> Response:
 
 
 async def on_unknown_path(request: Request, error: Exception) -> Response:
-    """Return the response to an ``HTTPException``.
+    """Return the response to an ``HTTPException``: usually a problem document (RFC 9457).
 
-    The response is usually a problem document (an error in JSON, RFC 9457). But a browser that
-    requests an unknown address gets the page of the console with status 404. The page says that the
-    address does not exist. For an address of the API or of a file, the response is always a problem
-    document.
+    A browser that requests an unknown address gets the page of the console with status 404. An
+    unknown address of the API or of a file always gets a problem document.
     """
     is_unknown = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
     if is_unknown and request.method == "GET" and is_page_wanted(request):

@@ -1,8 +1,7 @@
 """Mark operations as deprecated, in the OpenAPI document and in the headers of their responses.
 
-The header ``Deprecation`` (RFC 9745) contains the day of the deprecation. ``Sunset`` (RFC 8594)
-contains the first day on which the operation may be removed. ``Link`` contains the path that
-replaces the operation. To deprecate an operation, declare its route in this way::
+``Deprecation`` (RFC 9745) has the day of the deprecation, ``Sunset`` (RFC 8594) the first day of a
+possible removal, and ``Link`` the path of the new operation. Declare the route in this way::
 
     @router.get("/v1/old", **deprecated(since=..., sunset=..., instead="/v1/new"))
 """
@@ -31,8 +30,7 @@ def deprecated(*, since: date, sunset: date, instead: str) -> dict[str, Any]:
     Args:
         since: The day of the release that deprecates the route.
         sunset: The first day on which the route may be removed.
-        instead: The path of the new route that replaces this route. Write it as in the OpenAPI
-            document.
+        instead: The path of the new route, as in the OpenAPI document.
 
     Raises:
         ValueError: The time from ``since`` to ``sunset`` is shorter than ``AT_LEAST``.

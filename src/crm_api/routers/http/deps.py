@@ -54,10 +54,8 @@ class AppState:
     Attributes:
         new_uow: Returns a new unit of work on the primary database.
         secret: The root secret of the service.
-        provider: Client for the provider's API.
         rules: The legal rules that apply.
-        replica: The replica of the database for lists and statistics; None without a replica.
-        passwords: Hashes and checks the passwords of users.
+        replica: The replica for lists and statistics; None without a replica.
     """
 
     settings: Settings
@@ -78,9 +76,8 @@ class Caller:
     """The authenticated caller of a request: an API key or a user.
 
     Attributes:
-        id: The id of the API key or of the user.
-        name: The name of the API key, or the e-mail address of the user. The audit log and the
-            consent history store it.
+        name: The name of the API key, or the e-mail address of the user; stored in the audit log
+            and the consent history.
         scopes: The scopes of the API key, or those of the user's role.
         user: The user; None if the caller is an API key.
     """
@@ -207,8 +204,7 @@ class Identified:
 async def identify(scope: AsgiScope) -> Caller:
     """Return the caller of a request, from its API key or access token.
 
-    The rate limit and the route both use this function. The first use stores its result in the
-    scope. A later use returns the stored result if it is at most ``IDENTIFIED_SECONDS`` old.
+    The result is stored in the scope, and used again for ``IDENTIFIED_SECONDS``.
 
     Raises:
         MissingCredentialsError: The request has no bearer token.
@@ -257,13 +253,8 @@ async def _find(scope: AsgiScope) -> Caller:
 async def authenticate(request: Request) -> Caller:
     """Return the caller of a request, and record the caller.
 
-    The caller is recorded in these places:
-
-    - in the log line of the request
-    - in the audit log
-    - with the response that is stored for an idempotency key
-
-    If the caller is an API key, the time of this use is recorded too.
+    The caller is stored in the log line, in the audit log, and with the response for an idempotency
+    key. For an API key, the time of this use is recorded too.
 
     Raises:
         UnauthenticatedError: An error of the function ``identify()``.

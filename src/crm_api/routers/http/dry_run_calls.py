@@ -1,8 +1,8 @@
 """Describe the current API request, to create or check the token of a dry run.
 
-A dry run is a request that changes nothing and only shows what the real request would change. The
-response to a dry run has a token. The caller may send the token with the real request. The token is
-valid only if the real request has the same method, path and caller as the dry run.
+A dry run changes nothing, and shows what the real request would change. Its response has a token,
+which the caller may send with the real request. The token is valid only for the same method, path
+and caller.
 """
 
 from dataclasses import dataclass

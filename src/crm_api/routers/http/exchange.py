@@ -1,11 +1,8 @@
 """Commit a request's change, its stored response and its audit entry in one transaction.
 
-Normally, a transaction is committed at the end of the route's ``async with uow:`` block. At that
-time, the response does not exist yet. But the same transaction must also store the response for the
-``Idempotency-Key``, and the audit entry, which contains the status of the response. It must also
-check ``If-Match`` before the change. Therefore the module ``preconditions`` puts an ``Exchange``
-(the state of one request) into the ASGI scope. The route uses the unit of work of this
-``Exchange``. The unit of work commits only when the response is complete.
+The response and its status exist only after the route's ``async with uow:`` block. Therefore the
+module ``preconditions`` puts an ``Exchange`` (the state of one request) into the ASGI scope. The
+route uses the unit of work of the ``Exchange``, which commits only when the response is complete.
 """
 
 import hashlib
@@ -47,11 +44,10 @@ class Exchange:
     """The state of a request that changes data, from its arrival until its response.
 
     Attributes:
-        new_uow: Returns a new unit of work.
         path: Path of the resource to change or delete; None for a POST.
         target: Method, path and query string of the request, as received.
         key: The ``Idempotency-Key`` of the request; None if the request has no key.
-        secret: The ``Secret`` of the service. One of its keys encrypts the stored response.
+        secret: The ``Secret`` of the service; it encrypts the stored response.
         caller: The id of the caller; empty until the caller is authenticated.
     """
 
@@ -71,10 +67,7 @@ class Exchange:
         return self._uow
 
     async def _begin(self, uow: UnitOfWork) -> None:
-        """At the beginning of the transaction, lock the resource or reserve the idempotency key.
-
-        A PUT, PATCH or DELETE locks its path. A POST reserves its ``Idempotency-Key``, if it has
-        one.
+        """Lock the path of a PUT, PATCH or DELETE; reserve the ``Idempotency-Key`` of a POST.
 
         Raises:
             AnsweredBeforeError: An earlier request with this key has a stored response.
@@ -96,9 +89,8 @@ class Exchange:
         request.
 
         Args:
-            receive: The function that delivers the body.
-            boundary: The boundary of a multipart form; empty for other bodies. The boundary is not
-                hashed, because a client that repeats a request chooses a new boundary.
+            boundary: The boundary of a multipart form, which differs in each repetition and is not
+                hashed. Empty for other bodies.
         """
         rest = b""
 

@@ -1,12 +1,9 @@
 """Hide from marketers the fields that their role does not show.
 
-A marketer sees no amounts of money, and only some fields of people, such as the first name and the
-city. The responses of all operations pass through this module, so that a new operation hides the
-same fields.
+A marketer sees no amounts of money, and only some fields of people. The responses of all operations
+pass through this module, so a new operation hides the same fields.
 
-This module does not decide which operations a marketer may call. ``routers.http.deps`` decides
-this: a marketer may call the operations that the marketer's scopes allow, and the operations in
-``MASKED`` (in ``domain.identity.users.models``).
+``routers.http.deps`` decides which operations a marketer may call.
 """
 
 import csv
@@ -64,13 +61,11 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    The fields in ``HIDDEN`` are always hidden. In two cases, more fields are hidden:
-
-    - The names contain ``first_name`` and not ``kind``: the object is a contact. All fields except
-      ``SHOWN_OF_PERSON`` are hidden.
-    - The names contain ``phone``, or both ``type`` and ``at``: the object is about a person, or is
-      an entry of a timeline. The fields in ``ABOUT_PERSON`` are hidden too. An object with
-      ``kind``, such as an outcome, keeps ``name``, which is not the name of a person.
+    - ``first_name`` without ``kind`` marks a contact: all fields except ``SHOWN_OF_PERSON`` are
+      hidden.
+    - In all other cases, the fields in ``HIDDEN`` are hidden. ``phone``, or ``type`` with ``at``,
+      also hides the fields in ``ABOUT_PERSON``. But an object with ``kind`` keeps ``name``, which
+      is not the name of a person.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -121,11 +121,9 @@ class RequestMiddleware:
 def request_id_of(given: bytes) -> tuple[str, str]:
     """Return the id of a request, and the same id without personal data for log lines.
 
-    The id is the one that the client sent. If the client sent no id, or an id that is not allowed,
-    a random id is generated.
-
     Args:
-        given: The id that the client sent; empty if the client sent no id.
+        given: The id that the client sent; empty if none. If it is empty or not allowed, a random
+            id is generated.
     """
     if ACCEPTED.fullmatch(given):
         request_id = given.decode()

@@ -1,10 +1,9 @@
 """Handle the headers ``Idempotency-Key``, ``ETag``, ``If-Match`` and ``If-None-Match``.
 
-- A POST with an ``Idempotency-Key`` stores its response in the transaction of the change. If the
-  caller repeats the request within a day, it gets the stored response.
-- A GET or PATCH returns an ``ETag``. A GET with ``If-None-Match`` gets 304 without a body if the
-  ETag in this header is still current. A PUT, PATCH or DELETE with ``If-Match`` gets 412 if the
-  ETag in this header is not current.
+- The transaction of a POST with an ``Idempotency-Key`` also stores its response. A repetition
+  within a day gets this response.
+- A GET with a current ``If-None-Match`` gets 304. A PUT, PATCH or DELETE with an ``If-Match`` that
+  is not current gets 412.
 - Every change also writes an entry to the audit log in the same transaction.
 """
 
@@ -266,16 +265,14 @@ class UnsatisfiableRangeError(ValueError):
 
 
 def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
-    """Return the range of bytes that a ``Range`` header requests, as ``(start, end)``.
+    """Return the bytes that a ``Range`` header requests, as ``(start, end)``; ``end`` is exclusive.
 
-    ``start`` is the position of the first byte in the file, from 0. ``end`` is the position of the
-    last byte plus 1. None means the whole file. The result is also None for several ranges and for
-    an invalid header, because a server may ignore ranges (RFC 9110, 14.2). werkzeug's
-    ``parse_range_header`` is not used, for two reasons. It refuses ``bytes=-1000`` (the last 1,000
-    bytes) if the file is shorter, and it reads ``bytes=-0`` as the whole file.
+    None means the whole file, also for several ranges and an invalid header, which a server may
+    ignore (RFC 9110, 14.2). werkzeug's ``parse_range_header`` is not used: it refuses
+    ``bytes=-1000`` for a shorter file, and reads ``bytes=-0`` as the whole file.
 
     Args:
-        header: The value of the header; None if the request does not have it.
+        header: The value of the header; None if missing.
         size: Size of the file in bytes.
 
     Raises:

@@ -1,9 +1,8 @@
 """Limit the requests per second of each caller, over all web processes together.
 
-The requests are counted in Redis, in windows of one second. While Redis is unavailable, requests
-are neither counted nor limited, so that the API works without Redis. The response header
-``RateLimit-Policy`` contains the limit and the length of a window. ``RateLimit`` contains the
-number of requests that the caller may still send in the current window.
+Redis counts the requests in windows of one second. While Redis is unavailable, requests are not
+limited. The response header ``RateLimit-Policy`` contains the limit and the window; ``RateLimit``
+contains the requests that are left in the window.
 
 Source: IETF draft "RateLimit header fields for HTTP", version 10, read 2026-11-26.
 """

@@ -27,11 +27,9 @@ class RequestOutcome:
     """The outcome of a request. It is filled in while the request runs.
 
     Attributes:
-        method: The HTTP method.
         route: Path template of the route, such as ``/v1/contacts/{contact_id}``.
         caller: The id of the API key or user; None if it is unknown.
-        status: Status of the response; None if no response was sent, because the client
-            disconnected or the process stopped.
+        status: Status of the response; None if no response was sent.
         sent_bytes: Size of the response body in bytes.
         is_broken: True if the response began but an error ended it.
         seconds: Duration of the whole request.
@@ -143,9 +141,9 @@ def route_of(scope: Scope) -> str:
 def step_of(scope: Scope) -> AbstractContextManager[Span]:
     """Return a context manager that records the trace span of a request.
 
-    If the request has the header ``traceparent``, the span belongs to the trace that the header
-    identifies. Otherwise, a new trace begins. Health checks and metrics get no span. The span
-    contains the path template of the route, but not the path, which may contain a phone number.
+    The span belongs to the trace in the header ``traceparent``, else to a new trace. Health checks
+    and metrics get no span. The span contains the path template, not the path, which may contain a
+    phone number.
     """
     if not tracing.is_on() or scope["path"] in POLLED:
         return tracing.NO_SPAN

@@ -14,13 +14,9 @@ SHOWN = "x-shown"
 def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes of a route, for the OpenAPI document.
 
-    These codes are added automatically, so do not pass them:
-
-    - The codes for authentication, the request body and paging.
-    - The code for each id in the path, such as ``contact_not_found``.
-
-    But if you pass one code that ends in ``_not_found``, pass all such codes, because the codes for
-    the ids are then not added automatically.
+    Do not pass the codes for authentication, the request body, paging, and each id in the path:
+    they are added automatically. But if you pass one code that ends in ``_not_found``, pass all
+    such codes.
     """
     return {PROBLEMS: codes}
 

@@ -2,9 +2,9 @@
 
 The following is refused:
 
-- The same name twice in one object: some parsers use the first value, others the last.
-- ``NaN`` and ``Infinity``: they are not JSON, but Python reads them.
-- Integers beyond 2^53 - 1: JavaScript rounds them. Clients can send them as strings.
+- The same name twice in one object.
+- ``NaN`` and ``Infinity``, which Python reads.
+- Integers beyond 2^53 - 1, which JavaScript rounds. Clients can send them as strings.
 - Numbers that are too large for a float.
 
 Source: RFC 7493, sections 2.1 to 2.3, read 2026-11-26.

@@ -83,8 +83,7 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
 def check_file(upload: Upload) -> None:
     """Check that the form of an import contains a file if and only if its source needs a file.
 
-    The field ``source`` of the form says where the imported data comes from. The source
-    ``openphone`` needs no file. With any other value, or without ``source``, a file is needed.
+    Only the value ``openphone`` of the field ``source`` needs no file.
 
     Raises:
         ImportOptionError: The file is missing, or there is a file but the source is ``openphone``.

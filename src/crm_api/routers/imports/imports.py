@@ -350,9 +350,8 @@ async def correct_import(
 async def commit_import(import_id: UUID, uow: Uow, caller: Writer) -> ImportRead:
     """Import exactly the rows that a dry run has read. The response is the new import.
 
-    A dry run only shows what an import would change. If the rows of the dry run were already
-    imported, the response is the earlier import. But if the earlier import failed, was cancelled or
-    was undone, a new import is created.
+    If the rows of the dry run were already imported, the response is the earlier import. But if
+    that import failed, was cancelled or was undone, a new import is created.
     """
     async with uow:
         await _check_scope(caller, await runs.get_import(uow, CONTACT_IMPORTS, import_id=import_id))
@@ -377,10 +376,9 @@ async def undo_import(
 ) -> UndoneImportRead:
     """Undo an import. Contacts that were edited after the import do not change.
 
-    Contacts that the import created are removed, unless they are in use. A contact is in use if it
-    got a message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
-    invoice, outcome) after the import. An outcome that the import recorded is not removed. Instead,
-    a reversal of the outcome is added.
+    Contacts that the import created are removed, unless they got a message, a phone call, a flag, a
+    note, a task or a sales record (appointment, quote, invoice, outcome) after the import. An
+    outcome that the import recorded is reversed, not removed.
     """
     wanted = body or UndoRequest()
 

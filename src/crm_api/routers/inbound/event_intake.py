@@ -79,15 +79,11 @@ class EventIntake:
             await connection.close()
 
     async def store(self, event: ReceivedEvent, *, cause: Cause | None = None) -> None:
-        """Store an event, and wait until it is committed.
-
-        If the event is already stored, it is not stored again.
+        """Store an event, unless it is already stored; wait until it is committed.
 
         Args:
-            event: The event.
-            cause: The ids of the request that delivered the event. They appear in the log lines of
-                the job that processes the event. But if the job processes events of several
-                requests, only the ids of one request appear.
+            cause: The ids of the request that delivered the event, for the log lines of the job. A
+                job for events of several requests shows the ids of one.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries already wait to

@@ -66,8 +66,8 @@ async def _documented(
 ) -> Received:
     """Receive an event that OpenPhone has signed with one of its two signature schemes.
 
-    The signature is the authentication. The response is 2xx only after the event is stored. The
-    other statuses are:
+    The signature is the authentication. The response is 2xx only after the event is stored. Other
+    statuses:
 
     - 400 if the body is not a JSON object
     - 401 if the signature is missing, wrong or too old

@@ -46,11 +46,9 @@ FAILED = "crm.webhook_failed"
 class QuickReceiver:
     """Answers ordinary webhooks itself; every other request goes through the middlewares.
 
-    An ordinary webhook has a valid signature and can be stored. Its response, log line and metrics
-    are the same as with the middlewares. But the request needs only half the CPU time: 33
-    microseconds instead of 70 (measured on 2026-11-29, sockets and database not included).
-
-    While tracing is on, every request goes through the middlewares, because they record the trace.
+    An ordinary webhook has a valid signature and can be stored. It needs 33 microseconds of CPU
+    time instead of 70 (measured on 2026-11-29, without sockets and database). While tracing is on,
+    every request goes through the middlewares.
     """
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:
@@ -131,8 +129,8 @@ async def receive_event(scope: Scope, receive: Receive, send: Send) -> None:
         EventTooLargeError: The body has more than 1 MiB.
         SignatureError: The signature is missing, wrong or stale; nothing is stored.
         MalformedEventError: The body is not a JSON object.
-        EventNotStoredError: The database is unavailable, or too many events wait to be stored. The
-            provider delivers the event again.
+        EventNotStoredError: The database is unavailable, or too many events wait. The provider
+            delivers the event again.
     """
     failure: BaseException | None = scope.get(FAILED)
     if failure is not None:

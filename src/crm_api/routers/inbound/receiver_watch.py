@@ -1,11 +1,8 @@
 """Report whether this web process can receive webhooks, and which webhooks it refused.
 
-If no web process reports for some minutes, the service was not able to receive webhooks in this
-time. Afterwards, a web process creates a reconciliation run, because webhooks may have been missed.
-This run compares our messages and phone calls with those at the provider.
-
-Refused webhooks are counted for some seconds before the alerts about them are stored. Therefore a
-large number of refused webhooks needs only a few SQL statements.
+After some minutes without a report of any web process, a web process creates a reconciliation run,
+which compares our messages and calls with the provider's. Refused webhooks are counted for some
+seconds before their alerts are stored.
 """
 
 import asyncio

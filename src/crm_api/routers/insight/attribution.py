@@ -94,9 +94,9 @@ async def get_outcome_credits(
 ) -> OutcomeCreditsRead:
     """Return the messages that are credited with an outcome, with the credit of each message.
 
-    A credit is the share of the outcome that belongs to one message. The credits are computed for
-    this request. For a reversed outcome, the response has the credits that the outcome would have
-    without the reversal. Figures do not count a reversed outcome.
+    A credit is the share of the outcome that belongs to one message, computed for this request. A
+    reversed outcome has the credits that it would have without the reversal, but figures do not
+    count it.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

@@ -96,9 +96,9 @@ async def get_cohorts(
 ) -> CohortsRead:
     """Count the people who reach a stage, for each day, week or month of their first message.
 
-    A cohort is all people whose first message was sent in the same period. Each cell of a cohort
-    counts the people who reached the stage within a number of days after this message. A cell has
-    no figure until these days are over for all people of the cohort.
+    A cohort is all people whose first message was sent in one of these periods. Each cell counts
+    those who reached the stage within a number of days. It has no figure until these days are over
+    for the whole cohort.
     """
     async with uow:
         now = await uow.database_now()

@@ -134,9 +134,8 @@ WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
     """Find the attribution rules for a figure request, and return the request with their version.
 
-    Without a version in the request, the current rules are used. If the measure needs credits that
-    are missing, they are computed now. A credit is the share of an outcome that is credited to one
-    message.
+    Without a version in the request, the current rules are used. Missing credits that the measure
+    needs are computed now.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
@@ -239,12 +238,10 @@ async def list_insight_rows(
 ) -> PageRead[RecordRead] | Response:
     """List the records that a figure counts, the oldest first.
 
-    Each figure of `GET /v1/insight` has a field `rows_url`. It is the path of the request that
-    lists the records of this figure.
-
-    For a rate, the list has the records of the denominator. `counted` is true for the records of
-    the numerator. For a count, the figure is the number of records. For a sum, the figure is the
-    sum of `amount`. A CSV response contains all records.
+    The field `rows_url` of each figure of `GET /v1/insight` is the path of this request. A count is
+    the number of records; a sum is the sum of `amount`. A rate lists the records of the
+    denominator, with `counted` true for those of the numerator. A CSV response contains all
+    records.
     """
     shows_people = caller.may(Scope.CONTACTS_READ)
     async with uow:

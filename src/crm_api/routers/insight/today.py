@@ -31,9 +31,8 @@ async def get_today(
 ) -> TodayRead:
     """Return the work of today in one response: waiting people, due tasks, open alerts and more.
 
-    Each part of the response is about one topic, such as `tasks`. The entries of a part have the
-    same fields as in other operations. For example, a task has the fields that `GET /v1/tasks`
-    returns. A part is null if you do not have the scope that the part needs.
+    Each part has one topic, such as `tasks`. Its entries have the same fields as in other
+    operations, such as `GET /v1/tasks`. A part is null if you lack the scope that the part needs.
     """
     viewer = Viewer(
         id=UUID(caller.id),

@@ -182,11 +182,11 @@ async def settle_message(
 
     An alert of the kind `send_parked` shows the id of the message. The alert about a campaign shows
     only one of its unclear messages. Check in OpenPhone whether the message was sent, then set
-    `outcome` to one of these values:
+    `outcome`:
 
     - `sent`: the message was sent.
-    - `failed`: the message was not sent, and must not be sent again.
-    - `resend`: the message was not sent, and must be sent again.
+    - `failed`: it was not sent, and must not be sent again.
+    - `resend`: it was not sent, and must be sent again.
     """
     async with uow:
         message = await activity.settle_message(

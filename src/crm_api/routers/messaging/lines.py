@@ -88,9 +88,9 @@ async def update_line(
 ) -> LineRead:
     """Change a line's name, time zone, daily limit, ramp plan or `resend_unclear`.
 
-    A ramp plan sets the daily limits for the first days of a new line. Sometimes it is unclear
-    whether a message was sent, and OpenPhone does not list the message. If `resend_unclear` is
-    true, such a message is sent again. If it is false, a user decides.
+    A ramp plan sets the daily limits for the first days of a new line. If it is unclear whether a
+    message was sent, and OpenPhone does not list it, `resend_unclear` decides: true sends the
+    message again, false lets a user decide.
     """
     async with uow:
         line = await lines.update_line(

@@ -60,14 +60,12 @@ async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
 async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySend) -> MessageRead:
     """Send a single message to a phone number, immediately or later.
 
-    The message is queued. It is usually sent within seconds after `send_at`. Without `send_at`, it
-    is sent as soon as `undo_seconds` have passed. Read the message again to see in its `status`
-    whether it was sent. If the person opts out before `send_at`, the message is withdrawn: its
-    `status` is `failed`, and `error_code` gives the reason.
+    The message is usually sent within seconds after `send_at`, or after `undo_seconds` without
+    `send_at`. Read the message again to see its `status`. If the person opts out before `send_at`,
+    the message is withdrawn: its `status` is `failed`, and `error_code` gives the reason.
 
-    The request is refused if somebody else answered the last message of the person less than a
-    minute ago, in this service or in the provider's app. If `confirm` is true, the message is sent
-    anyway.
+    The request is refused if somebody else answered the person less than a minute ago, in this
+    service or in the provider's app. If `confirm` is true, the message is sent anyway.
     """
     async with uow:
         message = await user_messages.queue_user_message(

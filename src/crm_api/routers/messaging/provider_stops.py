@@ -41,9 +41,9 @@ async def list_provider_stops(
 ) -> PageRead[ProviderStopRead]:
     """List the phone numbers that the provider refuses because of an opt-out, newest first.
 
-    When the provider refuses a number, this service opts the number out too. A user can later opt
-    the number in again in this service, but the provider may still refuse it. By default (status
-    `open`), the list leaves out numbers that are opted out in this service.
+    This service opts such a number out too. If a user later opts it in again, the provider may
+    still refuse it. By default (status `open`), the list leaves out numbers that are opted out in
+    this service.
     """
     async with uow:
         found = await stops.list_provider_stops(
@@ -63,9 +63,9 @@ async def resolve_provider_stop(
 ) -> ProviderStopRead:
     """Resolve an entry of the list of refused phone numbers.
 
-    Send this request when the provider no longer refuses the phone number, for example because the
-    person sent START. The consent of the number does not change. If the provider refuses the number
-    again, a new entry is created and the number is opted out again.
+    Send this request when the provider no longer refuses the number, such as after a START. The
+    consent of the number does not change. If the provider refuses the number again, the number is
+    opted out again, with a new entry.
     """
     async with uow:
         return await stops.resolve_provider_stop(

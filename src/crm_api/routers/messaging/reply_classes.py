@@ -38,13 +38,11 @@ async def choose_reply_class(
 ) -> MessageRead:
     """Choose the class of a reply, such as `question`. Your choice replaces the proposed class.
 
-    The service proposes a class when a reply arrives. No rule changes your choice later. Only two
-    classes have an effect on the consent and the flags of the sender's phone number:
+    No rule changes your choice later. Two classes have an effect on the sender's number:
 
-    - `stop` opts the number out, as `POST /v1/contacts/{id}/opt-out` does. A later change to
-      another class does not opt the number in again.
-    - `wrong_number` sets the flag `invalid_number`, so that campaigns skip the number. A later
-      change to another class removes this flag.
+    - `stop` opts the number out. Another class later does not opt it in again.
+    - `wrong_number` sets the flag `invalid_number`, so that campaigns skip the number. Another
+      class later removes the flag.
     """
     async with uow:
         message = await decide_reply_class(

@@ -61,13 +61,11 @@ async def read_metrics(
         ),
     ] = "",
 ) -> Response:
-    """Return the metrics of the service in the format of Prometheus.
+    """Return the metrics of the service in the format of Prometheus. No API key is needed.
 
-    Metrics about backlogs and failures are read from the database and describe the whole service.
-    Metrics with the label `process` describe only one process: this web process, or the worker that
-    `crm-api up` runs on the same machine. If the database is unavailable or too busy,
-    `crm_database_up` is 0 and the metrics from the database are left out. No API key is needed,
-    because the metrics contain no personal data.
+    Metrics about backlogs and failures describe the whole service. If the database is unavailable
+    or too busy, they are left out and `crm_database_up` is 0. Metrics with the label `process`
+    describe this web process, or the worker that `crm-api up` runs on this machine.
     """
     figures = await _read(uow, state)
     room = await asyncio.to_thread(metrics_export.disk_metrics, state.settings.data_dir)

@@ -73,14 +73,8 @@ Controls = Annotated[SandboxControls, Depends(sandbox_controls)]
 async def move_sandbox_clock(body: ClockMove, uow: Uow, _caller: Admin) -> ClockRead:
     """Move the clock of the sandbox forward, and run everything that is due by the new time.
 
-    Each event happens at its own time on the sandbox clock:
-
-    - Campaigns send messages within their hours, pace and limits.
-    - People reply.
-    - Follow-ups are sent.
-    - Daily jobs run.
-
-    In real time, this takes seconds. `GET /v1/sandbox/clock?wait=60` responds when the clock has
+    Messages, replies, follow-ups and daily jobs happen at their own times on the sandbox clock. In
+    real time, this takes seconds. `GET /v1/sandbox/clock?wait=60` responds when the clock has
     reached the new time, or after 60 seconds. The clock cannot move back.
     """
     async with uow:
@@ -129,10 +123,9 @@ async def script_sandbox_person(
 ) -> PersonScriptRead:
     """Set the script of a phone number: what the person with this number does after each message.
 
-    The script replaces an earlier script of the same number. All scripts are lost when the sandbox
-    stops. For a number without a script, the sandbox chooses what the person does. For the same
-    number, it always makes the same choice. Most people do nothing, some reply, and a few reply
-    STOP. Messages to a few numbers are not delivered.
+    The script replaces an earlier one of the number. All scripts are lost when the sandbox stops.
+    Without a script, the sandbox chooses, always the same for the same number: most people do
+    nothing, some reply, a few reply STOP, a few get no message.
     """
     return await controls.set_script(body)
 

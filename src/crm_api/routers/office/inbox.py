@@ -211,9 +211,9 @@ async def update_conversation(
 ) -> ConversationRead:
     """Change the state of a conversation, snooze the conversation, or make a user responsible.
 
-    A snoozed conversation comes back to the inbox at the time that you choose. When a message, a
-    missed call or a voicemail of the person arrives, the conversation gets the state `waiting`
-    again. If this happens during your request, your change of the state is ignored.
+    A snoozed conversation comes back to the inbox at the chosen time. A message, missed call or
+    voicemail of the person sets the state `waiting` again. If it arrives during your request, your
+    change of the state is ignored.
     """
     async with uow:
         now = await uow.database_now()

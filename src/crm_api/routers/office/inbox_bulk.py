@@ -39,12 +39,11 @@ async def change_conversations(
     """Change state, assignee or tags of many conversations, selected by `ids` or by a filter.
 
     Make a dry run first. Then send the request again, with the `token` of the dry run. The second
-    request is refused with 409 `dry_run_changed` in these cases:
+    request is refused with 409 `dry_run_changed` if, after the dry run:
 
-    - It does not select the same conversations as the dry run.
-    - The state of a selected conversation changed after the dry run.
-    - A person began or ceased to wait for an answer after the dry run.
-    - A person sent a new message after the dry run.
+    - the selection or the state of a selected conversation changed,
+    - a person began or ceased to wait for an answer,
+    - a person sent a new message.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

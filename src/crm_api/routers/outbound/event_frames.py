@@ -37,8 +37,8 @@ class StreamMarks:
 
     Attributes:
         hello: Formats the start of a stream.
-        reset: Formats the start of a stream if the events that the client missed cannot be sent
-            any more. The client must then load all its data again.
+        reset: Formats the start of a stream if missed events are no longer stored. The client must
+            then load all its data again.
         heartbeat: Formats a heartbeat.
     """
 
@@ -58,16 +58,12 @@ async def stream_events(
 ) -> AsyncIterator[bytes]:
     """Yield the chunks of an event stream.
 
-    The stream ends after ``longest_seconds``. It ends earlier if the client reads too slowly.
+    The stream ends after ``longest_seconds``, or earlier if the client reads too slowly.
 
     Args:
         hub: The event hub of this process, which must be started.
-        event_filter: Selects the events to send.
-        after: The position of the last event that the client got. If it is None, the stream begins
-            with new events.
-        marks: Functions that format the start of the stream and the heartbeats.
+        after: The position of the last event that the client got; None begins with new events.
         heartbeat_seconds: Seconds of silence after which a heartbeat is sent.
-        longest_seconds: Maximum duration of the stream, in seconds.
     """
     ends_at = time.monotonic() + longest_seconds
     await hub.wake()
@@ -114,12 +110,11 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield the stored events after ``after``, up to the position of the event hub.
 
-    ``campaign.counters`` events are not yielded. Instead, their campaigns are added to ``changed``,
-    if the listener wants the counters of these campaigns.
+    Instead of ``campaign.counters`` events, their campaigns are added to ``changed``, if the
+    listener wants them.
 
-    This function ends when its position equals the hub's position. It awaits nothing after this
-    comparison. So the caller can set ``listener.is_live`` to True before the hub reads more events,
-    and no event is missed.
+    This function awaits nothing after it has reached the hub's position. So the caller can set
+    ``listener.is_live`` before the hub reads more events, and no event is missed.
     """
     while after < (until := hub.position):
         async with hub.new_uow() as uow:

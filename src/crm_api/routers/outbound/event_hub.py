@@ -38,14 +38,12 @@ WriteEvents = Callable[[Sequence[LoggedEvent]], bytes]
 
 
 class StreamListener:
-    """The queue of chunks that one stream still has to send.
-
-    A chunk is the text of one or more events, as bytes.
+    """The queue of chunks (events as bytes) that one stream still has to send.
 
     Attributes:
         event_filter: Selects the events of the stream.
-        is_live: Whether the queue accepts new events. While it is False, the stream sends older
-            events from the log, which its client missed.
+        is_live: Whether the queue accepts new events. While False, the stream sends older events
+            from the log.
         is_over: Whether the stream has ended, because its client was too slow or the process stops.
     """
 
@@ -105,12 +103,9 @@ def select_events(
     """Return the events that pass a filter, in their order.
 
     Args:
-        event_filter: The filter. Its attribute ``reads_messages`` says whether the listeners with
-            this filter may read messages.
+        event_filter: The filter. Only with ``reads_messages`` do its listeners get the details.
         found: The events from the log.
-        detailed: The events of ``found`` that are about received messages, with the details of the
-            message. The keys are message ids. Only listeners that may read messages get the
-            details.
+        detailed: The events about received messages with details, by message id.
     """
     return [
         detailed.get(event.subject_id, event)
@@ -124,9 +119,8 @@ def select_events(
 class EventHub:
     """Reads the log for all listeners of a web process.
 
-    The application's lifespan calls ``start()`` and ``close()``. When the hub has read events, it
-    sets its new position and gives the events to the listeners. There is no ``await`` between these
-    two actions, so no listener can start between them. Therefore a listener that starts at a
+    The application's lifespan calls ``start()`` and ``close()``. There is no ``await`` between the
+    move of the hub's position and the delivery to the listeners. So a listener that starts at a
     position misses no event and gets no event twice.
     """
 
@@ -238,14 +232,12 @@ class EventHub:
     ) -> dict[UUID, LoggedEvent]:
         """Return the ``message.received`` events in ``found``, by message id, with their details.
 
-        The details are the message's phone number, contact and first words. If no listener may read
-        messages, the details are not read, and the result is empty.
+        The details are the message's phone number, contact and first words. The result is empty if
+        no filter has ``reads_messages``.
 
         Args:
             uow: An open transaction.
-            found: Events of the log.
-            filters: The filters of all listeners. The attribute ``reads_messages`` of a filter says
-                whether its listeners may read messages.
+            filters: The filters of all listeners.
         """
         if not any(one.reads_messages for one in filters):
             return {}

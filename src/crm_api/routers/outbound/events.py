@@ -101,12 +101,11 @@ async def follow_events(
 ) -> EventStreamResponse:
     """Stream events; a new event arrives within a second.
 
-    With the header `Last-Event-ID`, the stream begins with the events after the event with this id.
+    With the header `Last-Event-ID`, the stream begins after this event. Events are stored for seven
+    days. After a `reset` event, some events are missing: load all your data again.
 
-    You get only events that your scopes allow: `messages:read` for messages, `contacts:read` for
-    imports and opt-outs, `operations` for alerts, `campaigns:read` for campaigns and everything
-    that belongs to a campaign. Events are stored for seven days. A `reset` event means that some
-    events after your last event are no longer stored. Then load all your data again.
+    Scopes: `messages:read` for messages, `contacts:read` for imports and opt-outs, `operations` for
+    alerts, `campaigns:read` for everything that belongs to a campaign.
     """
     event_filter = EventFilter.of(scopes=caller.scopes, types=types, campaign_id=campaign_id)
     if not event_filter.campaign_types:

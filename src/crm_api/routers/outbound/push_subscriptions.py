@@ -36,9 +36,9 @@ async def create_push_subscription(
 ) -> PushSubscriptionRead:
     """Show your notices, such as mentions and due tasks, on a device (a browser or a phone).
 
-    The field `endpoint` identifies the device. If the device is already stored, its keys are
-    replaced. If you have more than 20 devices, the oldest one is removed. The field `notices` of
-    your preferences says which notices you get.
+    `endpoint` identifies the device. The keys of a device that is already stored are replaced. If
+    you have more than 20 devices, the oldest is removed. `notices` of your preferences says which
+    notices you get.
     """
     async with uow:
         stored = await web_push.subscribe(

@@ -35,10 +35,9 @@ class ItemResult(DocumentedModel):
     Attributes:
         index: The position of the item in the request, from 0.
         status: The HTTP status that a separate request for this item would get.
-        contact: The contact with the changes of this item; null if the item deleted the contact or
-            was refused.
-        problem: Why the item was refused, as an RFC 9457 problem; null if it was not refused. The
-            JSON pointers of the problem begin at the root of the batch request.
+        contact: The contact after this item; null if the item deleted the contact or was refused.
+        problem: Why the item was refused, as an RFC 9457 problem; null if it was accepted. JSON
+            pointers begin at the root of the batch request.
     """
 
     model_config = example(status=201)
@@ -64,8 +63,7 @@ class ItemResult(DocumentedModel):
 class BatchResult(DryRunRead):
     """The results of a batch, in the order of its items.
 
-    In the results of a dry run, `contact` is null if the contact would be created, because it has
-    no id yet.
+    In a dry run, `contact` is null if the contact would be created, because it has no id yet.
 
     Attributes:
         succeeded: The number of items that succeeded.

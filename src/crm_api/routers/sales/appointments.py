@@ -239,12 +239,9 @@ async def find_free_times(
 ) -> FreeTimesRead:
     """Find the periods in the working hours in which one user is free, or all users are free.
 
-    If you give none of `day_start`, `day_end` and `day`, the working hours are the office hours
-    from the company's settings. If the settings have no office hours, the working hours are Monday
-    to Friday from 09:00 to 18:00. Holidays are left out.
-
-    By default, the search begins now and covers 14 days. Give `from` for another start, and `to`
-    for another end.
+    Without `day_start`, `day_end` and `day`, the working hours are the company's office hours, or
+    Monday to Friday from 09:00 to 18:00 if none are set. Holidays are left out. The search begins
+    now or at `from`, and ends after 14 days or at `to`.
     """
     days = list(Weekday)
     first: datetime = start_of(begin, zone) or clock.now()
@@ -311,9 +308,8 @@ async def update_appointment(
 ) -> AppointmentRead:
     """Change an appointment: move it, assign it to a user, cancel it, or store how it ended.
 
-    An outcome is recorded when the status becomes `booked` or `held` (the appointment took place),
-    at most once for each of these two statuses. An outcome is a result of the work with a person,
-    which the insight figures count.
+    When the status becomes `booked` or `held` (the appointment took place), an outcome is recorded,
+    at most once for each status. The insight figures count outcomes.
     """
     async with uow:
         now = await uow.database_now()

@@ -86,9 +86,8 @@ async def record_outcome(
 ) -> OutcomeRead:
     """Record a result of the work with a person, such as a booked appointment or a paid invoice.
 
-    `external_id` is the id of the outcome at its source. If the source has already recorded an
-    outcome with this id and with the values of this request, nothing is recorded. The response then
-    has the status 200 and contains the earlier outcome.
+    If the source has already recorded this `external_id` with the same values, nothing is recorded:
+    the response has the status 200 and contains the earlier outcome.
     """
     usual = OutcomeSource.API if caller.user is None else OutcomeSource.PERSON
     values = body.model_dump() | {"source": body.source or usual}

@@ -106,15 +106,11 @@ async def stream_audience(
     """Read the people of an audience in batches, ordered by contact id.
 
     Args:
-        session: The session.
-        settings: The settings of the audience.
-        campaign_id: The campaign. Which variant a person gets depends on this id and on
-            ``variants``.
+        campaign_id: This id and ``variants`` decide which variant a person gets.
         variants: The variants, in the order of their positions.
         chosen: The ids of the contacts to read; None to read the whole audience.
         limit: The maximum number of people.
-        now: The instant for which the audience is computed. For a preview, this is the instant at
-            which the campaign is assumed to start.
+        now: The instant for which the audience is computed, such as the assumed start.
     """
     audience = await resolve_audience(session, settings, as_of=now)
     values = {

@@ -18,11 +18,11 @@ class Exclusion(RequestModel):
     """The contacts that are left out of the audience.
 
     Attributes:
-        list_id: The id of a list. Its contacts are left out.
-        list_ids: The ids of lists. Their contacts are left out.
-        segment_ids: The ids of segments. Their contacts are left out. The contacts of a segment are
-            selected when the campaign is started.
-        campaign_ids: The ids of other campaigns. Their recipients are left out, except those who
+        list_id: The id of a list whose contacts are left out.
+        list_ids: The ids of lists whose contacts are left out.
+        segment_ids: The ids of segments whose contacts are left out. The contacts are selected when
+            the campaign is started.
+        campaign_ids: The ids of other campaigns whose recipients are left out, except those who
             were skipped or cancelled there.
         contact_ids: The ids of contacts that are left out.
     """
@@ -38,10 +38,9 @@ class Audience(RequestModel):
     """The contacts that get a campaign: either a list, or a segment, or contacts by id.
 
     Attributes:
-        list_id: The id of a list. Its contacts are the audience.
-        segment_id: The id of a segment. Its contacts are the audience. They are selected when the
-            campaign is started.
-        contact_ids: The ids of the contacts that are the audience.
+        list_id: The id of the list.
+        segment_id: The id of the segment. Its contacts are selected when the campaign is started.
+        contact_ids: The ids of the contacts.
         exclude: The contacts that are left out of the audience.
     """
 

@@ -33,15 +33,12 @@ STATEMENTS_KEPT = 32
 class AudienceConditions:
     """The optional SQL conditions of the query that finds the contacts of an audience.
 
-    In the SQL, ``c`` is the table ``contact``. Most audiences need none of these conditions.
+    In the SQL, ``c`` is the table ``contact``.
 
     Attributes:
-        named: If the audience is a segment: the condition that a contact is in this segment. Empty
-            if the audience is a list or single contacts.
-        left_out: Leaves out the contacts of excluded segments. Empty if no segment is excluded.
-        exclusions: Keys of ``EXCLUSIONS``, in the order of that dictionary. The conditions of these
-            keys leave out contacts by list, by id or by campaign. Example:
-            ``("exclude_list_ids",)``.
+        named: The condition that a contact is in the segment; empty for other audiences.
+        left_out: Leaves out the contacts of excluded segments; empty if no segment is excluded.
+        exclusions: Keys of ``EXCLUSIONS``, in the order of that dictionary.
     """
 
     named: str = ""
@@ -167,24 +164,15 @@ def assess(
 ) -> str:
     """Return SQL that selects the people of an audience, with a verdict for each person.
 
-    A verdict is the status or the skip reason that a person gets when the campaign starts.
-
-    The SQL consists of three CTEs:
-
-    - ``audience``: The people.
-    - ``flags``: The flags (such as opt-outs) that can prevent messages to a phone number.
-    - ``assessed``: The people with their verdicts.
+    The SQL consists of three CTEs: ``audience``, ``flags`` (flags that can prevent messages) and
+    ``assessed`` (the people with their verdicts).
 
     Args:
-        conditions: The optional conditions of the audience.
-        is_named: An SQL condition: true if the contact belongs to the audience. In the condition,
-            ``c`` is the row of the contact.
+        is_named: An SQL condition: true if the contact ``c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: ``OFFSET 0`` or an empty text, appended to sub-selects. With ``OFFSET 0``, PostgreSQL
-            runs a sub-select once per person. With an empty text, PostgreSQL may use a join
-            instead.
-        flags_filter: A condition that limits ``flags`` to some phone numbers. With an empty text,
-            the flags of all phone numbers are read.
+        each: ``OFFSET 0`` makes PostgreSQL run each sub-select once per person; empty allows a
+            join.
+        flags_filter: A condition that limits ``flags`` to some phone numbers; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
     left_out = f"AND {conditions.left_out}" if conditions.left_out else ""
@@ -269,17 +257,12 @@ async def resolve_audience(
 ) -> ResolvedAudience:
     """Return the SQL conditions that select an audience, and the bind values for them.
 
-    The segments that the audience includes or excludes are locked, so that they cannot change
-    before the transaction ends.
+    All included and excluded segments are locked until the transaction ends.
 
     Args:
-        session: The session.
-        settings: The settings of the audience.
-        as_of: The instant of the start of the campaign. People who were added later are left out.
-            If a flag of a phone number expired before this instant, the flag is ignored. Periods in
-            segments, such as "in the last 30 days", end at this instant.
-        by_page: True for a statement that reads the people page by page. Then the conditions of
-            segments are checked person by person. If False, PostgreSQL may use joins instead.
+        as_of: The start of the campaign. People who were added later and flags that expired earlier
+            are ignored. Periods such as "in the last 30 days" end at this instant.
+        by_page: True for a statement that reads the people page by page.
 
     Raises:
         SegmentNotFoundError: A segment of the audience does not exist.

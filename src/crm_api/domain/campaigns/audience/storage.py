@@ -90,23 +90,17 @@ async def store_next_chunk(
 ) -> StoredChunk | None:
     """Store the next chunk of a scheduled campaign's audience as recipients.
 
-    Each person becomes one recipient, who waits for the message, is in review, is on hold, or is
-    skipped. The last chunk also sets ``recipients_total``. From then on, the campaign may begin.
-    After a large audience is stored, call ``refresh_statistics`` in a separate unit of work.
+    The last chunk also sets ``recipients_total``; then the campaign may begin. After a large
+    audience is stored, call ``refresh_statistics`` in a separate unit of work.
 
-    Contacts and list members that were added after the start request are left out. But exclusions,
-    deletions and flags of phone numbers have an effect, even if they were stored after the start
-    request. An opt-out that is stored at the same time as the chunk may be missed here. The person
-    still gets no message, because opt-outs are checked again before each message.
+    Contacts and list members that were added after the start request are left out. Later
+    exclusions, deletions and flags count. An opt-out that is stored at the same time may be missed
+    here, so opt-outs must be checked again before each message.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
-        limit: The maximum number of people.
-        now: The present instant.
-        begin_next: A function that starts to store the next chunk in another transaction, for
-            example with ``store_chunk_ahead``. It is called before this chunk is inserted, but only
-            if more people may follow. Its argument is the id of the last contact in this chunk.
+        begin_next: Starts to store the next chunk in another transaction. It is called with the id
+            of the last contact in this chunk, before this chunk is inserted, if more people may
+            follow.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
@@ -145,27 +139,17 @@ async def store_chunk_ahead(
 ) -> StoredChunk:
     """Store a chunk of recipients while another transaction still stores the previous chunk.
 
-    This function inserts the rows, waits for the other transaction, and then locks the campaign. It
-    continues only if these conditions are met:
-
-    - The other transaction was committed.
-    - The campaign is still scheduled.
-    - No other worker has locked the campaign.
-    - The previous chunk ended with the contact ``after``.
-
-    The other transaction must not wait for this transaction, because that would be a deadlock.
+    After the insert, the function waits for the other transaction, then locks the campaign. The
+    other transaction must not wait for this one, because that would be a deadlock.
 
     Args:
         uow: The unit of work, on another connection.
-        campaign_id: The campaign.
         after: The id of the last contact in the previous chunk.
-        limit: The maximum number of people.
-        now: The present instant.
-        is_turn: Waits until the other transaction has ended. Its result is True if that transaction
-            was committed, False if it was rolled back.
+        is_turn: Waits until the other transaction has ended; True if it was committed.
 
     Raises:
-        ChunkOvertakenError: A condition is not met. The caller must roll back this transaction.
+        ChunkOvertakenError: The other transaction was rolled back, the campaign is locked or not
+            scheduled, or the previous chunk did not end with ``after``. The caller must roll back.
     """
     campaign = await uow.session.get_one(Campaign, campaign_id)
     page = await resolve_page(uow.session, campaign=campaign, after=after, limit=limit, now=now)
@@ -258,15 +242,11 @@ def _assess_page(conditions: AudienceConditions) -> str:
 def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str = "") -> TextClause:
     """Return the statement that stores the next page of an audience as recipients.
 
-    The result of the statement is an ``InsertedChunk``. Its field ``named`` is the number of
-    contacts that were read. If ``named`` is smaller than the size of a page, the page was the last
-    one.
+    The result of the statement is an ``InsertedChunk``.
 
     Args:
-        conditions: The conditions of the audience.
         on_conflict: With ``SKIP_STORED``, the statement leaves out the people and phone numbers
-            that the campaign already has. With an empty text, such a person or phone number causes
-            an ``IntegrityError``.
+            that the campaign already has. With an empty text, they cause an ``IntegrityError``.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -304,10 +284,9 @@ class InsertedChunk:
 
     Attributes:
         people: The number of recipients that were stored.
-        zone_keys: The different zone keys of these recipients. A zone key consists of the states
-            and the time zones that are possible for a person.
-        named: The number of contacts that were read, including those that were not stored, for
-            example because they are excluded.
+        zone_keys: The different zone keys of these recipients.
+        named: The number of contacts that were read. If it is below the limit, the chunk is the
+            last.
         up_to: The id of the last contact that was read; None if no contact was read.
     """
 

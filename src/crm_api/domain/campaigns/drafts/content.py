@@ -32,10 +32,8 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
     Variants are not included, because they have a table of their own.
 
     Args:
-        body: The request.
-        only_given: If True, the result has no column for a field that the request leaves out. If
-            False, the result has the default value for such a field. Both rules also apply to the
-            fields inside ``schedule``, ``pacing`` and ``rules``.
+        only_given: True leaves out the fields that are not in the request; False gives them default
+            values. This also applies inside ``schedule``, ``pacing`` and ``rules``.
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}

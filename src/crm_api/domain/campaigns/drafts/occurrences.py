@@ -51,11 +51,10 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 
 
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
-    """Create the drafts that are due for up to 20 repeated campaigns.
+    """Create the drafts that are due for up to 20 repeated campaigns (series).
 
-    A repeated campaign (a series) sends the same content again, for example every month. For each
-    series, this function creates one draft, and stores when the following repetition starts. No
-    draft is created for a repetition whose start time has passed.
+    For each series, this function creates one draft, and stores when the following repetition
+    starts. A repetition whose start time has passed gets no draft.
 
     Call this function again until the field ``series`` of the result is 0.
     """

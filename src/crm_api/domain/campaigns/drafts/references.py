@@ -30,19 +30,16 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    A body in the request is kept. A missing body is copied from the template: from the version
-    ``template_version``, or from the template's current body if ``template_version`` is None.
+    A body in the request is kept. A missing body is copied from the version ``template_version``;
+    None means the current body. Then ``template_version`` is set to the version of the template's
+    body.
 
-    ``template_version`` is set to the version of the template's body. But ``template_id`` and
-    ``template_version`` are set to None in these cases:
-
-    - The template or the version does not exist.
-    - The body in the request differs from the template's body.
-    - The template's body has no version.
+    ``template_id`` and ``template_version`` are set to None if the template or version does not
+    exist, the body in the request differs, or the template's body has no version.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has
-            no body to use instead.
+            no body.
     """
     given = [
         (f"/{field}/{position}", one)
@@ -97,15 +94,13 @@ async def check_content(
     """Raise an error if the content of a draft has faults.
 
     Args:
-        uow: The unit of work.
         columns: The values that shall be stored.
         variants: The variants that shall be stored.
-        audience: The new audience. None if the audience does not change; the stored audience was
-            already checked.
-        found: Faults that the caller has already found. The error includes them.
+        audience: The new audience; None if the audience does not change.
+        found: Faults that the caller has already found.
 
     Raises:
-        InvalidCampaignError: There is at least one fault. The error lists all of them.
+        InvalidCampaignError: There is at least one fault. The error lists all, including ``found``.
     """
     problems = [*content.find_faults(columns, variants), *found]
     if not await _known_ids(uow, Line.id, [columns["line_id"]]):

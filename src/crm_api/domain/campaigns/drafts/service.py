@@ -72,14 +72,12 @@ async def update_campaign(
     """Change a campaign. Fields that the request leaves out do not change.
 
     ``name``, ``recurrence`` and ``archived`` can change in every status, other fields only in a
-    draft. A changed draft loses its approval, unless only ``archived`` changes. ``author_id`` is
-    the id of the API key or user who changes the campaign. This key or user may not approve the
-    changed draft.
+    draft. A changed draft loses its approval, unless only ``archived`` changes. The key or user
+    ``author_id`` may not approve the changed draft.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        CampaignNotEditableError: The campaign is not a draft, and the request has a field other
-            than ``name``, ``recurrence`` and ``archived``.
+        CampaignNotEditableError: Another field is in the request, and the campaign is not a draft.
         InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
     campaign = await lock_campaign(uow, campaign_id)
@@ -142,10 +140,8 @@ async def _plan_next_occurrence(
     """Store which occurrence of a repeated campaign is drafted next.
 
     Args:
-        uow: The unit of work.
         campaign: The campaign, as it is stored now.
         is_given: True if the request sets the recurrence.
-        now: The present instant.
 
     Raises:
         InvalidCampaignError: The request sets a recurrence that is not paused, but the campaign
@@ -201,20 +197,13 @@ async def clone_campaign(
     author_id: str | None = None,
     now: datetime,
 ) -> CampaignDetail:
-    """Store a new draft with the content of another campaign.
+    """Store a new draft with the content of another campaign (the original), in any status.
 
-    The other campaign (the original) may have any status. The copy is not approved. All authors of
-    the original are also authors of the copy.
-
-    ``start_at`` and ``end_at`` are not copied if they are in the past, because a draft with such
-    dates cannot be started.
+    The copy is not approved. Its authors are ``author_id`` and all authors of the original.
+    ``start_at`` and ``end_at`` are not copied if they are in the past.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The original.
-        name: The name of the copy. If None, it is the name of the original, followed by ``(copy)``.
-        author_id: The id of the API key or user who makes the copy, and becomes one of its authors.
-        now: The present instant.
+        name: None for the name of the original, followed by ``(copy)``.
 
     Raises:
         CampaignNotFoundError: The original does not exist.

@@ -40,25 +40,16 @@ async def check_start(
 ) -> None:
     """Raise an error if the campaign could send nothing, or if its first message is not allowed.
 
-    The content was valid when the draft was saved. It is checked again, because dates may have
-    passed, and lists may have been deleted.
+    The content is checked again, because dates may have passed and lists may have been deleted.
 
     Args:
-        uow: The unit of work in which the campaign is started.
-        detail: The campaign that shall be started.
-        sender: The business that the first message must name. The first message must also say how
-            to opt out. If ``sender`` is None, the first message is not checked.
-        rules: The legal rules.
-        now: The present instant.
+        sender: The business that the first message must name; None leaves out this check.
 
     Raises:
-        InvalidCampaignError: At least one of these problems was found:
-
-            - ``start_at`` or ``end_at`` is in the past.
-            - The audience names a list, a segment or a campaign that was deleted.
-            - The campaign's hours never overlap the legal hours of its recipients.
-        MissingIdentificationError: A first message does not name the sender, or does not say how
-            to opt out.
+        InvalidCampaignError: ``start_at`` or ``end_at`` is in the past, a list, segment or campaign
+            of the audience was deleted, or the campaign's hours never overlap the legal hours.
+        MissingIdentificationError: A first message does not name the sender, or does not say how to
+            opt out.
         ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
     """
@@ -131,15 +122,6 @@ async def _require_reachable_person(
 ) -> None:
     """Raise an error unless at least one person of the audience can get a message.
 
-    The function works in these steps:
-
-    1. Find one person to whom no rule (such as an opt-out) forbids a message.
-    2. Check whether the campaign's hours and the legal hours ever allow a message to this person.
-       This depends on the person's zone key (the possible states and time zones).
-    3. If not, repeat the search without the people of this zone key.
-
-    Nearly always, the first person that is found can get a message.
-
     Raises:
         InvalidCampaignError: There are people who may get a message, but the campaign never sends
             in hours that are allowed for them.
@@ -158,11 +140,9 @@ async def _require_reachable_person(
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
 def reachable_zone_statement(conditions: AudienceConditions) -> TextClause:
-    """Return the SQL statement that selects the zone key of one person who may get a message.
+    """Return the SQL statement that selects the zone key of any one person who may get a message.
 
-    A zone key is a text with the states and time zones in which a person may be. If several people
-    may get a message, any one of them is selected. The SQL parameter ``shut`` is a list of zone
-    keys; people with one of these zone keys are not selected.
+    The SQL parameter ``shut`` is a list of zone keys; their people are not selected.
     """
     return text(f"""
         WITH {assess_audience(conditions)}

@@ -90,22 +90,16 @@ class ReplyReadingRead(ReadModel):
 class ExplanationRead(ReadModel):
     """Whether a recipient would get a message now, and which rules prevent it.
 
-    ``rule`` and ``detail`` describe the most important rule that prevents the message.
-
     Attributes:
-        step: The step of the campaign: 0 for the first message, 1 for the first follow-up, and so
-            on.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
         status: The status of the recipient at this step.
-        variant: The name of the variant that was assigned to the recipient for the first message;
-            null if there is none.
+        variant: The name of the recipient's variant of the first message; null if there is none.
         variant_reason: Why the recipient gets this variant.
         would_send_now: True if no rule prevents the message.
         rule: The most important rule that prevents the message; null if no rule does.
-        detail: What the rule in ``rule`` found, and what can be done; null if no rule prevents the
-            message.
-        next_allowed_at: The first time at which no rule prevents the message. This is now if
-            ``would_send_now`` is true. Null if the time is not known, for example because a person
-            must act first.
+        detail: What the rule in ``rule`` found, and what can be done; null if ``rule`` is null.
+        next_allowed_at: The first time at which no rule prevents the message, which may be now.
+            Null if the time is not known, for example because a user must act first.
         stops: All rules that prevent the message, most important first.
     """
 

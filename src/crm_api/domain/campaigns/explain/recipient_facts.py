@@ -137,40 +137,36 @@ RECIPIENT_FACTS = text(f"""
 class RecipientFacts(ContactValues):
     """The facts that decide whether a recipient can get a message now.
 
-    They are facts about the recipient, the campaign and the line. An attempt is called unclear if
-    it is not known whether its message was sent.
+    An attempt is called unclear if it is not known whether its message was sent.
 
     Attributes:
-        is_known: True if the recipient's variant is only for people who were in touch with the
-            company before; None if no variant is assigned.
+        is_known: True if the variant is only for people who were in touch with the company before;
+            None if no variant is assigned.
         kind: Whom the campaign is for.
         name: The name of the line.
         number: The phone number of the line.
-        unclear_status: The status of the recipient's unclear attempt; None if there is none.
-        unclear_code: The error code of the recipient's unclear attempt; None if there is none.
-        unclear_since: When the request to the provider began in the recipient's unclear attempt;
-            None if there is no unclear attempt.
-        is_trial_busy: True while the line is tested after a block and is sending a message. Such a
-            line sends one message at a time.
-        number_rules: The rules about the recipient's phone number that prevent campaign messages,
-            such as an opt-out.
+        unclear_status: The status of the unclear attempt; None if there is none.
+        unclear_since: When the request of the unclear attempt began; None if there is no such
+            attempt.
+        is_trial_busy: True while the line is tested after a block and is sending a message. A test
+            sends one message at a time.
+        number_rules: The rules about the phone number that prevent campaign messages, such as an
+            opt-out.
         ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
         is_kept: True if the phone number must wait until ``kept_until``.
-        kept_until: The end of the wait after a parked or matched attempt to the phone number; it
-            may be in the past. None if there is no such attempt.
+        kept_until: The end of the wait after a parked or matched attempt; it may be in the past.
+            None without such an attempt.
         was_contacted: True if the person got a message before, and the campaign skips or reviews
             such people.
-        was_texted_lately: True if another campaign sent to the phone number in the last
+        was_texted_lately: True if another campaign sent to the number in the last
             ``min_days_between`` days.
         was_texted_often: True if the phone number has reached the legal limit of messages.
-        often_until: The instant from which the legal limit allows the next message; it may be in
-            the past. None if the limit was not reached lately, or there is no limit.
+        often_until: When the legal limit allows the next message; it may be in the past. None if
+            the limit was not reached lately, or there is no limit.
         is_capped: True if the phone number has reached the ``frequency_cap`` of the campaign.
-        capped_until: The instant from which the ``frequency_cap`` allows the next message; it may
-            be in the past. None if the cap was not reached lately, or there is no cap.
+        capped_until: When the ``frequency_cap`` allows the next message, as in ``often_until``.
         is_busy: True if another message to the phone number is being sent.
-        last_texted_at: When another campaign last sent to the phone number; None if no other
-            campaign has sent to it.
+        last_texted_at: When another campaign last sent to the phone number; None if none did.
     """
 
     contact_id: UUID
@@ -248,11 +244,10 @@ async def read_recipient_facts(
     """Read, in one statement, the facts that decide whether a recipient may be messaged now.
 
     Args:
-        step: The step: 0 for the first message, 1 for the first follow-up, and so on. None for the
-            first step at which the recipient's status is not ``sent``, ``delivered`` or ``failed``.
-            If the recipient has no such step, None means step 0.
-        cap: The legal limit of campaign messages to a number, such as ``(3, 24)`` for 3 messages in
-            24 hours. None if the law sets no limit.
+        step: 0 for the first message. None for the first step whose status is not ``sent``,
+            ``delivered`` or ``failed``; without one, step 0.
+        cap: The legal limit of campaign messages to a number: ``(3, 24)`` for 3 messages in 24
+            hours. None if the law sets no limit.
 
     Returns:
         None if the contact is not a recipient of the campaign at this step.

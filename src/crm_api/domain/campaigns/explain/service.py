@@ -1,9 +1,8 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
 The module also finds running campaigns that send nothing although no rule prevents their messages.
-
-The explanation checks the same rules that a worker checks before it sends a message. Both use the
-same SQL fragments, the same allowed hours, and the same code to write the message.
+The explanation must check the same rules as a worker. So both use the same SQL fragments, allowed
+hours and code to write the message.
 """
 
 from dataclasses import dataclass
@@ -54,20 +53,12 @@ async def explain_recipient(
     """Return whether a recipient would get a message now, and all rules that prevent it.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
-        contact_id: The contact that is the recipient.
-        step: The step: 0 for the first message, 1 for the first follow-up, and so on. None for the
-            first step whose message was not sent and has not failed. If there is no such step, None
-            means step 0.
-        rules: The legal rules.
+        step: 0 for the first message. None for the first step whose message was not sent and has
+            not failed; without one, step 0.
         business: The business details that a message may name.
-        times: The maximum durations of the steps of sending, for example of a request to the
-            provider.
-        now: The present instant.
-        secret: The secret with which the consent history hashes phone numbers. It is needed to find
-            the reply that opted the number out or put it on hold. The field ``reading`` of the
-            result says how this reply was understood; it is None if the secret is None.
+        times: The maximum durations of the steps of sending.
+        secret: The secret with which the consent history hashes phone numbers. Without it, the
+            field ``reading`` of the result is None.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not
@@ -200,13 +191,12 @@ async def find_standstills(
 ) -> list[Standstill]:
     """Return the campaigns that should send messages, but have sent none for the time ``after``.
 
-    A campaign is returned if all of these conditions are true:
+    All of these conditions are true:
 
     - The message to a recipient has been due for longer than ``after``.
-    - Between ``now - after`` and ``now``, the provider accepted no message of the campaign.
+    - The provider has accepted no message of the campaign since ``now - after``.
     - No message of the campaign is being sent now.
-    - No rule prevents this overdue message now. ``plan_sends`` and ``explain_recipient`` check the
-      rules: hours, limits, pacing, a blocked line, and rules about the person.
+    - No rule prevents the overdue message now.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     pairs = [(order.campaign_id, key) for order in plan.orders for key in order.open_zones]

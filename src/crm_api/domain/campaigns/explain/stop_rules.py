@@ -27,12 +27,11 @@ class RecipientCase:
     """A recipient, and all values that the rules in this module check.
 
     Attributes:
-        campaign_used: The number of today's messages that count for the daily limit of the
-            campaign.
-        line_used: The number of today's messages that count for the daily limit of the line.
-        carriers: The company's daily limits at mobile carriers (carrier budgets), and how much of
-            each limit is left today. None if the company has no carrier budget.
-        carrier: The name of the mobile carrier of the recipient's number, as in ``carriers``.
+        campaign_used: The number of today's messages that count for the campaign's daily limit.
+        line_used: The number of today's messages that count for the line's daily limit.
+        carriers: The carrier budgets (the company's daily limits at mobile carriers), and what is
+            left of each today; None without carrier budgets.
+        carrier: The mobile carrier of the recipient's number, as in ``carriers``.
         call: The longest time that the request to the provider may take.
     """
 

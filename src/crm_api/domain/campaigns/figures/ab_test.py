@@ -32,16 +32,13 @@ _LARGEST = 690.0
 class RecipientCount:
     """The number of recipients of a campaign who have the same status and the same variant.
 
-    The status ``parked`` is special: its count is the number of recipients for whom a user must
-    decide whether the message was sent. These recipients are also counted under the status
-    ``unknown``. With ``parked``, the fields ``variant``, ``replied`` and ``opted_out`` are 0.
-
     Attributes:
-        status: The status of the recipients, or ``parked``.
-        variant: The ``position`` of the variant.
+        status: The status, or ``parked``: recipients for whom a user must decide whether the
+            message was sent. These recipients are also counted under ``unknown``.
+        variant: The ``position`` of the variant; 0 for ``parked``.
         people: The number of recipients.
-        replied: The number of these recipients who replied.
-        opted_out: The number of these recipients who opted out.
+        replied: The number of these recipients who replied; 0 for ``parked``.
+        opted_out: The number of these recipients who opted out; 0 for ``parked``.
     """
 
     status: str

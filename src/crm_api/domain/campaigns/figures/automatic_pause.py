@@ -57,24 +57,17 @@ async def stop_variants(
     settings: ABTest,
     now: datetime,
 ) -> bool:
-    """Stop variants that are worse than others in the A/B test of a campaign.
+    """Stop variants that are worse than others in a campaign's A/B test; return whether any was.
 
-    These settings decide which variants are stopped:
+    The settings decide which variants are stopped:
 
-    - ``stop_harmful``: variants after which clearly more people opt out than after another variant.
+    - ``stop_harmful``: variants with clearly more opt-outs than another variant.
     - ``shift_to_winner``: all variants except the one with clearly the most replies.
 
     If no variant would be left, none is stopped. Each stop is written to the audit log.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
         arms: The variants with a weight above 0, by position.
-        settings: The settings of the A/B test.
-        now: The present instant.
-
-    Returns:
-        True if a variant was stopped.
     """
     if len(arms) < FEWEST_VARIANTS or not (settings.stop_harmful or settings.shift_to_winner):
         return False
@@ -193,16 +186,14 @@ WATCHED_CAMPAIGNS = text(f"""
 class _WatchedVariant:
     """A variant of a running campaign, with the counts of its messages, replies and opt-outs.
 
-    The counts decide whether the variant is stopped and whether the campaign is paused. The fields
-    from ``id`` to ``watched_from`` belong to the campaign, all other fields to the variant.
+    The fields from ``id`` to ``watched_from`` belong to the campaign, all other fields to the
+    variant.
 
     Attributes:
-        id: The id of the campaign.
         stopped: Why the variant is no longer sent; None if it is still sent.
         texts: How many messages were sent, follow-ups included.
         failed: How many messages failed, follow-ups included.
         opted_out: How many people opted out after the first message or a follow-up.
-        first_texts: How many first messages were sent.
         first_replies: How many people got the first message, replied, and did not opt out.
         first_opt_outs: How many people got the first message and opted out.
     """
@@ -228,16 +219,13 @@ class _WatchedVariant:
 async def check_figures(uow: UnitOfWork, *, now: datetime) -> UUID | None:
     """Find one running campaign with bad results; stop variants of it, or pause it, or do both.
 
-    A variant is stopped by the result of an A/B test. A campaign is paused if its opt-out rate or
-    its failure rate is too high.
-
-    The function changes at most one campaign, so that a transaction never locks rows of two
-    campaigns. Call it until it returns None. Each change is written to the audit log, and a pause
-    also raises an alert. Attempts that are claimed (reserved for sending) but not yet sent are
-    withdrawn. Any number of workers may call the function at the same time.
+    At most one campaign is changed, so that a transaction never locks rows of two campaigns. Call
+    the function until it returns None. Claimed attempts that are not sent yet are withdrawn. Each
+    change is written to the audit log, and a pause raises an alert. Any number of workers may call
+    the function at the same time.
 
     Returns:
-        The id of the campaign that was changed; None if no campaign has to be changed.
+        The id of the changed campaign; None if no campaign has to be changed.
     """
     rows = typed_rows(_WatchedVariant, await uow.session.execute(WATCHED_CAMPAIGNS))
     for campaign_id, grouped in groupby(rows, key=lambda row: row.id):
@@ -355,13 +343,9 @@ async def _exclude_earlier_messages(
 ) -> RateCounts:
     """Return ``counts`` without the failures and opt-outs of messages sent before the last resume.
 
-    A message that was sent before the resume may fail, or cause an opt-out, after the resume. The
-    argument ``counts`` includes these failures and opt-outs. This function reads the attempts,
-    which is slow, so it is called only before a campaign is paused.
+    This function reads the attempts, which is slow. Call it only before a campaign is paused.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
         counts: The counts since the last resume.
         since: The instant of the last resume, in ISO 8601.
     """

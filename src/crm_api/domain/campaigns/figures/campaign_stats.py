@@ -64,16 +64,12 @@ async def read_campaign_stats(
     limits: SendLimits,
     now: datetime,
 ) -> CampaignStats:
-    """Return the statistics of a campaign for one step.
+    """Return the statistics of a campaign, in any status, for one step.
 
     Args:
-        uow: The unit of work.
-        campaign_id: A campaign in any status. The counts of a draft are 0.
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        limits: The limits of sending that are the same for all campaigns. A message with an unclear
-            result also counts for today if its request to the provider was made less than
-            ``limits.times.grace`` before today began.
-        now: The present instant.
+        limits: An unclear attempt also counts for today if its request to the provider was made
+            less than ``limits.times.grace`` before today began.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

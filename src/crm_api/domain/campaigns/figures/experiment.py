@@ -1,9 +1,9 @@
 """Statistical tests of rates that remain valid when they are repeated after every message.
 
-A test checks whether two rates differ, or whether a rate is above its limit. It computes an
-e-value: the greater the e-value, the stronger the evidence. Without a real difference, the
-probability that the e-value ever reaches 20 is at most 5 % (Ville's inequality).
-``docs/decisions/2026-11-25-always-valid-tests.md`` explains why the tests use e-values.
+A test computes an e-value: the greater the e-value, the stronger the evidence that two rates
+differ, or that a rate is above its limit. Without a real difference, the e-value ever reaches 20
+with a probability of at most 5 % (Ville's inequality). See
+``docs/decisions/2026-11-25-always-valid-tests.md``.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269, read
 2026-11-25.
@@ -55,10 +55,9 @@ class Arm:
     """A variant of a campaign, with the counts of its first messages.
 
     Attributes:
-        name: The name of the variant.
         texts: The number of people who got the variant.
-        replies: The number of people who replied and did not opt out. The opt-out STOP
-            is also a reply, but it must not count in favour of a variant.
+        replies: The number of people who replied and did not opt out, so that the opt-out STOP does
+            not count in favour of a variant.
         opt_outs: The number of people who opted out.
         stopped: Why the variant is no longer sent; None if it is still sent.
     """
@@ -90,10 +89,9 @@ class Comparison:
         measure: The rate that is compared.
         higher: The variant with the higher rate.
         lower: The variant with the lower rate.
-        log_e_value: The natural logarithm of the e-value. The greater the e-value, the stronger the
-            evidence that the rates differ.
-        p_value: The p-value. It stays valid if the comparison is repeated at any time. It takes
-            into account how many pairs of variants the campaign has.
+        log_e_value: The natural logarithm of the e-value.
+        p_value: Corrected for the campaign's number of pairs of variants. It stays valid if the
+            comparison is repeated at any time.
     """
 
     measure: ComparedMeasure
@@ -114,14 +112,14 @@ class ExperimentResult:
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The variant that gets more replies than every other variant. None if no variant has
-            won. A harmful variant never wins.
-        p_value: The largest p-value of the comparisons of the winner with other variants by
-            replies. None if no variant has won, or if all other variants are stopped.
-        comparisons: One comparison by replies and one by opt-outs for each pair of variants.
-            Variants that are stopped, or have too few messages, are left out.
-        harmful: The variants that get more opt-outs than another variant. Variants that were
-            stopped for this reason are included.
+        winner: The variant that gets more replies than every other variant; None if there is none.
+            A harmful variant never wins.
+        p_value: The largest p-value of the winner's comparisons by replies; None without a winner,
+            or if all other variants are stopped.
+        comparisons: By replies and by opt-outs for each pair of variants. Variants that are stopped
+            or have too few messages are left out.
+        harmful: The variants that get more opt-outs than another variant, including those stopped
+            for this reason.
     """
 
     status: VariantTestStatus
@@ -134,9 +132,8 @@ class ExperimentResult:
 def evaluate_experiment(arms: Sequence[Arm], *, min_per_variant: int) -> ExperimentResult:
     """Compare the variants of a campaign by replies and by opt-outs.
 
-    A stopped variant is not compared any more, because this would be unfair: all its replies have
-    arrived, but people may still reply to the latest messages of the other variants. The earlier
-    decision to stop the variant remains.
+    A stopped variant is not compared, because people may still reply to the latest messages of the
+    other variants.
 
     Args:
         arms: The variants with a weight above 0, including the stopped ones; at least two.
@@ -206,20 +203,10 @@ def _above_all(
 def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     """Return how strong the evidence is that the rates of two variants differ.
 
-    The result is the natural logarithm of an e-value. The top of this module explains e-values.
-
-    A hit is a reply or an opt-out. Two assumptions are compared:
-
-    - The rates are equal. Then the probability that a hit belongs to the first variant is this
-      variant's share of all messages.
-    - The rates differ. Then this probability has a Beta distribution. The mean of the distribution
-      is the first variant's share of all messages.
-
-    The e-value is the likelihood of the hits under the second assumption, divided by their
-    likelihood under the first.
-
-    The method assumes that hits are independent. In fact, a person can cause only one hit. This
-    makes chance differences smaller. So the result does not overstate the evidence.
+    The result is the natural logarithm of an e-value: the likelihood of the hits (replies or
+    opt-outs) if the rates differ, divided by their likelihood if the rates are equal. Hits are
+    treated as independent, although a person can cause only one. So the result does not overstate
+    the evidence.
 
     Args:
         hits: The number of replies or opt-outs of each variant.
@@ -244,17 +231,11 @@ def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit.
 
     The rate is the share of messages with a hit (an opt-out or a failure). The result is the
-    natural logarithm of an e-value, which is large if the evidence is strong. The e-value is the
-    mean of several likelihood ratios, one for each of ``ODDS_RATIOS``.
-
-    A message without a result counts as a message without a hit. This can only make the e-value
-    smaller.
+    natural logarithm of an e-value: the mean of one likelihood ratio for each of ``ODDS_RATIOS``. A
+    message without a result counts as a message without a hit.
 
     Args:
-        hits: The number of hits.
-        texts: The number of all messages.
-        limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1, which no rate
-            exceeds.
+        limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1.
 
     Sources: the ratio is from A. Wald, "Sequential Tests of Statistical Hypotheses", 1945. The
     paper named at the top of this module shows why the test may be repeated while the counts grow.

@@ -83,16 +83,13 @@ def find_exceeded_rate(
 ) -> tuple[PauseReason, Evidence] | None:
     """Return the reason to pause a campaign whose opt-out rate or failure rate is too high.
 
-    A statistical test decides whether a rate is too high. It needs no minimum number of messages.
-
     Args:
         counts: The counts since the last resume.
-        limits: The maximum rates of the campaign.
-        now: The present instant. It is stored in the evidence.
+        now: The instant that is stored in the evidence.
 
     Returns:
-        The reason, and the evidence: the figures that prove that the rate is above its limit. None
-        if the counts do not prove that a rate is above its limit.
+        The reason, and the figures that prove that the rate is above its limit. None if the counts
+        do not prove that a rate is above its limit.
     """
     # An opt-out may be stored before its message is counted as sent. So the number of messages is
     # at least the number of opt-outs.

@@ -9,17 +9,16 @@ class StatusCounts(ReadModel):
     """The numbers of recipients by status. Each recipient has exactly one status.
 
     Attributes:
-        pending: The number of recipients that wait for their message.
-        review: The number of recipients that wait until a user approves or rejects them.
-        held: The number of recipients whose phone number is on hold until a user checks a reply.
-        sending: The number of recipients whose message is being sent.
-        unknown: The number of recipients for whom it is unclear whether the message was sent.
-        sent: The number of recipients whose message was sent, but is not reported as delivered.
-        delivered: The number of recipients whose message was delivered.
-        failed: The number of recipients whose message failed.
-        skipped: The number of recipients that get no message because of a rule.
-        cancelled: The number of recipients that get no message because the campaign was cancelled
-            or ended.
+        pending: Recipients that wait for their message.
+        review: Recipients that wait until a user approves or rejects them.
+        held: Recipients whose phone number is on hold until a user checks a reply.
+        sending: Recipients whose message is being sent.
+        unknown: Recipients for whom it is unclear whether the message was sent.
+        sent: Recipients whose message was sent, but is not reported as delivered.
+        delivered: Recipients whose message was delivered.
+        failed: Recipients whose message failed.
+        skipped: Recipients that get no message because of a rule.
+        cancelled: Recipients that get no message because the campaign was cancelled or ended.
     """
 
     model_config = example(pending=111, review=4, sent=2, delivered=118, skipped=5)
@@ -107,9 +106,8 @@ class VariantStats(MessageOutcomes):
     Attributes:
         name: The name of the variant.
         stopped_at: When an A/B test stopped the variant; null if it is still sent.
-        stopped_reason: ``harmful`` if more people opted out after this variant than after another
-            variant; ``lost`` if another variant got more replies; null if the variant is still
-            sent.
+        stopped_reason: ``harmful``: more people opted out than after another variant; ``lost``:
+            another variant got more replies; null if it is still sent.
     """
 
     model_config = example(MessageOutcomes, name="Short")
@@ -137,7 +135,7 @@ class TemplateVersionStats(MessageOutcomes):
 class TemplateStats(MessageOutcomes):
     """The statistics of all messages that were made from a template, in all campaigns.
 
-    A person who got the template in two campaigns counts twice, once for each campaign.
+    A person who got the template in two campaigns counts twice.
 
     Attributes:
         template_id: The id of the template.
@@ -157,13 +155,13 @@ class VariantComparisonRead(ReadModel):
 
     Attributes:
         measure: The rate that is compared.
-        variants: The names of the two variants. The variant with the higher rate is first.
+        variants: The names of the two variants, the higher rate first.
         higher: The name of the variant with the higher rate; null if chance may explain the
             difference.
-        e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20
-            is strong evidence.
-        p_value: The probability, from 0 to 1, that variants with equal rates give evidence at least
-            as strong as ``e_value``. It is corrected for the number of comparisons.
+        e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20 is
+            strong evidence.
+        p_value: The probability that variants with equal rates give evidence at least as strong,
+            from 0 to 1; corrected for the number of comparisons.
     """
 
     measure: ComparedMeasure
@@ -177,22 +175,19 @@ class ABTestRead(ReadModel):
     """The result of the A/B test of a campaign.
 
     The test compares the first messages by replies and by opt-outs. Replies of people who opted out
-    are not counted. You may look at the result at any time during the campaign: looking often does
-    not make a wrong result more likely.
+    are not counted. You may look at the result at any time: looking often does not make a wrong
+    result more likely.
 
     Attributes:
         status: The result of comparing the reply rates.
-        winner: The name of the variant that gets more replies than all others; null if there is no
-            such variant, or if that variant is harmful.
-        p_value: The p-value of the winner, corrected for the number of comparisons. It is null if
-            there is no winner. It is also null after the other variants were stopped; the audit log
-            then has the p-value.
-        min_per_variant: The number of messages that a variant must have sent before it is compared
-            with others.
-        comparisons: The comparisons of each pair of variants. Variants that are stopped, or have
-            too few messages, are not compared.
-        harmful: The names of the variants for which the test shows a higher rate of opt-outs than
-            for another variant.
+        winner: The name of the variant that gets more replies than all others; null if there is
+            none, or if it is harmful.
+        p_value: The p-value of the winner, corrected for the number of comparisons. Null without a
+            winner, or after the other variants were stopped; the audit log then has it.
+        min_per_variant: The number of messages from which a variant is compared.
+        comparisons: The comparisons of each pair of variants. Variants that are stopped or have too
+            few messages are left out.
+        harmful: The names of the variants with a higher rate of opt-outs than another variant.
         sentence: The result of the test, as a sentence.
     """
 
@@ -211,11 +206,11 @@ class CampaignStats(ReadModel):
     Step 0 is the first message, step 1 is the first follow-up, and so on.
 
     Attributes:
-        recipients_total: The number of recipients at this step of the campaign. It grows while the
-            audience is being stored.
+        recipients_total: The number of recipients at this step. It grows while the audience is
+            being stored.
         by_status: The numbers of recipients by status.
-        parked: The number of recipients with the status ``unknown`` for whom a user must decide
-            whether the message was sent.
+        parked: The number of ``unknown`` recipients for whom a user must decide whether the message
+            was sent.
         replied: The number of people who replied, including those who opted out by a reply.
         opted_out: The number of people who opted out.
         response_rate: ``replied`` divided by the number of messages sent or delivered, from 0 to 1
@@ -223,10 +218,9 @@ class CampaignStats(ReadModel):
         variants: The statistics of each variant at this step.
         ab_test: The result of the A/B test; null if fewer than two variants have a weight above 0.
         sent_today: The number of messages that the campaign sent today, in the line's time zone.
-        remaining_today: The number of messages that the daily limit of the campaign still allows
-            today.
-        estimated_finish_at: When the campaign will probably have sent its last message; null if the
-            campaign is not scheduled or running, or the instant cannot be estimated.
+        remaining_today: The number of messages that the campaign's daily limit still allows today.
+        estimated_finish_at: When the last message will probably be sent; null if the campaign is
+            not scheduled or running, or the instant cannot be estimated.
     """
 
     model_config = example(

@@ -1,9 +1,7 @@
 """Compute, for one day of a forecast, how many messages a campaign sends, to whom, and how fast.
 
-Counts of messages and people may be fractions: when a count is divided, the parts are not rounded.
-Less than half a message counts as no message. Instants are Unix timestamps. A zone key consists of
-the states and the time zones that are possible for a person. All zone keys for which messages are
-allowed at the same hours form a zone group.
+Counts of messages and people may be fractions; less than half a message counts as no message.
+Instants are Unix timestamps. Zone keys with the same allowed hours form a zone group.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,16 +24,12 @@ the group."""
 
 
 class Cohort:
-    """People who wait for the same message, divided into zone groups.
+    """People who wait for the same message, divided into zone groups (people with the same hours).
 
-    People with the same sending hours form a zone group. A person becomes due when the message to
-    the person becomes due. The people become due at a constant rate between ``due_from`` and
-    ``due_until``.
+    The people become due at a constant rate between ``due_from`` and ``due_until``.
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        due_from: When the first of these people becomes due.
-        due_until: When the last of these people becomes due.
         people: For each zone group, the number of people that were added to it.
         shares: For each zone group, the fraction of its people who still wait, from 0 to 1.
         size: The number of people that were added to all zone groups.
@@ -87,12 +81,10 @@ class Cohort:
     def take(self, texts: float, zone_groups: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
-        In all groups, people become due in the same period. So the group with the largest share of
-        waiting people comes first. For example, 80 % wait in one group and 50 % in another. People
-        leave only the first group until 50 % wait in it. Then both shares fall equally.
+        The group with the largest share of waiting people comes first, because people of all groups
+        become due in the same period.
 
         Args:
-            texts: The largest number of people to remove.
             zone_groups: The indices of the zone groups.
 
         Returns:
@@ -123,14 +115,11 @@ class Cohort:
 class Pace:
     """Computes, for a forecast, how fast a campaign sends its messages within a day.
 
-    For each period of the day, call two methods, in this order:
-
-    1. ``room()`` computes how many messages the campaign can send in the period.
-    2. ``take()`` records how many messages it sends, and returns the time of the last message.
+    For each period of the day, call ``room()``, and then ``take()`` with the number of messages
+    that the campaign sends.
 
     ``eagerness`` is used only if ``Pacing.is_spread`` is True. It is the sending rate at the
-    beginning of the day, divided by the mean rate of the day. With 1, the rate is constant. With
-    0.5, the campaign begins at half of its mean rate, and sends faster later.
+    beginning of the day, divided by the mean rate of the day.
     """
 
     def __init__(self, pacing: Pacing, per_second: float, eagerness: float) -> None:
@@ -146,15 +135,11 @@ class Pace:
     def room(self, start: float, end: float, *, left: float, closes: float) -> float:
         """Return how many messages the campaign can send in a period.
 
-        The result depends on the pacing, the provider's rate limit and ``left``. Other limits are
-        not considered.
+        Only the pacing, the provider's rate limit and ``left`` are considered.
 
         Args:
-            start: The start of the period.
-            end: The end of the period.
             left: The number of messages that the campaign may still send on the day.
-            closes: The end of the allowed hours. If the people who may get messages in the period
-                have different hours, it is the latest end.
+            closes: The end of the allowed hours; the latest end if people have different hours.
         """
         self._start, self._left, self._until_close = start, left, closes - start
         most = (end - start) * self._per_second
@@ -210,13 +195,12 @@ class SharedDay:
 
     Attributes:
         room: The number of messages that all these campaigns together may send on the day.
-        is_ramp: True if the ramp plan of the line sets a limit on this day that is lower than the
-            usual daily limit. A ramp plan has the limits of the first days of a line.
+        is_ramp: True if the line's ramp plan (the limits of its first days) sets a lower limit than
+            the usual daily limit.
         own: The number of messages that this campaign would send if it were alone on the line.
-        demands: One pair of numbers for each group of other campaigns: the number of messages that
-            the group would send, and the number of campaigns in the group.
-        is_active: True if the campaign can send on the day: it has open hours, and a message is due
-            before the day ends.
+        demands: For each group of other campaigns: the messages that it would send, and the number
+            of its campaigns.
+        is_active: True if the campaign has open hours, and a message is due before the day ends.
     """
 
     room: float
@@ -267,9 +251,7 @@ def demand_of(rival: Rival, waiting: float, on: date, *, is_first: bool) -> Dema
     """Return how many messages a group of other campaigns would send on a day.
 
     Args:
-        rival: The group: other campaigns on the same line.
         waiting: The number of messages that the group still has to send.
-        on: The day.
         is_first: True if the day is the first day of the simulation.
 
     Returns:
@@ -292,14 +274,12 @@ def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[flo
     Each campaign gets as many messages as it wants, up to a maximum that is the same for all.
 
     Args:
-        room: The number of messages that the line may send for these campaigns on the day.
         own: The number of messages that the simulated campaign wants to send.
-        demands: One pair of numbers for each group of other campaigns: the number of messages that
-            the group wants to send, and the number of campaigns in the group.
+        demands: As in ``SharedDay``.
 
     Returns:
-        The number of messages that the simulated campaign gets, and the maximum per campaign. The
-        maximum is ``UNLIMITED`` if every campaign gets as many messages as it wants.
+        The number of messages that the simulated campaign gets, and the maximum per campaign:
+        ``UNLIMITED`` if every campaign gets what it wants.
     """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)

@@ -1,21 +1,10 @@
 """Predict when a campaign sends its last message, and which rule delays this message most.
 
-The predictions come from the simulation of a plan (``Plan``). A plan contains the messages of a
-campaign and the rules that limit them.
+Two instants are predicted. The last message is sent before P50 with a probability of 50 %, and
+before P90 with a probability of 90 %.
 
-Two instants are predicted:
-
-- P50: with a probability of 50 %, the last message is sent before this instant. The simulation uses
-  the mean values of unknown quantities, such as the number of replies.
-- P90: with a probability of 90 %, the last message is sent before this instant. The simulation uses
-  a number of messages that is exceeded only with a probability of 10 %.
-
-The rule that delays the campaign most is called the binding rule. To find it, the simulation is
-repeated once for each rule, without this rule. Then the results are compared:
-
-- If at least one rule reduces the number of people who get a message, the binding rule is the rule
-  that reduces this number most.
-- Otherwise, the binding rule is the rule that delays the end of the campaign most.
+The binding rule is the rule whose removal adds the most people who get a message. If no removal
+adds people, it is the rule that delays the end of the campaign most.
 """
 
 from collections.abc import Callable, Mapping
@@ -69,16 +58,14 @@ class Binding(StrEnum):
 class Share:
     """An estimate of a share of messages, such as the share of messages that get a reply.
 
-    The estimate is from 0 to 1. It combines the share among the measured messages with an assumed
-    share. If few messages were measured, the estimate is near the assumed share, and its variance
-    is large.
+    The estimate is from 0 to 1. The fewer messages were measured, the nearer it is to an assumed
+    share, and the larger is its variance.
 
     Attributes:
         hits: The number of measured messages that have the property, such as a reply.
         texts: The number of measured messages.
         assumed: The assumed share.
-        weight: The assumed share has the same influence on the estimate as this number of measured
-            messages.
+        weight: The number of measured messages that would have the same influence as ``assumed``.
     """
 
     hits: int
@@ -111,11 +98,10 @@ class Odds:
 
     Attributes:
         replies: The share of messages that get a reply. After a reply, no follow-up is sent.
-        repeats: The share of messages that need a second attempt, because it is unclear whether the
-            first attempt sent the message. Both attempts count for the daily limits.
-        others_a_day: The mean number of messages a day on the line that belong to no campaign.
-        others_variance: The variance of the daily number of messages on the line that belong to no
-            campaign.
+        repeats: The share of messages that need a second attempt after an unclear one. Both
+            attempts count for the daily limits.
+        others_a_day: The mean daily number of the line's messages that belong to no campaign.
+        others_variance: The variance of this daily number.
     """
 
     replies: Share
@@ -131,13 +117,11 @@ class Prediction:
     A campaign finishes when its last message is sent, or earlier at its end date.
 
     Attributes:
-        plan: The plan of the campaign. Unknown numbers in it, such as the number of replies, have
-            their mean values.
-        p50: The result of simulating ``plan``. With a probability of 50 %, the campaign finishes
-            before ``p50.finish``.
+        plan: The plan of the campaign. Unknown numbers have their mean values.
+        p50: The result of simulating ``plan``.
         p90_finish: With a probability of 90 %, the campaign finishes before this instant. None if
             the instant is more than ten years away.
-        rule: The rule that delays the campaign most. None if no rule delays it by a minute or more.
+        rule: None if no rule delays the campaign by a minute or more.
     """
 
     plan: Plan
@@ -166,15 +150,8 @@ def plan_with_means(plan: Plan, odds: Odds) -> Plan:
 def predict(plan: Plan, odds: Odds, *, now: datetime) -> Prediction:
     """Predict when a campaign sends its last message, and which rule delays this message most.
 
-    The prediction contains two times:
-
-    - P50: with a probability of 50 %, the last message is sent before this time.
-    - P90: with a probability of 90 %, the last message is sent before this time.
-
     Args:
-        plan: The messages of the campaign, and the rules that limit them.
         odds: The estimates of unknown quantities, such as the number of replies.
-        now: The present instant.
     """
     plan = plan_with_means(plan, odds)
     p50 = simulate(plan)
@@ -251,13 +228,11 @@ begins later) is reported before all rules of this mapping."""
 def binding_rule(plan: Plan, outcome: Outcome, *, now: datetime) -> Binding | None:
     """Return the rule that delays the messages of a campaign most.
 
-    If no rule delays the messages by a minute or more, the result is None. But if the campaign
-    never sends its last message, the result is always a rule.
+    The result is None if no rule delays the messages by a minute or more. But if the campaign never
+    sends its last message, the result is always a rule.
 
     Args:
-        plan: The messages of the campaign, and the rules that limit them.
-        outcome: The result of the simulation of this plan.
-        now: The present instant.
+        outcome: The result of the simulation of ``plan``.
     """
     costs = _costs_without_each(plan, _cost(outcome), now=now)
     found = _costliest(costs, _cost(outcome))
@@ -275,13 +250,11 @@ def _costs_without_each(
 ) -> dict[str, tuple[int, datetime]]:
     """For each rule, return the cost (see ``_cost``) of the plan without this rule.
 
-    Rules that do not change the plan are left out. If the campaign takes longer than ``LONG`` to
-    send its messages, other rules may be left out too, to save computing time.
+    Rules that do not change the plan are left out. If the campaign takes longer than ``LONG``,
+    other rules may be left out too.
 
     Args:
-        plan: The plan with all rules.
         cost: The cost of the plan with all rules.
-        now: The present instant.
     """
     lifted = {Binding.NOT_STARTED.value: replace(plan, begins=now)}
     lifted |= {rule: lift(plan) for rule, lift in _LIFTS.items()}
@@ -305,18 +278,13 @@ def _cost(outcome: Outcome) -> tuple[int, datetime]:
 def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datetime]) -> str | None:
     """Return the rule that has the largest effect on the plan.
 
-    The effect is measured as follows:
-
-    - If at least one rule changes how many people get a message: the number of additional people
-      who would get a message without the rule.
-    - Otherwise: how much earlier the plan would end without the rule.
-
-    If several rules have nearly the same effect, the first of them is returned. The result is None
-    if no rule has an effect of at least one person or one minute.
+    The effect is the number of additional people who would get a message without the rule. If this
+    number is 0 for all rules, the effect is how much earlier the plan would end. If several effects
+    are nearly equal, the first rule is returned. None if no effect is at least one person or one
+    minute.
 
     Args:
-        costs: For each rule, the cost (see ``_cost``) of the plan without this rule.
-        cost: The cost of the plan with all rules.
+        costs: For each rule, the cost of the plan without this rule.
     """
     people = max(cost[0] - spared[0] for spared in costs.values())
     if people > 0:

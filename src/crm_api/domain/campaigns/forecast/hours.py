@@ -36,11 +36,10 @@ class Hours:
     """The rules about the hours in which a campaign may send.
 
     Attributes:
-        window: The days and hours that the campaign allows; None if it allows all days and hours.
-        timezone: The campaign's time zone: an IANA name, or ``recipient`` for the time zone of each
-            recipient. If None, the time zone of the line is used.
-        line_timezone: The time zone of the line. Daily limits count the messages of a day in this
-            time zone.
+        window: The days and hours that the campaign allows; None if it allows all.
+        timezone: An IANA name, or ``recipient`` for the time zone of each recipient; None for the
+            time zone of the line.
+        line_timezone: Daily limits count the messages of a day in this time zone.
         rules: The legal rules.
     """
 
@@ -52,16 +51,13 @@ class Hours:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a day during which the same groups of people may get messages.
+    """A part of a day during which the same zone groups may get messages.
 
-    A group of people with the same allowed hours is called a zone group. All
-    times are in seconds from the start of the day in the line's time zone.
+    All times are in seconds from the start of the day in the line's time zone.
 
     Attributes:
-        start: The start of the segment.
-        end: The end of the segment.
-        closes: The end of the allowed hours; not before ``end``. If the groups have different
-            hours, it is the latest end.
+        closes: The end of the allowed hours, not before ``end``; the latest end if the groups have
+            different hours.
         zone_groups: The indices of the zone groups, as in ``Calendar.zone_group_of``.
     """
 
@@ -75,9 +71,8 @@ class Segment:
 class Calendar:
     """The hours in which messages are allowed on each day of a year.
 
-    The allowed hours depend on the states and time zones in which a person may be (the zone key).
-    All zone keys with the same allowed hours are one zone group. The days are those of
-    the line's time zone.
+    All zone keys with the same allowed hours are one zone group. The days are those of the line's
+    time zone.
 
     Attributes:
         first: The first day.
@@ -103,12 +98,10 @@ class Calendar:
 def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calendar:
     """Return the hours of a year in which messages to the recipients are allowed.
 
-    The result is cached, because it takes time to compute.
+    The result is cached.
 
     Args:
-        hours: The rules about the hours.
-        zone_keys: The zone keys of all recipients. A zone key is a text with the states and time
-            zones in which a person may live.
+        zone_keys: The zone keys of all recipients.
         first: The first day of the year.
     """
     zone = ZoneInfo(hours.line_timezone)
@@ -146,8 +139,7 @@ def calendar_for(hours: Hours, zone_keys: tuple[str, ...], first: date) -> Calen
 class _Source(NamedTuple):
     """One set of hours that limits messages: the campaign's own hours, or the legal hours.
 
-    The hours are local times in one time zone. Several sources may apply to a person. Then a
-    message must be sent inside the hours of all of them.
+    If several sources apply to a person, a message must be sent inside the hours of all of them.
 
     Attributes:
         zone: The IANA time zone of the hours.
@@ -162,9 +154,7 @@ class _Source(NamedTuple):
 def _find_sources(hours: Hours, zone_keys: Iterable[str]) -> dict[str, tuple[_Source, ...]]:
     """Return, for each zone key, the sets of hours that limit messages to its people.
 
-    A zone key is a text with the states and time zones in which a person may live. Each set of
-    hours is a ``_Source``: the campaign's own hours, or legal hours. A message must be sent inside
-    all sets of hours of its zone key.
+    A message must be sent inside all sets of hours of its zone key.
     """
     rules_of: defaultdict[str | None, set[object]] = defaultdict(set)
     for rule in hours.rules.rules:
@@ -192,9 +182,9 @@ def _kind_of_day(
 ) -> tuple[object, ...]:
     """Return a key for a day. Days with the same key have the same sending hours.
 
-    The key contains everything on which the sending hours depend: the weekday, how many hours the
-    day has (23 to 25), and the differences between the local times of the zones. It also contains
-    the holidays and the rules in force, from the day before to the day after.
+    The key must contain everything on which the sending hours depend: the weekday, the length of
+    the day (23 to 25 hours), the differences between the local times of the zones, and the holidays
+    and rules in force from the day before to the day after.
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]
@@ -208,16 +198,12 @@ def _kind_of_day(
 
 
 def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _Open:
-    """Return the hours of one source on one day, as spans.
+    """Return the hours of one source on one day, as spans (see ``_Open``).
 
-    A span is a pair: an opening time and a closing time, in seconds from the start of the day.
-
-    The day may include parts of two days in the time zone of the source. Then the hours of each of
-    these two days are a separate span, even if there is no gap between the spans.
+    The day may include parts of two days in the time zone of the source. The hours of each are a
+    separate span, even without a gap between the spans.
 
     Args:
-        hours: The rules about the hours.
-        source: The campaign's own hours or the legal hours, in one time zone.
         starts: The start of the day in the line's time zone.
         ends: The end of the day in the line's time zone.
     """
@@ -242,9 +228,7 @@ def _open(sources: Sequence[_Open], length: float) -> _Open:
     Such a span is inside the hours of all sources. It ends ``CALL_SECONDS`` before these hours end.
 
     Args:
-        sources: One item for each source of hours (the campaign's own hours, or legal hours): the
-            spans in which this source allows messages. A span is a pair: an opening time and a
-            closing time, in seconds from the start of the day.
+        sources: For each source of hours, the spans in which it allows messages.
         length: The length of the day in seconds.
     """
     both = [(0.0, length)]

@@ -44,13 +44,13 @@ class LineLoad:
     """The recent messages of a line, and what the line has to send for other campaigns.
 
     Attributes:
-        rivals: The other campaigns that have messages to send on the line. Similar campaigns are
+        rivals: The other campaigns that have messages to send on the line; similar ones are
             grouped.
         texts: The number of messages that the line sent in the last 14 days, at most 5,000.
         uncertain: The number of messages of the last 14 days for which it is unclear whether they
             were sent. They count for daily limits.
         others_a_day: The mean daily number of messages that belong to no campaign.
-        others_variance: The variance of the daily number of messages that belong to no campaign.
+        others_variance: The variance of this daily number.
     """
 
     rivals: Sequence[Rival]
@@ -201,8 +201,7 @@ async def read_carrier_limits(
     """Return how many messages a day the budget of each mobile carrier allows to the campaign.
 
     A budget is the number of message segments a day that the company may send to one carrier. The
-    list is empty if the settings have no carrier budgets. It is also empty if the audience is not
-    completely stored, for example because the campaign is a draft.
+    list is empty if there are no budgets, or if the audience is not completely stored.
     """
     if campaign.recipients_total is None:
         return []

@@ -28,15 +28,12 @@ class TextedNumber:
     A message is recent if a rule may still count it, for example a limit of messages per month.
 
     Attributes:
-        step: The message for which the recipient waits: 0 is the first message, 1 the first
+        step: The message for which the recipient waits: 0 for the first message, 1 for the first
             follow-up.
-        zone_key: The states and time zones in which the recipient may live, as one text.
-        due_at: When the message is due.
-        last_other: The time of the newest recent message from another campaign; None if there is no
-            such message.
+        last_other: The time of the newest recent message from another campaign; None without one.
         texted: The instants of the recent messages of all campaigns, newest first.
-        read: How many recipients the query examined. This number is the same in all items of the
-            result. It also counts the recipients who need not wait; the result leaves them out.
+        read: How many recipients the query examined, including those that the result leaves out;
+            the same in all items.
     """
 
     step: int
@@ -52,12 +49,10 @@ class NumberRules:
     """The limits on how often a campaign may send messages to one phone number.
 
     Attributes:
-        min_days: The minimum number of days after a message of another campaign; None if there is
-            no minimum.
-        campaign_cap: The campaign's own limit: the maximum number of messages, and the period in
-            hours. None if the campaign has no ``frequency_cap``.
+        min_days: The minimum number of days after a message of another campaign; None without one.
+        campaign_cap: The campaign's ``frequency_cap``: the maximum number of messages, and the
+            period in hours. None without one.
         rules: The legal rules. They can limit the number of messages too.
-        now: The present instant.
     """
 
     min_days: int | None
@@ -79,11 +74,7 @@ class NumberRules:
     def hours(self, zone_keys: Sequence[str]) -> int:
         """Return for how many hours a message can prevent further messages to the same number.
 
-        If several rules apply, the longest period counts. The result is 0 if no rule applies.
-
-        Args:
-            zone_keys: The zone keys of the recipients. A zone key is a text with the states and
-                time zones in which a person may be.
+        The longest period of all rules counts; 0 if no rule applies.
         """
         caps = [self.rules.frequency_cap(key, self.now) for key in zone_keys]
         return max(
@@ -121,16 +112,11 @@ def split_waiting(
     """Divide the waiting people into those who may get a message now and those who must wait.
 
     Args:
-        waiting: All waiting people, in groups.
-        numbers: The people who may have to wait, each with the times of the recent messages to the
-            phone number. This may be only a sample.
-        number_rules: The rules that limit how often a phone number gets messages.
-        scale: How many people each item of ``numbers`` represents; 1 if ``numbers`` is not a
-            sample.
+        numbers: The people who may have to wait, or a sample of them.
+        scale: How many people each item of ``numbers`` represents; 1 without a sample.
 
     Returns:
-        The new groups. If the field ``held_until`` of a group is empty, its people may get a
-        message now. If it is not empty, it contains the rules that make these people wait.
+        The new groups. An empty ``held_until`` means that the people may get a message now.
     """
     held = [
         Waiting(zone_key=one.zone_key, step=one.step, people=scale, held_until=until)

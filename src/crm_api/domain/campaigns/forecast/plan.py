@@ -21,9 +21,9 @@ class SendLimits:
 
     Attributes:
         rules: The legal rules.
-        times: The time limits of sending. Only ``grace`` is used: how long the provider may take to
-            accept a message. A message that was sent at most ``grace`` before midnight and has an
-            unclear result counts for the daily limits of both days.
+        times: Only ``grace`` is used: how long the provider may take to accept a message. An
+            unclear attempt that was made at most ``grace`` before midnight counts for the daily
+            limits of both days.
         texts_per_second: The provider's rate limit.
     """
 
@@ -45,16 +45,13 @@ class SendLimits:
 class Waiting:
     """A group of people who wait for the same message of a campaign.
 
-    A person becomes due when the message to the person becomes due.
-
     Attributes:
-        zone_key: A text with the states and time zones in which each of these people may live.
         people: The number of people; an estimate may have fractions.
-        step: The message: 0 for the first message, 1 for the first follow-up, and so on.
-        due_from: When the first of these people becomes due; None means now.
-        due_until: When the last of these people becomes due; None means now.
-        held_until: The rules that now prevent messages to these people. The value of each rule is
-            the instant at which the rule stops applying.
+        step: 0 for the first message, 1 for the first follow-up, and so on.
+        due_from: When the message to the first of these people becomes due; None means now.
+        due_until: When the message to the last of these people becomes due; None means now.
+        held_until: The rules that now prevent messages to these people, each with the instant at
+            which it stops applying.
     """
 
     zone_key: str
@@ -72,8 +69,8 @@ class Pacing:
     Attributes:
         batch_size: The number of messages in a batch; None without batches.
         batch_seconds: The seconds from the start of a batch to the start of the next.
-        is_spread: Used only without batches. If True, the messages are spread evenly over the day's
-            hours; if False, they are sent as fast as the provider's rate limit allows.
+        is_spread: Used only without batches. True spreads the messages evenly over the day's hours;
+            False sends as fast as the provider's rate limit allows.
     """
 
     batch_size: int | None = None
@@ -90,13 +87,11 @@ class Rival:
 
     Attributes:
         waiting: The number of messages that are not sent yet.
-        daily_limit: The daily limit of the campaign.
         used_today: The number of today's messages that count for ``daily_limit``.
         days: The days of the week on which the campaign sends, as ``mon`` to ``sun``.
         first: The first day of the campaign; None if the campaign may send now.
         last: The last day of the campaign; None if the campaign has no end.
-        is_over_today: True if the campaign sends nothing more today, because its daily hours have
-            ended.
+        is_over_today: True if the campaign's daily hours have ended.
         campaigns: The number of campaigns in the group.
     """
 
@@ -114,11 +109,10 @@ class Rival:
 class CarrierLimit:
     """How many messages of the campaign the budget of one mobile carrier allows per day.
 
-    The company sets a budget in SMS segments. It is converted to messages, because a message may
-    consist of several segments. The forecast assumes that no other campaign uses this budget.
+    The company sets a budget in SMS segments; it is converted to messages. The forecast assumes
+    that no other campaign uses this budget.
 
     Attributes:
-        carrier: The name of the carrier.
         share: The share of the waiting people, from 0 to 1, whose messages count for the budget.
         daily: The number of messages that the budget allows in a day.
         left_today: The number of messages that the budget still allows today.
@@ -137,28 +131,21 @@ class Plan:
     Attributes:
         begins: The first instant at which a message may be sent.
         ends: The end of the campaign; None if it has no end.
-        hours: The hours in which the campaign may send.
-        zone_keys: The zone keys of all recipients. A zone key is a text with the states and time
-            zones that are possible for a person. Recipients who already got their messages are
-            included, because the pacing uses their allowed hours too.
-        waiting: The people who wait for a message.
+        zone_keys: The zone keys of all recipients, including those who already got their messages:
+            the pacing uses their hours too.
         follow_ups: The delay of each follow-up after the previous message.
         reply_share: The share of people, from 0 to 1, who reply to a message. They get no further
             message.
-        pacing: How the campaign distributes its messages over the hours of a day.
-        campaign_limit: The daily limit of the campaign.
-        campaign_used: The number of today's messages that count for ``campaign_limit``.
-        line_limit: The daily limit of the line.
-        line_used: The number of today's messages that count for ``line_limit``.
+        campaign_used: The number of today's messages that count for ``campaign_limit``, a daily
+            limit.
+        line_used: The number of today's messages that count for ``line_limit``, a daily limit.
         ramp_plan: The daily limits of the first days of a new line; empty if the line has none.
         ramp_started_on: The first day of the ramp plan; None if it has not begun.
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.
         others_a_day: The mean daily number of the line's messages that belong to no campaign.
-        carriers: The limits from the carrier budgets (the company's daily limits at mobile
-            carriers).
-        workload: The mean number of messages per recipient and step. It is 1.1 if one message in
-            ten is sent again after an unclear result.
+        workload: The mean number of messages per recipient and step, 1.1 if one message in ten is
+            sent again after an unclear result.
     """
 
     begins: datetime
@@ -233,14 +220,14 @@ class Outcome:
     Attributes:
         finish: When the last message is sent, or when the campaign ends if that is earlier. None if
             neither happens within ten years.
-        not_reached: The number of people who still wait for a message when the campaign ends. Only
-            the earliest step with such people counts. 0 if all messages are sent in time.
+        not_reached: The number of people who still wait when the campaign ends, at the earliest
+            step with such people. 0 if all messages are sent in time.
         unsent: The number of messages of all steps that are not sent before the campaign ends.
-        per_day: The number of messages on each of the next 60 days. Days without messages are left
+        per_day: The number of messages on each of the next 60 days; days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.
-        limited_days: For each rule, such as ``line_daily_limit``, the number of days on which the
-            rule limited the messages. Only the first year is counted.
+        limited_days: For each rule, such as ``line_daily_limit``, the number of days of the first
+            year on which it limited the messages.
     """
 
     finish: datetime | None

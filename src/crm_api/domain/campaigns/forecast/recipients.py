@@ -51,12 +51,10 @@ class People:
     """The recipients of a campaign, or the audience of a draft.
 
     Attributes:
-        zone_keys: The different zone keys of these people. A zone key consists of the states and
-            the time zones that are possible for a person.
         waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: The number of people by status, over all steps. For a draft, the number of people
-            by the status or skip reason that they would get if the campaign started now.
+        statuses: The number of people by status, over all steps. For a draft: by the status or skip
+            reason that they would get now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of messages that got a reply. A reply to a follow-up also counts for the
             first message.
@@ -82,15 +80,11 @@ class StepCount:
 
 @dataclass(frozen=True, slots=True)
 class AudienceCount:
-    """The number of contacts in one group of an audience.
-
-    All contacts of a group have the same ``verdict`` and the same ``zone_key``.
+    """The number of contacts in an audience that have the same ``verdict`` and ``zone_key``.
 
     Attributes:
-        verdict: The status or the skip reason that these contacts would get if the campaign
-            started now.
-        zone_key: The states and time zones in which these contacts may be, as one text.
-        people: The number of these contacts.
+        verdict: The status or the skip reason that these contacts would get if the campaign started
+            now.
     """
 
     verdict: str
@@ -152,10 +146,9 @@ def _estimate(
 
     Args:
         pending: The number of waiting people by step.
-        few: The waiting people, counted by step and zone key. The count of a zone key stops at
-            ``FEW``, so it is exact only if it is below ``FEW``.
-        sample: The waiting people in a sample of the recipients. The counts of the zone keys that
-            reached ``FEW`` are estimated from these people.
+        few: The waiting people, by step and zone key. The count of a zone key is exact only if it
+            is below ``FEW``.
+        sample: The waiting people in a sample of the recipients, for the other zone keys.
     """
     counted: Counter[str] = Counter()
     for group in few:
@@ -242,11 +235,8 @@ async def count_groups(
 ) -> list[Waiting]:
     """Count the waiting people of a campaign, separately for each step and each zone key.
 
-    Step 0 is the first message, and step 1 is the first follow-up. A zone key names the states and
-    time zones in which a person may be. At most ``most`` people of each zone key are counted.
-
-    Each count also has two times: when the first of its people becomes due, and when the last
-    becomes due. A time that has passed is None.
+    At most ``most`` people of each zone key are counted. Each count also has two times: when the
+    first of its people becomes due, and when the last becomes due. A time that has passed is None.
     """
     values = {"campaign_id": campaign_id, "zone_keys": list(zone_keys), "most": most, "now": now}
     return typed_rows(Waiting, await session.execute(COUNT_PLACES, values))
@@ -255,10 +245,7 @@ async def count_groups(
 async def sample_groups(
     session: AsyncSession, *, campaign_id: UUID, now: datetime
 ) -> list[Waiting]:
-    """Count the waiting people in a sample of the campaign's recipients.
-
-    There is one count for each step and each zone key. Step 0 is the first message, step 1 is the
-    first follow-up. A zone key contains the states and time zones in which a person may live.
+    """Count the waiting people in a sample of the campaign's recipients, by step and zone key.
 
     The sample is about ``SAMPLED_PAGES`` pages of the table ``campaign_membership``. The counts are
     those of the sample, not estimates for all recipients.
@@ -299,11 +286,8 @@ async def list_texted(
     The messages of all campaigns count. At most ``COUNTED`` recipients are examined.
 
     Args:
-        session: The session.
-        campaign: The campaign.
         hours: A message is recent if it is less than ``hours`` + 1 hours old.
         is_sampled: True to examine only a sample of the recipients.
-        now: The present instant.
     """
     values = {"campaign_id": campaign.id, "hours": hours, "rows": COUNTED, "now": now}
     if is_sampled:
@@ -369,17 +353,10 @@ def count_by_zone_statement(conditions: AudienceConditions) -> TextClause:
 async def count_audience(
     session: AsyncSession, *, campaign: Campaign, sample: Sequence[UUID] | None, now: datetime
 ) -> list[AudienceCount]:
-    """Count the people of an audience in groups, as if the campaign started now.
-
-    All people of a group would get the same status or the same skip reason. They also have the same
-    zone key: the states and time zones in which a person may be.
+    """Count the people of an audience by verdict and zone key, as if the campaign started now.
 
     Args:
-        session: The session.
-        campaign: The campaign.
-        sample: The ids of some contacts of the audience's list. Only these contacts are counted. If
-            None, the whole audience is counted.
-        now: The present instant.
+        sample: The ids of the only contacts of the audience's list to count; None for all.
     """
     audience = await resolve_audience(session, AudienceSettings.of(campaign), as_of=now)
     values = audience.values

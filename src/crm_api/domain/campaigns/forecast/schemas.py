@@ -24,7 +24,7 @@ class ForecastDay(ReadModel):
 
 
 class LiftedRead(ReadModel):
-    """What the forecast would be if a person removed the reason that now prevents all messages.
+    """What the forecast would be if a user removed the reason that now prevents all messages.
 
     Attributes:
         p50_finish_at: The last message is sent before this instant with a probability of 50 %; null
@@ -59,8 +59,7 @@ class AssumptionsRead(ReadModel):
             as a decimal in a string.
         reply_rate: The share of messages that get a reply. After a reply, no follow-up is sent.
         replies_of: The number of past messages that were measured for ``reply_rate``.
-        repeat_rate: The share of messages that need a second attempt, because it is unclear whether
-            the first attempt sent the message.
+        repeat_rate: The share of messages that need a second attempt after an unclear first one.
         repeats_of: The number of past messages that were measured for ``repeat_rate``.
         people_by_place: Whether the waiting recipients in each state and time zone were
             ``counted``, or estimated from a sample (``sampled``).
@@ -98,8 +97,8 @@ class OutsideForecastRead(ReadModel):
     """The recipients that the forecast does not include, because a decision is needed first.
 
     Attributes:
-        review: The number of recipients that wait until a person approves or rejects them.
-        held: The number of recipients whose phone number is on hold until a person checks a reply.
+        review: The number of recipients that wait until a user approves or rejects them.
+        held: The number of recipients whose phone number is on hold until a user checks a reply.
         unknown: The number of recipients for whom it is unclear whether the message was sent.
         detail: Which recipients the forecast does not include, and what to do, as a sentence.
     """
@@ -121,21 +120,20 @@ class ForecastRead(ReadModel):
         as_of: The instant of the forecast.
         first_send_at: When the next message is expected; null if no message is expected.
         p50_finish_at: The last message is sent before this instant with a probability of 50 %. If
-            null, ``detail`` says why there is no such instant.
+            null, ``detail`` says why.
         p90_finish_at: The last message is sent before this instant with a probability of 90 %; null
-            if ``p50_finish_at`` is null, or if the instant is more than ten years away.
-        binding_rule: The rule that delays the last message most, or that prevents all messages;
-            null if no rule does.
+            if ``p50_finish_at`` is null, or after more than ten years.
+        binding_rule: The rule that delays the last message most, or prevents all messages; null if
+            no rule does.
         detail: What the rule in ``binding_rule`` does, and what can be done.
-        if_lifted: What the forecast would be if a person removed the reason that now prevents all
-            messages, such as a pause. It is null if nothing prevents all messages, if no person can
-            remove the reason, or if no recipient waits.
+        if_lifted: The forecast without the reason that now prevents all messages, such as a pause;
+            null if there is no such reason, no user can remove it, or no recipient waits.
         people_waiting: The number of recipients that wait for a message.
         texts: The number of messages that the campaign will probably still send, follow-ups
             included.
         not_reached: The number of recipients that get no message before the end of the campaign.
         days: The number of messages on each of the next 60 days; days without messages are left
-            out. The list is empty if a rule prevents all messages.
+            out. Empty if a rule prevents all messages.
         later: The number of messages that the campaign will probably send after the next 60 days.
         assumptions: The assumptions on which the forecast is based.
         outside: The recipients that the forecast does not include.

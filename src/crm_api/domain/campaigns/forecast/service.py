@@ -96,21 +96,10 @@ async def forecast(
     limits: SendLimits,
     now: datetime,
 ) -> ForecastRead:
-    """Forecast when a campaign will have sent its last message.
+    """Forecast when a campaign, in any status, will have sent its last message.
 
-    For a draft, the forecast assumes that the draft is started now.
-
-    - If the audience is completely stored, the forecast is fast, because it reads only sums and
-      samples.
-    - If the audience is not completely stored (for example, because the campaign is a draft), the
-      people in the audience are counted. In a list of more than 100,000 contacts, only a sample is
-      counted.
-
-    Args:
-        uow: The unit of work.
-        campaign_id: A campaign in any status.
-        limits: The limits of sending that are the same for all campaigns.
-        now: The present instant.
+    A draft is assumed to be started now. Until the audience is completely stored, its people are
+    counted, which is slower. In a list of more than 100,000 contacts, only a sample is counted.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -138,25 +127,17 @@ async def estimate_finish(
 ) -> datetime | None:
     """Estimate when a campaign will have sent its last message.
 
-    The probability that the last message is sent later than estimated is about 50 %.
+    With a probability of about 50 %, the last message is sent later.
 
     Args:
-        uow: The unit of work.
-        campaign: A campaign in any status.
-        line: The line of the campaign.
-        limits: The limits of sending that are the same for all campaigns.
-        used: Two numbers of today's messages: those that count for the daily limit of the campaign,
-            and those that count for the daily limit of the line.
-        now: The present instant.
+        used: The numbers of today's messages that count for the daily limits of the campaign and of
+            the line.
 
     Returns:
-        The time of the last message, or of the end of the campaign if that is earlier. None in
-        these cases:
-
-        - The campaign is neither scheduled nor running, or its end has passed.
-        - The line of the campaign is blocked.
-        - The audience is not completely stored, or no recipient waits.
-        - The last message is more than ten years away.
+        The time of the last message, or of the end of the campaign if that is earlier. None if the
+        campaign is neither scheduled nor running, its end has passed, its line is blocked, its
+        audience is not completely stored, no recipient waits, or the last message is more than ten
+        years away.
     """
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:
@@ -178,9 +159,9 @@ async def plan_days(
 ) -> Sequence[tuple[date, int]]:
     """Return how many messages a campaign will probably send on each of the next 60 days.
 
-    The days begin and end in the line's time zone. The numbers are the same as in the forecast.
-    Days without messages are left out. The result is empty if the campaign is over, paused or
-    blocked, or if its line is blocked.
+    The days are those of the line's time zone. The numbers are the same as in the forecast. Days
+    without messages are left out. The result is empty if the campaign is over, paused or blocked,
+    or if its line is blocked.
     """
     if _halt(campaign, line, now=now) is not None:
         return ()

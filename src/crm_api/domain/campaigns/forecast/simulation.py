@@ -1,9 +1,8 @@
 """Simulate the plan of a campaign day by day for a year; later years repeat the first year.
 
-The functions do not read the database or the clock. People who may get messages at the same hours
-form a zone group. The functions calculate with the number of people in each zone group, not with
-single people. So the computing time is the same for a thousand and for a million recipients. It
-grows with the number of days and zone groups.
+The functions do not read the database or the clock. They calculate with the number of people in
+each zone group (people with the same allowed hours), so the computing time does not grow with the
+number of recipients.
 """
 
 from bisect import insort
@@ -67,8 +66,7 @@ class _Queue:
         share: The number of these people, divided by the number of all waiting people.
         daily: The number of messages that the budget allows in a day; infinite without a budget.
         left: The number of messages that the budget still allows on the simulated day.
-        cohorts: These people in groups (cohorts), in the order in which the groups become due. The
-            people of a cohort wait for the same message.
+        cohorts: These people in groups that wait for the same message, ordered by ``due_from``.
     """
 
     def __init__(self, share: float, *, daily: float = inf, left: float = inf) -> None:
@@ -356,16 +354,15 @@ class _Run:
     def _repeat_years(self, left: list[float]) -> float | None:
         """Simulate the years after the first year.
 
-        On each day, the campaign sends at most as many messages as on the same day of the first
-        year.
+        A day has at most as many messages as the same day of the first year.
 
         Args:
             left: The messages that are not sent in the first year, by step. The function changes
-                this list.
+                it.
 
         Returns:
-            When the last message is sent. None if the campaign ends before that, or if it takes
-            more than ten years.
+            When the last message is sent. None if the campaign ends before that, or ten years are
+            not enough.
         """
         plan, calendar = self._plan, self._calendar
         zone = ZoneInfo(plan.hours.line_timezone)

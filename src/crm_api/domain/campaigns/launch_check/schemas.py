@@ -13,10 +13,9 @@ class LaunchProblem(ReadModel):
     """A reason why the start of the campaign would be refused.
 
     Attributes:
-        code: The code of the error that the start would return. If the error has a list
-            ``errors``, this is the code of one item of the list.
-        pointer: The JSON pointer of the field of the campaign that must change; null if no field
-            must change.
+        code: The code of the error that the start would return, or of an item in this error's
+            ``errors``.
+        pointer: The JSON pointer of the campaign's field that must change; null if none.
         detail: What is wrong, and what to do.
     """
 
@@ -73,13 +72,12 @@ class LaunchReason(ReadModel):
     """A rule because of which contacts of the audience get no message at the start.
 
     Attributes:
-        rule: The name of the rule. If the start skips a contact because of this rule, the
-            recipient's ``skip_reason`` has the same value.
-        outcome: ``skipped`` if the contacts get no message, ``review`` if a person must approve
-            them first, ``held`` if a person must check a reply first.
-        people: The number of contacts that get no message at the start because of the rule.
+        rule: The name of the rule, as in a recipient's ``skip_reason``.
+        outcome: ``skipped``; ``review`` if a user must approve the contacts; ``held`` if a user
+            must check a reply.
+        people: The number of these contacts.
         detail: What the rule means.
-        sample: Up to 10 of the contacts that get no message at the start because of the rule.
+        sample: Up to 10 of these contacts.
     """
 
     model_config = example(
@@ -124,21 +122,19 @@ class LaunchCheck(ReadModel):
         can_start: Whether a start would succeed.
         problems: Why a start would be refused; empty if it would succeed.
         recipients: How many contacts get a message, and how many do not.
-        reasons: Why contacts get no message at the start. The rule with the most contacts is first.
-        samples: The messages that some of the contacts would get.
+        reasons: Why contacts get no message at the start, the most frequent rule first.
+        samples: Messages that some of the contacts would get.
         first_send_at: When the first message is expected; null if no message is expected.
         last_send_at: The last message is sent before this instant with a probability of 50 %. If
-            null, ``forecast_detail`` says why there is no such instant.
-        last_send_at_p90: The last message is sent before this instant with a probability of 90 %;
-            null if ``last_send_at`` is null, or if the instant is more than ten years away.
-        forecast_detail: What delays the last message most or prevents all messages, and what can be
-            done.
-        texts: The number of messages that the campaign will probably send, follow-ups included.
+            null, ``forecast_detail`` says why.
+        last_send_at_p90: As ``last_send_at``, but with a probability of 90 %. Null also if more
+            than ten years away.
+        forecast_detail: What delays or prevents messages most, and what to do.
+        texts: The expected number of messages, follow-ups included.
         segments: The number of SMS segments of the first messages. Each segment costs money.
         cost: The cost of the first messages in dollars, as a decimal in a string.
-        is_estimated: True if the audience is so large that segments and cost are estimated from the
-            first 100,000 contacts.
-        warnings: What a person should know before the start.
+        is_estimated: True if segments and cost are estimated from the first 100,000 contacts.
+        warnings: What a user should know before the start.
         rules: The rules that the campaign obeys while it sends.
     """
 

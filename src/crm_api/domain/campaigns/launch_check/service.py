@@ -1,8 +1,6 @@
 """Check what would happen if a campaign were started now.
 
-The result contains the problems that would prevent the start, a preview of the messages, a
-forecast, and the rules that the campaign obeys while it sends. They are computed with the code of
-the real start, of the real preview and of the real forecast.
+The check runs the code of the real start, of the real preview and of the real forecast.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,14 +53,10 @@ def list_rules(
 ) -> list[LaunchRule]:
     """Return the rules that a campaign obeys while it sends.
 
-    These are the rules about flags of phone numbers (such as opt-outs), the rules in the campaign's
-    settings, the limits of its line, the legal rules, and ``binding``.
-
     Args:
-        detail: The campaign.
         has_legal_rules: Whether the service has legal rules.
-        binding: The rule that delays the campaign most, or that prevents all its messages. The
-            result marks this rule. None if no rule delays or prevents the messages.
+        binding: The rule that delays the campaign most or prevents all its messages. The result
+            marks this rule. None if there is no such rule.
     """
     meaning = meanings(StopRule)
     found: dict[str, str] = {rule: meaning[rule] for rule in _OF_EVERY_NUMBER}
@@ -151,12 +145,7 @@ async def check_launch(
     The messages of up to 100,000 people are rendered; that takes a few seconds.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
-        business: The business details that a message may name.
         needs_identification: Whether the first message must name the sender and say how to opt out.
-        limits: The limits of sending that are the same for all campaigns.
-        now: The instant of the assumed start.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

@@ -57,15 +57,14 @@ async def find_next_send(
 ) -> datetime | None:
     """Return the first instant, not before ``now``, at which a campaign may start or send.
 
-    Before this instant, no campaign starts or sends. At this instant, a campaign may still have to
-    wait, because some limits are checked only when a message is claimed (reserved for sending).
+    No campaign starts or sends earlier. At this instant, a limit may still delay a campaign.
 
     Args:
-        call: The longest time that a request to the provider may take.
+        call: The longest duration of a request to the provider.
 
     Returns:
-        None if no campaign is scheduled to start, and no waiting recipient can get a message within
-        six weeks.
+        None if no campaign is scheduled, and no waiting recipient can get a message within six
+        weeks.
     """
     plan = await planning.plan_sends(uow, rules=rules, business=business, now=now)
     if plan.orders:

@@ -38,14 +38,13 @@ the factor is 1, so all messages of a day can still be sent within the allowed h
 
 @dataclass(frozen=True, kw_only=True)
 class SendPlan:
-    """Which messages may be claimed (reserved for sending) now, and when to plan again.
+    """Which messages may be claimed now, and when to plan again.
 
     Attributes:
-        orders: One claim order for each campaign that may send now. A claim order says which
-            messages of its campaign may be claimed, and how many. The campaign that started first
-            comes first.
-        wakes_at: The first instant at which a campaign that waits only because of its pacing may
-            send again; None if there is no such campaign.
+        orders: One for each campaign that may send now; the campaign that started first comes
+            first.
+        wakes_at: When a campaign that waits only because of its pacing may send again; None if
+            there is no such campaign.
     """
 
     orders: list[ClaimOrder]
@@ -104,14 +103,10 @@ class _RunningCampaign:
 async def plan_sends(
     uow: UnitOfWork, *, rules: RuleBook, business: Business, now: datetime
 ) -> SendPlan:
-    """Return the messages that campaigns may claim (reserve for sending) now.
+    """Return the messages that campaigns may claim now.
 
-    The plan has one ``ClaimOrder`` for each campaign that may send now. A running campaign may not
-    send in these cases:
-
-    - It must wait before its next message or batch, because of its pacing.
-    - No due recipient may get a message at this hour.
-    - The daily limit of the campaign or of its line is reached.
+    A running campaign has no claim order if its pacing delays it, if no due recipient may get a
+    message at this hour, or if the daily limit of the campaign or of its line is reached.
 
     The number of SQL statements does not depend on the number of campaigns or recipients.
     """
@@ -184,12 +179,9 @@ async def _find_able(
     """Return the ids of the campaigns that may send today and have a recipient who is due.
 
     Args:
-        uow: The unit of work.
         campaigns: Running campaigns.
-        windows: For each campaign, the zone keys for which messages are allowed now. A zone key is
-            a text with the states and time zones in which a person may live. Only recipients with
-            these zone keys are considered.
-        now: The present instant.
+        windows: For each campaign, the zone keys for which messages are allowed now. Recipients
+            with other zone keys are ignored.
     """
     if not campaigns:
         return set()
@@ -253,14 +245,12 @@ class PacedCampaign(Protocol):
 
 
 def read_pacing(campaign: PacedCampaign, *, sharers: int) -> Pacing:
-    """Return the pacing of a campaign: how its messages are spread over the day.
+    """Return the pacing of a campaign: ``Burst`` for batches, otherwise ``Even``.
 
-    The result is ``Burst`` for batches, or ``Even``. Each ``Even`` has a new random factor for the
-    time between two messages.
+    Each ``Even`` has a new random factor for the time between two messages.
 
     Args:
-        campaign: The row of the campaign.
-        sharers: How many campaigns share the daily limit of the line now. This campaign counts too.
+        sharers: How many campaigns, this one included, share the daily limit of the line now.
     """
     if campaign.pacing_mode == PacingMode.BURST:
         size, minutes = campaign.batch_size, campaign.batch_interval_minutes
@@ -284,12 +274,9 @@ def read_pace(campaign: PacedCampaign) -> Pace | None:
 class _Legal:
     """The legal limits for one zone key, for which the law allows messages now.
 
-    A zone key consists of the states and the time zones that are possible for a contact.
-
     Attributes:
         closes_at: Until when the law allows messages.
-        cap: How many messages the law allows to one phone number in a period; None if the law sets
-            no limit.
+        cap: The legal limit of messages to one phone number; None if there is no limit.
     """
 
     closes_at: datetime
@@ -317,10 +304,8 @@ def _open_zones(
 ) -> dict[str, datetime]:
     """Return the zone keys of the recipients to whom the campaign may send now.
 
-    A zone key is a text with the states and time zones in which a person may live. For the returned
-    zone keys, both the campaign's hours and the legal hours allow messages now. The value of each
-    zone key is the instant until which messages are allowed. This instant is not later than the end
-    of the campaign.
+    The campaign's hours and the legal hours must both allow messages. The value of each zone key is
+    the instant until which messages are allowed, at the latest the end of the campaign.
     """
     window = Window.of(campaign.days, campaign.window_start, campaign.window_end)
     closes: dict[tuple[str, ...], datetime | None] = {}

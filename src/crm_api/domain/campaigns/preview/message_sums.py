@@ -39,11 +39,10 @@ class _VariantSums:
     """The sums over the rendered messages of one variant.
 
     Attributes:
-        texts: The number of messages.
         in_ucs_2: The number of messages that need the encoding UCS-2.
         segments: The number of segments of all messages.
-        fewest: The number of segments of the shortest message; 0 without messages.
-        most: The number of segments of the longest message.
+        fewest: The smallest number of segments of a message; 0 without messages.
+        most: The largest number of segments of a message.
         forcing: For each character that needs UCS-2, the number of messages that contain it.
     """
 

@@ -20,11 +20,10 @@ class SampleText(ReadModel):
     Attributes:
         contact_id: The id of the contact.
         phone: The phone number of the contact, in E.164.
-        variant: The name of the variant that the contact would get.
-        text: The rendered message; null if it cannot be rendered for this contact. If null,
-            ``skip_reason`` says why.
+        variant: The name of the contact's variant.
+        text: The rendered message; null if it cannot be rendered.
         encoding: ``GSM-7``, or ``UCS-2`` if a character needs it; null without a message.
-        segments: The number of SMS segments of the message. The provider charges for each segment.
+        segments: The number of SMS segments. The provider charges for each segment.
         cost: The cost of the message in dollars, as a decimal in a string.
         skip_reason: Why the contact would get no message; null if it would get a message.
     """
@@ -46,12 +45,12 @@ class VariantPreview(ReadModel):
 
     Attributes:
         name: The name of the variant.
-        texts: The number of rendered messages of the variant.
-        encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
+        texts: The number of rendered messages.
+        encoding: ``UCS-2`` if at least one message needs it, otherwise ``GSM-7``.
         texts_in_ucs_2: The number of messages that need UCS-2.
         segments: The number of SMS segments of all messages together.
-        segments_min: The smallest number of SMS segments of a message; 0 without messages.
-        segments_max: The largest number of SMS segments of a message; 0 without messages.
+        segments_min: The smallest number of segments of a message; 0 without messages.
+        segments_max: The largest number of segments of a message; 0 without messages.
         cost: The cost of all messages in dollars, as a decimal in a string.
     """
 
@@ -72,16 +71,14 @@ class VariantPreview(ReadModel):
 class ForcingCharacter(ReadModel):
     """A character that the encoding GSM-7 does not have.
 
-    A message with such a character needs UCS-2 and costs about twice as much.
+    A message with this character needs UCS-2 and costs about twice as much.
 
     Attributes:
-        character: The character that GSM-7 does not have.
+        character: The character.
         code_point: The Unicode code point of the character, such as ``U+2019``.
         variant: The name of the variant whose messages contain the character.
-        source: Where the character comes from: the body of the variant, the footer, or the values
-            of contacts.
-        position: The position of the character in the body or the footer, counted in characters
-            from 0; null if the character comes from values of contacts.
+        source: Where the character is: in the body, in the footer, or in values of contacts.
+        position: The index in the body or the footer, from 0; null for values of contacts.
         texts: The number of messages that contain the character.
     """
 
@@ -114,9 +111,9 @@ class MissingValues(ReadModel):
     """The contacts that would be skipped, because they lack a value that the message needs.
 
     Attributes:
-        count: The number of contacts that would be skipped, because they lack a value.
-        by_variable: The number of contacts that lack a value, by variable.
-        contacts: Up to 50 of the contacts that would be skipped, because they lack a value.
+        count: The number of these contacts.
+        by_variable: The number of these contacts, by missing variable.
+        contacts: Up to 50 of these contacts.
     """
 
     model_config = example(count=1, by_variable={"first_name": 1})
@@ -132,9 +129,8 @@ class PreviewRecipients(ReadModel):
     Attributes:
         total: The number of contacts in the audience.
         would_be_texted: The number of contacts that would get a message.
-        review: The number of contacts that a person must approve, because they already got a
-            message.
-        held: The number of contacts whose phone number is on hold until a person checks a reply.
+        review: The number of contacts that a user must approve: they already got a message.
+        held: The number of contacts on hold until a user checks a reply.
         skipped: The number of contacts that would be skipped, by skip reason.
     """
 
@@ -150,11 +146,11 @@ class PreviewRecipients(ReadModel):
 class PreviewWarning(ReadModel):
     """A required part that is missing in the first message of a campaign.
 
-    If the service uses legal rules, it refuses to start a campaign with such a warning.
+    A service with legal rules refuses to start this campaign.
 
     Attributes:
-        code: ``sender_not_named`` if the message does not name the company; ``no_way_to_stop`` if
-            the message does not say how to opt out.
+        code: ``sender_not_named``, or ``no_way_to_stop`` if the message does not say how to opt
+            out.
         variant: The name of the variant whose message lacks the part.
         detail: What is missing, and what to do.
     """
@@ -167,18 +163,16 @@ class PreviewWarning(ReadModel):
 class CampaignPreview(ReadModel):
     """The messages that a campaign would send if it were started now, and their cost.
 
-    The sums include the messages that would be sent only after a review. If the audience has more
-    than 100,000 contacts, messages are rendered only for the first 100,000. Then ``is_partial`` is
-    true, and only ``recipients`` is about the whole audience.
+    The sums include messages that need a review first. At most the first 100,000 contacts are
+    rendered. If the audience is larger, only ``recipients`` is about the whole audience.
 
     Attributes:
         samples: The messages that some of the contacts would get.
         variants: The sums of each variant.
-        encoding: ``UCS-2`` if at least one of the messages needs it, otherwise ``GSM-7``.
+        encoding: ``UCS-2`` if at least one message needs it, otherwise ``GSM-7``.
         segments: The number of segments of all messages. The provider charges for each segment.
         cost: The cost of all messages in dollars, as a decimal in a string.
-        forcing_characters: The characters that GSM-7 lacks. A message with one of them needs UCS-2,
-            which costs more.
+        forcing_characters: The characters for which messages need UCS-2, which costs more.
         missing_values: The contacts that would be skipped, because they lack a value.
         recipients: What would happen to the contacts of the audience.
         warnings: The required parts that are missing in the first message.

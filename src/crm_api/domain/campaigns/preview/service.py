@@ -88,8 +88,8 @@ async def preview_draft(
 ) -> CampaignPreview:
     """Return the messages that a campaign would send, without storing the campaign.
 
-    The shares of the variants are correct. But a contact may get another variant when the campaign
-    is stored and started: the variant of a contact depends on the id of the campaign.
+    The shares of the variants are correct. But the variant of a contact depends on the id of the
+    campaign, so the stored campaign may use another variant.
 
     Raises:
         InvalidCampaignError: The content has faults, or a contact in ``contact_ids`` is not in the
@@ -126,12 +126,8 @@ async def preview_campaign(
     """Return the messages that a stored campaign would send if it were started now.
 
     Args:
-        uow: The unit of work.
         campaign_id: A campaign in any status.
-        request: Which messages the preview shows.
-        business: The business details that a message may name.
         most: The maximum number of people whose messages are rendered.
-        now: The present instant.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -254,8 +250,7 @@ def count_recipients(
     """Return how many people of an audience would get a message, and how many would not.
 
     Args:
-        verdicts: The number of people by verdict. The verdict on a person is the status or the skip
-            reason that the person would get if the campaign were started now.
+        verdicts: The number of people by verdict: the status or the skip reason at a start now.
         failures: The number of people whose message cannot be rendered, by verdict and error code.
     """
     skipped: Counter[str] = Counter(

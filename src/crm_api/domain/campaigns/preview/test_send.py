@@ -50,10 +50,8 @@ async def send_test_message(
 ) -> Activity:
     """Queue a test message of a campaign to another line of the company or to a test number.
 
-    The message is rendered for the first person in the audience who has all values that the body
-    needs. If none of the first 20 people has all these values, the message shows the names of the
-    values in brackets. The message is sent immediately, even if the daily limit is reached. It does
-    not count as the message of any recipient.
+    The values come from one of the first 20 people of the audience. If none of them has all values,
+    names in brackets are used. Daily limits do not apply.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -64,7 +62,7 @@ async def send_test_message(
         LineCannotSendError: The line of the campaign is blocked.
         RecipientOptedOutError: The number is opted out.
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
-        RecipientOnHoldError: The number is on hold until a person checks a reply.
+        RecipientOnHoldError: The number is on hold.
     """
     detail = await read_campaign(uow, campaign_id=campaign_id)
     variant, line = _variant(detail.variants, request.variant), detail.line

@@ -78,12 +78,10 @@ async def copy_recipients(
     """Return a page of recipients as CSV, and the contact id after which the next page begins.
 
     Args:
-        session: The session.
-        search: The search that selects the recipients.
         after: The contact id after which the page begins; None for the first page.
 
     Returns:
-        The lines of the CSV file, and the contact id. On the last page, the contact id is None.
+        The lines of the CSV file, and the contact id; None as contact id on the last page.
     """
     member = CampaignMembership
     span = search.span(after)

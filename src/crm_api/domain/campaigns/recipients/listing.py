@@ -45,17 +45,12 @@ class RecipientFilter:
 
     Attributes:
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        status: Only recipients of this status.
-        variant: Only recipients of the variant with this name.
+        variant: The name of the variant.
         q: Words in the present name, phone number, e-mail address or company of the contact.
-        replied: True: only recipients who replied to the message; False: only recipients who did
-            not reply.
-        opted_out: True: only recipients who opted out after the message; False: only recipients who
-            did not opt out.
-        parked: True: only recipients for whom a user must decide if the message was sent; False:
-            only recipients who need no such decision.
-        error_code: Only recipients whose message failed with this code.
-        skip_reason: Only recipients that were skipped for this reason.
+        replied: Whether the recipient replied to the message.
+        opted_out: Whether the recipient opted out after the message.
+        parked: Whether a user must decide if the message was sent.
+        error_code: The code with which the message failed.
     """
 
     step: int = 0
@@ -114,8 +109,6 @@ async def list_recipients(
     uow: UnitOfWork, wanted: RecipientFilter, *, campaign_id: UUID, cursor: str | None, limit: int
 ) -> Page[ListedRecipient]:
     """Return a page of a campaign's recipients at one step, ordered by contact id.
-
-    ``wanted.step`` is the step: 0 is the first message, 1 is the first follow-up.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -199,12 +192,11 @@ class RecipientSearch:
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
         """Return the statement for a page of the matching recipients, ordered by contact id.
 
-        If the filter has search words, the statement searches only the next ``_NEAR`` (2,000)
-        recipients. If the result then has too few rows for a page, call ``look_up()`` instead.
+        With search words, it searches only the next ``_NEAR`` (2,000) recipients. If a page has too
+        few rows, call ``look_up()`` instead.
 
         Args:
             after: The contact id at which the previous page ended; None for the first page.
-            limit: The largest number of recipients.
         """
         member = CampaignMembership
         first = [*self._indexed(member), true()][0]

@@ -66,18 +66,12 @@ async def set_aside_messaged_recipients(
 ) -> None:
     """Set aside recipients who may already have their message, before a restored campaign resumes.
 
-    A restored database does not know which messages were sent after the backup. So waiting
-    recipients (``pending`` or ``held``) are set aside if the line has sent a message to their
-    number, or called it, since the backup:
-
-    - A recipient who waits for the first message gets the status ``review``, and a person decides.
-    - A recipient who waits for a follow-up gets the status ``skipped``.
-
-    If the campaign was not paused by a restore, nothing changes.
+    These are the waiting recipients (``pending`` or ``held``) to whom the line has sent a message,
+    or whom it has called, since the backup. They get the status ``review`` at the first step, and
+    ``skipped`` at a follow-up. Without these changes, a resume could send a message twice.
 
     Raises:
-        NotReconciledError: The messages since the backup are not completely read from the provider
-            yet.
+        NotReconciledError: The messages since the backup are not completely read from the provider.
         AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     values = {"campaign_id": campaign_id, "reason": PauseReason.RESTORED}

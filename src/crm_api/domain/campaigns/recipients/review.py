@@ -36,13 +36,12 @@ class ReviewRead(DryRunRead):
     """The result of a decision about recipients in review.
 
     Attributes:
-        approved: The number of recipients that were approved. They now wait for their message. All
-            rules are checked again before the message is sent.
-        rejected: The number of recipients that were rejected. They get no message.
-        unchanged: The number of selected contacts that were neither approved nor rejected. They
-            are not recipients, or not in review, or a rule (such as an opt-out or a hold) prevents
-            messages to them.
-        left: The number of recipients that are still in review.
+        approved: The number of approved recipients. All rules are checked again before a message is
+            sent.
+        rejected: The number of rejected recipients. They get no message.
+        unchanged: The number of selected contacts that are not in review, or that a rule (such as
+            an opt-out or a hold) stops.
+        left: The number of recipients still in review.
     """
 
     model_config = example(token=TICKET, approved=3, left=1)
@@ -111,18 +110,12 @@ async def review_recipients(
 ) -> ReviewRead:
     """Approve or reject recipients in review, and write the decision to the audit log.
 
-    One SQL statement changes all recipients. An approval does not apply to a person who has opted
-    out, or whose contact was deleted: the recipient is skipped, and the skip reason says why. If
-    the phone number is on hold, an approval puts the recipient on hold.
+    An approval skips a person who has opted out, or whose contact was deleted. If the phone number
+    is on hold, an approval puts the recipient on hold.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
-        decision: Whether the recipients are approved or rejected.
-        contact_ids: The contact ids of the recipients to approve or reject; None for all recipients
-            in review.
-        actor: The name of the person or API key that decided, for the audit log.
-        now: The present instant.
+        contact_ids: The recipients; None for all recipients in review.
+        actor: Who decided, for the audit log.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -225,20 +218,11 @@ async def settle_recipient(
     actor: str,
     now: datetime,
 ) -> ListedRecipient:
-    """Store a person's decision about the parked attempt of a recipient.
-
-    An attempt is parked if a person must decide whether its message was sent.
+    """Store a user's decision about the parked attempt of a recipient.
 
     Args:
-        uow: The unit of work.
-        campaign_id: The campaign.
-        contact_id: The contact that is the recipient.
         outcome: ``sent`` or ``failed`` ends the attempt; ``resend`` sends the message again.
-        actor: The name of the person or API key that decided, for the audit log.
-        now: The present instant.
-
-    Returns:
-        The changed recipient.
+        actor: Who decided, for the audit log.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

@@ -19,12 +19,11 @@ class RecipientRead(ReadModel):
         phone: The phone number that gets the message, in E.164.
         step: 0 for the first message of the campaign, 1 for the first follow-up, and so on.
         status: The status of the message to the recipient.
-        variant: The name of the variant that the recipient gets.
-        attempts: The number of attempts to send the message so far.
-        skip_reason: Why the recipient gets no message; null if the recipient was not skipped.
+        variant: The name of the recipient's variant.
+        attempts: The number of attempts so far.
+        skip_reason: Why the recipient was skipped; null if it was not skipped.
         error_code: The code of the failure; null if the message did not fail.
-        message_id: The id of the message, as in `GET /v1/messages/{id}`; null before the first
-            attempt.
+        message_id: The id as in `GET /v1/messages/{id}`; null before the first attempt.
         body: The message as it was sent to this recipient; null before the first attempt.
         provider_message_id: The id of the message at the provider; null until the message was sent.
         sent_at: When the message was sent; null until then.

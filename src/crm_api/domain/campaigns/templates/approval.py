@@ -107,14 +107,11 @@ async def _lock_newest(
     If the present body of the template has no version yet, a version is stored first.
 
     Args:
-        uow: The unit of work.
-        template_id: The template.
-        wanted: The number that the newest version must have; None for no check.
-        now: The present instant.
+        wanted: The expected number of the newest version; None for no check.
 
     Raises:
         TemplateNotFoundError: The template does not exist.
-        TemplateChangedError: The newest version has another number than ``wanted``.
+        TemplateChangedError: The number is not ``wanted``.
     """
     statement = (
         select(MessageTemplate)

@@ -70,15 +70,12 @@ class MessageLine(Protocol):
 class MessageComposer:
     """Renders the messages of a campaign: a variant at the first step, then the follow-ups.
 
-    If a variant is stopped, its recipients are divided among the other variants, in proportion to
-    the weights of these variants. The id of a contact decides which of these variants the contact
-    gets. So the same contact always gets the same variant, until a further variant is stopped.
+    The other variants share the recipients of a stopped variant, in proportion to the weights of
+    these variants. A contact always gets the same variant, until a further variant is stopped.
 
     Args:
-        variants: The variants of the first message, ordered by position.
+        variants: The variants, ordered by position.
         follow_ups: The follow-ups, beginning with step 1.
-        footer: The text that is added below each message; None if no text is added.
-        business: The business details that a message may name.
     """
 
     def __init__(
@@ -169,14 +166,11 @@ def render_without_recipient(
 ) -> list[str]:
     """Render a body for a contact that has all values, and for a contact that has none.
 
-    The values of the first contact are placeholders, such as ``[first_name]``. Some bodies cannot
-    be rendered with placeholders, for example because they calculate with a value. Then every value
-    is the same number or, if this also fails, the same word.
+    The values of the first contact come from ``placeholder_values``.
 
     Returns:
-        The message for the contact that has all values, then the message for the contact that has
-        none. A message that cannot be rendered is left out. If neither message can be rendered, the
-        result is the body itself with the footer.
+        The two messages in this order. A message that cannot be rendered is left out. If neither
+        can be rendered, the result is the body itself with the footer.
     """
     compiled = compile_body(body)
     messages = []

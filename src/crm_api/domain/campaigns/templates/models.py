@@ -15,13 +15,13 @@ from crm_api.platform.ids import new_id
 class TemplateStatus(StrEnum):
     """The state of the approval of a template version.
 
-    If each message body of a campaign is an approved version, the campaign needs no other approval.
+    A campaign whose bodies are all approved versions needs no other approval.
 
     Attributes:
         DRAFT: The author still works on the version.
-        SUBMITTED: The version waits for the approval of another person.
-        APPROVED: Another person approved the version.
-        REJECTED: Another person rejected the version; `note` says why.
+        SUBMITTED: The version waits for the approval of another user.
+        APPROVED: Another user approved the version.
+        REJECTED: Another user rejected the version; `note` says why.
     """
 
     DRAFT = "draft"
@@ -54,11 +54,9 @@ class MessageTemplate(Base):
 class TemplateVersion(Base):
     """A body that a template has or had, and whether it may be sent.
 
-    The body of a version never changes: a changed body is a new version.
-
-    During an upgrade, a process of an older release may still run. That process does not know
-    versions, so it may change the body of a template without storing a version. Such a body counts
-    as a draft, and has no version until a user changes or submits the template.
+    The body of a version never changes: a changed body is a new version. During an upgrade, an
+    older release may change a template's body without a version. This body counts as a draft, until
+    a user changes or submits the template.
     """
 
     __tablename__ = "template_version"

@@ -105,8 +105,7 @@ class TemplateVersionRead(ReadModel):
     Attributes:
         version: The number of the version; the first one is 1.
         body: The message body, in Liquid.
-        status: The state of the version's approval. If the company requires approvals, a campaign
-            needs no other approval when all its messages are approved versions.
+        status: The state of the approval. A campaign of approved versions needs no other approval.
         author_name: The API key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.
@@ -146,12 +145,11 @@ class TemplateRead(ReadModel):
         version: The number of the newest version.
         status: The status of the newest version.
         note: The note of the last submission or decision; null if there is none.
-        versions: The newest 100 versions of the template, in ascending order.
+        versions: The newest 100 versions, in ascending order.
         variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
-        encoding: The encoding of the message; null if the body has variables or tags, because the
-            encoding then depends on the contact.
-        segments: The number of segments of the message; null if the body has variables or tags. The
-            provider charges for each segment.
+        encoding: The encoding of the message; null if it depends on the contact.
+        segments: The number of segments, for each of which the provider charges; null if it depends
+            on the contact.
         created_at: When the template was created.
         updated_at: When the template was last changed.
     """

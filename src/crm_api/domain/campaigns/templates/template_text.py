@@ -83,13 +83,12 @@ def render_body(compiled: CompiledBody, context: Mapping[str, object]) -> str:
     """Render the message for one contact, without the footer.
 
     Args:
-        compiled: The compiled body.
-        context: The fields of the contact, and ``attributes``, ``line`` and ``business`` as
-            mappings. A value that is None or blank counts as missing.
+        context: The fields of the contact, and the mappings ``attributes``, ``line`` and
+            ``business``. None or a blank value counts as missing.
 
     Raises:
         MissingValueError: A value is missing and has no default, or the message is empty.
-        TextFailedError: A filter cannot process a value of the contact, or the output is too long.
+        TextFailedError: A filter cannot process a value, or the output is too long.
     """
     if compiled.template is None:
         return compiled.body
@@ -114,15 +113,13 @@ def render_message(
     """Render the message for one contact, with the footer on a line below it.
 
     Args:
-        compiled: The compiled body.
-        context: The fields of the contact, and ``attributes``, ``line`` and ``business`` as
-            mappings. A value that is None or blank counts as missing.
-        footer: The text below the message; None if there is no footer.
+        context: As for ``render_body``.
+        footer: None if there is no footer.
 
     Raises:
         MissingValueError: A value is missing and has no default, or the message is empty.
-        TextFailedError: A filter cannot process a value of the contact, or the message is longer
-            than the provider accepts.
+        TextFailedError: A filter cannot process a value, or the message is longer than the provider
+            accepts.
     """
     text = append_footer(render_body(compiled, context), footer)
     if len(text) > MAX_TEXT:
@@ -142,8 +139,7 @@ def remove_unsendable(text: str) -> str:
     """Remove control characters and unpaired surrogates, which phones and databases do not accept.
 
     Line breaks remain, and a tab becomes a space. The two characters that override the direction of
-    the text are also removed. With such a character in a contact's name, phones would show the rest
-    of the message backwards, including the opt-out instruction.
+    the text are also removed: they would make the opt-out instruction unreadable.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -175,16 +171,14 @@ def find_template_faults(
 ) -> list[FieldProblem]:
     """Return the faults of a body: syntax errors, unknown variables, unknown filters.
 
-    If the body has no such fault, it is also rendered with test values. An error of this rendering
-    is returned as a fault too.
+    If there are none, the faults of a rendering with test values are returned.
 
     Args:
-        body: The body that shall be saved.
         pointer: The JSON pointer of the body in the request.
-        more: Further variables that the body may contain, each with the names of its fields.
+        more: Further variables that the body may contain, each with its field names.
 
     Returns:
-        One problem for each fault, with line and column, both from 1; empty without faults.
+        One problem for each fault, with line and column, both from 1.
     """
     if "{{" not in body and "{%" not in body:
         return []
@@ -281,10 +275,8 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
 
     Returns:
         One empty set if the body has no variables and no tags. Otherwise three sets, to be tried in
-        this order. In the first set, the value of each variable is the variable's name in brackets,
-        such as ``[first_name]``. In the second set, every value is the same number. In the third
-        set, every value is the same word. Some bodies cannot be rendered with the first set, for
-        example because they accept only numbers.
+        this order: the names in brackets, such as ``[first_name]``; one number for all; one word
+        for all.
     """
     if compiled.template is None:
         return [{}]

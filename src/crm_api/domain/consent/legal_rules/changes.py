@@ -165,8 +165,7 @@ async def list_changes(
 ) -> RuleChangesRead:
     """List the rules that begin or end in a period, with the contacts to whom each rule applies.
 
-    A rule of a state applies to contacts who may be in this state, and to contacts whose state is
-    not known.
+    A rule of a state also applies to contacts whose state is not known.
 
     Args:
         since: The first day of the period.
@@ -213,9 +212,8 @@ def _changes(rules: Iterable[ComplianceRule]) -> Iterator[_Change]:
 def _where(zone_keys: Sequence[str], state: str | None) -> list[str]:
     """Return the zone keys of the contacts to whom a rule of a state applies.
 
-    A zone key names the states and time zones in which a person may be. If ``state`` is None, the
-    rule is a federal rule, and all zone keys are returned. A zone key without states is always
-    returned: the person's state is not known, so the rules of every state apply.
+    If ``state`` is None, the rule is a federal rule, and all zone keys are returned. A zone key
+    without states is always returned: the state is unknown, so the rules of all states apply.
     """
     found = []
     for key in zone_keys:

@@ -1,10 +1,8 @@
 """Load and evaluate the legal rules for when and how often a phone number may get messages.
 
-A process uses the shipped rules, the rules of a file, or no rules. A zone key names the states and
-time zones that are possible for a phone number. The local date of the recipient decides whether a
-rule is in force. If several states or time zones are possible, a message must be allowed for every
-pair of a state and a time zone. If the state is not known, the rules of all states apply. So the
-strictest rule decides. All functions that evaluate rules are pure.
+A message must be allowed for every possible pair of a state and a time zone. If the state is not
+known, the rules of all states apply. The local date of the recipient decides whether a rule is in
+force. All functions that evaluate rules are pure.
 """
 
 from collections.abc import Iterable
@@ -92,10 +90,9 @@ class RuleBook:
         Args:
             states: The possible states; if empty, the rules of every state apply.
             zone: The time zone of the local day.
-            day: The local day.
 
         Returns:
-            The beginning and the end of the allowed hours; None if the day has no allowed hours.
+            The beginning and the end; None if the day has no allowed hours.
         """
         return self._span_of(states, zone, day)
 
@@ -179,8 +176,8 @@ def load_rules(name: str) -> RuleBook:
         name: ``us``, ``none``, or the path of a JSON file in the format of the shipped ``us.json``.
 
     Raises:
-        SettingsError: The file cannot be read, or a rule in it is invalid. The text of the error is
-            one line, with the name of the setting and of the invalid field.
+        SettingsError: The file cannot be read, or a rule in it is invalid. The error text is one
+            line.
     """
     if name == NO_RULES.name:
         return NO_RULES

@@ -30,11 +30,10 @@ class ComplianceRuleKind(StrEnum):
     Attributes:
         WINDOW: On the rule's weekdays, messages may be sent only between ``start`` and ``end``.
         NO_DAY: On the rule's weekdays, no messages may be sent.
-        HOLIDAY: No messages may be sent on federal holidays or on the days on which they are
-            observed.
+        HOLIDAY: No messages may be sent on federal holidays, or on the days of their observance.
         FREQUENCY: A phone number may get at most ``max_texts`` messages in ``per_hours`` hours.
-        DUTY: A duty that cannot be expressed as hours or as a limit. The rule is only shown: the
-            service fulfils the duty in another way, or the operator must fulfil it.
+        DUTY: Another duty, which is only shown. The service or the operator must fulfil it in
+            another way.
     """
 
     WINDOW = "window"
@@ -72,23 +71,21 @@ class ComplianceRule(DocumentedModel):
     """A legal rule of one state, or a federal rule for all states.
 
     Attributes:
-        state: The two letters of the state; null for a federal rule, which applies in all states.
+        state: The two letters of the state; null for a federal rule.
         kind: What the rule demands.
-        weekdays: For the kinds ``window`` and ``no_day``: the weekdays on which the rule limits
-            messages, in the recipient's local time.
-        start: For the kind ``window``: the local time from which messages may be sent.
-        end: For the kind ``window``: the local time until which messages may be sent.
-        max_texts: For the kind ``frequency``: the largest number of messages that a phone number
-            may get in ``per_hours`` hours.
-        per_hours: For the kind ``frequency``: the length of the period in hours.
-        effective_from: The first local day on which the rule is in force; null if the rule has no
-            first day.
-        effective_until: The last local day on which the rule is in force; null if the rule has no
-            last day.
-        source: The law on which the rule is based, such as a section of a code; null if the law is
-            not known.
-        verified: True if a person has checked the rule against its source.
-        reviewed: The day on which a person last reviewed the rule.
+        weekdays: For ``window`` and ``no_day``: the weekdays of the rule, in the recipient's local
+            time.
+        start: For ``window``: the local time from which messages may be sent.
+        end: For ``window``: the local time until which messages may be sent.
+        max_texts: For ``frequency``: the most messages to a phone number in ``per_hours`` hours.
+        per_hours: For ``frequency``: the length of the period in hours.
+        effective_from: The first local day on which the rule is in force; null if there is no first
+            day.
+        effective_until: The last local day on which the rule is in force; null if there is no last
+            day.
+        source: The law, such as a section of a code; null if it is not known.
+        verified: True if the rule was checked against its source.
+        reviewed: The day of the last review.
         note: An explanation of the rule.
     """
 
@@ -179,11 +176,10 @@ class ComplianceRulesRead(DocumentedModel):
     """The legal rules that are in force on a day.
 
     Attributes:
-        on: The day for which the rules were requested.
-        rule_set: The rules that this service uses: ``us`` for the shipped rules, ``none`` for no
-            rules, ``file`` for the operator's own file.
-        file: The name of the operator's own file, without its folder; null if ``rule_set`` is not
-            ``file``.
+        on: The requested day.
+        rule_set: ``us`` for the shipped rules, ``none`` for no rules, ``file`` for the operator's
+            file.
+        file: The name of the operator's file, without its folder; null for other rule sets.
         data: The rules that are in force on the day.
         next_cursor: Always null, because all rules are on one page.
     """

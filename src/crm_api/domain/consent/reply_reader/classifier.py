@@ -1,10 +1,8 @@
 """The trained part of the reply reader: a small neural network with one hidden layer.
 
-The inputs are the features of a reply, such as pairs of words, as hashes. The value of a hidden
-unit is the sum of the weights of these features, plus a bias. The unit is active if its value is
-above 0. The score of an output is a weighted sum of the values of the active units, plus a bias.
-
-The service can compute how much each feature adds to a score. So it can show which words add most.
+The inputs are hashes of the features of a reply, such as pairs of words. The value of a hidden unit
+is the sum of the weights of these features, plus a bias. The unit is active above 0. The service
+can compute how much each feature adds to a score.
 """
 
 import json
@@ -52,15 +50,14 @@ class Model:
     Attributes:
         hashes: The hashes of the features that the model knows, ascending.
         weights: One row per feature, one column per hidden unit, as 16-bit integers.
-        scales: One factor per hidden unit. The real weight is the integer in ``weights`` multiplied
-            by this factor.
+        scales: One factor per hidden unit. The real weight is the integer multiplied by this
+            factor.
         bias: The bias of each hidden unit.
         heads: The weights of the outputs: one row per hidden unit, one column per output.
         head_bias: The bias of each output.
-        opt_out_at: A threshold. A reply is an opt-out if its probability of ``asks_to_stop`` is not
-            below this threshold.
-        hold_at: A threshold. A reply puts the number on hold if its probability of
-            ``needs_a_person`` is not below this threshold.
+        opt_out_at: A reply is an opt-out if its probability of ``asks_to_stop`` is not below this.
+        hold_at: A reply puts the number on hold if its probability of ``needs_a_person`` is not
+            below this.
         facts: How the model was trained: digests of the data and of the script, counts, date.
     """
 
@@ -108,15 +105,12 @@ class Model:
     def find(self, hashes: Hashes) -> tuple[Rows, npt.NDArray[np.int64]]:
         """Find the features that the model knows, by their hashes.
 
-        The upper half of a hash selects a small bucket of features. The bucket is searched from its
-        beginning. A binary search over all features took longer than the rest of the reading.
-
-        Args:
-            hashes: The hashes of the features to find.
+        The upper half of a hash selects a small bucket, which is searched from its beginning. A
+        binary search took longer than the rest of the reading.
 
         Returns:
-            Two arrays with one item for each known feature: its row in ``weights``, and its index
-            in the argument ``hashes``.
+            For each known feature: its row in ``weights``, and its index in the argument
+            ``hashes``.
         """
         begins, largest = self._buckets
         rows = begins[hashes >> _BUCKET_BITS]
@@ -146,17 +140,16 @@ def current_model() -> Model:
 class Scores:
     """The scores of a model for several replies.
 
-    An occurrence is one place in a reply at which the reply has a feature that the model knows.
+    An occurrence is one place in a reply that has a feature of the model.
 
     Attributes:
-        analyses: The replies, in the order in which they were given.
+        analyses: The replies, in the given order.
         probabilities: One row per reply, one column per output, from 0 to 1.
         known: The occurrences in all replies.
-        values: What each occurrence adds to each hidden unit of the model: one row per occurrence,
-            one column per unit.
-        factors: The numbers by which ``values`` are multiplied to get the parts of the scores
-            ``asks_to_stop`` and ``needs_a_person``: for each reply and unit, one number per score.
-            They are 0 for a unit that is not active.
+        values: What each occurrence adds to each hidden unit: one row per occurrence, one column
+            per unit.
+        factors: For each reply and unit, one factor of ``values`` for ``asks_to_stop`` and one for
+            ``needs_a_person``; 0 for a unit that is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -190,13 +183,9 @@ class Scores:
     def words(self) -> npt.NDArray[np.float64]:
         """How much each word of the replies raises or lowers two scores of its reply.
 
-        The array has two rows: the first for the score ``asks_to_stop``, the second for
-        ``needs_a_person``.
-
-        Each column is one word: first the words of the first reply, then those of the second
-        reply, and so on. A reply without words also has one column. The last column is not used.
-
-        The effect of a feature with several words is divided equally among these words.
+        The first row is for ``asks_to_stop``, the second for ``needs_a_person``. The columns are
+        the words of all replies in order. A reply without words has one column. The last column is
+        not used. A feature with several words is divided equally among them.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

@@ -1,9 +1,11 @@
 """The keywords that opt out, opt in or ask for help if a reply consists only of a keyword.
 
-Sources, read 2026-11-28: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel,
-unsubscribe); Quo, "Opt-out" (the six words that the provider confirms); Twilio, "Opt-out keywords"
-(ARRET, ARRETE, STOPALL, REVOKE, OPTOUT); AWS, "Required opt-out keywords" (ARRET, OPT-OUT, REMOVE,
-TD). The keywords of other languages are everyday translations of these words.
+Keywords of other languages are everyday translations.
+
+Source: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel, unsubscribe); Quo,
+"Opt-out" (the six words that the provider confirms); Twilio, "Opt-out keywords" (ARRET, ARRETE,
+STOPALL, REVOKE, OPTOUT); AWS, "Required opt-out keywords" (ARRET, OPT-OUT, REMOVE, TD); read
+2026-11-28.
 """
 
 import re
@@ -64,9 +66,8 @@ def only_word(folded: str) -> str | None:
 def keyword_in(folded: str) -> str | None:
     """Return the opt-out keyword of a reply; None if the reply says more than a keyword.
 
-    Courtesies (such as "please") around the keyword are allowed. These variations are recognised:
-    repetition (``stop stop``), separated letters (``s.t.o.p``), repeated letters (``stoooop``), a
-    gap (``st op``) and digits for letters (``st0p``).
+    Courtesies (such as "please") may surround the keyword. Also recognised: ``stop stop``,
+    ``s.t.o.p``, ``stoooop``, ``st op``, ``st0p``.
 
     Args:
         folded: The reply in lower case, without accents.

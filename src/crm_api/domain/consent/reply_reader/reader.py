@@ -1,9 +1,7 @@
 """Read replies: find out whether a person asks for no more messages, and what kind of reply it is.
 
-A reply is read in three steps. First, a reply that is only a courtesy (such as "thank you"), or a
-reaction to our own message, changes nothing. Second, if the whole reply is a keyword, the keyword
-decides. Third, the trained model decides about all other replies, with one threshold for an opt-out
-and one for a hold.
+A courtesy (such as "thank you") or a reaction to our message changes nothing. If the whole reply is
+a keyword, the keyword decides. The trained model decides about all other replies.
 ``docs/explanation/reply-reading.md`` has the measured rates.
 """
 
@@ -84,14 +82,13 @@ class Reading:
 
     Attributes:
         kind: What the reply means for consent.
-        reply_class: The proposed class of the reply. It is ``stop`` for every opt-out,
-            and for no other reply.
+        reply_class: The proposed class. It is ``stop`` for every opt-out, and for no other reply.
         class_by: Whether the model or a rule proposed the class.
-        decided_by: Which part of the reply reader decided what the reply means.
-        wording: The keyword, or the words with the highest weight, in the order of the reply. None
-            if the reply changes nothing.
-        provider_confirms: True if the provider itself confirms this opt-out, so that this service
-            must not send a second confirmation.
+        decided_by: Which part of the reader decided.
+        wording: The keyword, or the words with the highest weight, in order. None if the reply
+            changes nothing.
+        provider_confirms: True if the provider confirms this opt-out. This service must not confirm
+            it again.
         asks_to_stop: The probability that the person asks us to stop, from 0 to 1.
         needs_a_person: The probability that the reply is an opt-out or doubtful, from 0 to 1.
         language: The language that the reader assumed.
@@ -175,19 +172,12 @@ _AT_ONCE = 25
 def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
     """Read replies whose conversations are not known.
 
-    The same reply can have different meanings in different conversations. So a reply is read in
-    three contexts:
-
-    - without a context
-    - as a reply to a message that an employee wrote
-    - as a reply to a question that an employee wrote
-
-    A reply that needs no model (for example, "thanks") has the same meaning in all contexts, and is
-    read only without a context. Many people send the same words, so equal replies are read once.
+    A reply is read without a context, as a reply to a message that an employee wrote, and as a
+    reply to a question that an employee wrote. Equal replies are read once.
 
     Returns:
-        One item for each reply. The item is None if the reply concerns consent in at least one
-        context. Otherwise, it is the reading without a context (its kind is ``ReplyKind.NONE``).
+        For each reply, None if it concerns consent in at least one context; otherwise the reading,
+        of the kind ``ReplyKind.NONE``.
     """
     analyses = {text: analyse(text) for text in texts}
     found = _read_in(NO_CONTEXT, list(analyses), analyses)
@@ -213,15 +203,13 @@ def _read_in(
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
     """Decide whether a reply is an opt-out, puts the number on hold, or does neither.
 
-    If the words alone make the meaning certain, the probabilities are ignored. The evaluation of a
-    model uses this function to try other thresholds.
+    If the words alone make the meaning certain, the probabilities are ignored.
 
     Args:
-        text: The reply.
-        asks: The model's probability that the person asks us to stop.
-        doubts: The model's probability that the reply is an opt-out or doubtful.
-        opt_out_at: The reply is an opt-out if ``asks`` is not below this threshold.
-        hold_at: The reply puts the number on hold if ``doubts`` is not below this threshold.
+        asks: The probability of ``asks_to_stop``.
+        doubts: The probability of ``needs_a_person``.
+        opt_out_at: The reply is an opt-out if ``asks`` is not below this.
+        hold_at: The reply puts the number on hold if ``doubts`` is not below this.
     """
     certain = _read_certain(text, analyse(text))
     return certain.kind if certain else _decide(text, asks, doubts, opt_out_at, hold_at)
@@ -288,10 +276,8 @@ def propose_class(
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
     """Check the beginning and the end of a long reply that seems to change nothing.
 
-    The score is a sum over all words, so in a long reply many other words can hide the few words
-    that ask us to stop. For this reason, the beginning and the end are each read alone. If one of
-    them is an opt-out, the kind of the reading becomes ``doubtful``, which puts the number on hold.
-    Every other reading is returned unchanged.
+    In a long reply, many other words can hide a request to stop. So both ends are read alone. If
+    one is an opt-out, the kind becomes ``doubtful``, which puts the number on hold.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading

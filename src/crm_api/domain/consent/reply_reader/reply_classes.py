@@ -4,9 +4,7 @@ from enum import StrEnum
 
 
 class ReplyClass(StrEnum):
-    """The class of a reply, such as a question.
-
-    The reply reader proposes a class when the message arrives, and a user may choose another class.
+    """The class of a reply. The reader proposes a class, and a user may choose another one.
 
     Attributes:
         INTERESTED: The person wants the offer or an appointment.
@@ -15,7 +13,7 @@ class ReplyClass(StrEnum):
         NOT_INTERESTED: The person does not want the offer. This is not an opt-out.
         WRONG_NUMBER: The number does not belong to the contact.
         STOP: The person wants no more messages. Their number is opted out.
-        OTHER: The reply says something else, or it is not clear what it says.
+        OTHER: The reply says something else, or is not clear.
     """
 
     INTERESTED = "interested"

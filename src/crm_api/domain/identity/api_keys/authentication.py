@@ -1,8 +1,7 @@
 """Generate the text of API keys, and find the key that a request sends.
 
-A key is ``crm_``, then 40 random letters and digits (238 bits), then 6 characters: the CRC-32 of
-the random part in base 62. A scanner for leaked secrets can find keys with ``KEY_PATTERN``. With
-the checksum, the scanner distinguishes a key from a similar text without a request to this service.
+A key is ``crm_``, 40 random letters and digits (238 bits), and 6 characters: the CRC-32 of the
+random part in base 62. Scanners for leaked secrets can use ``KEY_PATTERN`` and this checksum.
 """
 
 import re

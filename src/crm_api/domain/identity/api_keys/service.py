@@ -70,7 +70,7 @@ async def create_api_key(
     """Create an API key, and record it in the audit log.
 
     Returns:
-        The key and its secret text. The text is not stored, so it cannot be read again.
+        The key and its secret text, which is not stored.
 
     Raises:
         UnknownScopeError: A scope does not exist, or no scope is given.
@@ -186,16 +186,15 @@ async def rotate_api_key(
     """Replace an API key by a new key with the same name and scopes.
 
     The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key is
-    valid for the time from the creation of the old key to its expiry, for example 90 days. If the
-    old key had no expiry, the new key has no expiry either.
+    valid as long as the old key originally was; without end if the old key had no expiry.
 
     Returns:
         The new key and its secret text.
 
     Raises:
         ApiKeyNotFoundError: There is no key with this id, or it was revoked.
-        ApiKeyRotatedError: The key was already replaced. The field ``successor_id`` of the error is
-            the id of the key that replaced it.
+        ApiKeyRotatedError: The key was already replaced. ``successor_id`` is the id of the key that
+            replaced it.
     """
     before = _require(await uow.session.get(ApiKey, key_id))
     lasts = None if before.expires_at is None else before.expires_at - before.created_at

@@ -86,12 +86,11 @@ class NoticePreferences(RequestModel):
         push: The kinds of notices that are sent by web push.
         delay_minutes: The minutes between a reply or a mention and its notice. If the user reads
             the reply or the mention in this time, there is no notice.
-        quiet_hours: A daily time without notices; null if there is none. A notice that is due in
-            this time is sent at the end of the time, if it is still needed. For example, it is not
-            needed if the reply was answered in the meantime.
+        quiet_hours: A daily time without notices; null if there is none. Notices that are still
+            needed are sent at its end.
         quiet_days: The days of the week without notices.
-        show_text: True if mails and pushes contain the text of messages, notes and tasks. Mails and
-            pushes pass through servers of other companies, and a locked phone may show them.
+        show_text: True to include the text of messages, notes and tasks. Other companies' servers
+            and a locked phone may show it.
     """
 
     model_config = example(

@@ -67,7 +67,7 @@ class PreferencesRead(ReadModel):
         language: The language of the screens.
         theme: The colours of the screens.
         notices: Which notices you want, by which channel, and when.
-        updated_at: When the preferences were last changed; null if they were never changed.
+        updated_at: When the preferences were last changed; null if never.
     """
 
     model_config = example(timezone="America/New_York", language="en", theme="dark")

@@ -134,15 +134,11 @@ async def list_saved_views(
     """Return a page of a user's saved views (named filters of lists), newest first.
 
     Args:
-        uow: The unit of work.
-        user_id: The user.
         viewed: Only views of this list, such as ``contacts``; None for the views of all lists.
-        cursor: The cursor of the page; None for the first page.
-        limit: The largest number of views on the page.
 
     Raises:
-        InvalidCursorError: The cursor is not from a list of this user's saved views, or was made
-            with another value of ``viewed``.
+        InvalidCursorError: The cursor is from another list or user, or was made with another value
+            of ``viewed``.
     """
     statement = select(SavedView).where(SavedView.user_id == user_id)
     if viewed is not None:

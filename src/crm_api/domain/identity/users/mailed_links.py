@@ -113,10 +113,9 @@ class UserMailSender:
 
     Attributes:
         name: The name of the business.
-        api_url: The public URL of this service, which includes the console (a web frontend).
-        app_url: The URL of a frontend that replaces the console. If it is set, the links in mails
-            lead to this frontend. If it is None, the links lead to the console, and each mail also
-            shows an API request that the user can send instead of opening the link.
+        api_url: The public URL of this service and its console.
+        app_url: The URL of a frontend that replaces the console. If None, links lead to the
+            console, and each mail also shows an API request that replaces the link.
     """
 
     name: str

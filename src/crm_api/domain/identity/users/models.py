@@ -16,10 +16,9 @@ from crm_api.platform.ids import new_id
 class UserRole(StrEnum):
     """The role of a user, which determines the user's scopes.
 
-    Owners may do everything. Managers have all scopes except ``admin``, so they cannot, for
-    example, manage API keys and users. Agents reply to people and book appointments. Viewers only
-    read. Marketers run campaigns and read figures; they see no amounts of money, and only the first
-    name and the city of people.
+    Owners may do everything. Managers have all scopes except ``admin``. Agents reply to people and
+    book appointments. Viewers only read. Marketers run campaigns and read figures; they see no
+    amounts of money, and only the first name and the city of people.
     """
 
     OWNER = "owner"

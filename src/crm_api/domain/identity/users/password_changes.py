@@ -105,11 +105,8 @@ async def change_password(
     """Replace a password after the caller has verified the old one, and end every session.
 
     Args:
-        uow: The unit of work. The caller commits it.
-        user_id: The user.
+        uow: The caller commits it.
         known_hash: The stored hash against which the old password was verified.
-        password_hash: The hash of the new password.
-        now: The time of the change.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was
@@ -140,7 +137,7 @@ async def _set_password(
         name: The new name; None does not change it.
 
     Returns:
-        The changed user; None if the user has another status or another password hash.
+        None if the status or the hash differs.
     """
     values: dict[str, object] = {
         "password_hash": password_hash,

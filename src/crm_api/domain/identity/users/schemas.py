@@ -25,16 +25,13 @@ from crm_api.domain.kit.schemas import DocumentedModel, Id, Instant, ReadModel, 
 def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return an e-mail address in its normal form, so that one address has one spelling.
 
-    - Full-width letters and ligatures are replaced by plain letters (NFKC).
-    - The part before the ``@`` must be ASCII, which every mail server accepts.
-    - An international host gets its ASCII form (``xn--…``). So hosts that only look the same, for
-      example because of a Cyrillic letter, get different forms.
-
-    The case of the letters may differ: the unique index and ``find_user_by_email`` ignore it.
+    Full-width letters and ligatures become plain letters (NFKC), and an international host becomes
+    ASCII (``xn--…``). The case of letters may differ: the unique index and ``find_user_by_email``
+    ignore it.
 
     Raises:
-        PydanticCustomError: The value is not an e-mail address, or has a character before the ``@``
-            that is not ASCII.
+        PydanticCustomError: The value is not an e-mail address, or the part before ``@`` is not
+            ASCII.
     """
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "The e-mail address must be a string.")
@@ -376,7 +373,7 @@ class CallerRead(ReadModel):
         name: The name of the API key, or the e-mail address of the user.
         email: The e-mail address of the user; null for an API key.
         role: The role of the user; null for an API key.
-        scopes: The scopes of the caller; ``admin`` includes all other scopes.
+        scopes: The scopes; ``admin`` includes all other scopes.
     """
 
     model_config = example(

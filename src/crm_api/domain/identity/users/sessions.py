@@ -106,16 +106,14 @@ async def begin_session(
 ) -> SessionTokens:
     """Begin a session for a user whose password was verified.
 
-    The user's row is locked until the caller commits. If somebody changes the user's password or
-    status at the same time, the change waits for the commit, and then also ends this session.
+    The user's row is locked until the caller commits, so that a simultaneous change of the password
+    or the status also ends this session.
 
     Args:
-        uow: The unit of work. The caller commits it.
-        user_id: The user who signs in.
+        uow: The caller commits it.
         password_hash: The stored hash against which the password was verified.
-        now: The time of the sign-in.
-        counted: The attempt that ``begin_sign_in`` counted as failed. This function removes it from
-            the count. None if ``begin_sign_in`` was not called.
+        counted: The attempt that ``begin_sign_in`` counted. The count is removed. None if
+            ``begin_sign_in`` was not called.
 
     Raises:
         WrongCredentialsError: After the verification, the password was replaced or the user was
@@ -207,13 +205,11 @@ async def _use_refresh_token(uow: UnitOfWork, token_hash: bytes, *, now: datetim
 async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> SessionTokens | None:
     """Use up a refresh token, and return new tokens for its session.
 
-    Two tabs of a browser may use the same token at the same time. So a second use is allowed within
-    ``TWICE_WITHIN`` of the first use. A later use means that the token may have been stolen: this
-    function then ends the session and raises an alert. The caller must always commit, so that these
-    changes are stored.
+    A second use is allowed within ``TWICE_WITHIN``, because two browser tabs may use one token. A
+    later use ends the session and raises an alert. The caller must always commit.
 
     Returns:
-        The new tokens. None if the refresh token is not valid, or may have been stolen.
+        None if the refresh token is not valid, or may have been stolen.
     """
     token_hash = hash_token(refresh)
     is_first = await _use_refresh_token(uow, token_hash, now=now)
@@ -327,8 +323,8 @@ async def remove_sessions(session: AsyncSession, *, before: datetime) -> int:
 async def delete_ended_sessions(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete old sessions, tickets, counters of failed sign-ins, and known client addresses.
 
-    Sessions and tickets are old if they expired more than 30 days ago. A counter is old if no
-    sign-in failed for 30 days. A client address is old if its user has not used it for 90 days.
+    They are old 30 days after the expiry or the last failure, addresses 90 days after their last
+    use.
 
     Returns:
         The number of deleted sessions.

@@ -1,18 +1,14 @@
-"""Slow down a person who guesses passwords, without locking out the owner of the account.
+"""Slow down the guessing of passwords, without locking out the owner of the account.
 
-An attempt is a sign-in or a password change. An address is a network address. It is *known* for an
-account for 90 days after the user last signed in, or used a mailed link, from this address.
+An attempt is a sign-in or a password change. A network address is *known* for an account for 90
+days after the user signed in, or used a mailed link, from this address. Failures are counted in:
 
-Attempts with a wrong password are counted in up to three counters:
+1. this account at this address,
+2. this account at all addresses that are not known for this account,
+3. all accounts at this address, except accounts for which the address is known.
 
-1. The failures of this account at this address.
-2. The failures of this account at all addresses that are not known for the account.
-3. The failures of all accounts at this address, except accounts for which the address is known.
-
-When a counter is above a certain number of failures, the next attempt must wait. At a known
-address, only the first counter is used. So the owner is not locked out by a stranger who guesses
-the password from another address, or by a colleague who tries other accounts from the same address.
-At all other addresses, all three counters are used.
+When a counter is above its allowance, the next attempt must wait. At a known address, only the
+first counter is used. So a stranger or a colleague cannot lock out the owner.
 """
 
 import hashlib
@@ -81,18 +77,14 @@ _UNCOUNT = text("""
 class CountedAttempt:
     """A sign-in or a change of a password that was counted as a failed attempt.
 
-    A network address is known for an account if the user signed in, or used a mailed link, from
-    this address in the last 90 days.
+    The module's docstring describes the three counters.
 
     Attributes:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The keys of the counters of this account. The first counter is for failures of this
-            account at this network address. If the address is not known for the account, there is
-            a second counter: for failures of this account at all unknown addresses together.
-        shared: The key of the counter for failures of all accounts at this network address. None if
-            the address is known for the account.
+        own: The key of the first counter; if the address is not known, also that of the second.
+        shared: The key of the third counter; None if the address is known for the account.
     """
 
     user: User | None
@@ -115,17 +107,13 @@ class CountedAttempt:
 async def count_attempt(
     uow: UnitOfWork, user: User | None, *, email: str, address: str, now: datetime
 ) -> CountedAttempt:
-    """Count an attempt to sign in or to change the password.
+    """Count an attempt to sign in or to change the password as failed.
 
-    The attempt is counted as failed before the password is verified. If the password is right, the
-    caller removes the count with ``uncount_attempt``.
+    If the password is right, the caller removes the count with ``uncount_attempt``.
 
     Args:
-        uow: The unit of work. The caller must commit it before the password is verified.
-        user: The active user with this e-mail address; None if no active user has it.
-        email: The e-mail address that the client sent.
-        address: The network address of the client.
-        now: The time of the request.
+        uow: The caller must commit it before the password is verified.
+        user: The active user with this e-mail address; None if there is none.
 
     Raises:
         TooManySignInsError: Too many attempts failed for this account or from this address.

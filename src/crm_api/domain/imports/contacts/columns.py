@@ -1,9 +1,7 @@
 """Recognise the columns of a contact file by their names and by their values.
 
-The names of columns are compared in lower case, without spaces and punctuation. So the constants of
-this module contain ``firstname`` for a column ``First Name``. If a constant contains names in
-another form, its description says so. This module also computes how well the values of a column fit
-the contact field (such as ``email``) that was found for the column.
+The names of columns are compared in lower case, without spaces and punctuation: ``First Name`` is
+``firstname`` in the constants. Constants with names in another form say so.
 """
 
 import dataclasses
@@ -130,11 +128,10 @@ class ColumnGuess:
 
     Attributes:
         field: The field; None if the column is left out.
-        confidence: ``high``, ``medium`` or ``low``. The user should check columns with the
-            confidence ``low``.
-        fits: The percentage of the sample values that look like values of the field. None if values
-            of this field have no typical form.
-        examples: The first two values of the column that are not blank.
+        confidence: ``high``, ``medium`` or ``low``.
+        fits: The percentage of the sample values that look like the field. None if the field has no
+            typical form, or without values.
+        examples: The first two values that are not blank.
     """
 
     column: str
@@ -150,8 +147,7 @@ def rate_column(
 ) -> ColumnGuess:
     """Rate how well the values of a column fit the contact field that was found for the column.
 
-    The rating depends on the share of the given values that look like values of the field. It also
-    depends on how the field was found, for example by the column name.
+    The rating depends on the share of fitting values and on how the field was found.
 
     Args:
         values: The column's values in the first rows of the file, including blank values.

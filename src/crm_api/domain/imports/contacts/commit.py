@@ -65,15 +65,15 @@ async def commit_dry_run(
 ) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    The first commit of a dry run creates an import, and requests the job ``run_imports``. A later
-    commit returns this import. But if this import failed, was cancelled or was undone, the later
-    commit creates a new import.
+    The first commit creates an import, and requests the job ``run_imports``. A later commit returns
+    this import. But if this import failed, was cancelled or was undone, the later commit creates a
+    new one.
 
     Raises:
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
-        DryRunNotReadyError: The dry run has not completed, its rows were deleted, or the import
-            that an earlier commit created is being undone.
+        DryRunNotReadyError: The dry run has not completed, its rows were deleted, or its import is
+            being undone.
         ImportOptionError: The list of the dry run was deleted.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
@@ -113,7 +113,7 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the import did not fail and was not
+        DryRunCommittedError: The dry run was committed, and its import neither failed nor was
             cancelled or undone.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
@@ -143,17 +143,16 @@ async def correct_dry_run(
 ) -> ContactImport:
     """Change the options of a dry run, and run it again with the same rows.
 
-    The counts, errors and examples of its previous run are deleted. The job ``run_imports`` is
-    requested.
+    The previous counts, errors and examples are deleted. The job ``run_imports`` is requested.
 
     Raises:
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and the import did not fail and was not
+        DryRunCommittedError: The dry run was committed, and its import neither failed nor was
             cancelled or undone.
-        ImportOptionError: A list is given both by name and by id, the list does not exist, or an
-            option is not allowed for outcomes.
+        ImportOptionError: A list is given by name and by id, does not exist, or an option is not
+            allowed for outcomes.
     """
     check_list(body.list_name, body.list_id)
     row = await get_correctable_dry_run(uow, import_id=import_id)

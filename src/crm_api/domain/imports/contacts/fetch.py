@@ -86,19 +86,19 @@ async def fetch_contacts(
     """Write the provider's contacts to the import's file, and map the file's columns to fields.
 
     Args:
-        is_over: Called after each page. If it returns True, this function stops. The next run of
-            this function continues with the next page.
+        is_over: Called after each page. If True, this function stops; its next run continues with
+            the next page.
 
     Returns:
-        True if all contacts are written. False if ``is_over`` returned True, if another worker has
-        continued the import, or if the import was cancelled.
+        False if ``is_over`` returned True, another worker has continued the import, or the import
+        was cancelled.
 
     Raises:
         OpenPhoneBusyError: The provider cannot be read now. Pages already written stay stored.
         OpenPhoneRefusedError: The provider refused the request.
         OpenPhoneListError: The provider returned the same page twice, or its list is too large.
-        ImportFileError: Rows that were already written to the file are missing, the custom fields
-            at the provider have changed, or the provider has no contacts.
+        ImportFileError: Written rows are missing, the custom fields have changed, or the provider
+            has no contacts.
         InvalidMappingError: The user's mapping does not fit the columns.
     """
     async with provider.around():
@@ -178,16 +178,13 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the column names as the first line of the CSV file.
-
-        If the file already has a first line, only check that it contains the same column names.
+        """Write the column names as the first line of the CSV file, or check the stored line.
 
         Returns:
             False if another worker has continued the import, or if the import was cancelled.
 
         Raises:
-            UploadChangedError: The file has other column names, because the custom fields in
-                OpenPhone were changed during the import.
+            UploadChangedError: The custom fields in OpenPhone were changed during the import.
         """
         if not self.size:
             return await self.add([header], token=None)
@@ -201,10 +198,10 @@ class _Spool:
     async def add(self, rows: list[list[str]], *, token: str | None) -> bool:
         """Append rows to the CSV file, and store the token of the provider's next page.
 
-        The token is ``_ALL`` if there is no next page.
+        The import's row is locked, so that two workers never write to the file at the same time.
 
-        The database row of the import is locked during the write, so that two workers never write
-        to the file at the same time.
+        Args:
+            token: ``_ALL`` if there is no next page.
 
         Returns:
             False if another worker has continued the import, or if the import was cancelled.

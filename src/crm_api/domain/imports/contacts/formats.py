@@ -1,10 +1,8 @@
 """Detect the kind of an imported file, and the field to which each column belongs.
 
-The kind says which program wrote the file, or which columns it has. It is shown to the user.
-
-The field of a column usually follows from the column's name. Files from PropertyRadar have their
-own table of names; all other files share one table. If the name is not enough, the values of the
-column can decide.
+The kind (the program that wrote the file, or its columns) is shown to the user. The column's name
+usually decides the field; otherwise the values can decide. Files from PropertyRadar have their own
+table of names.
 """
 
 import re
@@ -81,11 +79,10 @@ def detect_format(
     Args:
         header: The unique names of the columns.
         sample: The first rows of data.
-        overrides: The user's mapping. The columns in it get the fields that the user chose.
+        overrides: The user's mapping, which has priority.
 
     Raises:
-        InvalidMappingError: The overrides have an unknown column or field, or two columns for one
-            field.
+        InvalidMappingError: The overrides have an unknown column or field, or a field twice.
         NoPhoneColumnError: No column contains phone numbers.
     """
     overrides = overrides or {}
@@ -143,9 +140,9 @@ def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> N
     """Check a user's mapping of the columns of a file to fields.
 
     Raises:
-        InvalidMappingError: At least one column has a problem. ``errors`` has one problem for each
-            of these columns: the file has no such column, the field does not exist, or the field
-            already has a column. A few fields, such as ``tags``, may have several columns.
+        InvalidMappingError: ``errors`` has one problem for each column that is not in the file,
+            whose field does not exist, or whose field already has a column. A few fields, such as
+            ``tags``, may have several columns.
     """
     problems = []
     taken: dict[str, str] = {}
@@ -279,11 +276,9 @@ def _map_phones(
 ) -> None:
     """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    Columns whose name is in ``PHONE_RANK`` are used, mobile phones first. Of these columns, those
-    without phone numbers are left out. If no column remains:
-
-    1. If no column is mapped to ``phone`` yet, other columns that contain phone numbers are used.
-    2. If nothing was found, the columns that were left out are used.
+    Columns named in ``PHONE_RANK`` that contain phone numbers are used, mobile phones first. If
+    there are none, other columns with phone numbers are used, unless ``phone`` is already mapped.
+    Otherwise the named columns are used.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

@@ -1,18 +1,13 @@
 """SQL that decides how an import changes contacts, for all people of a chunk in one statement.
 
-The people of a chunk are in the temporary table ``import_person``. One statement compares them with
-the stored contacts and writes the result for each person to the temporary table ``import_plan``. A
-dry run ends after this statement. So a dry run computes its result in the same way as an import.
+A dry run ends after this statement, so it computes its result in the same way as an import.
 
-The option ``on_duplicate`` decides what happens to a contact that exists:
+The option ``on_duplicate`` decides about a contact that exists (a deleted contact counts as new):
 
-- ``fill`` sets only empty fields, and adds tags. An address is one unit: if the address in the file
-  contradicts the stored address, no part of the stored address changes, because a mixture of two
-  addresses would be wrong.
+- ``fill`` sets only empty fields, and adds tags. If the file contradicts the stored address, no
+  part of the address changes: a mixture would be wrong.
 - ``overwrite`` sets every field for which the file has a value, and adds tags.
 - ``skip`` changes nothing.
-
-A deleted contact has no data left, so it is handled like a new contact.
 """
 
 from collections.abc import Sequence
@@ -85,12 +80,8 @@ def _merged_attributes(on_duplicate: OnDuplicate) -> str:
 def _plan(on_duplicate: OnDuplicate) -> TextClause:
     """Return the SQL statement that decides what an import does with each person of a chunk.
 
-    The statement reads the people from the temporary table ``import_person``, and writes the
-    decisions to the temporary table ``import_plan``. People who already have a row in
-    ``import_plan`` are skipped.
-
-    Args:
-        on_duplicate: What the import does with a contact that already exists.
+    It reads the temporary table ``import_person``, and writes to the temporary table
+    ``import_plan``. People who already have a row in ``import_plan`` are skipped.
     """
     merged = ", ".join(f"{_merged(name, on_duplicate)} AS {name}" for name in COLUMNS)
     stored = ", ".join(f"c.{name} AS old_{name}" for name in COLUMNS)

@@ -154,9 +154,8 @@ class ContactImport(FileImport):
 class ContactImportChunk(Base):
     """One chunk of an import, or of a dry run of an import.
 
-    - For an import, the row stores what the chunk changed. An undo of the import needs this data.
-    - For a dry run, the row stores a digest of the planned result for each person. If the user
-      later commits the dry run, the results of the import are compared with these digests.
+    An import stores what the chunk changed, for an undo. A dry run stores a digest of the planned
+    result for each person, with which a later commit is compared.
     """
 
     __tablename__ = "contact_import_chunk"

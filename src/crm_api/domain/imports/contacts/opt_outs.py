@@ -67,10 +67,8 @@ class OptOutRow:
         phones: All phone numbers of the person. The first one is the number of the contact.
         column: The name of the column.
         value: The text of the cell.
-        is_do_not_contact: True if the column forbids every kind of contact; False if it forbids
-            only messages.
-        is_clear: True if the cell is a yes, which forbids messages; False if the cell is neither a
-            yes nor a no.
+        is_do_not_contact: True if the column forbids every kind of contact; False if only messages.
+        is_clear: True if the cell is a yes; False if it is neither a yes nor a no.
     """
 
     line: int
@@ -96,14 +94,13 @@ def consent_field(column: str) -> str | None:
 
 
 def read_answer(text: str, *, column: str) -> bool | None:
-    """Read one cell of a consent column, that is, a column that says who must not get messages.
+    """Read one cell of a consent column, which says who must not get messages.
 
-    A date counts as a yes, because it says when the person opted out. A cell whose text is the name
-    of the column also counts as a yes.
+    A date counts as a yes: the day of the opt-out. The name of the column counts as a yes too.
 
     Returns:
-        True for a yes, which stops messages. False for a no or a blank cell. None if the cell is
-        neither a yes nor a no.
+        True for a yes, which stops messages. False for a no or a blank cell. None for any other
+        text.
     """
     squeezed = " ".join(text.split())
     key = _key(squeezed)
@@ -123,12 +120,10 @@ def read_answer(text: str, *, column: str) -> bool | None:
 def is_yes_or_no(column: str) -> Callable[[str], bool]:
     """Return a function that checks whether a cell contains a clear yes or a clear no.
 
-    The function returns True for a yes and for a no, and False for any other text. A blank cell
-    counts as a no.
+    A blank cell counts as a no.
 
     Args:
-        column: The name of the column to which the cell belongs. The column says who must not get
-            messages.
+        column: The name of the consent column of the cell.
     """
     return lambda value: read_answer(value, column=column) is not None
 

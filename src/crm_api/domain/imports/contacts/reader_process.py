@@ -1,10 +1,9 @@
 """The process that reads a large contact file for a worker.
 
-The worker writes one ``Order`` (which file to read, and how) as a JSON line to standard input. The
-process writes frames to standard output. A frame is a length in four bytes, big-endian, and a JSON
-object. The first frame is ``{"rows_total": 1000}``. One frame for each chunk follows, and ``{"end":
-true}`` is the last. ``{"error": {"code": "not_csv", "detail": "…"}}`` may replace any frame. If the
-worker dies, the pipe breaks, and this process ends.
+Standard input gets one ``Order`` as a JSON line. Standard output gets frames: a length in four
+bytes, big-endian, and a JSON object. The first is ``{"rows_total": 1000}``, then one for each
+chunk, the last is ``{"end": true}``. ``{"error": {"code": "not_csv", "detail": "…"}}`` may replace
+any frame.
 """
 
 import os

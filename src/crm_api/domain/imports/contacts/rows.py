@@ -1,9 +1,7 @@
 """Hold what was read from one row of a contact file: its people, its property and its problems.
 
-The property is read from the attributes of the first person, such as ``property_address``. In a
-file from PropertyRadar (a service that sells data of owners), the columns about the property become
-these attributes. In other files, a user can map columns to these attributes. A person who is the
-owner in three rows becomes one contact with three properties.
+The property is read from the attributes of the first person, such as ``property_address``. A person
+who is the owner in three rows becomes one contact with three properties.
 """
 
 import re

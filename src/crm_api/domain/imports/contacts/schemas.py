@@ -66,10 +66,10 @@ class ImportCorrection(RequestModel):
     """New options for a dry run. Options that are left out do not change.
 
     Attributes:
-        mapping: The field of each column, by the name of the column; null leaves the column out.
-            Columns that are not named here are recognised by their names or values.
-        list_name: The name of the list that the contacts join. It is created if it does not exist.
-        list_id: The id of the list that the contacts join.
+        mapping: The field of each column, by column name; null leaves the column out. Other columns
+            are recognised automatically.
+        list_name: The list that the contacts join, by name. It is created if it does not exist.
+        list_id: The list that the contacts join, by id.
     """
 
     model_config = example(mapping={"Mobile": "phone", "Remarks": None})
@@ -87,9 +87,8 @@ class ImportColumnRead(ReadModel):
         column: The name of the column in the file.
         field: The field to which the column is imported; null if the column is left out.
         confidence: How certain the field is: ``high``, ``medium`` or ``low``.
-        fits: How many percent of the column's values look like values of this field. Only the first
-            rows are checked. Null if values of this field have no typical form, or if the column is
-            empty in these rows.
+        fits: The percentage of values in the first rows that look like the field. Null if this
+            cannot be checked.
         examples: Up to two values of the column.
     """
 
@@ -154,7 +153,7 @@ class ImportExampleRead(ReadModel):
     """An example of a contact that the import creates or changes.
 
     Attributes:
-        line: The number of the line in the file that describes the contact.
+        line: The number of the line in the file.
         contact_id: The id of the changed contact; null if the import creates the contact.
         outcome: ``created`` or ``updated``.
         changes: The fields that change, by name, each with its value before and after.
@@ -177,16 +176,14 @@ class ImportUndoRead(ReadModel):
     """The progress of the undo of an import.
 
     Attributes:
-        removed: The number of contacts that the import created and the undo removed; in an import
-            of outcomes, the number of outcomes that the undo reversed.
-        restored: The number of contacts that got back the values that they had before the import.
-        memberships_removed: The number of contacts that the undo removed from the import's list.
-        left_edited: The number of contacts that the undo did not change, because they were edited
-            after the import; in an import of outcomes, the number of outcomes that were already
-            reversed.
-        left_in_use: The number of created contacts that the undo did not remove, because they got a
-            message, a phone call, a flag, a note, a task or a sales record (appointment, quote,
-            invoice, outcome) after the import.
+        removed: The number of created contacts that were removed; for outcomes, of reversed
+            outcomes.
+        restored: The number of contacts that got back their values from before the import.
+        memberships_removed: The number of contacts that were removed from the import's list.
+        left_edited: The number of contacts left because of later edits; for outcomes, of outcomes
+            that were already reversed.
+        left_in_use: The number of created contacts left because they later got a message, a phone
+            call, a flag, a note, a task or a sales record (appointment, quote, invoice, outcome).
     """
 
     status: Annotated[str, Vocabulary(UndoState, "ImportUndoStatus")]
@@ -200,39 +197,35 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    The counts are described below for an import of contacts. In an import of outcomes, `created` is
-    the number of outcomes that this import recorded, and `unchanged` is the number of outcomes that
-    were recorded before this import. `updated` is 0, because outcomes never change.
+    The counts are described for contacts. For outcomes, `created` counts the outcomes that this
+    import recorded, `unchanged` those recorded before, and `updated` is 0.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.
         file_name: The name of the uploaded file; null for an import from the provider.
-        rows_sha256: The SHA-256 digest of the imported rows as CSV, in hexadecimal; null while
-            contacts are still fetched from the provider.
-        detected_format: The kind of file that was recognised, such as ``propertyradar`` or
-            ``generic``; null while contacts are still fetched from the provider.
+        rows_sha256: The SHA-256 digest of the rows as CSV, in hexadecimal; null during a fetch from
+            the provider.
+        detected_format: The kind of file, such as ``propertyradar`` or ``generic``; null during a
+            fetch from the provider.
         mapping: The field of each column, by the name of the column; null leaves the column out.
         dry_run: True if the import only counts what would happen, and changes nothing.
         rows_total: The number of rows in the file; null until they are counted.
         rows_processed: The number of rows that were read so far.
-        created: The number of contacts that the import created, or would create in a dry run.
-        updated: The number of contacts that the import changed, or would change in a dry run.
+        created: The number of contacts that were created, or would be in a dry run.
+        updated: The number of contacts that were changed, or would be in a dry run.
         unchanged: The number of contacts that existed and did not change.
-        duplicates_in_file: The number of people in the file whose phone number is in an earlier
-            row.
+        duplicates_in_file: The number of people whose phone number is in an earlier row.
         invalid: The number of rows from which no contact could be imported.
-        dry_run_id: The id of the dry run that this import commits; null if the import was not
-            created from a dry run.
-        changed_since_dry_run: The number of contacts whose result differs from the prediction of
-            the dry run, because the contacts have changed since then.
+        dry_run_id: The dry run that this import commits; null if there is none.
+        changed_since_dry_run: The number of contacts whose result differs from the dry run, because
+            they have changed since.
         changes: By field name, how often the import fills or overwrites the field.
         undo: The progress of the undo of this import; null if no undo was requested.
         undone_at: When the undo was completed; null until then.
-        list_id: The id of the list that the contacts join; null if the import has no list. In a dry
-            run, it is also null if the request gave the list by name.
-        list_name: The name of the list that the contacts join; null if the request gave no name.
-        error: Why the import failed, or why it waits, as a sentence; null if the import has not
-            failed and does not wait.
+        list_id: The list that the contacts join; null if none. In a dry run, it is also null for a
+            list given by name.
+        list_name: The name of the list, if the request gave it; otherwise null.
+        error: Why the import failed, or why it waits, as a sentence; otherwise null.
     """
 
     model_config = example(
@@ -298,9 +291,8 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone. ``undo`` is the progress of the undo.
 
-    ``counts`` is only in the response to a dry run of the undo. It contains five counts of what the
-    undo would do: ``removed``, ``restored``, ``memberships_removed``, ``left_edited`` and
-    ``left_in_use``. They have the same meaning as the fields of ``undo``.
+    ``counts``, only in the response to a dry run of the undo, has five fields of ``undo``:
+    ``removed``, ``restored``, ``memberships_removed``, ``left_edited`` and ``left_in_use``.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.
@@ -314,16 +306,14 @@ class UndoneImportRead(ImportRead, DryRunRead):
 class ImportDetail(ImportRead):
     """An import of contacts or outcomes, with the columns of its file and examples of its changes.
 
-    If a column has the wrong field, correct it with ``PATCH`` on a dry run, or upload the file
-    again with ``mapping``.
+    Correct a wrong field with ``PATCH`` on a dry run, or upload the file again with ``mapping``.
 
     Attributes:
         columns: The field to which each column of the file is imported.
-        notes: Sentences about the file, for example about a column that was recognised by its
-            values.
+        notes: Sentences about the file, such as how a column was recognised.
         sample: Examples of contacts that the import creates or changes.
         repeated_lines: The lines of the first 100 people whose phone number occurs earlier in the
-            file. Empty for an import of outcomes.
+            file. Empty for outcomes.
     """
 
     model_config = example(ImportRead, notes=[])

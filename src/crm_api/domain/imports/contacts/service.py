@@ -224,12 +224,11 @@ _DELETE_KEPT_ROWS = text("""
 async def clean_up_imports(uow: UnitOfWork, *, now: datetime) -> int:
     """Delete stored data of imports that are too old to be undone or committed.
 
-    The deleted data is the changes of each chunk, the examples and the list of columns. The counts
-    stay. The job ``run_imports`` deletes the files of these imports.
+    The changes of each chunk, the examples and the list of columns are deleted. The counts stay.
 
     Returns:
-        The number of imports whose data was deleted, at most 100. Call the function again until it
-        returns 0.
+        The number of imports whose data was deleted, at most 100. Repeat the call until it returns
+        0.
     """
     values = {"ended_before": now - KEPT_FOR, "limit": _CLEANED_AT_ONCE, "now": now}
     done = await uow.session.execute(_DELETE_KEPT_ROWS, values)

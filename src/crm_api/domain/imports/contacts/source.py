@@ -41,14 +41,11 @@ class ContactChunk:
         start: The number of rows of the file before this chunk.
         rows: The number of rows in this chunk.
         records: The people whose phone numbers did not occur earlier in the file.
-        duplicates: The number of people who were left out, because their phone number is also in an
-            earlier row.
+        duplicates: The number of people left out because an earlier row has the same phone number.
         invalid: The number of rows from which no person could be read.
-        properties: The properties (buildings) of all rows, also of rows whose people were left out.
-        opt_outs: The cells which say that a person must not get messages, and the cells which may
-            say so. Such a cell may belong to a person who is not in ``records``.
-        repeats: For each of the first ``MAX_REPEATS`` duplicates: its line number in the file, and
-            the line number of the earlier row with the same phone number.
+        properties: The properties of all rows, also of rows whose people were left out.
+        opt_outs: The cells that are, or may be, opt-outs, also of people who were left out.
+        repeats: The line numbers of each duplicate and of the earlier row; at most ``MAX_REPEATS``.
     """
 
     start: int
@@ -71,7 +68,7 @@ def examine_file(path: Path, overrides: Mapping[str, str | None] | None = None) 
     """Detect the kind of a file and the field of each column.
 
     Args:
-        overrides: The user's mapping. The columns in it get the fields that the user chose.
+        overrides: The fields that the user chose, by column.
 
     Raises:
         EmptyFileError: The file has no rows.
@@ -113,9 +110,8 @@ def sha256_of(path: Path) -> str:
 class ImportSource:
     """Reads the people of one file, and finds people whose phone number is also in an earlier row.
 
-    To save memory, the source remembers only each phone number and the number of the first line
-    that contains it. To resume an interrupted import, create a new source and call ``skip_to``.
-    This method reads the skipped rows to remember their phone numbers.
+    To resume an interrupted import, create a new source and call ``skip_to``. This method reads the
+    skipped rows to remember their phone numbers.
     """
 
     def __init__(self, path: Path, mapping: Mapping[str, str | None]) -> None:

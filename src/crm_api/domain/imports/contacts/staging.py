@@ -1,10 +1,10 @@
 """SQL for one chunk of an import: write the contacts, count the results, store the changes.
 
-The statements are listed in the order in which they are executed. They use two temporary tables:
+The statements are listed in the order of execution. They use two temporary tables:
 
-- ``import_person`` has a row for each person of the chunk. Such a person is called *staged*.
-- ``import_plan`` has a row for each person whose result ``merge_plan`` has decided, such as
-  ``created`` or ``updated``. Such a person is called *planned*.
+- ``import_person``: each person of the chunk (*staged*).
+- ``import_plan``: each person whose result, such as ``created``, ``merge_plan`` has decided
+  (*planned*).
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,9 +56,8 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 class PersonWithoutZone:
     """A contact that an import updates, and whose zone key must still be computed.
 
-    The zone key contains the states and time zones in which the person may be
-    (``kit/zones.py``). It is computed from the address that the contact has after the import. Parts
-    of this address can be from the file, and parts can be from the stored contact.
+    The zone key is computed from the address that the contact has after the import. Parts of this
+    address can be from the file, and parts from the stored contact.
     """
 
     position: int

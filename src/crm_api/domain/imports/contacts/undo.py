@@ -55,18 +55,17 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo one part (a chunk) of an import, the last part first.
+    """Undo one chunk of an import, the last chunk first.
 
-    - A contact that the import created is removed, unless it was edited or used since then. "Used"
-      means that the contact got a message, a task and so on (see ``CreatedContact``).
-    - A contact that the import changed gets its previous values back, unless it was edited since
-      then.
-    - A contact that the import added to a list is removed from the list, unless it was edited since
-      then. A created contact that was used since then also stays on the list.
-    - Flags and consent decisions are kept, because an undo must not revoke an opt-out.
+    A contact that was edited since then does not change. For the other contacts:
 
-    If all parts are already undone, one call of this function undoes some of the imported
-    properties, that is, buildings (see ``import_properties.undo_some``).
+    - A created contact is removed. If it was used since then (see ``CreatedContact``), it stays,
+      also on the list.
+    - A changed contact gets its previous values back.
+    - A contact that was added to a list is removed from the list.
+
+    Flags and consent decisions are kept, because an undo must not revoke an opt-out. After the last
+    chunk, each call undoes some of the imported properties.
 
     Returns:
         True if there may be more to undo; False if the undo has ended.
@@ -226,8 +225,7 @@ async def remove_list_members(
     A contact that was edited after the import stays on the list.
 
     Args:
-        staying: The ids of contacts that also stay on the list, for example because they got a
-            message after the import.
+        staying: The ids of contacts that also stay on the list.
 
     Returns:
         The number of contacts that were removed from the list.
@@ -268,15 +266,12 @@ async def restore_contacts(
 ) -> list[str | None]:
     """Restore the values that existing contacts had before a chunk of an import changed them.
 
-    A chunk is a group of rows that were stored together. Contacts that were edited or deleted later
-    do not change.
-
-    ``updated_at`` also gets its previous value. Otherwise a contact would look as if it was edited
-    later, and an undo of an earlier import would not change it.
+    Contacts that were edited or deleted later do not change. ``updated_at`` is restored too.
+    Otherwise the contact would look edited, and an undo of an earlier import would skip it.
 
     Returns:
         One item for each restored contact: its phone number if its ``zone_key`` was restored,
-        otherwise None. The ``zone_key`` names the possible states and time zones of the contact.
+        otherwise None.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
     return list(await session.scalars(_RESTORE, values))
@@ -288,9 +283,8 @@ class CreatedContact:
 
     Attributes:
         is_edited: True if the contact was edited after the chunk was stored.
-        is_used: True if the contact got a message, a phone call, a flag, a note, a task or a sales
-            record (appointment, quote, invoice, outcome) after the chunk was stored. Flags that the
-            import set do not count.
+        is_used: True if the contact got a message, a call, a flag, a note, a task or a sales record
+            after the chunk was stored. Flags that the import set do not count.
     """
 
     id: UUID

@@ -44,10 +44,9 @@ _MADE_AND_USED = """
 def made_and_used(chunks: str) -> str:
     """Return the SQL of two CTEs with contacts that an import created: ``made`` and ``used``.
 
-    The CTE ``made`` has all of these contacts that were not deleted, with the columns ``id``,
-    ``phone``, ``applied_at`` and ``is_edited``. The CTE ``used`` has the ids of the contacts in
-    ``made`` that got a message, a phone call, a flag, a note, a task or a sales record after their
-    chunk was stored. It may have an id several times.
+    ``made`` has those that were not deleted: ``id``, ``phone``, ``applied_at``, ``is_edited``.
+    ``used`` has the ids of those that were used later (see ``undo.CreatedContact.is_used``),
+    possibly several times.
 
     Args:
         chunks: The SQL condition that selects chunks. ``k`` is the chunk.

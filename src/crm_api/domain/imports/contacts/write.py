@@ -1,9 +1,7 @@
 """Store one chunk of a contact import in one transaction. A dry run only plans the chunk.
 
-PostgreSQL collects new words of contacts in a list (the pending list of a GIN index). When the list
-is full, the current transaction must move the words into the index. Imports avoid this work: they
-raise the limit of the list, and empty the list over a second connection while the next chunk is
-stored. This saves a sixth of the database's CPU time.
+Imports raise the limit of the pending list of PostgreSQL's GIN index, and empty the list over a
+second connection while the next chunk is stored. This saves a sixth of the database's CPU time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -258,9 +256,8 @@ async def _stop_messages(
 async def _apply_follow_ups(uow: UnitOfWork, *, now: datetime, secret: bytes) -> None:
     """Update data in other tables that depends on the contacts stored in this chunk.
 
-    Campaign recipients get the new zone keys of their contacts. (A zone key names the possible
-    states and time zones of a person.) If the file contains the number of an erased person, the
-    number is blocked again. If a contact import must update further data, add the update here.
+    Campaign recipients get the new zone keys of their contacts. If the file contains the number of
+    an erased person, the number is blocked again.
     """
     if rezoned := await staging.fetch_phones_with_new_zone(uow.session):
         await recipients.copy_zone_keys(uow.session, phones=rezoned, now=now)
@@ -322,16 +319,12 @@ def convert_attributes(
 ) -> tuple[Sequence[Record], list[RowProblem]]:
     """Convert the values of custom fields to the types of these fields.
 
-    A value that cannot be converted is left out.
-
     Args:
-        records: The people of a chunk, one record for each person.
-        mapping: The field of each column of the file. It is used to find the column of a value that
-            is left out.
+        mapping: The field of each column of the file.
 
     Returns:
-        The records with the converted values, and a ``RowProblem`` for each cell of the file whose
-        value was left out.
+        The converted records, without the values that cannot be converted, and a ``RowProblem`` for
+        each cell whose value was left out.
     """
     # Most files have no values of custom fields. For these files, the attributes are not parsed.
     marks = [f'"{name}":' for name in defined.by_name]

@@ -33,24 +33,22 @@ class UploadRead(ReadModel):
         file_name: The name of the uploaded file.
         columns: The names of the columns from which phone numbers are read.
         reason: The reason that is stored with the flag of each phone number.
-        actor: The API key or the user that uploaded the file, by name or e-mail address.
-        dry_run: True if the upload only counts what would happen, and changes nothing.
+        actor: The API key or user that uploaded the file, by name or e-mail address.
+        dry_run: True if the upload only counts, and changes nothing.
         rows_processed: The number of rows that were read so far.
-        numbers_read: The number of values that were read so far: phone numbers, values that are not
-            phone numbers, and rows that cannot be read. It is the sum of ``invalid``,
+        numbers_read: The number of values that were read so far: the sum of ``invalid``,
             ``duplicates_in_file``, ``already_suppressed`` and ``newly_suppressed``.
         invalid: The number of values that are not phone numbers, and of rows that cannot be read.
             The error file lists them.
         duplicates_in_file: The number of phone numbers that occurred earlier in the file.
-        already_suppressed: The number of phone numbers that were opted out or flagged
-            ``do_not_contact`` before the upload.
+        already_suppressed: The number of phone numbers that were already opted out or flagged
+            ``do_not_contact``.
         newly_suppressed: The number of phone numbers that were neither opted out nor flagged
-            ``do_not_contact`` before the upload.
+            ``do_not_contact``.
         contacts_matched: The number of contacts that have one of the phone numbers.
-        texts_withdrawn: The number of waiting campaign messages to the phone numbers. The upload
-            withdraws them; a dry run only counts them.
-        texts_sent_lately: The number of messages that were sent to the phone numbers in the 30 days
-            before the upload.
+        texts_withdrawn: The number of waiting campaign messages to the phone numbers. A dry run
+            does not withdraw them.
+        texts_sent_lately: The number of messages sent to the phone numbers in the 30 days before.
         error: Why the upload failed, as a sentence; null unless it failed.
     """
 

@@ -67,10 +67,10 @@ async def needs_rows(uow: UnitOfWork, *, upload_id: UUID) -> bool:
 async def apply_chunk(
     uow: UnitOfWork, *, upload_id: UUID, chunk: NumberChunk, now: datetime
 ) -> bool:
-    """Apply the do-not-contact numbers of a chunk, and store the progress of the upload.
+    """Flag the numbers of a chunk ``do_not_contact``, and store the progress of the upload.
 
-    The numbers get the flag ``do_not_contact``. Waiting messages to these numbers are withdrawn.
-    Exception: In a dry run, only the progress, the counts and the errors are stored.
+    Waiting messages to these numbers are withdrawn. A dry run stores only the progress, the counts
+    and the errors.
 
     Returns:
         False if the upload has ended or another worker has continued it. The caller then stops.
@@ -111,14 +111,11 @@ class NumberSurvey:
     """Counts about the phone numbers of a chunk, before the flags of these numbers are set.
 
     Attributes:
-        suppressed: The number of phone numbers that are opted out or flagged ``do_not_contact``.
-        contacts: The number of contacts that have one of the phone numbers.
-        waiting: The number of campaign messages to these phone numbers that no worker has reserved
-            for sending yet.
-        claimed: The number of campaign messages to these phone numbers that are reserved, but not
-            sent.
-        sent: The number of messages to these phone numbers that the provider accepted since a given
-            time.
+        suppressed: The phone numbers that are opted out or flagged ``do_not_contact``.
+        contacts: The contacts that have one of the phone numbers.
+        waiting: The campaign messages that no worker has claimed yet.
+        claimed: The campaign messages that are claimed, but not sent.
+        sent: The messages that the provider accepted since a given time.
     """
 
     suppressed: int

@@ -39,10 +39,9 @@ class NumberChunk:
 
     Attributes:
         start: The number of rows of the file before this chunk.
-        end: The number of rows from the start of the file to the end of this chunk.
+        end: The number of rows up to the end of this chunk.
         phones: The phone numbers, in E.164, that did not occur earlier in the file.
-        read: The number of values that were read: phone numbers, values that are not phone numbers,
-            and rows that cannot be read.
+        read: The number of values read, including invalid values and rows that cannot be read.
         duplicates: The number of phone numbers that occurred earlier in the file.
     """
 
@@ -58,8 +57,7 @@ def phone_columns(path: Path, chosen: str | None = None) -> list[str]:
     """Find the columns with phone numbers by the column names, or else by the values.
 
     Args:
-        chosen: The column that the user chose. If ``chosen`` is given, only this column is
-            returned.
+        chosen: The column that the user chose. Then only this column is returned.
 
     Raises:
         EmptyFileError: The file has no rows.

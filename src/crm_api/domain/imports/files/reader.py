@@ -59,11 +59,10 @@ class Layout:
     """The encoding, the delimiter and the columns of one CSV file.
 
     Attributes:
-        header: The unique names of the columns; ``column_1``, ``column_2`` and so on if the file
-            has no header.
+        header: The unique names of the columns; ``column_1``, ``column_2``... without a header.
         header_line: The line number of the header; None if the first row is data.
         declares_delimiter: True if the first line only names the delimiter, such as ``sep=;``.
-        sample: The first rows of data. Columns are recognised by these values.
+        sample: The first rows of data.
     """
 
     encoding: str
@@ -81,9 +80,8 @@ class RawRow:
 
     Attributes:
         line: The number of the line on which the row starts, from 1.
-        values: The values of the row. There may be more or fewer values than columns.
-        fault: Why the row cannot be read, as a sentence; ``values`` is then empty. None if the
-            row can be read.
+        values: The values of the row, perhaps more or fewer than columns.
+        fault: Why the row cannot be read, as a sentence (``values`` is then empty); otherwise None.
     """
 
     line: int
@@ -121,8 +119,8 @@ def detect_encoding(path: Path) -> str:
     """Detect the encoding from the beginning of the file.
 
     Returns:
-        The name of a Python codec. For a file in Windows-1252, the name is ``utf-8`` too, because
-        ``open_text`` decodes bytes that are not valid UTF-8 as Windows-1252.
+        The name of a Python codec. It is ``utf-8`` also for Windows-1252, which ``open_text``
+        decodes.
 
     Raises:
         EmptyFileError: The file has no bytes.

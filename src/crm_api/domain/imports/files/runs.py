@@ -42,13 +42,12 @@ class ImportKind(Generic[ImportRow]):
 
     Attributes:
         job: The job that runs imports of this kind.
-        list_name: A name for the API's list of imports of this kind. Page cursors contain this
-            name, so that a cursor from another list of the API is refused.
+        list_name: A name in page cursors, so that a cursor of another API list is refused.
         not_found: The error for an unknown id.
-        has_ended: Returns the error that is raised if a user cancels an import that has already
-            ended. The argument is the status of the import.
-        emit_progress: Stores an event about the progress of an import, in the transaction that
-            stores the progress.
+        has_ended: Returns the error for the cancellation of an ended import, from the import's
+            status.
+        emit_progress: Stores an event about the progress, in the transaction that stores the
+            progress.
     """
 
     table: type[ImportRow]
@@ -153,11 +152,8 @@ async def lock_running(
         rows_processed: The number of rows that were processed when this worker last stored a chunk.
 
     Returns:
-        The import; None if this worker may not continue it, in these cases:
-
-        - The import does not exist or is not running.
-        - The stored number of processed rows is not ``rows_processed``, because another worker has
-          continued the import.
+        The import. None if the import does not exist, is not running, or was continued by another
+        worker (the stored number of rows differs from ``rows_processed``).
     """
     row = await lock_import(session, kind, import_id=import_id)
     is_ours = row is not None and row.status == ImportStatus.RUNNING

@@ -1,8 +1,8 @@
 """Convert a workbook (XLSX) to CSV, within limits of size, memory and time.
 
-A workbook is a zip archive. A small archive may contain a sheet that is larger than the memory of
-the machine. So the sizes in the directory of the archive are checked first. Then a separate process
-with limits of memory and time unpacks the archive.
+A small archive may contain a sheet that is larger than the memory. So the sizes in the directory of
+the archive are checked first. Then a separate process with limits of memory and time unpacks the
+archive.
 """
 
 import asyncio
@@ -64,8 +64,7 @@ async def convert(path: Path, *, timeout_seconds: float = TIMEOUT_SECONDS) -> li
     The CSV file has the rows of the first visible sheet that has rows.
 
     Returns:
-        Notes for the user, as sentences. If the workbook has several sheets, a note says which
-        sheet was read.
+        Notes for the user, as sentences.
 
     Raises:
         ImportFileError: The workbook cannot be read, or has no rows.

@@ -1,9 +1,8 @@
 """The process that converts a workbook to CSV.
 
-The process has two arguments: the path of the workbook, and the path of the CSV file to write. It
-prints one JSON object: ``{"notes": ["The workbook has 3 sheets; “Leads” was read."]}``, or
-``{"error": {"code": "not_csv", "detail": "…"}}``. Row 5 of the sheet becomes line 5 of the CSV, so
-that the line number in an error is the row number in the sheet.
+The arguments are the paths of the workbook and of the CSV file. The output is one JSON object:
+``{"notes": ["…"]}``, or ``{"error": {"code": "not_csv", "detail": "…"}}``. Row 5 of the sheet
+becomes line 5 of the CSV, so that errors name the row of the sheet.
 """
 
 import csv

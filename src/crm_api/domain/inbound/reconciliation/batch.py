@@ -52,8 +52,7 @@ class Span:
         lines: The provider's ids of the phone lines whose messages are listed.
         after: The start of the span, exclusive.
         until: The end of the span, inclusive.
-        near: The ids of messages in earlier batches. Their stored times may be in this span, so
-            they do not count as missing at the provider.
+        near: The ids of messages that do not count as missing, because an earlier batch has them.
     """
 
     lines: Sequence[str]
@@ -81,15 +80,12 @@ class ListedThread:
 class Batch:
     """Messages and calls that were read from the provider's lists, by id.
 
-    An item that is listed twice counts once.
-
     Attributes:
         nameless: The number of messages and calls without an id.
         pages: The number of pages that were read.
-        span: The time span for which the batch contains all messages. It is set only if the
-            messages come from one list of all messages; otherwise None.
-        threads: The lists of single conversations that were read completely. A list has all
-            messages, or all calls, between one phone line and one person.
+        span: The time span for which the batch has all messages; None without a list of all
+            messages.
+        threads: The completely read lists of all messages, or all calls, of one conversation.
         unread: One sentence for each conversation that could not be read, with the reason.
     """
 
@@ -120,8 +116,6 @@ class Batch:
         """Add a page of listed calls; skip calls that are already in the batch.
 
         Args:
-            items: The calls of the page.
-            person: The phone number of the person with whom the calls were made.
             own: The phone number of our line; None if it is not known.
             conversation_id: The provider's id of the conversation; None if it is not known.
         """

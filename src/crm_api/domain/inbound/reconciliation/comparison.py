@@ -60,11 +60,9 @@ class CallToRead:
     """A call in the provider's list that must be stored, updated, or completed with missing parts.
 
     Attributes:
-        call: The call from the list.
         known: The stored call; None if the call is not stored.
-        extras: The names of the missing parts to fetch, for example ``transcript``.
-        is_behind: True if the stored call is missing or outdated, so that the listed call must be
-            stored; False if only ``extras`` are missing.
+        extras: The names of the missing parts to fetch, such as ``transcript``.
+        is_behind: True if the listed call must be stored; False if only ``extras`` are missing.
     """
 
     call: ListedCall
@@ -78,10 +76,10 @@ class Difference:
     """The differences between a batch of the provider's messages and calls and the stored data.
 
     Attributes:
-        messages: Messages of the provider that must be stored or updated here.
-        calls: Calls of the provider that must be stored or updated here.
-        unreadable: The id of each item of the provider that cannot be parsed, and the reason.
-        absent: Messages and calls that are stored here but that the provider does not list.
+        messages: The messages that must be stored or updated here.
+        calls: The calls that must be stored, updated or completed here.
+        unreadable: The id of each item that cannot be parsed, and the reason.
+        absent: Stored messages and calls that the provider does not list.
     """
 
     messages: list[ListedItem] = field(default_factory=list)
@@ -100,18 +98,9 @@ async def compare_batch(
     """Compare messages and calls from the provider with the stored messages and calls.
 
     Args:
-        uow: The unit of work.
-        batch: The messages and calls from the provider.
-        since: The start of the time span of ``batch.threads`` (the lists of single conversations),
-            exclusive; None if this time span has no start. Stored items outside the time span are
-            not compared with these lists.
-        until: The end of the time span of ``batch.threads``, inclusive.
-        now: The current time. The missing parts of a call, such as a recording, are fetched only
-            for some time after the call.
-
-    Returns:
-        The differences: items of the provider that must be stored or completed here, items that
-        cannot be parsed, and stored items that the provider does not list.
+        since: The start of the time span of ``batch.threads``, exclusive; None if the span has no
+            start. Stored items outside the span are not compared with these lists.
+        until: The end of this time span, inclusive.
     """
     found = Difference()
     if batch.messages:
@@ -235,9 +224,7 @@ def _is_behind(call: ListedCall, known: StoredCall | None) -> bool:
 def _missing_extras(call: ListedCall, known: StoredCall | None, *, now: datetime) -> frozenset[str]:
     """Return the names of the call's parts that are not stored but may exist at the provider.
 
-    A call that was answered can have recordings, a summary and a transcript; an incoming call that
-    was not answered can have a voicemail. Return no names if the call has not ended, or began more
-    than ``EXTRAS_FOR`` ago.
+    The set is empty if the call has not ended, or began more than ``EXTRAS_FOR`` ago.
     """
     item = mapping(call.item)
     began_at = instant(item.get("createdAt"))

@@ -47,14 +47,8 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 async def read(reading: Reading, position: Position) -> bool:
     """Read the provider's conversations page by page, until the list ends or the time is up.
 
-    A reconciliation run reads the list of conversations in two stages:
-
-    - ``threads``: the conversations that were updated since the start of the run's time span.
-    - ``late_threads``: the conversations that were updated since the first stage began. The first
-      stage can miss such a conversation.
-
-    This function works on one stage only, the stage in ``position`` (the progress of the run). At
-    the end of the list, the function sets ``position`` to the next stage.
+    Only the stage in ``position`` is read (see ``walking``). At the end of the list, ``position``
+    gets the next stage.
 
     Returns:
         True at the end of the list; False if the time was up first.

@@ -41,15 +41,11 @@ class DriftExample:
     """An example of a difference between the provider's data and ours.
 
     Attributes:
-        id: The provider's id of the message or call; None for a conversation, and
-            for an item without an id.
-        kind: What the example is about:
-
-            - ``message``: a message.
-            - ``call``: a call.
-            - ``thread``: a conversation that could not be read.
-            - ``unreadable``: an item that could not be read.
-            - Another name, such as ``voicemail``: this part of a call could not be read.
+        id: The provider's id of the message or call; None for a conversation, and for an item
+            without an id.
+        kind: ``message``, ``call``, ``thread`` (a conversation that could not be read),
+            ``unreadable`` (an item that could not be read), or the name of a call's unread part,
+            such as ``voicemail``.
         was: The stored status; None if nothing is stored.
         now: The provider's status; None if it is not known.
         why: Why the item could not be read or stored.

@@ -52,17 +52,12 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
     """Read pages of the provider's message list, until the list ends or the job's time is up.
 
     Args:
-        reading: The reconciliation run, and the time limit of this job.
-        position: How far the run has read. It is updated after each page. At the end of the list,
-            the values of ``after`` are copied into it.
-        after: The position at which the next stage of the run begins.
+        position: How far the run has read; updated after each page.
+        after: Copied into ``position`` at the end of the list: the start of the next stage.
 
     Returns:
-        One of these values:
-
-        - True: the list has ended.
-        - False: the time was up before the end of the list.
-        - None: the provider does not have this list.
+        True if the list has ended; False if the time was up first; None if the provider does not
+        have this list.
 
     Raises:
         OpenPhoneBusyError: The provider is unavailable or its response is unreadable; try later.
@@ -108,15 +103,11 @@ async def _page(reading: Reading, position: Position) -> ListPage:
 def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
     """After the provider refused a page token, prepare to read the list again without a token.
 
-    A page token may have expired. Without a token, the reading continues at the oldest message that
-    was already compared.
+    The reading continues at the oldest message that was already compared.
 
     Returns:
-        True if ``position`` was changed. False, without a change, in these cases:
-
-        - The provider refused something other than the token.
-        - No batch was written yet.
-        - The list already began again at the same message, after an earlier refusal.
+        False, without a change, if the refusal is not about the token, if no batch was written yet,
+        or if the list already began again at the same message. Otherwise True.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -140,32 +131,18 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 
 
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
-    """Set the time span for which the batch has all messages of the list (``batch.span``).
+    """Set ``batch.span``, the time span for which the batch has all messages of the list.
 
-    The span is needed to find the stored messages that the provider does not list. Such a message
-    is stored with a time in the span, but is neither in the batch nor in ``Span.near``.
+    Stored messages in the span that are neither in the batch nor in ``Span.near`` are missing at
+    the provider. The batches of a run go from new to old messages:
 
-    The batches of a run go from new to old messages:
+    - The span ends at ``edge``, where the previous span begins.
+    - The span begins ``SKEW`` after the oldest message of the batch, because stored and listed
+      times differ by at most ``SKEW``. The last span begins at the run's ``since``.
+    - ``near`` gets the messages listed at most ``SKEW`` after the start of the span, because they
+      may be stored with a time in the next span.
 
-    - The span ends where the span of the previous batch begins. The member ``edge`` of ``position``
-      contains this time. For the first batch, the function ``begin`` sets ``edge``.
-    - The span begins ``SKEW`` after the oldest message of the batch. The stored time of a message
-      differs from its time in the list by at most ``SKEW``. So no message of the next batch is
-      stored with a time in this span. Exception: the last span begins at the start of the run's
-      time span (``since``).
-    - A message of this batch may be stored with a time in the span of the next batch, if it is
-      listed at most ``SKEW`` after the beginning of this span. The member ``near`` of ``position``
-      contains the ids of such messages. So the next batch does not report them as missing.
-
-    Example with a ``SKEW`` of 5 s: the previous span begins at 12:00:00, and the oldest message of
-    this batch is from 11:40:00. The span of this batch is 11:40:05 to 12:00:00. The member ``near``
-    then contains the messages up to 11:40:10.
-
-    Args:
-        reading: The run, and the batch that was read.
-        position: The progress of the run. Its members ``edge``, ``near`` and ``reached`` are
-            updated.
-        is_last: True if this is the last batch of the list.
+    ``edge``, ``near`` and ``reached`` of ``position`` are updated.
     """
     batch = reading.batch
     times = {message_id: _made_at(item) for message_id, item in batch.messages.items()}

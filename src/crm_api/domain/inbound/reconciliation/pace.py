@@ -34,10 +34,8 @@ MESSAGES_WAIT = text("""
 class RequestPace:
     """Decides when each reconciliation request may start, within the shared rate limit.
 
-    Requests that send messages share this rate limit, and should not wait long. So reconciliation
-    reserves only a few start times in advance. While a campaign runs or a message is queued,
-    reconciliation uses at most half of the rate. The other half stays free for requests that send
-    messages.
+    Requests that send messages share this limit. So only a few start times are reserved in advance.
+    While a campaign runs or a message is queued, reconciliation uses at most half of the rate.
     """
 
     def __init__(
@@ -65,9 +63,8 @@ class RequestPace:
         Several tasks may wait at the same time. They continue one after the other.
 
         Raises:
-            OpenPhoneHeldError: The wait would be too long, for example because the provider asked
-                for a pause. The field ``until`` of the error is the instant at which requests
-                may begin again.
+            OpenPhoneHeldError: The wait would be too long. Requests may begin again at ``until`` of
+                the error.
         """
         async with self._turn:
             if not self._left or self._is_stale():

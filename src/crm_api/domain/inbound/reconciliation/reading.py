@@ -51,15 +51,12 @@ class PageGuard:
     def check(self, page: ListPage) -> None:
         """Raise an error if this page shows that the provider's list is broken.
 
-        Call this method for every page of the list, in order. A list is broken in these cases:
-
-        - All items of a page were on earlier pages.
-        - A page token was returned a second time.
-        - There are too many empty pages in a row (``MOST_EMPTY``).
-        - There are too many pages (``MOST_PAGES``).
+        Call this method for every page of the list, in order.
 
         Raises:
-            OpenPhoneListError: The list is broken.
+            OpenPhoneListError: All items of the page were on earlier pages, a page token was
+                returned again, or the list has too many pages (``MOST_PAGES``) or empty pages in a
+                row (``MOST_EMPTY``).
         """
         self.pages += 1
         ids = [item_id for item in page.items if (item_id := id_of(item)) is not None]
@@ -106,11 +103,9 @@ Position = dict[str, Any]
 class Reading:
     """The state of a reconciliation run while one job works on it.
 
-    When the time of the job is up, the next job reads the remaining pages.
-
     Attributes:
         now: Returns the current time.
-        is_over: Returns whether the time of the job is up. It is called after each page.
+        is_over: Returns whether the time of the job is up. The next job then continues.
         batch: The items that were read but not written yet.
         written_at: When a batch was last written, by the monotonic clock.
     """

@@ -13,9 +13,8 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. The default is 24 hours before the earlier of two times:
-            ``until``, and the end of the period that was already compared. If nothing was compared
-            yet, the time span has no start.
+        since: The start of the time span. Default: 24 hours before ``until`` or before the end of
+            the compared period, whichever is earlier. No start if nothing was compared yet.
         until: The end of the time span. The default is now. A time in the future counts as now.
     """
 
@@ -33,15 +32,14 @@ class ReconciliationRead(ReadModel):
         since: The start of the compared time span; null if the span has no start.
         until: The end of the compared time span.
         pages_done: The number of pages that were read from the provider's lists.
-        items_seen: The number of messages and calls that were read from the provider.
+        items_seen: The number of messages and calls that were read.
         created: The number of messages and calls that were missing here and are stored now.
         updated: The number of messages and calls whose outdated status was corrected.
         already_known: The number of messages and calls that were already stored correctly.
         errors: The number of messages and calls that could not be stored.
-        drift: The differences by kind, each with its ``count`` and some ``examples``. ``created``:
-            The item was missing here and is stored now. ``corrected``: The outdated status of the
-            item was corrected here. ``unknown_here``: The item could not be stored here.
-            ``unknown_there``: The item is stored here, but the provider does not list it.
+        drift: The differences by kind, each with ``count`` and some ``examples``. ``created``:
+            missing here, stored now. ``corrected``: outdated here, corrected now. ``unknown_here``:
+            could not be stored here. ``unknown_there``: stored here, not listed by the provider.
         last_error: The last error of the run, as a sentence; null if there was none.
     """
 

@@ -6,25 +6,17 @@ The progress of a run (its position) is stored as JSON, so that any worker can c
     {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
      "began_at": "2026-11-24T…"}
 
-- ``stage``: What the run reads now: all messages (``messages``), then the conversations
-  (``threads``), then the conversations that were updated since ``began_at`` (``late_threads``).
-  After that, it is ``done``.
-- ``lines``: Maps the provider's line ids to phone numbers.
-- ``token``, ``pages``: The token of the next page (null for the first page), and the number of
-  pages that were read.
-- ``edge``: The end of the next batch's time span (see ``message_list.cover``). Messages after this
-  time were already compared, because the list begins with the newest message.
-- ``near``: Maps the ids of compared messages to their times in the list. It has the messages up to
-  ``SKEW`` after ``edge``, because they may be stored with a time before ``edge``.
+- ``stage``: ``messages``, ``threads`` (conversations), ``late_threads`` (conversations that were
+  updated since ``began_at``), then ``done``.
+- ``lines``: The phone numbers by the provider's line ids.
+- ``token``, ``pages``: The token of the next page (null for the first page); the pages read so far.
+- ``edge``: Messages after this time were already compared (see ``message_list.cover``).
+- ``near``: Maps ids of compared messages, up to ``SKEW`` after ``edge``, to their listed times.
 - ``reached``: The time of the oldest message of the batches that were written.
-- ``below``: Present after the provider refused a page token. The run then reads the list again
-  without a token, but only the messages before ``below``.
-- ``begun_below``: The value that ``reached`` had when the provider refused the token. If the
-  provider refuses a token again while ``reached`` still has this value, the run fails.
-- ``is_v1``: True if the messages of each conversation are read too, because API v1 has no list of
-  all messages.
-- ``done`` (the member, not the stage): The ids of those conversations of the current page that
-  were already read.
+- ``below``: Set after the provider refused a page token. Only messages before it are read again.
+- ``begun_below``: ``reached`` at this refusal. A second refusal at the same value ends the run.
+- ``is_v1``: True if messages are read by conversation: API v1 has no list of all messages.
+- ``done`` (the member): The ids of the conversations of the current page that were read.
 - ``began_at``: When the reading of the conversations began.
 """
 

@@ -13,15 +13,12 @@ class ApplySettings:
     """Settings for applying events: the business, the key for hashes, time limits and retries.
 
     Attributes:
-        business_name: Name of the business in automatic replies; None means the name of the phone
-            line.
-        business_contact: How people reach the business; None means the number of the phone line.
-        secret: Key for the hashes of the consent history.
-        times: Time limits for the sending of a message, such as the time-out of a request.
-        resend_unclear: Whether a message with an unclear outcome is sent again. This applies to
-            phone lines that are added because an event names them.
-        retry_means: The average wait before the first retry, the second retry, and so on. There are
-            as many retries as waits.
+        business_name: The name in automatic replies; None means the name of the line.
+        business_contact: How people reach the business; None means the number of the line.
+        secret: The key for the hashes of the consent history.
+        times: The time limits for sending a message.
+        resend_unclear: Whether lines that are added for an event send unclear messages again.
+        retry_means: The mean wait before the first retry, the second retry, and so on.
     """
 
     business_name: str | None

@@ -63,12 +63,12 @@ async def apply_facts(
 ) -> None:
     """Store what several events report about messages and calls, with few SQL statements.
 
-    The result does not depend on the order of the events. If a person was erased, the person's
-    events that happened before the erasure are skipped.
+    The result does not depend on the order of the events. Events that happened before their person
+    was erased are skipped.
 
     Args:
-        events: The events. The caller must first pass each event to ``bound_event``, so that no
-            time in the event is later than its receipt.
+        events: Events that the caller passed to ``bound_event``, so that no time is after the
+            receipt.
         now: The database's time of this transaction.
 
     Raises:

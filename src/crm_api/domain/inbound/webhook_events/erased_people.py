@@ -37,13 +37,10 @@ async def leave_out_erased(
 ) -> list[ProviderEvent]:
     """Leave out the events that happened before their person was erased; return the others.
 
-    If a call began before the erasure, all events of the call are left out.
+    If a call began before the erasure, all its events are left out. An opt-out, opt-in or doubtful
+    reply in a message that is left out is added to the consent history, without the text.
 
-    A message that is left out may contain a decision: an opt-out, an opt-in, or a doubtful reply
-    that leads to a hold (no campaign messages until a user decides). The decision is added to the
-    consent history, but without the text of the message.
-
-    A newer event of an erased person is kept. The person's phone number then gets these flags:
+    The number of a kept event of an erased person gets these flags:
 
     - An opt-out or a hold, if the consent history shows it.
     - ``do_not_contact``, unless a user removed this flag after the erasure.

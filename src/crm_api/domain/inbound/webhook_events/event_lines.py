@@ -1,8 +1,7 @@
 """Find the phone line of each event; apply opt-outs even if the phone line is not stored.
 
-Each line is looked up only once per batch of events. An opt-out belongs to the person's number, so
-it does not wait until the line is stored. All other effects of the message (timeline, campaign
-replies, automatic replies) need the line, so they wait until the line is stored.
+Each line is looked up once per batch. An opt-out belongs to the person's number, so it does not
+wait for the line. All other effects of a message wait until the line is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,24 +61,15 @@ async def apply_decision_on_unknown_line(
 ) -> bool:
     """Apply an opt-out that arrived on an unknown phone line, and raise an alert.
 
-    A line is unknown if it is not stored, or if the event does not name it.
-
-    - If the message is an opt-out, the sender's number is opted out.
-    - If the message is doubtful (perhaps an opt-out), the sender's number is put on hold: campaign
-      messages to the number wait until a user decides.
-    - In all other cases, nothing happens.
-
-    This function may be called several times for one message. The consent history gets only one
-    entry. Events that happened before the person was erased are skipped.
+    A doubtful reply puts the sender's number on hold. Other messages change nothing. Repeated calls
+    for one message add only one entry to the consent history.
 
     Args:
-        event: An event that could not be applied because its line is unknown.
-        now: The database's time of this transaction. If a time in the event is later than ``now``,
-            ``now`` is used instead.
+        now: The database's time of this transaction. It replaces later times in the event.
 
     Returns:
-        True if the message is an opt-out or doubtful. False for every other message, and for a
-        skipped event.
+        True for an opt-out or a doubtful reply; False for other messages, and if the person was
+        erased after the event.
     """
     kept = await erased_people.leave_out_erased(
         uow, [bound_event(event, received_at=now)], secret=apply_settings.secret, now=now
@@ -104,15 +94,14 @@ async def decided_before(
 ) -> dict[str, bool]:
     """Find the messages that already caused an opt-out or a hold of their sender.
 
-    A message can cause an opt-out or a hold even while its phone line is unknown. When the line
-    becomes known, the message is processed again. It must not opt its sender out a second time.
+    These messages arrived on an unknown line. They must not opt their sender out a second time.
 
     Args:
         senders: The sender's phone number of each message, by the provider's id of the message.
 
     Returns:
-        The messages that were found, by the provider's id. The value is True if the opt-out or hold
-        was new for the number, and False if the number already had it.
+        The found messages, by the provider's id: True if the opt-out or hold was new for the
+        number.
     """
     hashes = {name: hash_phone(phone, apply_settings.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)
@@ -246,8 +235,7 @@ class LineFinder:
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
         """Find a phone line by the provider's id or, if there is no id, by its phone number.
 
-        If the line is not stored, and the event has both the id of the line and exactly one phone
-        number of ours, add the line.
+        A line that is not stored is added if the event has its id and exactly one of our numbers.
 
         Raises:
             LineUnknownError: The event has the id of the line, but the line is neither stored nor

@@ -95,12 +95,10 @@ def failed_outcome(
 ) -> EventOutcome:
     """Return the state of an event after a failed attempt to apply it.
 
-    The event is retried later. After the last retry, it is dead: it is no longer retried
-    automatically.
+    After the last retry, the event is dead: it is no longer retried automatically.
 
     Args:
-        means: The mean wait before the first retry, before the second retry, and so on. An event
-            has as many retries as this sequence has values.
+        means: The mean wait before each retry. There are as many retries as values.
     """
     attempts = claimed.attempts + 1
     is_last = attempts > len(means)

@@ -1,11 +1,8 @@
 """Store many old messages together, so that an import of the history is fast.
 
-Only so-called plain messages are stored in this way. A plain message is only stored: it causes no
-automatic reply and no change of consent. Most old messages are plain. ``apply_plain_messages``
-lists all conditions.
-
-All other messages must go through ``service.apply_event``. That function accepts plain messages
-too, but it runs about six queries per message.
+Only plain messages are stored in this way: they cause no automatic reply and no change of consent
+(see ``apply_plain_messages``). All other messages must go through ``service.apply_event``, which
+runs about six queries per message.
 """
 
 from collections.abc import Sequence
@@ -37,9 +34,7 @@ async def apply_plain_messages(
 
     A message is plain if it meets all these conditions:
 
-    - It is older than ``PAST_AFTER``.
-    - It has no media.
-    - It is not about consent, for example an opt-out.
+    - It is older than ``PAST_AFTER``, has no media, and is not about consent.
     - Its line is stored, or can be added now.
     - It was sent to exactly one number.
     - The person's number is valid, and not one of our lines.

@@ -123,12 +123,9 @@ async def _decide(
 ) -> list[bool]:
     """Apply the opt-outs, opt-ins and holds that received messages cause.
 
-    A hold stops campaign messages to a number until a user decides.
-
     Returns:
         For each message, in the same order: whether it changed the consent of its sender. A change
-        that was made while the line was unknown counts too, if the number is still opted out or on
-        hold.
+        made while the line was unknown counts, if the number is still opted out or on hold.
     """
     if not replies:
         return []

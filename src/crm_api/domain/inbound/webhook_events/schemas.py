@@ -30,12 +30,12 @@ class WebhookEventRead(ReadModel):
     Attributes:
         provider_event_id: The id of the event at the provider.
         type: The provider's name of the event type.
-        attempts: The number of attempts to apply the event so far. A replay sets it to 0.
+        attempts: The number of attempts to apply the event. A replay sets it to 0.
         next_attempt_at: When the event is tried next; null if no further attempt is planned.
-        last_error: The error of the last attempt, as a sentence; null if that attempt did not fail.
-            A replay also sets it to null, until the next attempt.
-        error_code: The code of the last error. A replay keeps it. Null if there was no error, or if
-            the event has been applied.
+        last_error: The error of the last attempt, as a sentence; null if there was none, and after
+            a replay.
+        error_code: The code of the last error; null if there was none, or if the event has been
+            applied. A replay keeps it.
         received_at: When the event was received.
         processed_at: When the event was applied; null until then.
         payload: The event as it was received.
@@ -95,8 +95,8 @@ class ReplayRequest(DryRunRequest):
         status: Only events in this status.
         type: Only events of this type.
         error_code: Only events whose last error has this code.
-        received_after: Only events that were received after this time.
-        ids: Only the events with these ids.
+        received_after: Only events received after this time.
+        ids: Only these events.
     """
 
     model_config = example(status="dead", type="message.received", dry_run=True)

@@ -65,15 +65,12 @@ async def apply_batch(
 ) -> int:
     """Lock due events and apply them; the failure of one event does not undo the others.
 
-    The effects of an event and its new status are in the same transaction. A failed event is
-    retried later. After the last retry, its status is ``dead`` and an alert is raised. If a retry
-    is due in less than ``SCHEDULE_SECONDS``, the job ``process_webhook_backlog`` is requested.
+    The effects of an event and its new status are in the same transaction. After its last retry, a
+    failed event is ``dead`` and an alert is raised.
 
     Args:
-        limit: Maximum number of events to lock and apply.
         now: The database's time of this transaction.
-        jitter: Returns a random number from 0 to 1; the larger the number, the longer is the wait
-            before a retry.
+        jitter: Returns a random number from 0 to 1, which is multiplied by twice the mean wait.
 
     Returns:
         The number of events that were locked; 0 if none is due.
@@ -160,7 +157,7 @@ async def apply_event(
 ) -> bool:
     """Apply one event of the provider to the stored messages and calls.
 
-    The event may arrive late or out of order, and it may have been applied before.
+    The event may be late, out of order, or already applied.
 
     Args:
         now: The database's time of this transaction, used as the time of receipt.

@@ -43,13 +43,13 @@ class ErrorClassRead(ReadModel):
     """A group of events that are not applied yet and have the same error code.
 
     Attributes:
-        error_code: The error code that all events of the group have.
+        error_code: The error code of these events.
         events: The number of events in the group.
-        dead: The number of events in the group that are no longer retried automatically.
+        dead: The number of events that are no longer retried automatically.
         types: The types of the events in the group.
-        first_seen_at: When the oldest event of the group was received.
-        last_seen_at: When the newest event of the group was received.
-        last_error: The error of the newest event of the group, as a sentence.
+        first_seen_at: When the oldest event was received.
+        last_seen_at: When the newest event was received.
+        last_error: The error of the newest event, as a sentence.
     """
 
     model_config = example(
@@ -221,9 +221,9 @@ RECOVERED = text("""
 async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
     """Resolve the alerts whose cause has ended.
 
-    - An alert about an error code is resolved if no event has this error code any more.
-    - An alert about an unknown phone line is resolved if the line is stored now.
-    - The alert about events that name no line is resolved if no such event is left.
+    - An error code: no event has it any more.
+    - An unknown phone line: the line is stored now.
+    - Events that name no line: no such event is left.
     """
     await event_lines.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)

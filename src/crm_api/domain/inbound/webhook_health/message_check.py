@@ -87,18 +87,15 @@ async def begin_message_check(
 ) -> WebhookHealthCheck:
     """Start a webhook health check: queue a test message from one of our lines to another.
 
-    The test message may be sent at any hour. The other rules for messages apply to it, such as the
-    rate limit. The check ends immediately, without a message, if one of the two lines is unknown,
-    if both settings name the same line, or if the sending line is blocked.
+    The test message may be sent at any hour; the other rules for messages apply. The check ends
+    without a message if a line is unknown, the sending line is blocked, or both lines are the same.
 
     Returns:
-        The new check. But if an earlier check with a test message has no result yet, the earlier
-        check is returned, and no new check is created.
+        The new check. If an earlier check with a test message has no result yet: that check.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.
-        WebhookHealthCheckNotFoundError: No check was created, because of an earlier check that has
-            just ended. Call the function again.
+        WebhookHealthCheckNotFoundError: An earlier check has just ended. Call the function again.
     """
     if own is None:
         raise WebhookHealthCheckOffError(

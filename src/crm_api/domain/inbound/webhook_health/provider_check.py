@@ -63,10 +63,10 @@ class DeliveryLog:
         is_complete: Whether every log could be read to its end.
         held: The number of deliveries in ``given_up`` whose event is already stored here.
         requested: The number of deliveries that this check requested again.
-        under_way: The number of deliveries whose event may still arrive. An earlier check requested
-            them less than an hour ago, or the next check will request them.
-        lost: The number of deliveries that cannot be recovered. They were requested ``MOST_TIMES``
-            times without success, or the provider refused the request.
+        under_way: The number of deliveries that an earlier check requested less than an hour ago,
+            or that the next check will request.
+        lost: The number of deliveries that the provider refused, or that were requested
+            ``MOST_TIMES`` times without success.
     """
 
     given_up: list[GivenUp]

@@ -23,18 +23,18 @@ class WebhookHealthCheckRead(ReadModel):
     """One check of whether the provider's events arrive.
 
     Attributes:
-        side: The kind of check: ``test_text`` (a message from one line of the company to another),
-            ``silence`` (the time since the last event), or ``provider`` (the webhooks and the
-            delivery log at the provider).
+        side: The kind of check: ``test_text`` (a message between two lines of the company),
+            ``silence`` (the time since the last event), or ``provider`` (webhooks and delivery
+            log).
         status: The state of the check.
-        asked_by: The name of the API key or user who started the check, or ``schedule``.
+        asked_by: The API key or user who started the check, or ``schedule``.
         sent_at: When the test message was sent; null if it was not sent.
         received_at: When the event of the test message arrived; null until then.
-        latency_ms: The milliseconds from the sending of the test message until its event arrived;
-            null until then.
+        latency_ms: The milliseconds from the sending of the test message to the arrival of the
+            event; null until then.
         concluded_at: When the check got its result; null until then.
         leg: The step that failed, in one word; null if the check did not fail.
-        failure: Why the check failed and what to do, as a sentence; null if it did not fail.
+        failure: Why the check failed and what to do; null if it did not fail.
         evidence: The facts on which the result is based.
     """
 
@@ -58,14 +58,14 @@ class WebhookHealthSideRead(ReadModel):
     """The last result of one kind of check.
 
     Attributes:
-        side: The kind of check: ``test_text`` (a message from one line of the company to another),
-            ``silence`` (the time since the last event), or ``provider`` (the webhooks and the
-            delivery log at the provider).
+        side: The kind of check: ``test_text`` (a message between two lines of the company),
+            ``silence`` (the time since the last event), or ``provider`` (webhooks and delivery
+            log).
         is_on: Whether the settings allow this kind of check.
-        status: The last result, ``passed`` or ``failed``; null if there is no result yet, or if
-            this kind of check is off.
+        status: The last result, ``passed`` or ``failed``; null without a result, or if this kind of
+            check is off.
         failure: Why the last check failed; null if it did not fail.
-        concluded_at: When the last check got its result; null if there is no result yet.
+        concluded_at: When the last check got its result; null without a result.
         off_because: Why this kind of check is off; null while it is on.
     """
 

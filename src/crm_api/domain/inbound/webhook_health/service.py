@@ -133,11 +133,9 @@ async def due_sides(
 ) -> list[WebhookHealthSide]:
     """Return the kinds of checks that are due now.
 
-    A check is due an hour after the last check of the same kind. After a failed check, the next one
-    is due after 5 minutes.
-
-    The settings can switch off the check that sends a test message. While it is off, it is never
-    due. The alert about its last failure is then resolved.
+    A check is due an hour after the last check of the same kind, or 5 minutes after a failed check.
+    A test message that the settings switched off is never due; the alert about its last failure is
+    resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):

@@ -1,9 +1,7 @@
 """Check whether the time since the last event is unusually long, compared with earlier weeks.
 
-The time span runs from the last event until now. The check looks at the same span of each earlier
-week, by local time. So a lunch hour is compared with earlier lunch hours. In each of these spans,
-the check counts the ten-minute slots in which an event arrived. It does not count events, because
-one campaign can cause hundreds of events in an hour.
+The same time span of each earlier week is used, by local time. The ten-minute slots with an event
+are counted, because one campaign can cause hundreds of events in an hour.
 """
 
 from collections.abc import Sequence
@@ -62,16 +60,12 @@ COUNT_SLOTS = text("""
 
 @dataclass(frozen=True, kw_only=True)
 class SilenceJudgement:
-    """Whether a silence is unusual, compared with earlier weeks.
-
-    A silence is the time since the last event. It is compared with the same time span one week
-    earlier, two weeks earlier, and so on.
+    """Whether the time since the last event (the silence) is unusual, compared with earlier weeks.
 
     Attributes:
-        counts: One number for each earlier week, the newest week first: how many ten-minute slots
-            of the time span had at least one event.
-        chance: The probability that such a silence happens while nothing is wrong; None if the
-            silence was not judged.
+        counts: For each earlier week, the newest first: the number of ten-minute slots with an
+            event.
+        chance: The probability of the silence while nothing is wrong; None if it was not judged.
         why_not: Why the silence was not judged; None if it was judged.
     """
 
@@ -138,14 +132,12 @@ def earlier_spans(
 ) -> list[Span]:
     """Return the time span from ``since`` to ``now``, moved back by one week, two weeks and so on.
 
-    The result has up to ``WEEKS`` spans, the newest first. A span of more than ``LONGEST`` is
-    shortened: it begins later. Spans that begin before ``first_at`` are left out.
+    The result has up to ``WEEKS`` spans, the newest first. A span of more than ``LONGEST`` begins
+    later. Spans that begin before ``first_at`` are left out.
 
     Args:
-        since: When the last event arrived.
-        now: The end of the time span.
         first_at: When the oldest stored event arrived; None if no event is stored.
-        zone: An IANA time zone. Each span has the same days of the week and hours in this zone.
+        zone: The IANA time zone in which the weekdays and hours are the same.
     """
     if first_at is None:
         return []
@@ -162,13 +154,11 @@ def earlier_spans(
 def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> SilenceJudgement:
     """Judge whether the time since the last event is unusually long, compared with earlier weeks.
 
-    The silence is compared with the same hours of the same weekdays. A silence on a federal holiday
-    is not judged, because it would be compared with normal working days. With fewer than
-    ``FEWEST_WEEKS`` earlier weeks, no silence is judged.
+    A silence is not judged on a federal holiday, or with fewer than ``FEWEST_WEEKS`` earlier weeks.
 
     Args:
-        counts: One number for each earlier week, the newest week first: in how many ten-minute
-            slots of these hours an event arrived.
+        counts: For each earlier week, the newest first: the number of ten-minute slots with an
+            event.
         now: The end of the silence.
         zone: The IANA time zone that decides whether today is a holiday.
     """
@@ -185,19 +175,13 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 def chance_of_none(counts: Sequence[int]) -> float:
     """Return the probability that no event arrives in a time span.
 
-    The probability is estimated from the counts of earlier weeks, with a Poisson distribution and
-    Jeffreys' prior. The result is ``(n / (n + 1)) ** (total / dispersion + 1/2)``:
-
-    - ``n`` is the number of earlier weeks.
-    - ``total`` is the sum of ``counts``.
-    - ``dispersion`` is the variance of ``counts`` divided by their mean, and at least 1. It is
-      large if the weeks differ much.
-
-    If no event arrived in the earlier weeks, or if there are no earlier weeks, the result is 1.
+    The estimate uses a Poisson distribution and Jeffreys' prior:
+    ``(n / (n + 1)) ** (total / dispersion + 1/2)``.
+    ``n`` is the number of weeks, ``total`` the sum of ``counts``, and ``dispersion`` the variance
+    divided by the mean, at least 1. The result is 1 if no event arrived in the earlier weeks.
 
     Args:
-        counts: One number for each earlier week: in how many ten-minute slots of the time span an
-            event arrived.
+        counts: For each earlier week: the number of ten-minute slots with an event.
     """
     weeks, total = len(counts), sum(counts)
     if weeks == 0 or total == 0:

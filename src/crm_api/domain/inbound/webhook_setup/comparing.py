@@ -73,9 +73,8 @@ class Keys:
 
     Attributes:
         saved: The ids of the webhooks whose current key is in our database.
-        accepted: All keys, decoded to bytes: those in the database and those in the settings.
-        has_given: True if the settings contain keys. For these keys, it is not known to which
-            webhook they belong.
+        accepted: All keys from the database and the settings, decoded to bytes.
+        has_given: True if the settings contain keys; the webhooks of these keys are not known.
     """
 
     saved: frozenset[str]
@@ -113,11 +112,11 @@ class Registration:
 
     Attributes:
         url: Our address, at which events are received.
-        ours: The webhooks that point to our address: webhooks of API version 2026-03-30, and legacy
-            webhooks.
+        ours: The webhooks of API version 2026-03-30, and the legacy webhooks, that point to our
+            address.
         foreign: The webhooks that point to other addresses.
-        dated_is_known: True if the provider supports webhooks of API version 2026-03-30; False if
-            it supports only legacy webhooks.
+        dated_is_known: False if the provider supports only legacy webhooks, not API version
+            2026-03-30.
     """
 
     url: str
@@ -156,8 +155,6 @@ def compare(
     Args:
         url: Our address, at which events are received.
         dated: The webhooks of API version 2026-03-30; None if the provider does not support them.
-        legacy: The legacy webhooks.
-        keys: The signing keys that the receiver accepts.
         line_ids: The provider's ids of the lines whose events are needed. If empty, the lines are
             not compared.
     """
@@ -252,14 +249,12 @@ def _is_key_known(webhook: RegisteredWebhook, keys: Keys) -> bool:
 def _findings(found: Registration) -> Iterator[Finding]:
     """Yield the faults of our webhooks.
 
-    There are three cases. If the first and the second case are both true, the first case decides:
+    The first case that applies decides:
 
-    1. Webhooks of API version 2026-03-30 point to our address. If one of them has no fault, nothing
-       is yielded. Otherwise, the faults of the first of these webhooks are yielded.
-    2. Legacy webhooks point to our address. If the legacy webhooks without faults deliver all
-       needed events, nothing is yielded. Otherwise, the faults of all legacy webhooks and the
-       missing event types are yielded.
-    3. No webhook points to our address. Only this fault is yielded.
+    1. Webhooks of API version 2026-03-30: the faults of the first one; nothing if any has no fault.
+    2. Legacy webhooks: all faults and the missing event types; nothing if the webhooks without
+       faults deliver all needed events.
+    3. No webhook points to our address: only this fault.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

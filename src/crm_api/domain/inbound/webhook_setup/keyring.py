@@ -1,9 +1,8 @@
 """Verify webhooks with the signing keys in the settings and the keys saved in the database.
 
-When a webhook is registered or its key is replaced, the provider signs with a key that this process
-has not read yet. When a signature does not match, the process reads the saved keys again, but at
-most once in ``GAP_SECONDS``. Without this limit, each forged signature would cause a database read.
-When the receiver starts, it checks that a signing key exists.
+When a signature does not match, the process reads the saved keys again, because the provider may
+sign with a new key. It does so at most once in ``GAP_SECONDS``. Otherwise each forged signature
+would cause a database read.
 """
 
 import asyncio
@@ -98,7 +97,7 @@ class KeyRing:
         database.
 
         Returns:
-            The verified signature; None, without a check, if the keys may be out of date.
+            The verified signature; None, unchecked, if the keys may be out of date.
 
         Raises:
             SignatureError: The signature is not valid, or no key in memory matches it.
@@ -126,13 +125,11 @@ class KeyRing:
         """Read the saved keys. If several callers wait, only one of them reads.
 
         Args:
-            generation: The version number of the keys that the caller has used. Each change of the
-                keys in memory increases the number by one.
+            generation: The version number of the keys that the caller has used.
 
         Returns:
-            True if the keys in memory now differ from the keys that the caller has used. False if
-            the saved keys have not changed, were read less than ``gap`` seconds ago, or cannot be
-            read.
+            True if the keys in memory are no longer of this generation. False if the saved keys
+            have not changed, were read less than ``gap`` seconds ago, or cannot be read.
         """
         async with self._lock:
             if self._generation != generation:

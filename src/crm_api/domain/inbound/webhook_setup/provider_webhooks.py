@@ -92,9 +92,7 @@ class ProviderWebhooks:
         url: The address at which events are received.
         secret: The key that encrypts the signing keys.
         given: The signing keys in the settings.
-        is_real: True for the real provider, which cannot reach local addresses; False for the
-            sandbox.
-        now: Returns the current time.
+        is_real: False for the sandbox, which can also reach local addresses.
     """
 
     new_uow: UnitOfWorkFactory

@@ -1,12 +1,8 @@
 """Register our webhooks, adopt or repair existing ones, and rotate their keys.
 
-After an interruption at any step, ``crm-api webhooks register`` can be run again. If the provider
-already has a webhook with our address, the command uses this webhook. If the key of this webhook is
-not saved here, the command creates a new key. A new webhook of API version 2026-03-30 is enabled
-only after its key is saved.
-
-There are four legacy webhooks, one per family (group) of event types. The provider cannot change a
-legacy webhook. So a change creates a new webhook and deletes the old webhook.
+After an interruption at any step, ``crm-api webhooks register`` can be run again. A new webhook of
+API version 2026-03-30 is enabled only after its key is saved. A legacy webhook cannot be changed,
+only replaced.
 """
 
 from collections.abc import Sequence
@@ -38,12 +34,12 @@ from crm_api.domain.provider.openphone.signature import SignatureScheme
 async def register(address: ProviderWebhooks, found: Registration) -> list[str]:
     """Make sure that each family of events has a correct legacy webhook whose key is stored.
 
-    A family is a group of event types, for example ``messages``. An existing webhook is kept if it
-    is correct, and its key is stored or the provider shows it. Otherwise, it is replaced. If the
-    provider refuses a family because of the company's plan, the family gets no webhook.
+    A family is a group of event types, such as ``messages``. A webhook is replaced if it is not
+    correct, or if its key is neither stored nor shown by the provider. A family that the company's
+    plan does not include gets no webhook.
 
     Returns:
-        One sentence for each family. It says what was done.
+        One sentence for each family.
     """
     done: list[str] = []
     for family, events in LEGACY_FAMILIES.items():
@@ -59,8 +55,7 @@ async def register(address: ProviderWebhooks, found: Registration) -> list[str]:
 async def rotate(address: ProviderWebhooks, found: Registration) -> list[str]:
     """Replace each of our legacy webhooks with a new webhook, which has a new key.
 
-    A legacy webhook uses the older API of the provider. It receives one family of events, such as
-    ``messages``. If we have no webhook for a family, no webhook is created for this family.
+    A family of events without a webhook gets none.
 
     Returns:
         One sentence about each new webhook.
@@ -140,8 +135,8 @@ class Registrar(ProviderWebhooks):
             Sentences about what was done.
 
         Raises:
-            AddressNotPublicError: The provider could not reach our address, because it is local or
-                does not begin with ``https://``. With the sandbox, such an address is allowed.
+            AddressNotPublicError: Our address is local or does not begin with ``https://``. The
+                sandbox allows such an address.
             WebhookMissingError: The provider supports only legacy webhooks.
             KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
@@ -168,17 +163,14 @@ class Registrar(ProviderWebhooks):
         return done + _report_foreign(found)
 
     async def register_legacy(self) -> list[str]:
-        """Create four legacy webhooks, one for each group of event types in ``LEGACY_FAMILIES``.
-
-        An existing webhook is kept if it is correct, and its key is stored or the provider shows
-        it. Otherwise, it is replaced.
+        """Create or replace the legacy webhooks; keep those that are correct (see ``register``).
 
         Returns:
             Sentences about what was done.
 
         Raises:
-            AddressNotPublicError: The provider could not reach our address, because it is local or
-                does not begin with ``https://``. The sandbox accepts such an address.
+            AddressNotPublicError: Our address is local or does not begin with ``https://``. The
+                sandbox allows such an address.
             KeyNotShownError: The provider did not return the new key.
             OpenPhoneBusyError: The provider is unavailable; run the command again.
             OpenPhoneRefusedError: The provider refuses the request.

@@ -48,14 +48,11 @@ async def receive_sample(
     """Request a sample event and wait until it is stored; return a sentence about the result.
 
     Args:
-        registrar: Contains our webhook address, and gives access to the provider and the database.
         seconds: How many seconds to wait.
 
     Raises:
-        WebhookMissingError: No enabled webhook of API version 2026-03-30 points to our address;
-            legacy webhooks have no samples.
-        SampleNotReceivedError: The sample did not arrive in time; the detail says how our receiver
-            responded to the provider.
+        WebhookMissingError: No enabled webhook of API version 2026-03-30 points to our address.
+        SampleNotReceivedError: The sample did not arrive in time, or the provider returned no id.
         OpenPhoneBusyError: The provider is unavailable.
         OpenPhoneRefusedError: The provider refuses the request.
     """

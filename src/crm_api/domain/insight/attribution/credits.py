@@ -1,8 +1,6 @@
 """Divide an outcome among the messages before it. Pure functions: no clock, no database.
 
-A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it.
-A credit is the share of an outcome that one message gets. All shares are exact fractions. If no
-message gets a credit, the whole outcome is unattributed.
+All shares are exact fractions. If no message gets a credit, the whole outcome is unattributed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,14 +28,11 @@ of an outcome."""
 class RuleSet:
     """A version of the attribution rules, which divide an outcome among campaign messages.
 
-    A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it.
-
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
-        windows: For each class of touch (replied, called or delivered), a number of hours. A touch
-            is credited with an outcome only if the outcome happens within these hours after the
-            touch. With 0 hours, touches of the class are never credited.
+        windows: For each class of touch: within how many hours after the touch the outcome must
+            happen. With 0 hours, touches of the class are never credited.
     """
 
     version: int
@@ -49,14 +44,11 @@ class RuleSet:
 class Touch:
     """A campaign message, paired with a reply, a call or a delivery that followed the message.
 
-    One message can have several touches.
-
     Attributes:
         membership_id: The id of the recipient of the message.
-        touch_class: What happened: the person replied, the person called, or the message was
-            delivered.
-        at: When the reply, the call or the delivery happened. If the delivery was not reported: the
-            time at which the message was sent.
+        touch_class: Whether the person replied, the person called, or the message was delivered.
+        at: When the reply, call or delivery happened; if no delivery was reported, when the message
+            was sent.
     """
 
     membership_id: UUID
@@ -85,13 +77,11 @@ def divide_outcome(
 ) -> tuple[list[Credit], Fraction]:
     """Divide an outcome among the campaign messages that led to it.
 
-    A touch is a pair: a campaign message, and a reply, a call or a delivery that followed it. The
-    credits sum to exactly 1. But if the rules give no message a credit, the whole outcome is
-    unattributed. The order of ``touches`` has no effect.
+    The order of ``touches`` has no effect.
 
     Returns:
-        The credits, sorted by the time of their touches, and the unattributed share. This share is
-        1 if there are no credits, otherwise 0.
+        The credits, sorted by the time of their touches, and the unattributed share. Either the
+        credits sum to exactly 1 and this share is 0, or there are no credits and this share is 1.
     """
     counted = _eligible(occurred_at, touches, rules)
     if not counted:
@@ -109,9 +99,8 @@ def divide_outcome(
 def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -> list[Touch]:
     """Return the touches that may be credited with an outcome, the oldest first.
 
-    The rules limit how many hours after a touch the outcome may happen. If several touches of one
-    message meet this limit, only one of them is returned. A reply is preferred to a call, and a
-    call to a delivery. Of several touches of the same class, the latest is returned.
+    The outcome must happen within the rules' hours after the touch. Each message has at most one
+    touch: a reply is preferred to a call, a call to a delivery, and of the same class the latest.
     """
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):
@@ -152,9 +141,8 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
     """Divide an amount in cents into one part for each share. The parts sum to the amount.
 
-    The shares must sum to 1. Each part is rounded down. The cents that are left are added one by
-    one to the parts that lost the largest fractions. If two parts lost the same fraction, the first
-    part gets the cent.
+    The shares must sum to 1. Each part is rounded down. The remaining cents go one by one to the
+    parts that lost the largest fractions; at equal fractions, to the first part.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

@@ -25,15 +25,13 @@ from crm_api.platform.ids import new_id
 class AttributionModel(StrEnum):
     """How an outcome is divided among several touches.
 
-    A touch is a pair: a campaign message that may be credited with the outcome, and a reply, a
-    call or a delivery that followed the message.
+    A touch is a campaign message, paired with a reply, a call or a delivery that followed it.
 
     Attributes:
         LAST: The last touch gets the whole outcome.
         FIRST: The first touch gets the whole outcome.
         LINEAR: All touches get the same share.
-        TIME_DECAY: The weight of a touch is halved for each full week between the touch and the
-            outcome.
+        TIME_DECAY: The weight of a touch is halved for each full week between touch and outcome.
     """
 
     LAST = "last"

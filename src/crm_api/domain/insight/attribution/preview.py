@@ -53,19 +53,14 @@ class CampaignChange:
 class RulesPreview:
     """What would change if new attribution rules replaced the current rules.
 
-    Attribution rules decide which campaign messages get the credit for an outcome, such as a paid
-    invoice. One outcome can be divided among several messages.
-
     Attributes:
         current_version: The version of the current rules.
         outcomes: The number of outcomes that were compared: at most the latest ``MOST_PREVIEWED``.
         people: The number of people for whom at least one credit would change.
-        cents: The money, in cents, that would be credited differently, for example to another
-            message.
-        attributed: The people and the money that are credited to campaigns: first under the current
-            rules, then under the new rules.
-        unattributed: The people and the money that are credited to no message: first under the
-            current rules, then under the new rules.
+        cents: The money, in cents, that would be credited differently.
+        attributed: The people and money credited to campaigns, under the current and the new rules.
+        unattributed: The people and money credited to no message, under the current and the new
+            rules.
         campaigns: Each campaign that has a credit under the current or the new rules.
     """
 

@@ -41,10 +41,9 @@ class CreditRow:
     """The share of an outcome that is credited to one message, or to no message.
 
     Attributes:
-        membership_id: The id of the recipient of the message; None if the share is credited to no
-            message.
+        membership_id: The id of the recipient of the message; None if there is no message.
         numerator: The share is ``numerator`` / ``denominator``.
-        cents: This share of the amount of the outcome, in cents; None if the outcome has no amount.
+        cents: This share of the outcome's amount, in cents; None if the outcome has no amount.
     """
 
     outcome_id: UUID
@@ -130,11 +129,8 @@ async def insert_credits(
     """Store computed shares of outcomes. Each share is credited to one message, or to no message.
 
     Args:
-        session: The session.
-        rows: The shares.
         version: The version of the attribution rules by which the shares were computed.
-        run_id: The run (one computation of all shares) that computed the shares; None if they were
-            computed between two runs.
+        run_id: The run that computed the shares; None if they were computed between two runs.
     """
     values: dict[str, Any] = {
         "version": version,
@@ -164,9 +160,7 @@ class CreditHashes:
 
     Attributes:
         outcomes: The number of outcomes that the computation read.
-        inputs: The SHA-256 of the rules, the outcomes, and the touches of each outcome. A touch is
-            a pair: a campaign message to the person, and a reply, a call or a delivery that
-            followed the message.
+        inputs: The SHA-256 of the rules, the outcomes, and the touches of each outcome.
         result: The SHA-256 of the credits.
     """
 
@@ -192,17 +186,10 @@ async def compute_all_credits(
 ) -> CreditHashes:
     """Compute the credits of all outcomes, in chunks to save memory.
 
-    A credit is the share of an outcome that is credited to one message, or to no message.
-
     Args:
-        session: The session.
-        rules: The version of the attribution rules.
         as_of: Outcomes, messages, replies and calls after this instant are left out.
         store: Called with the credits of each chunk; None stores nothing.
-        progress: Called after each chunk; None reports nothing.
-
-    Returns:
-        The number of outcomes, a hash of the inputs, and a hash of the credits.
+        progress: Called after each chunk with the number of outcomes so far.
     """
     inputs, result = hashlib.sha256(), hashlib.sha256()
     inputs.update(_written([rules.model, sorted(rules.windows.items())]))
@@ -281,8 +268,8 @@ async def run_attribution(
 ) -> AttributionRun:
     """Compute all credits of a version of the attribution rules, and replace the stored ones.
 
-    A credit is the share of an outcome that is credited to one message, or to no message. If
-    ``version`` is None, the current version of the rules is used.
+    Args:
+        version: The number of the version; None for the current version.
 
     Raises:
         RulesNotFoundError: No version of the rules has the number ``version``.

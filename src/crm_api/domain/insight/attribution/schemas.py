@@ -22,17 +22,16 @@ WindowHours = Annotated[int, Field(strict=True, ge=0, le=MOST_HOURS)]
 
 
 class AttributionWindows(RequestModel):
-    """How long after a reply, a call or a delivery an outcome is credited to a message.
+    """How long after a reply, call or delivery an outcome is credited to a message, in hours.
 
-    An outcome is, for example, a booked appointment. All values are in hours.
+    An outcome is, for example, a booked appointment.
 
     Attributes:
         replied: Hours after the person replied to the message. With 0, replies do not count.
         called: Hours after the person called. With 0, calls do not count.
-        delivered: Hours after the delivery of the message. A delivery counts only if the message
-            gets no credit for a reply or a call. With 0, the default, deliveries do not count. With
-            a higher value, a message may be credited with an outcome that would have happened
-            without the message.
+        delivered: Hours after the delivery. With 0, the default, deliveries do not count. A
+            delivery counts only for a message without a credit for a reply or call. A value above 0
+            may credit outcomes that would have happened without the message.
     """
 
     model_config = example(**WINDOWS)
@@ -65,9 +64,7 @@ class AttributionRulesCreate(RequestModel):
 
 
 class AttributionWindowsRead(ReadModel):
-    """How long after a reply, a call or a delivery an outcome can be credited to a message.
-
-    All values are in hours.
+    """How long after a reply, call or delivery an outcome can be credited to a message, in hours.
 
     Attributes:
         replied: Hours after the person replied to the message. With 0, replies do not count.
@@ -86,9 +83,9 @@ class AttributionRulesRead(ReadModel):
     """A version of the attribution rules. Versions never change.
 
     Attributes:
-        version: The number of the version. The version with the highest number is the current one.
+        version: The number of the version. The highest number is the current version.
         model: How an outcome is divided among the messages that may be credited.
-        windows: Within how many hours after a reply, a call or a delivery an outcome is credited.
+        windows: Within how many hours after a reply, call or delivery an outcome is credited.
         created_by: Who added the version.
     """
 
@@ -164,17 +161,16 @@ class CampaignCreditChange(ComparedCredits):
 class AttributionPreviewRead(ReadModel):
     """What would change if new attribution rules replaced the current rules.
 
-    The preview itself changes nothing.
+    The preview changes nothing.
 
     Attribution rules decide which campaign messages get the credit for an outcome, such as a paid
-    invoice. One outcome can be divided among several messages.
+    invoice.
 
     Attributes:
         current_version: The version that the new rules are compared with.
         outcomes: The number of outcomes that were compared: at most the latest 5,000.
         people: The number of people for whom at least one credit would change.
-        cents: The money, in cents, that would be credited differently, for example to another
-            message.
+        cents: The money, in cents, that would be credited differently.
         attributed: The people and money that are credited to campaigns.
         unattributed: The people and money that are credited to no campaign.
         campaigns: Each campaign that has a credit under the current or the new rules.
@@ -224,11 +220,9 @@ class CreditRead(ReadModel):
         campaign_id: The campaign that sent the message.
         variant: The name of the variant.
         step: The step of the campaign: 0 is the first message.
-        class: What happened after the message: the person replied, the person called, or the
-            message was delivered.
+        class: Whether the person replied, the person called, or the message was delivered.
         weight: The share as an exact fraction, such as `1/3`.
-        cents: The part of the outcome's amount that `weight` gives to this message, in cents; null
-            if the outcome has no amount.
+        cents: This share of the outcome's amount, in cents; null if the outcome has no amount.
     """
 
     model_config = example(
@@ -254,8 +248,7 @@ class OutcomeCreditsRead(ReadModel):
         as_of: When the credits were computed.
         credits: The credits of messages, in the order of the replies, calls or deliveries.
         unattributed: The share that is credited to no message, as an exact fraction; `0` if none.
-        unattributed_cents: The part of the amount that is credited to no message, in cents; null if
-            the outcome has no amount.
+        unattributed_cents: The amount credited to no message, in cents; null without an amount.
     """
 
     model_config = example(

@@ -129,16 +129,11 @@ async def read_outcomes(
 ) -> list[CreditedOutcome]:
     """Return outcomes with their touches, sorted by the id of the outcome.
 
-    A touch is a pair: an earlier campaign message to the person, and a reply, a call or a
-    delivery that followed the message. The touches are only candidates: the attribution rules
-    decide which touches get a credit (a share of the outcome).
+    The touches are only candidates: the attribution rules decide which touches get a credit.
 
     Args:
-        session: The session.
-        ids: The ids of the outcomes.
         as_of: Messages, replies and calls after this instant are left out.
-        rules: The versions of the attribution rules. Deliveries are touches only if one of these
-            versions gives credit for deliveries.
+        rules: Deliveries are touches only if one of these versions gives credit for deliveries.
     """
     wanted = {"ids": list(ids)}
     found = typed_rows(CreditedOutcome, await session.execute(OUTCOMES, wanted))

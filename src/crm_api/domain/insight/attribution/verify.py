@@ -1,8 +1,7 @@
 """Verify that the stored credits of outcomes are still correct.
 
-A credit is the share of an outcome that is credited to one message, or to no message. An
-attribution run computes the credits, and stores them with a hash. ``verify_run`` computes the
-credits again. It compares the new credits and the stored credits with the hash.
+An attribution run stores the credits with a hash. ``verify_run`` computes the credits again, and
+compares the new credits and the stored credits with the hash.
 """
 
 import hashlib
@@ -27,11 +26,7 @@ from crm_api.platform.database import UnitOfWork, typed_rows
 class Verification:
     """The result of verifying a run: whether its data and its credits are still the same.
 
-    A run is one stored computation of all credits. To verify it, ``verify_run`` computes the
-    credits again and compares the results.
-
     Attributes:
-        run: The run.
         is_input_same: True if the data that the run read, such as messages and replies, are
             unchanged.
         is_result_same: True if the new computation gave the same credits as the run.
@@ -62,17 +57,10 @@ async def verify_run(
 ) -> Verification | None:
     """Verify the last attribution run of a version of the rules.
 
-    A run computes all credits (shares of outcomes), and stores them with hashes. This function
-    computes the credits again, without data that is newer than the run. It compares the hashes to
-    check three things:
-
-    - The data is the same as the data that the run read.
-    - The computed credits are the same as the credits that the run computed.
-    - The credits that the run stored have not changed since then.
+    The credits are computed again, without data that is newer than the run.
 
     Args:
         version: The version of the rules; None for the current version.
-        progress: A function that is called to report the progress.
 
     Returns:
         The result; None if this version has no run.

@@ -27,12 +27,11 @@ from crm_api.platform.database import typed_rows
 class Funnel:
     """The number of people who reached each stage.
 
-    Each person has the same time to reach a stage, beginning with the person's first message. This
-    time is called the window. A person is counted only after the person's window is over.
+    Each person has the same time (the window) to reach a stage, beginning with the first message.
 
     Attributes:
         people: For each stage, the number of people who reached it within their window.
-        unripe: The number of people whose window is not over.
+        unripe: The number of people who are not counted because their window is not over.
     """
 
     people: dict[Stage, int]
@@ -101,13 +100,11 @@ MOST_COHORTS = 200
 class CohortCell:
     """How many people of a cohort reached a stage within ``days`` after their first message.
 
-    A cohort is all people whose first message was sent in the same day, week or month. A stage is,
-    for example, the first reply.
+    A cohort is all people whose first message was sent in the same day, week or month.
 
     Attributes:
-        cohort_start: The beginning of the day, week or month of the cohort.
-        days: How many days each person has to reach the stage, beginning with the first message.
-            This time is called the window.
+        cohort_start: The beginning of the cohort's day, week or month.
+        days: The length of the window in days, beginning with the first message.
         people: The number of people in the cohort.
         reached: The number of these people who reached the stage within the window.
         is_ripe: Whether the window is over for all people of the cohort.
@@ -131,30 +128,21 @@ async def count_cohorts(
     steps: int,
     now: datetime,
 ) -> list[CohortCell]:
-    """Return how many people of each cohort reached a stage, within several time limits.
+    """Return how many people of each cohort reached a stage, within several time limits (windows).
 
-    A cohort is all people whose first message was sent in the same day, week or month. A time limit
-    is called a window. It is the time that each person has to reach the stage, beginning with the
-    first message. With ``step_days`` 7 and ``steps`` 3, for example, the windows are 7, 14 and 21
-    days long.
-
-    The result has one cell for each cohort and window, ordered by cohort, then by window. Only the
-    latest 200 cohorts are counted.
+    The result has one cell for each window of each cohort, in this order, for the latest 200
+    cohorts.
 
     Args:
-        session: The session.
-        wanted: The people who are counted.
-        stage: The stage that the people must reach.
-        bucket: The period of a cohort: a day, a week or a month.
-        zone: The IANA time zone in which a day, a week or a month begins.
-        step_days: The length of the shortest window, in days.
+        bucket: The period of the first messages of a cohort: a day, a week or a month.
+        zone: The IANA time zone of these periods.
+        step_days: The length of the shortest window, in days. The others are multiples of it.
         steps: The number of windows.
-        now: The present instant.
 
     Raises:
         PeriodError: ``wanted.until`` is not after ``wanted.since``.
-        TooManyRecordsError: Reading the records took longer than the time limit. The transaction
-            cannot be used any more.
+        TooManyRecordsError: Reading the records took too long. The transaction cannot be used any
+            more.
     """
     wanted.check()
     at = time_of(stage)

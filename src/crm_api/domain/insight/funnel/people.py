@@ -87,14 +87,12 @@ def time_of(stage: Stage) -> str | None:
 def first_message_sql(wanted: PeopleFilter) -> str:
     """Return the SQL of the common table ``first``, which must be placed after ``WITH``.
 
-    The table has one row for each person who got the first message of a campaign in the period. If
-    a person got such messages from several campaigns, the row describes the earliest of these
-    messages. The columns are:
+    It has one row for each person who got the first message of a campaign in the period. If several
+    campaigns sent one, the earliest counts. Columns:
 
-    - ``person``: the id of the contact. A merged duplicate counts as its primary contact.
+    - ``person``: the id of the contact; for a merged duplicate, the id of the primary contact.
     - ``sent_at``: when the message was sent.
-    - ``times``: when the message was sent, delivered and replied to, as an array. The last two
-      values may be NULL.
+    - ``times``: an array: when it was sent, delivered and replied to. The last two may be NULL.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]

@@ -35,14 +35,12 @@ class FunnelStageRead(ReadModel):
 class FunnelRead(ReadModel):
     """How many people reach each stage within a window after their first message.
 
-    The window has the same length for all people.
-
     Attributes:
         as_of: When the figures were computed.
-        window_days: The length of the window in days.
+        window_days: The length of the window in days, the same for all people.
         unripe: The number of people who are left out, because their window is not over.
-        stages: The stages. A person counts in every stage that the person reached, even if the
-            person did not reach an earlier stage.
+        stages: The stages. A person counts in every stage that the person reached, even without an
+            earlier stage.
     """
 
     model_config = example(as_of=NOW, window_days=30, unripe=40)
@@ -66,16 +64,12 @@ class FunnelRead(ReadModel):
 class CohortCellRead(ReadModel):
     """How many people of a cohort reached the stage within `days` after their first message.
 
-    A cohort is all people whose first message was sent in the same day, week or month. A stage is,
-    for example, the first reply.
-
     Attributes:
-        days: How many days each person has to reach the stage, beginning with the first message.
-            This time is called the window.
+        days: The length of the window in days, beginning with the first message.
         reached: The number of people who reached the stage within the window; null until the window
             is over for all people of the cohort.
-        rate: `reached` divided by the number of people in the cohort, with four decimals; null as
-            long as `reached` is null.
+        rate: `reached` divided by the people of the cohort, with four decimals; null while
+            `reached` is null.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the 95 % interval of the rate.
         ripe: Whether the window is over for all people of the cohort.
@@ -112,8 +106,7 @@ class CohortRead(ReadModel):
     Attributes:
         cohort_start: The beginning of the cohort's day, week or month.
         people: The number of people in the cohort.
-        cells: One item for each time limit, such as 7 days after the first message. The item says
-            how many people of the cohort reached the stage within the limit.
+        cells: For each time limit, how many people of the cohort reached the stage within it.
     """
 
     model_config = example(cohort_start=NOW, people=240)
@@ -126,8 +119,7 @@ class CohortRead(ReadModel):
 class CohortsRead(ReadModel):
     """How many people of each cohort reached a stage, within several time limits.
 
-    A cohort is all people whose first message was sent in the same day, week or month. A time limit
-    is, for example, 7 days after the first message.
+    A cohort is all people whose first message was sent in the same day, week or month.
 
     Attributes:
         as_of: When the figures were computed.

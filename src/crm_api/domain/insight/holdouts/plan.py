@@ -24,14 +24,12 @@ class HoldoutPlan:
     """How many messages a holdout prevents, and when its result can be expected.
 
     Attributes:
-        people: The number of people who will be assigned to the two groups (with messages, without
-            messages) by the end of the holdout, at the present pace.
-        cost_messages: The number of messages that are not sent because of the holdout, from its
-            beginning to its end.
-        needed_people: The number of people, in both groups together, that are needed to compare the
-            groups.
-        knows_at: When the number of assigned people is expected to reach ``needed_people``; None if
-            this takes more than ten years.
+        people: The number of people in the two groups together at the end, at the present pace.
+        cost_messages: The number of messages that the holdout prevents, from its beginning to its
+            end.
+        needed_people: The number of people, in both groups together, needed to compare the groups.
+        knows_at: When ``needed_people`` people are expected to be assigned; None if this takes more
+            than ten years.
     """
 
     people: int
@@ -43,9 +41,9 @@ class HoldoutPlan:
 def needed_in_held_group(percent: int) -> int:
     """Return how large the group without messages must be to show the effect of messages.
 
-    The function assumes that messages raise the share of people who book an appointment from
-    ``RATE_WITHOUT`` to ``RATE_WITH``. With the returned number of people, a two-sided test at 5 %
-    shows this difference in 80 of 100 experiments. The test must be made only once, at the end.
+    Messages are assumed to raise the share of people who book from ``RATE_WITHOUT`` to
+    ``RATE_WITH``. A two-sided test at 5 %, made once at the end, then shows this difference in 80
+    of 100 experiments.
 
     Args:
         percent: How many of 100 people of the holdout get no messages.
@@ -67,14 +65,9 @@ def plan_holdout(
 ) -> HoldoutPlan:
     """Estimate how many messages a holdout prevents, and when its result can be expected.
 
-    A holdout measures the effect of messages: a part of the people gets no messages.
-
     Args:
         percent: The percentage of people who get no messages.
-        starts_at: When the holdout begins.
-        ends_at: When the holdout ends.
-        people_per_day: How many new people take part in the holdout each day, with and without
-            messages.
+        people_per_day: How many new people take part each day, with and without messages.
     """
     days = (ends_at - starts_at) / timedelta(days=1)
     people = math.floor(people_per_day * days)

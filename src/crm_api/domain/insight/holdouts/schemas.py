@@ -46,20 +46,17 @@ class HoldoutCreate(RequestModel):
 class HoldoutPlanRead(ReadModel):
     """How many messages a holdout prevents, and when its result can be expected.
 
-    The number of messages and the date are estimated from the first messages of campaigns that
-    started in the last 30 days.
+    The estimates use the first messages of campaigns that started in the last 30 days.
 
     Attributes:
-        people: The number of people who are assigned to one of the two groups (with messages,
-            without messages) during the whole holdout.
-        cost_messages: The number of messages that are not sent because of the holdout, from its
-            beginning to its end.
-        needed_people: The number of people that the comparison needs, in both groups together. With
-            this number, the comparison shows the effect of the messages with a probability of 80 %.
-            This assumes that 1.5 % of the people with messages and 1 % of the people without
-            messages book an appointment.
-        knows_at: When the number of assigned people is expected to reach `needed_people`; null if
-            this takes more than ten years.
+        people: The number of people in the two groups together at the end of the holdout.
+        cost_messages: The number of messages that the holdout prevents, from its beginning to its
+            end.
+        needed_people: The number of people that the comparison needs, in both groups together. It
+            then shows the effect with a probability of 80 %, if 1.5 % of the people with messages
+            and 1 % of the people without messages book an appointment.
+        knows_at: When `needed_people` people are expected to be assigned; null if this takes more
+            than ten years.
     """
 
     model_config = example(people=45000, cost_messages=4500, needed_people=74000, knows_at=NOW)
@@ -82,10 +79,8 @@ class HoldoutGroupRead(ReadModel):
 
     Attributes:
         people: The number of people in the group.
-        with_outcome: The number of people in the group who had an outcome after they were assigned
-            to the group.
-        rate: `with_outcome` divided by `people`, with four decimals; null if the group has no
-            people.
+        with_outcome: The number of people in the group who had an outcome after the assignment.
+        rate: `with_outcome` divided by `people`, with four decimals; null if the group is empty.
         low: The lower bound of the 95 % interval of the rate.
         high: The upper bound of the 95 % interval of the rate.
     """
@@ -110,14 +105,13 @@ class HoldoutLiftRead(ReadModel):
     Attributes:
         messaged: The group that gets messages.
         held: The group that gets no messages.
-        difference: The rate of the group that gets messages, minus the rate of the group that gets
-            none, with four decimals; null if a group has no people.
+        difference: The rate of `messaged` minus the rate of `held`, with four decimals; null if a
+            group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the 95 % interval of the difference (Newcombe).
-        enough: Whether there is enough data: a statistical test shows that the shares differ, and
-            at least 10 people of both groups together have an outcome. You may look at the result
-            every day: if messages have no effect, the test wrongly shows a difference in at most 5
-            of 100 holdouts.
+        enough: Whether a statistical test shows a difference, and at least 10 people of both groups
+            together have an outcome. You may look every day: if messages have no effect, the test
+            wrongly shows a difference in at most 5 of 100 holdouts.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)
@@ -155,8 +149,7 @@ class HoldoutLiftRead(ReadModel):
 class HoldoutRead(ReadModel):
     """A holdout, with its plan and its present result.
 
-    A holdout is a test of the effect of campaigns: some people get no campaign messages, the others
-    get them.
+    A holdout is a test of campaigns: some people get no campaign messages.
 
     Attributes:
         name: The name of the holdout.
@@ -169,10 +162,8 @@ class HoldoutRead(ReadModel):
             end.
         knows_at: When the result can be expected; null if this takes more than ten years.
         plan: The plan in detail.
-        appointments: The people with messages and the people without messages, compared by how many
-            of them booked an appointment.
-        jobs: The people with messages and the people without messages, compared by how many of them
-            had a job done.
+        appointments: The two groups, compared by how many people booked an appointment.
+        jobs: The two groups, compared by how many people had a job done.
         created_by: Who planned the holdout.
     """
 

@@ -105,10 +105,10 @@ class Comparison:
     """Numbers of people in the two groups of a holdout.
 
     Attributes:
-        messaged: The number of people in the group that gets messages.
-        messaged_with: The number of people in this group who had an outcome.
-        held: The number of people in the group that gets no messages.
-        held_with: The number of people in that group who had an outcome.
+        messaged: The people in the group that gets messages.
+        messaged_with: The people in this group who had an outcome.
+        held: The people in the group that gets no messages.
+        held_with: The people in that group who had an outcome.
     """
 
     messaged: int
@@ -122,9 +122,8 @@ class HoldoutResult:
     """A holdout, its plan, and the comparison of its two groups: with and without messages.
 
     Attributes:
-        plan: How many messages the holdout prevents, and when its result is expected.
         appointments: The groups, compared by the number of people with a booked appointment.
-        jobs: The groups, compared by the number of people for whom the company did a repair job.
+        jobs: The groups, compared by the number of people for whom a job was done.
     """
 
     holdout: Holdout
@@ -149,7 +148,7 @@ async def plan_new_holdout(
     If ``since`` is in the past, the holdout begins now.
 
     Returns:
-        The holdout with its plan: how many messages it prevents, and when its result is expected.
+        The holdout with its plan and its present result.
 
     Raises:
         HoldoutOverlapsError: The period overlaps the period of another holdout.

@@ -1,11 +1,10 @@
 """Copy three kinds of records to tables that can be read faster.
 
-- ``copy_answers`` copies messages in which a user answered a person, to ``insight_answer``.
-- ``copy_replies`` copies first messages of campaigns that got a reply, to ``insight_reply``.
-- ``copy_outcomes`` copies outcomes, to ``insight_outcome``.
+- ``insight_answer``: messages in which a user answered a person.
+- ``insight_reply``: first messages of campaigns that got a reply.
+- ``insight_outcome``: outcomes.
 
-If a record changes later, it is copied again. ``add_places`` adds the ZIP, city and source of the
-person to the copies.
+A record that changes later is copied again. ``add_places`` adds the person's place to the copies.
 """
 
 from typing import Any
@@ -96,11 +95,9 @@ async def copy_answers(
 ) -> bool:
     """Copy the messages in which users answered people to the table ``insight_answer``.
 
-    The answers are copied in the order of the hours in which they were sent. Each run of this
-    function continues after the last hour of the previous run. If a conversation changed after its
-    answers were copied, its answers are copied again.
-
-    While another transaction copies records or updates the stored sums, this function does nothing.
+    Each run continues after the last hour of the previous run. The answers of a conversation that
+    changed are copied again. While another transaction copies records or updates the stored sums,
+    nothing is done.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -132,12 +129,11 @@ _NOTE_MONTH = """
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
     """Delete the copied answers of one month, because the month's messages are removed.
 
-    Without the removed messages, the time until a later answer may be different. So this function
-    adds the conversations of these messages to ``insight_answer_change``. Then ``copy_answers``
-    copies the other answers of these conversations again.
+    The conversations of these messages are added to ``insight_answer_change``. So ``copy_answers``
+    copies the other answers of these conversations again, because the time until an answer may be
+    different now.
 
     Args:
-        session: The session.
         name: The table with the month's messages.
     """
     await session.execute(text(_DELETE_MONTH.format(name=name)))
@@ -206,11 +202,9 @@ async def copy_replies(
 ) -> bool:
     """Copy first messages of campaigns to the table ``insight_reply``, if the person replied.
 
-    Follow-ups are not copied. The messages are copied in the order of the hours in which they were
-    sent. Each run of this function continues after the last hour of the previous run. If a message
-    or its reply changes later, the message is copied again.
-
-    While another transaction copies records or updates the stored sums, this function does nothing.
+    Each run continues after the last hour of the previous run. If a message or its reply changes,
+    the message is copied again. While another transaction copies records or updates the stored
+    sums, nothing is done.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -316,15 +310,11 @@ HAS_MANY_MOVES = text("""
 async def add_places(
     uow: UnitOfWork, *, most: int = MOST_PLACES, most_moves: int = MOST_MOVES
 ) -> bool:
-    """Add the person's ZIP, city and source to copied records that do not have them yet.
+    """Add the person's place to copied records that do not have it yet.
 
-    Nothing is added in two cases:
-
-    - Another transaction is copying records or updating stored sums.
-    - The table ``insight_person_move`` has more than ``most_moves`` rows. Each row is a change of a
-      person's ZIP, city or source that ``update_place_sums`` has not processed yet.
-
-    Until the transaction ends, no other transaction can copy records or update stored sums.
+    Nothing is added while another transaction copies records or updates stored sums, or while
+    ``insight_person_move`` has more than ``most_moves`` unprocessed changes. Until the transaction
+    ends, no other transaction can copy records or update stored sums.
 
     Returns:
         True if something was added, so there may be more to add; False otherwise.

@@ -13,8 +13,7 @@ class Dimension(StrEnum):
         CAMPAIGN: The campaign of the message.
         VARIANT: The variant of the campaign's first message.
         STEP: The step of the campaign: 0 is the first message.
-        LIST: The list to which the campaign was sent. The key of the figure is null if the campaign
-            was sent to no list.
+        LIST: The list to which the campaign was sent; the key is null if there is no list.
         LINE: The phone line that sent the message.
         ZIP: The first five digits of the person's ZIP.
         CITY: The person's city.
@@ -24,8 +23,8 @@ class Dimension(StrEnum):
         HOUR: The hour of the day in `timezone`, 0 to 23.
         WEEKDAY: The day of the week in `timezone`, 1 (Monday) to 7.
         HOUR_OF_WEEK: The day of the week and the hour in `timezone`: `1/09` is Monday, 9 to 10.
-        REPLY_CLASS: The class of the person's first reply to the campaign. The key of the figure is
-            null if the person did not reply.
+        REPLY_CLASS: The class of the person's first reply to the campaign; the key is null without
+            a reply.
         SOURCE: Where the contact, or the outcome, comes from.
     """
 
@@ -144,16 +143,13 @@ _OWNER = f"lower({_attribute('owner_occ', 'owner_occupied', 'property_owner_occ'
 class BreakdownSql:
     """The SQL that computes figures separately for each value of a breakdown, such as each city.
 
-    A value of the breakdown is called a key. In the SQL, ``b`` is the query that selects the
-    records.
+    In the SQL, ``b`` is the query that selects the records.
 
     Attributes:
-        key: The SQL expression of the key, a text or NULL.
+        key: The SQL expression of the value, a text or NULL.
         joins: The SQL joins that ``key`` needs.
-        label: The SQL expression of the name that users see for the key. NULL if they see the key
-            itself.
-        labels: The names of all keys, for a breakdown whose keys are always the same, such as
-            weekdays.
+        label: The SQL expression of the name that users see; NULL if they see the key.
+        labels: The names of all keys, for a breakdown with fixed keys, such as weekdays.
     """
 
     key: str

@@ -1,8 +1,7 @@
 """Describe the figures that a caller wants, such as "reply rate by city in May", and build the SQL.
 
-Each measure has a record query: SQL whose rows are the records that the measure counts, such as
-messages. The SQL for lists of records and for CSV files is built from this query. The SQL for
-figures is built from this query too, or reads stored sums and copies of records instead.
+All SQL is built from the record query of the measure, except that figures may be read from stored
+sums and copies of records.
 """
 
 from dataclasses import dataclass, replace
@@ -46,11 +45,10 @@ class FigureRequest:
     """Which figures of a measure are wanted. A filter that is None does not filter.
 
     Attributes:
-        by: The breakdown of the figures, such as the city; None if the figures are not broken down.
+        by: The breakdown; None if the figures are not broken down.
         since: The first instant of the period.
         until: The end of the period, exclusive.
-        bucket: Compute one figure for each day, week or month of the period. None: compute one
-            figure for the whole period.
+        bucket: One figure for each day, week or month; None for the whole period.
         zone: The IANA time zone of days, weeks, months, hours and weekdays.
         rules_version: The version of the attribution rules.
     """
@@ -187,12 +185,9 @@ class FigureRequest:
         """Return the URL path of the list of records that one figure counts.
 
         Args:
-            key: Selects one figure of a breakdown. In a breakdown by ZIP, it is the ZIP. None
-                selects the figure of the records without a ZIP.
-            bucket_start: The beginning of the figure's day, week or month. None if the figures are
-                not divided by time.
-            total_url: The URL path that ``rows_url`` returns: the list of the records of all
-                figures.
+            key: The figure's key in the breakdown; None for the records without a value.
+            bucket_start: The beginning of the figure's bucket; None if the figures have no buckets.
+            total_url: The URL path that ``rows_url`` returns: the records of all figures.
         """
         given = {}
         if self.by is not None:
@@ -207,10 +202,8 @@ class CompiledSql:
     """An SQL subquery from which figures are computed, with the values of its parameters.
 
     Attributes:
-        relation: The subquery. Each row is one record, or a sum of several records. The columns
-            ``key`` and ``label`` say to which group the row belongs: for example, the id and the
-            name of a campaign. The column ``bucket_start`` is the beginning of the day, week or
-            month.
+        relation: The subquery. Each row is one record, or a sum of several records, with the
+            columns ``key``, ``label`` and ``bucket_start`` (see ``select_with_key``).
         values: The values of the parameters, by name.
     """
 
@@ -287,16 +280,14 @@ def _shown_amount(request: FigureRequest) -> str:
 def select_with_key(request: FigureRequest, columns: str, source: str) -> str:
     """Return the query that selects ``columns`` from ``source``, with three additional columns.
 
-    - ``key``: The value of the breakdown, such as a ZIP or the id of a campaign.
+    - ``key``: The value of the breakdown; NULL without a breakdown.
     - ``label``: The name that users see for the key; NULL if they see the key itself.
-    - ``bucket_start``: The beginning of the day, week or month to which the row belongs.
+    - ``bucket_start``: The beginning of the bucket; NULL without buckets.
 
-    If the request has no breakdown, ``key`` and ``label`` are NULL. If the figures are not divided
-    by time, ``bucket_start`` is NULL. The filters of the request are applied.
+    The filters of the request are applied.
 
     Args:
-        request: The figures that are wanted.
-        columns: The columns. In this SQL, ``b`` is a row of ``source``.
+        columns: SQL in which ``b`` is a row of ``source``.
         source: A query whose rows are records or sums of records.
     """
     breakdown = BreakdownSql(key="CAST(NULL AS text)")

@@ -45,17 +45,15 @@ def compile_sums(
 
     - ``records``: the number of records.
     - ``counted``: the number of records in the numerator.
-    - ``unripe``: the number of records whose result may still change.
-    - ``amount``: the sum of the amounts. For a median, it is an array of the amounts.
+    - ``unripe``: the number of records that are not ripe.
+    - ``amount``: the sum of the amounts; for a median, an array of the amounts.
     - ``at``: the instant of the earliest record, or the beginning of its hour or day.
-    - ``part``, ``key``, ``label`` and ``bucket_start``: the figure to which the row belongs.
+    - ``part``, ``key``, ``label`` and ``bucket_start``: the figure of the row.
 
-    Exception: if ``has_row_per_record`` returns True, each row is one record, with other columns.
+    If ``has_row_per_record`` returns True, each row is one record, with other columns.
 
     Args:
-        request: The requested figures.
-        now: The present instant.
-        stored_until: The instant up to which stored sums or copies of records exist. None if the
+        stored_until: The instant up to which stored sums or copies of records exist; None if the
             request uses neither.
     """
     relations: list[str] = []
@@ -107,10 +105,9 @@ _NULLS = {
 def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCopies) -> list[str]:
     """Return two queries for a breakdown by place: ZIP, city or source.
 
-    Copies are rows of a table with copied records. The first query reads the copies in which the
-    person's place is stored. The second query reads all other records, and looks up their places.
-    If the figure is a median, each row of the two queries is one record. For other figures, each
-    row is the sum of the records with the same ZIP, city or source.
+    The first query reads the copies with a stored place. The second query reads all other records,
+    and looks up the places. For a median, each row is one record; otherwise, it sums the records
+    with the same value.
     """
     rest = request.in_period(copies.records_without_place)
     bucket = "CAST(NULL AS timestamptz)"
@@ -170,9 +167,8 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
 def _grouped(request: FigureRequest, records: str) -> str:
     """Return the query that groups the records and sums each group.
 
-    The records of a group have equal values in all columns that are needed for the breakdown, the
-    filters and the division by time. The key (a value of the breakdown, such as a campaign) and the
-    label of each group are looked up later.
+    The records of a group have equal values in all columns that the breakdown, the filters and the
+    buckets need. The key and the label of each group are looked up later.
     """
     needed = _needed_columns(request)
     keys = [f"b.{name}" for name in needed]

@@ -32,17 +32,14 @@ class Figure:
     """One computed value of a measure, such as the reply rate of one ZIP on one day.
 
     Attributes:
-        key: The value of the breakdown, such as a ZIP. None for the total, and for records without
-            a value.
-        bucket_start: The beginning of the day, week or month that the figure is for; None if the
-            figure is for the whole period.
+        key: The value of the breakdown; None for the total, and for records without a value.
+        bucket_start: The beginning of the day, week or month; None for the whole period.
         low: The lower bound of the 95 % interval of a rate; None for other units.
         is_enough: Whether there are enough records to rely on the figure.
         enough_at: When there will be enough records at the present pace; None if there are enough
             now, or if the instant is unknown.
-        unripe: The number of recent records whose result may still change. For example, the person
-            may still reply.
-        rows_url: The URL path of the request that lists the records of the figure.
+        unripe: The number of records whose result may still change.
+        rows_url: The URL path of the list of the figure's records.
     """
 
     key: str | None
@@ -63,17 +60,17 @@ class Figure:
 class FigureSums:
     """The sums from which one ``Figure`` is computed.
 
+    For a quotient of two measures, ``records`` and ``amount`` are about the denominator.
+
     Attributes:
-        records: The number of records. For a quotient of two measures: the number of records in the
-            denominator.
+        records: The number of records.
         counted: The number of records in the numerator of a rate.
         amount: The sum of the amounts of the records that ``records`` counts.
-        numerator_amount: For a quotient of two measures: the sum of the amounts in the numerator.
-        numerator_records: For a quotient of two measures: the number of records in the numerator.
+        numerator_amount: For a quotient: the sum of the amounts in the numerator.
+        numerator_records: For a quotient: the number of records in the numerator.
         unripe: The number of records whose result may still change.
         first_at: The instant of the earliest record, or the beginning of its hour or day.
-        stored_until: The instant up to which the stored sums, or the copies of records, were
-            complete when they were read.
+        stored_until: The instant up to which the stored sums or copies were complete when read.
     """
 
     is_total: bool
@@ -159,11 +156,9 @@ _NEVER = "CAST('infinity' AS timestamptz)"
 def _medians(request: FigureRequest, relation: str) -> str:
     """Return the statement that computes medians of durations, such as the time until a reply.
 
-    It computes the median of all durations, and one for each key and bucket. A key is a value of
-    the breakdown, such as a ZIP. A bucket is a day, a week or a month.
+    It computes the median of all durations, and one for each key and bucket.
 
     Args:
-        request: The medians that are wanted.
         relation: The subquery that ``compile_sums`` returned.
     """
     names = ["key"] if request.by is not None else []
@@ -194,9 +189,6 @@ async def compute_figures(
     """Return the requested figures, ordered by time, then by key (such as a ZIP).
 
     Args:
-        session: The session.
-        request: The figures that are wanted.
-        now: The present instant.
         seconds: The time limit for each statement.
 
     Raises:

@@ -1,10 +1,8 @@
 """Compute figures from sums stored for each hour and each day, and from single records.
 
 The table ``insight_tally`` contains the sums. Database triggers update the sums when a record
-changes. A period often begins or ends in the middle of an hour. For the whole hours of the period,
-the sums are read. For the incomplete hours at its beginning and end, the records are read.
-
-``place_sums`` does the same for breakdowns by ZIP, city and source.
+changes. The sums are read for the whole hours of the period. The records are read for the
+incomplete hours at its beginning and end.
 """
 
 from collections.abc import Iterator
@@ -122,11 +120,9 @@ def compile_hour_sums(request: FigureRequest, prefix: str, *, now: datetime) -> 
     """Return the SQL that reads the figures from stored sums; None if no sums can be used.
 
     Args:
-        request: The figures that are wanted. For a quotient of two measures, the caller calls this
-            function once for each measure.
-        prefix: The beginning of the names of the SQL parameters, such as ``numerator``, so that the
-            two measures of a quotient use different names.
-        now: The present instant.
+        request: For a quotient of two measures, the caller passes each measure separately.
+        prefix: The beginning of the names of the SQL parameters. It must differ between the two
+            measures of a quotient.
     """
     stored = request.query.stored_sums
     if stored is None or not _can_use_sums(request):
@@ -163,21 +159,17 @@ def _needs_hours(request: FigureRequest) -> bool:
 def ripening_period(
     period: Period, stored: StoredSums, *, unit: timedelta, now: datetime
 ) -> Period | None:
-    """Return the hour or day in which only some of the records are final.
+    """Return the hour or day in which only some of the records are ripe.
 
-    A record is final (ripe) when it is older than ``stored.ripe_after``. The stored sum of the
-    returned hour or day also contains records that are not final. So the caller must count the
-    records of this hour or day one by one.
+    The stored sum also contains the records that are not ripe. So the caller must count the records
+    one by one.
 
     Args:
-        period: The period for which the caller reads stored sums.
-        stored: How the stored sums are read, and when their records are final.
-        unit: One hour or one day. It decides whether the function returns an hour or a day.
-        now: The present instant.
+        unit: One hour or one day.
 
     Returns:
-        The hour or day, cut off at the end of ``period``. None if this hour or day does not begin
-        in ``period``. Also None if records are always final (``stored.ripe_after`` is None).
+        The hour or day, cut off at the end of ``period``. None if it does not begin in ``period``,
+        or if records are always ripe (``stored.ripe_after`` is None).
     """
     if stored.ripe_after is None:
         return None
@@ -270,9 +262,8 @@ def _sums(
 def _time_keys(request: FigureRequest) -> list[str]:
     """Return the SQL expressions that group the stored sums by time.
 
-    The first expression is the beginning of the day, week or month. The second expression is the
-    hour or weekday, for a breakdown by hour or weekday. An expression is left out if the request
-    does not need it. In the SQL, ``b.at`` is the hour of a sum.
+    First the beginning of the bucket, then the hour or weekday of a breakdown. An expression that
+    the request does not need is left out. In the SQL, ``b.at`` is the hour of a sum.
     """
     keys = []
     if request.bucket is not None:
@@ -300,11 +291,9 @@ def _periods(
 
     Args:
         hours: The period to divide. It begins and ends at a full hour.
-        is_of_campaign: True if the figures need sums of single campaigns. False if the sums of all
-            campaigns together are enough.
-        needs_hours: True if the figures need the hour of each sum. Then sums of days are not used.
-        now: The present instant. Sums of days are used only for days that are older than
-            ``DAY_SUMS_AFTER``.
+        is_of_campaign: True if the figures need sums of single campaigns.
+        needs_hours: True if sums of days cannot be used.
+        now: Sums of days are used only for days that are older than ``DAY_SUMS_AFTER``.
 
     Yields:
         The kind of the stored sums, and the period for which they are read.

@@ -20,11 +20,11 @@ def newcombe_interval(
     """Return Newcombe's 95 % interval of ``part / whole - other_part / other_whole``.
 
     Returns:
-        The lower and the upper bound, from -1 to 1; None if ``whole`` or ``other_whole`` is 0.
+        The bounds, from -1 to 1; None if ``whole`` or ``other_whole`` is 0.
 
     Source: R. G. Newcombe, "Interval estimation for the difference between independent
-    proportions", Statistics in Medicine 17 (1998), method 10, as statsmodels computes it,
-    read 2026-11-29.
+    proportions", Statistics in Medicine 17 (1998), method 10, as statsmodels computes it, read
+    2026-11-29.
     """
     one, other = wilson_interval(part, whole), wilson_interval(other_part, other_whole)
     if one is None or other is None:
@@ -39,12 +39,10 @@ def newcombe_interval(
 def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int) -> bool:
     """Return whether a statistical test shows that two rates differ.
 
-    The test may be repeated while the counts grow. If the true rates are equal, the probability
-    that the test ever shows a difference is at most 5 %.
-
-    The result is also False while ``newcombe_interval``, which users see, contains 0. Do not use
-    that interval without this test: if it is computed daily for a year, it wrongly excludes 0 in
-    about 40 of 100 cases.
+    The test may be repeated while the counts grow: for equal true rates, at most 5 % of such series
+    ever show a difference. The result is also False while ``newcombe_interval`` contains 0. Do not
+    decide by that interval alone: computed daily for a year, it wrongly excludes 0 in about 40 of
+    100 cases.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:
@@ -55,12 +53,9 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 def is_rate_enough(part: int, whole: int) -> bool:
     """Return True if a rate has enough records, so that you can rely on it.
 
-    A rate needs at least 30 records. Its 95 % interval must also be at most 4 percentage points
-    wide, for example from 2 % to 6 %.
-
-    You may repeat this check after each new record, until it returns True. But repeated checks make
-    the intervals less reliable: of 100 intervals, up to 10 do not contain the true rate, instead of
-    5.
+    A rate needs at least 30 records, and a 95 % interval of at most 4 percentage points. If the
+    check is repeated until it returns True, up to 10 of 100 intervals miss the true rate, instead
+    of 5.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST

@@ -1,12 +1,10 @@
 """Tables from which figures are read fast: stored sums, and copies of records.
 
-- Sums by hour and day: ``InsightTally``. Triggers keep these sums up to date.
-- Sums by the person's ZIP, city and source: ``InsightPersonTally``. A job keeps these sums up to
-  date.
+- Sums by hour and day: ``InsightTally``. Triggers update these sums.
+- Sums by place: ``InsightPersonTally``. A job updates these sums.
 - Copies of records: ``InsightReply``, ``InsightAnswer``, ``InsightOutcome``. A job copies them.
 
-In this package, a person's ZIP, city and source are called the person's place. Hours, days and
-months are in UTC.
+Hours, days and months are in UTC.
 """
 
 from datetime import datetime
@@ -29,12 +27,10 @@ _ZERO = text("0")
 class TallyGranularity(StrEnum):
     """Which period and which messages a row of ``insight_tally`` counts.
 
-    An attempt is one try to send a message. A message can have several attempts.
-
     Attributes:
-        ALL: The row counts all messages and attempts of an hour, also attempts without a campaign.
-        DAY: The row counts the messages and attempts of one campaign on one day.
-        HOUR: The row counts the messages and attempts of one campaign in one hour.
+        ALL: All messages and attempts of an hour, also attempts without a campaign.
+        DAY: The messages and attempts of one campaign on one day.
+        HOUR: The messages and attempts of one campaign in one hour.
     """
 
     ALL = "all"
@@ -67,16 +63,12 @@ class _CountColumns:
 class InsightTally(_CountColumns, Base):
     """Numbers of messages and accepted attempts, to be added up for each hour or day.
 
-    When messages or attempts change, triggers add rows for each ``TallyGranularity``
-    (``migrations/objects/count_messages_by_hour.sql``, ``count_costs_by_hour.sql``). The number for
-    an hour or a day is the sum of its rows of one granularity. A row can have negative numbers. A
-    job merges the rows that have the same hour or day, campaign, step, variant and granularity.
+    The number for a period is the sum of its rows of one granularity. A row can have negative
+    numbers. Triggers add rows (``migrations/objects``), and a job merges them.
 
-    - A message counts in the hour in which it was sent. If it was never sent, it counts in the hour
-      in which it was due.
-    - An attempt counts in the hour in which the provider accepted it. If the step or the variant of
-      its recipient changes later, the attempt counts for the new step and variant
-      (``move_costs_of_recipient.sql``).
+    - A message counts in the hour in which it was sent or, if unsent, was due.
+    - An attempt counts in the hour in which the provider accepted it, for the present step and
+      variant of its recipient.
     """
 
     __tablename__ = "insight_tally"
@@ -133,14 +125,9 @@ attempts before this instant."""
 class InsightPersonTally(_CountColumns, Base):
     """How many messages and accepted attempts a ZIP, city or source had on a day or in a month.
 
-    An accepted attempt is one try to send a message that the provider accepted.
-
-    The job ``update_place_sums`` writes this table. It counts the messages and attempts before
-    ``InsightPersonUntil.until``. Later changes of these messages, attempts and people wait in two
-    tables for the next run of the job:
-
-    - ``InsightPersonChange``: changes of messages and attempts.
-    - ``InsightPersonMove``: changes of a person's ZIP, city or source.
+    The job ``update_place_sums`` counts messages and attempts before ``InsightPersonUntil.until``.
+    Later changes wait for its next run: in ``InsightPersonChange`` (of messages and attempts) and
+    ``InsightPersonMove`` (of places).
     """
 
     __tablename__ = "insight_person_tally"
@@ -183,11 +170,8 @@ class InsightPersonTally(_CountColumns, Base):
 class InsightPersonChange(_CountColumns, Base):
     """A change that must still be added to the sums by ZIP, city or source of the person.
 
-    Messages and attempts can change when they are more than an hour old. Then a database trigger
-    appends a row. The job ``update_place_sums`` adds the numbers of the row to the sums, and then
-    deletes the row. A negative number makes a sum smaller.
-
-    The triggers are in ``migrations/objects/note_late_message.sql`` and ``note_late_cost.sql``.
+    A trigger appends a row when a message or attempt of more than an hour ago changes. The job
+    ``update_place_sums`` adds the row to the sums and deletes it. Numbers can be negative.
     """
 
     __tablename__ = "insight_person_change"
@@ -203,11 +187,9 @@ class InsightPersonChange(_CountColumns, Base):
 class InsightPersonMove(Base):
     """A former place (ZIP, city and source) of a person whose place has changed.
 
-    A trigger appends a row for each change (``migrations/objects/note_moved_people.sql``), and when
-    a contact is deleted (``note_removed_people.sql``). The job ``update_place_sums`` subtracts
-    the person's messages and attempts from the sums of the former place, adds them to the sums of
-    the present place, and deletes the rows. Until then, the sums by place and the lists of records
-    use the place in the person's oldest row.
+    Triggers append rows when a place changes or a contact is deleted. The job ``update_place_sums``
+    corrects the sums and deletes the rows. Until then, sums and lists of records use the place in
+    the person's oldest row.
     """
 
     __tablename__ = "insight_person_move"
@@ -252,11 +234,9 @@ class PlaceColumns:
 class InsightOutcome(PlaceColumns, Base):
     """A copied outcome, such as an appointment or a payment, with the person's ZIP and city.
 
-    The job ``copy_outcomes`` writes the copies. Then the job ``add_places`` adds the person's ZIP
-    and city. A reversed outcome has no copy. Outcomes that must still be copied are in
-    ``InsightOutcomeChange``.
-
-    ``source`` says where the outcome comes from, not where the person comes from.
+    The job ``copy_outcomes`` writes the copies. The job ``add_places`` adds the ZIP and city. A
+    reversed outcome has no copy. ``InsightOutcomeChange`` lists outcomes that must still be copied.
+    ``source`` is the origin of the outcome, not of the person.
     """
 
     __tablename__ = "insight_outcome"
@@ -305,11 +285,9 @@ instant and got a reply."""
 class InsightReply(PlaceColumns, Base):
     """A copy of a campaign's first message to a person who replied, with the time until the reply.
 
-    The table contains the messages that were sent before ``InsightReplyUntil.until``. The job
-    ``copy_replies`` copies them. The job ``add_places`` adds the person's ZIP, city and source.
-
-    If a message changes after it was copied, it is listed in ``InsightReplyChange`` until the job
-    copies it again.
+    The job ``copy_replies`` copies the messages that were sent before ``InsightReplyUntil.until``.
+    The job ``add_places`` adds the person's place. ``InsightReplyChange`` lists the messages that
+    must be copied again.
     """
 
     __tablename__ = "insight_reply"
@@ -337,10 +315,8 @@ class InsightReply(PlaceColumns, Base):
 class InsightReplyChange(Base):
     """A note that a message's row in ``insight_reply`` may be out of date.
 
-    ``insight_reply`` contains copies of campaign messages that got a reply. A trigger adds a note
-    when a copied message or its reply changes more than 73 hours after the message was sent
-    (``migrations/objects/note_late_reply.sql``). The job ``copy_replies`` copies the message again
-    and deletes the note.
+    A trigger adds a note when a copied message or its reply changes more than 73 hours after the
+    message was sent. The job ``copy_replies`` copies the message again and deletes the note.
     """
 
     __tablename__ = "insight_reply_change"

@@ -1,8 +1,7 @@
 """Compute figures by ZIP, city or source from stored sums, and from records that the sums lack.
 
-The stored sums are in the table ``insight_person_tally``. ``update_place_sums`` updates them in a
-job. Records of the requested period that are not in the sums yet are read one by one. If a record
-changed after it was added to the sums, the change is read from ``insight_person_change``.
+Records of the period that are not in ``insight_person_tally`` yet are read one by one. Changes of
+records that are already in the sums are read from ``insight_person_change``.
 """
 
 from dataclasses import dataclass
@@ -46,14 +45,11 @@ def uses_place_sums(request: FigureRequest) -> bool:
 class PlaceSumsSql:
     """The SQL queries for figures by ZIP, city or source of the contact.
 
-    Many records are already counted in stored sums. The other records are read one by one. To
-    compute a figure, add up the rows of all queries.
+    To compute a figure, add up the rows of all queries.
 
     Attributes:
-        sums: The queries that read stored sums. ``figure_sums.compile_sums`` describes their
-            columns.
-        records: The queries that read single records. The module ``record_query`` lists their
-            columns.
+        sums: The queries that read stored sums, with the columns of ``figure_sums.compile_sums``.
+        records: The queries that read single records, with the columns of ``record_query``.
         values: The values of the SQL parameters.
     """
 
@@ -67,16 +63,12 @@ def compile_place_sums(
 ) -> PlaceSumsSql | None:
     """Return SQL that reads figures by ZIP, city or source from the stored sums.
 
-    The result is None if the stored sums cannot be used for these figures.
+    The result is None if the stored sums cannot be used. For a quotient of two measures, call this
+    function once for each measure.
 
     Args:
-        request: The wanted figures of one measure. For a quotient of two measures, call this
-            function once for each measure.
-        prefix: ``numerator`` or ``denominator``. It is the value of the column ``part``, and the
-            beginning of the names of the SQL parameters.
-        now: The present instant.
-        stored_until: The stored sums include all records before this instant. None if there are no
-            stored sums.
+        prefix: ``numerator`` or ``denominator``, for the column ``part`` and the SQL parameters.
+        stored_until: The stored sums include all records before this instant.
     """
     stored = request.query.stored_sums
     if stored is None or stored_until is None or not uses_place_sums(request):
@@ -133,12 +125,10 @@ def _ceil_month(at: datetime) -> datetime:
 def _periods(days: Period, months: Period) -> list[tuple[PlaceGranularity, Period]]:
     """Divide the period ``days`` into three parts: before, during and after ``months``.
 
-    Each part is returned with the kind of the stored sums to read: sums of months during
-    ``months``, sums of days before and after. If ``months`` is empty, the only part is ``days``,
-    with sums of days.
+    Each part is returned with the granularity of the sums to read: months during ``months``, days
+    before and after. If ``months`` is empty, the only part is ``days``.
 
     Args:
-        days: The period for which stored sums are read.
         months: A period of whole months in ``days``.
     """
     if months.since >= months.until:

@@ -30,16 +30,13 @@ def messages(
 ) -> RecordQuery:
     """Return the record query that selects messages of campaigns for a measure.
 
-    A record query is SQL whose rows are the records that a measure counts.
-
     Args:
-        counted: The SQL condition for the messages of the numerator, such as messages with a reply.
+        counted: The SQL condition for the messages of the numerator.
         where: The SQL condition for all selected messages.
-        first_step: True to select only first messages. But if the request has a filter or a
-            breakdown by step, follow-ups are selected too.
-        ripe_after: How long after a message its result may still change, for example because a
-            reply arrives.
-        amount: The SQL expression for the column ``amount``; by default NULL.
+        first_step: True to leave out follow-ups, unless the request has a filter or breakdown by
+            step.
+        ripe_after: The age at which a message is ripe.
+        amount: The SQL expression for the column ``amount``.
     """
     steps = f"AND {_FIRST_STEP}" if first_step else ""
     hours = ripe_after // timedelta(hours=1)
@@ -67,16 +64,9 @@ def messages_with_sums(
 ) -> RecordQuery:
     """Return the result of ``messages``, with stored sums that can be read faster.
 
-    A figure is a numerator divided by a denominator. For example, a reply rate is the number of
-    messages with a reply, divided by the number of all messages.
+    The other arguments are those of ``messages``.
 
     Args:
-        counted: The SQL condition for the messages of the numerator.
-        where: The SQL condition for the messages of the denominator.
-        first_step: True to leave out follow-ups, so that each person counts once. But follow-ups
-            are selected if the request has a filter or a breakdown by step.
-        ripe_after: How long after a message its result may still change, for example because a
-            reply arrives.
         sum_of_records: The SQL expression for the denominator, such as ``t.sent``. The columns of
             ``t`` are stored sums.
         sum_of_counted: The SQL expression for the numerator, such as ``t.delivered``.
@@ -95,13 +85,11 @@ def messages_with_sums(
 def replies(*, where: str, ripe_after: timedelta) -> RecordQuery:
     """Return the query that reads the time from each campaign message to the reply.
 
-    The time is in the column ``amount``, in microseconds.
-
-    Follow-ups are left out, so that each person counts once. But follow-ups are selected if the
-    request has a filter or a breakdown by step.
+    The time is in the column ``amount``, in microseconds. Follow-ups are left out, unless the
+    request has a filter or breakdown by step.
 
     Args:
-        where: The SQL condition of the messages. It must select only messages with a reply.
+        where: An SQL condition that selects only messages with a reply.
         ripe_after: How long after a message a reply to it still counts.
     """
     query = messages(
@@ -166,11 +154,10 @@ def select_answers(columns: str, *, source: str = "activity a", where: str = "")
     """Return the SQL that selects answers: messages of users to people who waited for an answer.
 
     Args:
-        columns: The columns to select. ``a`` is the answer. ``w.at`` is when the person began to
-            wait: the time of the first message that the person sent after the previous message of
-            the company.
-        source: The table or subquery in which answers are searched, with the alias ``a``.
-        where: Additional SQL conditions; each of them begins with ``AND``.
+        columns: The columns. ``a`` is the answer. ``w.at`` is the time of the person's first
+            message after the company's previous message.
+        source: The table or subquery with the alias ``a``.
+        where: Additional SQL conditions; each begins with ``AND``.
     """
     return f"SELECT {columns} FROM {source} {_FIRST_UNANSWERED} {where}"
 
@@ -278,16 +265,12 @@ def outcomes(kind: str) -> RecordQuery:
 
 
 def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
-    """Return the record query (the SQL of a measure) that selects credits.
-
-    A credit is the share of an outcome that is credited to one message, or to no message. Only
-    credits of outcomes of the kind ``kind`` are selected.
+    """Return the record query that selects the credits of outcomes of one kind.
 
     Args:
         kind: The kind of the outcomes, such as ``invoice_paid``.
         amount: The SQL expression for the column ``amount``: the credited cents, or the credited
             share of the outcome.
-        where: The SQL condition of the credits to select.
     """
 
     def select(source: str) -> str:
@@ -315,14 +298,10 @@ def credits_of(kind: str, *, amount: str, where: str = "true") -> RecordQuery:
 
 
 def _copied_columns(kind: str, amount: str) -> str:
-    """Return the list of columns for SQL that reads outcomes, or their credits, from copies.
-
-    The copies are in the table ``insight_outcome``. The list contains all columns of a record query
-    (``record_query``) except ``id``.
+    """Return the SQL of a record query's columns, except ``id``, for the table ``insight_outcome``.
 
     Args:
-        kind: What each row is: an ``outcome``, or a ``credit`` (a share of an outcome).
-        amount: The SQL expression for the column ``amount``.
+        kind: What each row is: an ``outcome`` or a ``credit``.
     """
     return f"""'{kind}' AS kind, st.at, true AS counted, CAST({amount} AS numeric) AS amount,
                st.at AS ripe_at, CAST(NULL AS uuid) AS campaign_id,

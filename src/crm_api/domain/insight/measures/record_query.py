@@ -1,16 +1,13 @@
 """Record queries, and the tables with precomputed records or sums that can replace them.
 
-A record is one thing that a figure counts, such as a message, an outcome or a cost. A record query
-is SQL that selects the records of a measure. All record queries have the same columns:
+All record queries have the same columns:
 
 ``id``, ``kind``, ``at``, ``counted``, ``amount``, ``ripe_at``, ``campaign_id``, ``variant``,
 ``step``, ``contact_id``, ``source``, ``outcome_id``, ``list_id``.
 
-- ``counted``: whether the record counts in the numerator of a rate. In the reply rate, for
-  example, a message with a reply counts.
-- ``ripe_at``: the instant from which ``counted`` is final. Before this instant, the record is
-  called unripe: ``counted`` may still change. Exception: a record with ``infinity`` is always
-  ripe; its ``counted`` never changes.
+- ``counted``: whether the record counts in the numerator of a rate.
+- ``ripe_at``: the instant from which ``counted`` is final; ``infinity`` for records that are always
+  ripe.
 """
 
 import re
@@ -26,12 +23,11 @@ class RecordKind(StrEnum):
     """The kind of a record that a figure counts.
 
     Attributes:
-        MESSAGE: A message to a person; `id` is the id of the recipient. In a figure of costs, `id`
-            is the id of the attempt to send the message.
-        OUTCOME: A result of the work with a person, such as an appointment or a paid invoice.
-        CREDIT: The share of an outcome that is credited to a message, or to no message; `id` is the
-            id of the credit.
-        ANSWER: An answer of a user to a person; `id` is the id of the message.
+        MESSAGE: A message to a person; `id` identifies the recipient, in a figure of costs the
+            attempt.
+        OUTCOME: A result, such as an appointment or a paid invoice.
+        CREDIT: The share of an outcome that is credited to a message, or to no message.
+        ANSWER: An answer of a user to a person; `id` identifies the message.
         COST: A cost that was entered.
     """
 
@@ -57,22 +53,17 @@ class Operand(StrEnum):
 class StoredSums:
     """How to compute a figure from stored sums, which are faster to read than single records.
 
-    In the SQL expressions, ``t`` is a row of ``insight_tally`` or ``insight_person_tally``. Such a
-    row counts the records of a period, such as a day.
+    In the SQL expressions, ``t`` is a row of ``insight_tally`` or ``insight_person_tally``.
 
     Attributes:
         records: SQL expression for the number of records in the row.
         counted: SQL expression for the number of these records that count in the numerator.
         amount: SQL expression for the sum of the amounts of these records.
-        is_first_step: True if only first messages count, not follow-ups. But if the request has a
-            filter or a breakdown by step, the request decides which steps count.
-        ripe_after: How long the result of a record may still change, for example because a reply
-            arrives. None if the result never changes.
-        summed_records: SQL query for the single records that the sums include. It is used where a
-            sum covers too much time. For example, a sum of a whole day does not help for half an
-            hour.
-        other_records: SQL query for the records that the sums do not include; None if all records
-            are in the sums.
+        is_first_step: True to leave out follow-ups, unless the request has a filter or a breakdown
+            by step.
+        ripe_after: The age at which a record is ripe; None if every record is ripe.
+        summed_records: SQL query for the records in the sums, used for parts of a sum's period.
+        other_records: SQL query for the records that are not in the sums; None if all are.
     """
 
     records: str
@@ -88,22 +79,18 @@ class StoredSums:
 class RecordCopies:
     """A table with copies of records, and the SQL that reads it.
 
-    A record is one thing that a figure counts, such as a message. A job copies the records. Each
-    copy also contains the place of the person: ZIP, city and source. The copies can be read faster
-    than the original records.
+    A copy also contains the person's place, and is faster to read than the record.
 
     Attributes:
-        source: The SQL of the table and its joins. The table has the alias ``st``.
+        source: The SQL of the table, with the alias ``st``, and its joins.
         columns: The SQL that selects the columns of a record query from the table.
         is_current: The SQL condition for up-to-date copies in the requested period.
-        not_copied: The query for all records without an up-to-date copy. It reads the original
-            tables.
-        until: SQL expression of an instant. All records before this instant are copied. The SQL in
-            ``is_current`` and ``not_copied`` gets the instant as the parameter ``:stored_until``.
-            None if the parameter is not used.
-        breakdowns: If None, all figures use the copies. Otherwise, only figures with one of these
-            breakdowns, and without a filter by campaign, phone line, list or step, use them. The
-            element None is for figures without a breakdown.
+        not_copied: The query for all records without an up-to-date copy.
+        until: SQL expression for the parameter ``:stored_until`` of ``is_current`` and
+            ``not_copied``. All records before this instant are copied. None without this parameter.
+        breakdowns: Only figures with one of these breakdowns, and without a filter by campaign,
+            line, list or step, use the copies. The element None means no breakdown. By default, all
+            figures use the copies.
     """
 
     source: str
@@ -156,15 +143,10 @@ class RecordCopies:
 class RecordQuery:
     """SQL that selects the records of a measure, and stored sums or copies that are read faster.
 
-    A record is one thing that a figure counts, such as a message.
-
     Attributes:
-        sql: The SQL. The beginning of this module lists its columns. The function ``in_period``
-            replaces each ``$period(column)$`` in the SQL by the conditions on the period.
-        has_campaign: True if the records belong to campaigns. Then they also have a variant and a
-            step (the first message or a follow-up).
-        stored_sums: How to compute figures from stored sums; None if no sums are stored.
-        copies: The table with copies of the records; None if there is none.
+        sql: SQL with the columns that this module lists. ``in_period`` replaces each
+            ``$period(column)$``.
+        has_campaign: True if the records have a campaign, a variant and a step.
     """
 
     sql: str
@@ -179,15 +161,12 @@ _PERIOD = re.compile(r"\$period\((.*?)\)\$")
 def in_period(sql: str, *, since: str | None, until: str | None) -> str:
     """Limit a record query to a period, and return its SQL.
 
-    A record query selects the records that a figure counts, such as messages. Each
-    ``$period(column)$`` in its SQL is replaced by conditions on this column. For example,
-    ``$period(at)$`` becomes ``AND at >= {since} AND at < {until}``. If ``since`` or ``until`` is
-    None, its condition is left out.
+    Each ``$period(column)$`` becomes ``AND column >= {since} AND column < {until}``. If ``since``
+    or ``until`` is None, its condition is left out.
 
     Args:
-        sql: The SQL of a record query.
-        since: The SQL of the beginning of the period; None if there is none.
-        until: The SQL of the end of the period, exclusive; None if there is none.
+        since: The SQL of the beginning of the period.
+        until: The SQL of the end of the period, exclusive.
     """
     bounds = [(sign, one) for sign, one in ((">=", since), ("<", until)) if one is not None]
     return _PERIOD.sub(

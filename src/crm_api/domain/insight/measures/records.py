@@ -25,8 +25,8 @@ class RecordRequest:
 
     Attributes:
         request: The measure, the breakdown, the period and the filters of the figure.
-        key: Selects records of a breakdown. In a breakdown by ZIP, it is a ZIP. An empty text
-            selects the records without a ZIP. None selects the records of all ZIPs.
+        key: A value of the breakdown, such as a ZIP. An empty text selects records without a value.
+            None selects all records.
         bucket_start: The beginning of the day, week or month to select. None selects the whole
             period.
     """
@@ -41,12 +41,11 @@ class Record:
     """A record that a figure counts.
 
     Attributes:
-        counted: Whether the record counts in the numerator of a rate, for example a message that
-            got a reply. None if the figure is not a rate.
-        amount: The value of the record: an amount in cents, a time in seconds, or the credited
-            share of an outcome. None if the records are only counted.
-        part: For a quotient of two measures, such as the cost per reply: ``numerator`` or
-            ``denominator``. None for other figures.
+        counted: Whether the record counts in the numerator of a rate; None for other figures.
+        amount: Cents, seconds, or the credited share of an outcome; None if records are only
+            counted.
+        part: ``numerator`` or ``denominator`` of a quotient of two measures; None for other
+            figures.
     """
 
     id: UUID
@@ -70,9 +69,9 @@ async def list_records(
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.
         InvalidCursorError: The cursor does not belong to this list.
-        PeriodError: The end of the period is not after its beginning.
-        TooManyRecordsError: Reading the records took longer than ``LONGEST_SECONDS``. The
-            transaction cannot be used any more.
+        PeriodError: The period does not end after it begins.
+        TooManyRecordsError: A statement took longer than ``LONGEST_SECONDS``. The transaction
+            cannot be used any more.
     """
     wanted.request.check()
     # Do not rename the arguments, because existing cursors of clients would become invalid.

@@ -39,17 +39,14 @@ class Measure:
     """A measure, such as the reply rate, with the SQL from which its figures are computed.
 
     Attributes:
-        definition: What the measure is, in a sentence.
         numerator: What is counted or summed, in words.
-        denominator: What the numerator is divided by, in words. For a median: the records
-            from whose durations the median is computed. None for counts and sums.
-        query: The record query: SQL whose rows are the records that the measure counts.
+        denominator: What the numerator is divided by; for a median, the records. None for counts
+            and sums.
         by_campaign: The record query for breakdowns and filters by campaign, if it differs from
             ``query``.
         by: The allowed breakdowns.
-        is_sum: True: the amounts of the records are summed. False: the records are counted.
-        quotient_of: For a quotient of two measures, such as the cost per reply: the measure in the
-            numerator and the measure in the denominator. None for all other measures.
+        is_sum: True if the amounts of the records are summed; False if the records are counted.
+        quotient_of: The two measures of a quotient, numerator first; None for all other measures.
     """
 
     name: str
@@ -64,14 +61,11 @@ class Measure:
     quotient_of: "tuple[Measure, Measure] | None" = None
 
     def query_for(self, by: Dimension | None, *, is_of_campaign: bool) -> RecordQuery:
-        """Return the query for the records that this measure counts, such as messages.
-
-        Some measures have a second query, which is used for figures about campaigns.
+        """Return the query for the records that this measure counts.
 
         Args:
             by: The breakdown of the figures; None if the figures are not broken down.
-            is_of_campaign: True if the figures are filtered by campaign, phone line, list, or step
-                of a campaign (first message or follow-up).
+            is_of_campaign: True if the figures are filtered by campaign, line, list or step.
         """
         if self.by_campaign is not None and (is_of_campaign or by in OF_CAMPAIGN):
             return self.by_campaign

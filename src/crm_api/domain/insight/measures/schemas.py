@@ -23,13 +23,12 @@ class MeasureRead(ReadModel):
 
     Attributes:
         name: The name of the measure.
-        definition: The definition of the measure, in a sentence.
+        definition: The definition of the measure.
         numerator: What is counted or summed.
-        denominator: What the numerator is divided by; for a median, the records whose median is
-            computed. Null for counts and sums.
+        denominator: What the numerator is divided by; for a median, the records. Null for counts
+            and sums.
         unit: The unit of the figures.
-        by: The breakdowns that the measure allows. They are the allowed values of the parameter
-            `by`.
+        by: The allowed breakdowns, that is, the values of the parameter `by`.
     """
 
     model_config = example(
@@ -67,30 +66,25 @@ class MeasureList(ReadModel):
 class FigureRead(ReadModel):
     """A computed figure: the total, or the value for one group or one period of records.
 
-    For example, the value for one campaign, for one week, or for one campaign in one week.
-
     Attributes:
-        key: The group, such as the id of a campaign or a ZIP. Null for the total, and for records
-            without a group.
-        label: The name of the group, such as the name of a campaign.
-        bucket_start: The beginning of the period, such as a week; null if no periods were
-            requested.
+        key: The group, such as the id of a campaign. Null for the total, and for records without a
+            group.
+        label: The name of the group.
+        bucket_start: The beginning of the period; null if no periods were requested.
         numerator: The number of counted records, or the sum of their amounts; null for a median.
-        denominator: The number by which the numerator is divided; for a median, the number of
-            records. Null for counts and sums.
-        value: The value of the figure. Rates, ratios and shares are decimal numbers as text. Money
-            is in cents, and a median is in seconds.
+        denominator: What the numerator is divided by; for a median, the number of records. Null for
+            counts and sums.
+        value: The value of the figure. Rates, ratios and shares are decimal text. Money is in
+            cents, a median in seconds.
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the 95 % interval of a rate (Wilson); null for other units.
-        enough: Whether there are enough records to rely on the figure. A rate needs 30 records and
-            an interval of at most 4 percentage points; a median needs 30 records. For counts
-            and sums, `enough` is always true.
+        enough: Whether you can rely on the figure. A rate needs 30 records and an interval of at
+            most 4 percentage points; a median needs 30 records. Counts and sums are always true.
         enough_at: When there will be enough records at the present pace; null if there are enough
-            now, or if the pace is not known.
-        unripe: The number of recent records whose result may still change. For replies, these are
-            messages of the last 72 hours; for deliveries, messages of the last 24 hours.
-        rows_url: The path of the request that lists the records of the figure. Add `limit` and
-            `cursor`.
+            now, or if the pace is unknown.
+        unripe: The number of records whose result may still change. Replies can arrive for 72
+            hours, delivery reports for 24 hours.
+        rows_url: The path of the request that lists the records. Add `limit` and `cursor`.
     """
 
     model_config = example(
@@ -132,16 +126,15 @@ class InsightRead(ReadModel):
 
     Attributes:
         measure: The name of the measure.
-        definition: The definition of the measure, in a sentence.
+        definition: The definition of the measure.
         unit: The unit of the figures.
         by: The breakdown of the figures, such as `campaign`; null if none.
-        bucket: The length of the period of each figure: `day`, `week` or `month`; null if the
-            figures are not divided by time.
+        bucket: The length of each period: `day`, `week` or `month`; null without periods.
         timezone: The time zone of periods, hours and weekdays.
         as_of: When the figures were computed.
         rules_version: The version of the attribution rules.
         total: The figure of all records.
-        rows: The figures, ordered by period, then by key (a value of the breakdown).
+        rows: The figures, ordered by period, then by key.
     """
 
     model_config = example(
@@ -173,21 +166,18 @@ class RecordRead(ReadModel):
     Attributes:
         kind: The kind of the record.
         at: When the message was sent, or when the outcome, answer or cost happened.
-        counted: Whether the record counts in the numerator of the rate; null if the figure is not a
-            rate.
-        amount: The value of the record: an amount in cents, a time in seconds, or the credited
-            share of an outcome. Null if the records are only counted.
-        key: The value of the breakdown for this record, such as a ZIP; null if the record has no
-            such value.
-        contact_id: The id of the contact whom the record is about. Null if there is no contact,
-            and without the scope `contacts:read`.
+        counted: Whether the record counts in the numerator of the rate; null for other figures.
+        amount: Cents, seconds, or the credited share of an outcome; null if records are only
+            counted.
+        key: The value of the breakdown, such as a ZIP; null if the record has none.
+        contact_id: The contact of the record; null if none, and without the scope `contacts:read`.
         first_name: The contact's first name; null without the scope `contacts:read`.
         last_name: The contact's last name; null without the scope `contacts:read`.
         campaign_id: The campaign of the message; null if none.
         step: The step of the campaign; null if none.
-        outcome_id: The id of the outcome to which the record belongs; null if there is no outcome.
-        part: If the figure divides one measure by another, such as the cost per reply: whether the
-            record counts in the `numerator` or in the `denominator`. Null for other figures.
+        outcome_id: The outcome to which the record belongs; null if none.
+        part: The `numerator` or the `denominator` of a quotient of two measures; null for other
+            figures.
     """
 
     model_config = example(

@@ -28,18 +28,13 @@ async def limit_time(
 
     The limit and the settings last until the end of the transaction.
 
-    - A sort or grouping may use 16 MB of memory, which is enough for 200,000 values.
-    - PostgreSQL's cache of look-ups (memoize) is off. It does not help statements that look up
-      people in the order of their ids, and it costs a fifth of their time.
-    - Only statements that read millions of rows use parallel workers, because the start of the
-      workers takes 13 ms of CPU.
+    - A sort or grouping may use 16 MB, enough for 200,000 values.
+    - The cache of look-ups (memoize) is off. For look-ups in the order of ids, it costs a fifth of
+      the time.
+    - Only statements that read millions of rows start parallel workers, which takes 13 ms of CPU.
 
     Args:
-        session: The session.
-        seconds: How long a statement may take.
-        is_unordered: True turns off index scans, which read rows in the order of an index.
-            PostgreSQL then uses bitmap scans, which read rows in the order in which the table
-            stores them.
+        is_unordered: True makes PostgreSQL use bitmap scans instead of index scans.
 
     Raises:
         TooManyRecordsError: A statement took longer than ``seconds``. The transaction cannot be

@@ -1,11 +1,8 @@
 """Update the stored sums of messages and sending attempts, so that figures can be read faster.
 
-- ``merge_hour_sums`` merges the rows of ``insight_tally`` that belong to the same hour or day.
-- ``update_place_sums`` adds messages and attempts to ``insight_person_tally``. This table has the
-  sums by the ZIP, city or source of the person.
-
-An update does not change the value of a figure, because a figure also counts the records that are
-not in the sums yet.
+``merge_hour_sums`` updates ``insight_tally``, and ``update_place_sums`` updates
+``insight_person_tally``. An update does not change a figure, because a figure also counts the
+records that are not in the sums yet.
 """
 
 from dataclasses import dataclass
@@ -75,14 +72,12 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
     """Take the locks of a job that copies records or updates sums.
 
-    Return False if another transaction has one of the locks. Every such job takes ``SUMS_LOCK``, so
-    only one of these jobs runs at a time. The function never waits. A lock is kept until the end of
-    the transaction.
+    Return False at once if another transaction has one of the locks. ``SUMS_LOCK`` lets only one of
+    these jobs run at a time. Locks last until the end of the transaction.
 
     Args:
-        session: The session.
-        name: A lock to take before ``SUMS_LOCK``. Workers of an earlier release take only this
-            lock. By default, only ``SUMS_LOCK`` is taken.
+        name: A lock to take before ``SUMS_LOCK``: the only lock that workers of an earlier release
+            take.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -94,13 +89,11 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 class HourStep:
     """The hours whose records a job processes next.
 
-    The job adds the records to sums, or copies them to another table.
-
     Attributes:
         since: The beginning of these hours. All earlier records are already processed.
         until: The end of these hours, exclusive.
-        has_changes: Whether records changed after they were processed. The job must then correct
-            the sums or the copies.
+        has_changes: Whether processed records changed, so that the job must correct the sums or the
+            copies.
     """
 
     since: datetime
@@ -111,15 +104,12 @@ class HourStep:
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
     """Return the hours whose records a job must process next; None if there is nothing to do.
 
-    The job adds the records to stored sums, or copies them. If records changed after they were
-    processed, ``has_changes`` is True. If there are only such changes and no new hours, ``since``
-    equals ``until``.
+    Without new hours, ``since`` equals ``until``.
 
     Args:
         session: The session, with the locks of ``take_locks``.
         statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
-        most: About how many records the hours should have. Hours are never divided, so there can be
-            more records.
+        most: About how many records the hours should have. Hours are never divided.
     """
     step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
     return step if step.since < step.until or step.has_changes else None
@@ -253,12 +243,9 @@ ADD_TO_PLACE_SUMS = text(f"""
 async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
     """Update the stored sums by ZIP, city and source.
 
-    - New messages and attempts are added, beginning with the oldest hours.
-    - If a message or an attempt changed after it was added, the sums are corrected.
-    - If a person's ZIP, city or source changed, the person's messages and attempts are subtracted
-      from the sums of the old value, and added to the sums of the new value.
-
-    While another transaction copies records or updates the stored sums, this function does nothing.
+    New messages and attempts are added, beginning with the oldest hours. Changed messages, attempts
+    and places correct the sums. While another transaction copies records or updates the stored
+    sums, this function does nothing.
 
     Returns:
         Whether there may be more to add.

@@ -1,8 +1,7 @@
 """Recognise mobile carriers, and compute how much of each carrier's daily budget is left.
 
 A budget is the number of message segments that the company may send to a carrier's customers per
-day. A long message has several segments. A carrier without a declared budget is not limited. All
-functions are pure.
+day. A carrier without a declared budget is not limited. All functions are pure.
 
 Sources: Twilio, "T-Mobile daily message limits for long code messaging with A2P 10DLC" (the limit
 counts segments, per brand, over all vendors; it includes Sprint and Metro), and Bird, "Throughput
@@ -66,14 +65,11 @@ def carrier_of(name: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """The daily budgets that the company declared for carriers.
-
-    A budget is a number of message segments. Carriers count a long message as several segments.
+    """The daily budgets that the company declared for carriers, in message segments.
 
     Attributes:
-        daily: For each carrier, the number of segments that this service may send per day. The
-            segments that the company declared for other message services are already subtracted.
-            Never negative.
+        daily: By carrier, the segments that this service may send per day. Segments for other
+            message services are already subtracted. Never negative.
     """
 
     daily: Mapping[str, int]
@@ -120,9 +116,8 @@ class Budgets:
         used up.
 
         Args:
-            used: For each carrier, the number of SMS segments that were sent since midnight
-                Pacific time. Segments to numbers whose carrier is ``unknown`` are subtracted from
-                the smallest budget. Carriers without a budget are ignored.
+            used: By carrier, the segments since midnight Pacific time. Those of ``unknown`` are
+                subtracted from the smallest budget.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

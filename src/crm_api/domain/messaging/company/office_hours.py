@@ -54,13 +54,13 @@ class OfficeDays(RequestModel):
     """When the office is open on each day of the week. An empty list means closed all day.
 
     Attributes:
-        mon: When the office is open on Mondays; empty if it is closed.
-        tue: When the office is open on Tuesdays; empty if it is closed.
-        wed: When the office is open on Wednesdays; empty if it is closed.
-        thu: When the office is open on Thursdays; empty if it is closed.
-        fri: When the office is open on Fridays; empty if it is closed.
-        sat: When the office is open on Saturdays; empty if it is closed.
-        sun: When the office is open on Sundays; empty if it is closed.
+        mon: The opening hours on Mondays.
+        tue: The opening hours on Tuesdays.
+        wed: The opening hours on Wednesdays.
+        thu: The opening hours on Thursdays.
+        fri: The opening hours on Fridays.
+        sat: The opening hours on Saturdays.
+        sun: The opening hours on Sundays.
     """
 
     mon: Spans
@@ -156,13 +156,11 @@ class AwaySettings:
 def find_closed_since(hours: OfficeHours, holidays: set[date], at: datetime) -> datetime | None:
     """Return when the office last closed before ``at``; None if the office is open at ``at``.
 
-    The result is in UTC. If the office was not open in the period ``LOOK_BACK`` before ``at``,
-    the result is the beginning of this period.
+    The result is in UTC. If no closing is found in the period ``LOOK_BACK`` before ``at``, the
+    result is the beginning of this period.
 
     Args:
-        hours: The office hours.
         holidays: The local days on which the office is closed all day.
-        at: The instant for which the office hours are checked.
     """
     today = at.astimezone(ZoneInfo(hours.timezone)).date()
     for back in range(LOOK_BACK.days + 1):

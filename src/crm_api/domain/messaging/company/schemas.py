@@ -120,12 +120,12 @@ class SettingsUpdate(RequestModel):
 
     Attributes:
         brand: The company's registration with the mobile carriers.
-        carrier_budgets: How many SMS segments each carrier allows per day. A long message consists
-            of several segments. The new object replaces the whole stored object.
-        office_hours: When somebody is in the office. If null, the office hours are unknown, and the
-            office counts as always open. The new object replaces the whole stored object.
+        carrier_budgets: How many SMS segments each carrier allows per day. The new object replaces
+            the stored object.
+        office_hours: When somebody is in the office. Without office hours, the office counts as
+            always open. The new object replaces the stored object.
         holidays: The days on which the office is closed all day, each day once. The new list
-            replaces the whole stored list.
+            replaces the stored list.
     """
 
     model_config = example(

@@ -115,9 +115,8 @@ async def update_settings(
 ) -> SettingsRead:
     """Change the company's settings.
 
-    A change is written to the audit log. The job that processes the campaign queue is then
-    requested, because a higher daily limit of a carrier (``carrier_budgets``) may allow more
-    messages.
+    A change is written to the audit log, and the job that processes the campaign queue is
+    requested.
 
     Args:
         configured: Values from environment variables. A request cannot change them.

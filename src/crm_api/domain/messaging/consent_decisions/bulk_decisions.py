@@ -53,12 +53,11 @@ async def decide_in_bulk(
 ) -> list[bool]:
     """Record consent decisions; those about the same number are recorded in the given order.
 
-    The caller must first lock the contacts that have these numbers. Then it must lock the decisions
-    about all numbers of these contacts (``service.lock_decisions``).
+    The caller must first lock the contacts that have these numbers, and then the decisions about
+    all numbers of these contacts (``service.lock_decisions``).
 
     Returns:
-        For each decision, in the same order: True if the decision changed the consent of the
-        number. For example, an opt-out of a number that was already opted out gives False.
+        For each decision, in the same order: True if it changed the consent of the number.
     """
     if not decisions:
         return []

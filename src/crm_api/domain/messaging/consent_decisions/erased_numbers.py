@@ -1,17 +1,8 @@
 """Keep the numbers of erased people, and their opt-outs and holds, in a form without personal data.
 
-After an erasure, the service keeps only a keyed hash of the phone number. The erasure deletes the
-flags of the number, because a flag contains the number. The consent history keeps its entries,
-which contain only a hash of the number.
-
-If a transaction stores the number again, the same transaction sets ``do_not_contact`` again. It
-also reads the history, and sets the opt-out or the hold again. So no message can be sent before
-these flags are set.
-
-Only an opt-in ends an opt-out: the person sends START, or a user documents an opt-in. Removing the
-flag ``do_not_contact`` does not end the opt-out.
-
-A number on hold gets no campaign messages until a user decides about a reply.
+Only a keyed hash of the number remains. A transaction that stores the number again must set
+``do_not_contact``, and the opt-out or hold from the history. Only an opt-in ends an opt-out; the
+removal of ``do_not_contact`` does not.
 """
 
 from collections.abc import Collection, Sequence
@@ -58,11 +49,9 @@ async def suppress_erased(
 ) -> set[str]:
     """Set the flags again on numbers that belonged to an erased person.
 
-    - The flag ``do_not_contact`` is set, unless a user removed this flag after the erasure.
-    - An opt-out or a hold is set, if the consent history of the number shows it.
-
-    Other numbers do not change. Call this function before you add a contact with one of the
-    numbers, or queue a message to one of them.
+    ``do_not_contact`` is set, unless a user removed it after the erasure. An opt-out or hold in the
+    consent history is set. Call this function before you add a contact with one of the numbers, or
+    queue a message to one of them.
 
     Returns:
         The numbers that now have ``do_not_contact`` because of an erasure.
@@ -115,9 +104,8 @@ async def erase_consent_of(
 ) -> None:
     """Store the hashes of an erased person's numbers, and delete the consent data of the numbers.
 
-    These data are deleted: the flags, the texts of the consent entries (such as reason and note),
-    and the person's replies that were stored as examples for the reply reader. The consent history
-    keeps its entries, without the numbers and the texts.
+    Flags, texts of consent entries, and replies stored as examples for the reply reader are
+    deleted. The consent history keeps its entries, without numbers and texts.
     """
     hashes = [hash_phone(phone, secret) for phone in sorted(phones)]
     await note_erased_numbers(uow.session, hashes=hashes, now=now)
@@ -129,11 +117,9 @@ async def erase_consent_of(
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
     """Store that messages to the number of an erased person are allowed again.
 
-    Call this function when a user has removed the flag ``do_not_contact`` from the number. If the
-    consent history shows that the number is opted out or on hold, the opt-out or hold is set again.
-    If the number does not belong to an erased person, nothing changes.
-
-    The caller must have locked the consent decisions about the number.
+    Call this function when a user has removed the flag ``do_not_contact``. An opt-out or a hold in
+    the consent history is set again. For other numbers, nothing changes. The caller must have
+    locked the consent decisions about the number.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
@@ -206,11 +192,8 @@ async def keep_consent_state(
 ) -> None:
     """Add the opt-out or hold of each number to the consent history, if the history lacks it.
 
-    A number on hold gets no campaign messages until a user decides about a reply.
-
-    Call this function before an erasure deletes the flags of the numbers. After the erasure, only
-    the history shows whether a number is opted out or on hold. The caller must first call
-    ``lock_decisions`` for the numbers, so that no other transaction decides about them.
+    Call this function before an erasure deletes the flags: afterwards, only the history shows
+    opt-outs and holds. The caller must first call ``lock_decisions`` for the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     for phone in sorted(phones):
@@ -230,11 +213,9 @@ async def restore_consent_state(
 ) -> None:
     """Set the opt-out or hold of each erased number again, as its consent history shows it.
 
-    An erased number is a number of a person whose data was erased. If a number already has the same
-    or a stricter flag, nothing changes. An opt-out replaces a hold. If a number gets a flag, its
-    waiting messages are withdrawn.
-
-    Call ``lock_decisions`` for the numbers first, so that no other transaction decides about them.
+    An opt-out replaces a hold. A number that already has the same or a stricter flag does not
+    change. If a number gets a flag, its waiting messages are withdrawn. The caller must first call
+    ``lock_decisions`` for the numbers.
     """
     flags = await flags_of(uow.session, sorted(phones), now=now)
     stopped = []
@@ -266,15 +247,12 @@ async def keep_late_decision(
 ) -> None:
     """Record a consent decision from an erased person's message that arrived after the erasure.
 
-    The person wrote the message before the erasure. The decision, such as an opt-out, is added to
-    the consent history of the number, without the text of the message. If the history already has
-    an entry for this message, nothing happens. If a contact or a flag with the number was added
-    after the erasure, the decision also changes the flags of the number.
-
-    The caller must call ``lock_decisions`` for the number first.
+    The history gets the decision once, without the text. If a contact or a flag has the number
+    again, the decision also changes its flags. The caller must call ``lock_decisions`` for the
+    number first.
 
     Args:
-        at: The earlier of two times: when the message was written, and when it was received.
+        at: When the message was written or received, whichever was earlier.
         claimed_at: When the message was written, by the provider's clock.
     """
     phone_hash = hash_phone(phone, secret)
@@ -321,9 +299,8 @@ async def _append(
 ) -> None:
     """Append an entry to the consent history; then delete the entry's phone number and wording.
 
-    The wording consists of the reason, the note, the text that the person read, and the evidence.
-    The phone number and the wording are deleted because the data of the person must stay erased.
-    The entry keeps a hash of the number.
+    The wording is the reason, the note, the shown text and the evidence. The entry keeps only a
+    hash of the number, because the data of the person must stay erased.
     """
     entry_id = await queries.add_entry(
         uow.session,
@@ -368,17 +345,12 @@ async def is_message_known(
 ) -> bool:
     """Return whether the consent history of a number already has an entry for a message.
 
-    An entry belongs to the message if the entry has the source ``message``, and at least one of
-    these conditions is true:
-
-    - The entry's ``occurred_at`` is equal to the argument ``at``.
-    - The entry's ``claimed_at`` is equal to the argument ``claimed_at``.
+    Such an entry has the source ``message``, and its ``occurred_at`` equals ``at`` or its
+    ``claimed_at`` equals the argument ``claimed_at``.
 
     Args:
-        session: The session.
-        phone_hash: The hash of the number.
-        at: The earlier of two times: when the message was written, and when it was received.
-        claimed_at: When the message was written, by the provider's clock; None if unknown.
+        at: When the message was written or received, whichever was earlier.
+        claimed_at: When the message was written, by the provider's clock.
     """
     values = {"phone_hash": phone_hash, "at": at, "claimed_at": claimed_at}
     return bool(await session.scalar(_IS_MESSAGE_KNOWN, values))

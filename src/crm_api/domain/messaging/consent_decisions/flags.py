@@ -92,12 +92,9 @@ async def follow_decision(
 ) -> tuple[ConsentState, ConsentState]:
     """Derive a number's consent from its history and a new decision, and set the number's flags.
 
-    The caller must first call ``lock_decisions`` for the number, so that no other transaction
-    decides about it. Afterwards, the caller must append the decision to the history.
-
-    If the number is opted out or on hold after the decision, its waiting messages are withdrawn. If
-    the number is neither opted out nor on hold, campaign recipients with the status ``held`` may
-    now get their message.
+    The caller must first call ``lock_decisions`` for the number, and afterwards append the decision
+    to the history. An opt-out or hold withdraws the number's waiting messages. Otherwise ``held``
+    recipients may get their message.
 
     Returns:
         The consent of the number before and after the decision.
@@ -141,13 +138,12 @@ SET_FLAGS = text("""
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
     """Set flags on phone numbers; the flags never expire.
 
-    If a number already has the flag, and the stored flag never expires, it stays unchanged. If the
-    stored flag has an expiry, the new flag replaces it. Rows are locked in the order of the
-    phone numbers, so that two transactions cannot deadlock. A row is locked even if it stays
-    unchanged, so that two decisions about a number run one after the other.
+    A stored flag with an expiry is replaced; any other stays unchanged. Rows are locked in the
+    order of the numbers, even unchanged rows, so that decisions about a number run one after the
+    other, without deadlocks.
 
     Args:
-        new: The flags. A pair of number and flag may occur only once.
+        new: A pair of number and flag may occur only once.
     """
     values = {
         "phones": [one.phone for one in new],

@@ -1,10 +1,7 @@
 """Apply the opt-out columns of an imported contact file: opt-outs, holds, and ``do_not_contact``.
 
-A number on hold gets no campaign messages until a user decides whether the person has opted out.
-
-The import never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. If a
-number already has a flag, the flag is not written again. The SQL handles many numbers per
-statement.
+The import never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. A flag
+that the number already has is not written again. The SQL handles many numbers per statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,9 +47,8 @@ class ListedNumber:
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
     """Merge the entries of a suppression list to one per number; return them ordered by number.
 
-    The new entry is an opt-out if at least one entry of the number is an opt-out. If all entries of
-    the number are holds, the new entry is a hold. The new entry sets the flag ``do_not_contact`` if
-    at least one entry of the number sets this flag.
+    The new entry is an opt-out if one of the entries is an opt-out, otherwise a hold. It sets
+    ``do_not_contact`` if one of the entries sets this flag.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:
@@ -87,14 +83,14 @@ async def apply_listed_numbers(
 ) -> dict[FlagType, int]:
     """Set the flags of the numbers in an imported file.
 
-    Each new opt-out or hold is also added to the consent history.
+    New opt-outs and holds are also added to the consent history.
 
     Args:
         listed: The result of ``strictest_entries``. The caller must have locked the contacts with
             these numbers.
 
     Returns:
-        For each kind of flag, how many numbers have it now and did not have it before.
+        For each kind of flag, how many numbers got it now.
     """
     session = uow.session
     phones = [one.phone for one in listed]

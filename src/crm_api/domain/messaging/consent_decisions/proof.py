@@ -1,13 +1,8 @@
 """Build the consent proof: one document with all consent decisions about a phone number.
 
-A court or another party can store, print and verify the document. For each decision, the document
-contains:
-
-- the wording of the decision
-- the message that the decision is about
-- a digest, which shows whether the stored decision was changed later
-
-The digests of all decisions form the consent chain.
+A court or another party can verify the document. For each decision, it contains the wording, the
+message, and a digest that shows whether the stored decision was changed later. The digests of all
+decisions form the consent chain.
 """
 
 import csv

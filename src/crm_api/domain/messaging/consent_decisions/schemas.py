@@ -17,8 +17,8 @@ class ProvenMessage(ReadModel):
         origin: What created the message.
         body: The text of the message; null if it was erased.
         status: The state of the message.
-        line: The number of the line that received or sent the message; null if it is not known.
-        provider_message_id: The provider's id of the message; null if the provider gave none.
+        line: The number of the line; null if unknown.
+        provider_message_id: The provider's id of the message; null if none.
         occurred_at: When the message was received or sent, by the provider's clock.
     """
 
@@ -37,14 +37,12 @@ class ProvenMessage(ReadModel):
 class ProvenWording(ReadModel):
     """The wording of a consent entry: its reason, note, shown text and evidence.
 
-    The digest proves that the wording was not changed.
-
     Attributes:
-        digest: The digest of the wording, as it is stored in the entry, in hexadecimal; null for
-            entries that were stored before the service computed digests.
+        digest: The stored digest of the wording, in hexadecimal; null for old entries without a
+            digest.
         salt: The random salt of the digest, in hexadecimal; null if the wording was erased.
-        canonical: The wording as a JSON array: phone number, reason, note, shown text, evidence.
-            The digest is computed from the salt and this text. Null if the wording was erased.
+        canonical: A JSON array of phone number, reason, note, shown text and evidence. The digest
+            is computed from the salt and this text. Null if the wording was erased.
         fits: Whether the digest matches the salt and the wording; null if the wording was erased.
     """
 
@@ -68,9 +66,9 @@ class ProvenLink(ReadModel):
         position: The position of the link in the chain, counted from 1.
         digest: The digest of this link, in hexadecimal.
         previous_digest: The digest of the previous link, in hexadecimal.
-        key_id: The id of the secret key with which the link was made.
+        key_id: The id of the secret key of the link.
         fits: Whether the digest matches the entry and the previous link; null if the link was made
-            with another secret key, so that this service cannot verify it.
+            with another secret key.
     """
 
     model_config = example(
@@ -93,26 +91,23 @@ class ProvenEntry(ReadModel):
 
     Attributes:
         id: The id of the entry in the consent history.
-        action: The decision: an opt-out, an opt-in, a hold or the release of a hold. A hold stops
-            campaign messages until a user decides about a reply.
+        action: The decision. A hold stops campaign messages until a user decides about a reply.
         source: How the decision reached this service.
-        actor: Who decided: `person` for the person's own message, otherwise the name of the user,
-            API key or service component.
+        actor: `person` for the person's own message, otherwise the user, API key or service
+            component.
         reason: The reason for the decision; null if none was given or the wording was erased.
-        note: A note of the user who decided; null if there is none.
-        text_shown: The exact text that the person read and agreed to; null if there is none.
-        evidence: The evidence for the decision, for example the text of a message.
-        message: The message that the decision refers to; null if it refers to no message.
-        claimed_at: When the message was written, by the provider's clock; null for a decision
-            without a message.
-        occurred_at: The time of the decision. For a message: when it was written or when it was
-            received, whichever was earlier.
+        note: A note of the user who decided; null if none.
+        text_shown: The exact text that the person read and agreed to; null if none.
+        evidence: The evidence for the decision, such as the text of a message.
+        message: The message that the decision refers to; null if none.
+        claimed_at: When the message was written, by the provider's clock; null without a message.
+        occurred_at: The time of the decision. For a message: when it was written or received,
+            whichever was earlier.
         stored_at: When this service stored the decision.
-        is_erased: Whether the wording of the decision was erased. The decision, its source and its
-            time are not erased.
+        is_erased: Whether the wording was erased. The decision, its source and its time are not
+            erased.
         wording: The wording of the decision, with its digest.
-        link: The entry's link in the consent chain; null until the entry is linked, which takes
-            about a second.
+        link: The link in the consent chain; null until the entry is linked, about a second later.
     """
 
     model_config = example(
@@ -189,13 +184,9 @@ class ConsentChainEnd(ReadModel):
 class ConsentVerdict(ReadModel):
     """The result of verifying the consent entries of this number.
 
-    Each entry has a link: a digest that shows whether the entry was changed later. All links
-    together are the consent chain.
-
     Attributes:
         result: `ok` if every entry was verified. `broken` if an entry or its link was changed.
-            `incomplete` if an entry has no link yet, or if its link was made with another secret
-            key.
+            `incomplete` if an entry has no link, or its link was made with another secret key.
         findings: The problems that the verification found, as English sentences.
     """
 
@@ -210,17 +201,15 @@ class ConsentProof(ReadModel):
 
     Attributes:
         phone: The phone number, in E.164.
-        phone_hash: The keyed hash that identifies the number in the consent history, in
-            hexadecimal.
-        contact_id: The contact with this number; null if there is none.
+        phone_hash: The keyed hash of the number in the consent history, in hexadecimal.
+        contact_id: The contact with this number; null if none.
         erased_at: When the data of the person was erased; null if it was not erased.
         generated_at: When this proof was generated.
-        flags: All flags of the number, oldest first. Expired flags are included.
+        flags: All flags of the number, also expired ones, oldest first.
         entries: The consent decisions about the number, oldest first.
         texts: How many messages the provider accepted for the number, and when.
-        verification: Whether the consent history of this phone number is complete and unchanged.
-        chain_end: The newest link of the consent chain. The chain contains the entries of all
-            numbers.
+        verification: Whether the consent history of this number is complete and unchanged.
+        chain_end: The newest link of the consent chain of all numbers.
         how_to_check: How another party can verify the digests in this proof.
     """
 

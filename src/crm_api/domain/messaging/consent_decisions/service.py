@@ -52,18 +52,17 @@ class DecisionDetails(TypedDict):
 
     Attributes:
         actor: ``person`` for the person's own message; otherwise the name of the user, API key or
-            component that decided.
+            component.
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
-        activity_id: The id of the message that contains the decision. For an opt-out that was
-            learned from a failed message: the id of the failed message.
-        message_id: The id of the reply about which a user decided; None if the user gave no id.
-        at: When the person decided. The default is ``now``. The time is before ``now`` if the
-            person's message arrived late. A time after ``now`` is replaced by ``now``.
-        claimed_at: When the message was written, by the provider's clock. This time is stored
-            unchanged, even if it is after ``now``.
-        now: The database's time of the transaction. The clock of a web host or worker may be wrong,
-            so it must not decide which decision is the latest.
+        activity_id: The id of the message that contains the decision, or of the failed message that
+            showed it.
+        message_id: The id of the reply about which a user decided; None if not given.
+        at: When the person decided; the default is ``now``. A time after ``now`` is replaced by
+            ``now``.
+        claimed_at: When the message was written, by the provider's clock; stored unchanged, even
+            after ``now``.
+        now: The database's time of the transaction, because the clock of a host may be wrong.
         secret: Key of the hash that identifies the number in the history.
     """
 
@@ -86,14 +85,9 @@ class DecisionDetails(TypedDict):
 async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages.
 
-    The opt-out also ends a hold of the number (the flag ``opt_out_hold``).
-
-    The opt-out gets an entry in the consent history, even if the number is already opted out.
-    Exception: A repeated opt-out from an import, or from the provider's stop list (the numbers that
-    the provider refuses), gets no entry.
-
-    The contact's other numbers are opted out too. Each other number gets an entry if its consent
-    changes.
+    The opt-out ends a hold, and also opts out the contact's other numbers. Every opt-out gets a
+    history entry, except a repeated one from an import or the provider's stop list. The other
+    numbers get an entry if their consent changes.
 
     Returns:
         True if the number was not opted out before.
@@ -111,9 +105,9 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Allow messages to a number again: remove its flags ``opted_out`` and ``opt_out_hold``.
 
-    Campaign recipients with the status ``held`` may now get their message. Recipients with the
-    status ``skipped`` stay skipped. Every opt-in gets a history entry. A message from the person
-    opts in only the number that sent it. A user's decision opts in all numbers of the contact.
+    Every opt-in gets a history entry. A person's message opts in only the number that sent it. A
+    user's decision opts in all numbers of the contact. ``held`` recipients may now get their
+    message; ``skipped`` recipients stay skipped.
 
     Returns:
         True if the number was opted out or on hold before, and now is neither.
@@ -130,9 +124,8 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, the hold is only added to its history, and the flag ``opt_out_hold``
-    is not set. An opt-in from before the hold may arrive later. If it ends the opt-out, the flag is
-    set then.
+    An opted-out number gets only a history entry. If a late opt-in from before the hold ends the
+    opt-out, the flag ``opt_out_hold`` is set then.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -198,11 +191,8 @@ async def add_flag(
 async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetime) -> None:
     """Set the flag ``invalid_number`` on a number, and withdraw the messages that the flag stops.
 
-    The flag stops campaign messages and reminders of appointments to this number. Other messages to
-    the number are still sent.
-
-    Call this function if messages to the number fail. The flag is not a consent decision. So the
-    consent history gets no entry, and the contact's other numbers do not change.
+    The flag stops only campaign messages and reminders of appointments. It is not a consent
+    decision: the consent history gets no entry, and the contact's other numbers do not change.
     """
     new = flags.NewFlag(phone, FlagType.INVALID_NUMBER, reason)
     await flags.set_flags(uow.session, [new], now=now)
@@ -212,17 +202,12 @@ async def mark_invalid(uow: UnitOfWork, *, phone: str, reason: str, now: datetim
 async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetails]) -> bool:
     """Remove a flag from a number.
 
-    The removal of some flags has further effects:
-
     - ``opted_out``: The removal is an opt-in.
     - ``opt_out_hold``: The removal releases the hold.
-    - ``do_not_contact``: The flag is also removed from the contact's other numbers. If the person
-      was erased, messages are allowed again. But an opt-out or hold from before the erasure is set
-      again.
-    - ``invalid_number``: If failed messages showed that the number is a landline, this information
-      is deleted too.
-    - ``blocked_sender``: The number's conversations can again be in the list of people who wait for
-      an answer.
+    - ``do_not_contact``: The contact's other numbers lose it too. An opt-out or hold from before an
+      erasure is set again.
+    - ``invalid_number``: A stored landline type is deleted.
+    - ``blocked_sender``: The number's conversations can wait for an answer again.
 
     Returns:
         False if the number does not have the flag; then nothing changes.
@@ -259,11 +244,9 @@ async def lock_decisions(uow: UnitOfWork, *, phones: Iterable[str]) -> None:
 async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
     """For each person who has one of these numbers, lock all numbers of the person.
 
-    A number without a contact is locked too. Other transactions that decide about the consent for
-    one of the numbers wait until this transaction ends.
-
-    The contacts are locked before the numbers. Otherwise, a merge could give a person one more
-    number in the meantime, and this number would not be locked.
+    A number without a contact is locked too. Other transactions that decide about these numbers
+    wait until this transaction ends. The contacts are locked first, because a merge could add a
+    number that is not locked.
     """
     if phones:
         theirs = await queries.numbers_of_people(uow.session, phones=sorted(phones))
@@ -298,11 +281,8 @@ async def history(
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
     """Lock consent decisions about all numbers of a contact; return the contact's other numbers.
 
-    The contact is the one that has the number ``act["phone"]``. This number is locked too, but is
-    not in the result.
-
-    A merge of contacts takes the same locks. The merge may add a number while this function waits
-    for a lock. So the numbers are read again after each lock, until no new number appears.
+    The contact has the number ``act["phone"]``, which is locked too. A merge may add a number while
+    this function waits for a lock. So the numbers are read again until no new number appears.
     """
     known: set[str] = set()
     phones = await queries.numbers_of_person(uow.session, phone=act["phone"]) | {act["phone"]}

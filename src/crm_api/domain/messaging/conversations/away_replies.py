@@ -80,20 +80,18 @@ async def queue_away_replies(
 ) -> int:
     """Queue the away reply (automatic answer) to these messages; return how many were queued.
 
-    No reply is queued in these cases:
+    No reply is queued if:
 
-    - The office is open.
-    - The message is too old (older than ``ANSWERED_WITHIN``).
-    - The number is opted out, on hold or ``do_not_contact``.
-    - The sender is blocked, or is one of our own lines.
-    - The conversation has had an away reply since the office closed.
-    - An employee wrote in the conversation a short time ago (less than ``ATTENDED_FOR``).
+    - the office is open
+    - the message is older than ``ANSWERED_WITHIN``
+    - the number is opted out, on hold or ``do_not_contact``, a blocked sender, or our line
+    - the conversation has had an away reply since the office closed
+    - an employee wrote less than ``ATTENDED_FOR`` ago
 
-    An away reply is not an answer of the office, so the conversation still waits for an answer.
+    After an away reply, the conversation still waits for an answer.
 
     Args:
         messages: New messages, whose conversations this transaction has locked.
-        away: The settings of the away reply; None if it is off.
         now: The database's time of this transaction.
     """
     fresh = {one.conversation_id: one for one in messages if now - one.at <= ANSWERED_WITHIN}

@@ -33,9 +33,9 @@ class CallEvent:
     """What one event of the provider reports about a call.
 
     Attributes:
-        event_type: None if the call was read from a list of the provider and not from an event.
+        event_type: None if the call was read from a list of the provider.
         event_at: When the event happened, by the provider's clock; None if unknown.
-        line: The phone line of the call; None if the event does not name the line.
+        line: The phone line of the call; None if unknown.
     """
 
     facts: CallFacts
@@ -49,10 +49,9 @@ class RecordedCall:
     """A stored call, after its new events were merged into it.
 
     Attributes:
-        phone: The person's number if the person called the company or answered a call of the
-            company; None for all other calls.
-        began_at: When the call began. If this time is unknown: when the first event of the call
-            happened. If both times are unknown: when the call was stored.
+        phone: The person's number if the person called or answered; None for all other calls.
+        began_at: When the call began. If unknown, when its first event happened, or when it was
+            stored.
     """
 
     phone: str | None
@@ -84,8 +83,8 @@ async def apply_call_events(
     """Merge events into the one stored row of each call, and return the calls.
 
     Events may arrive in any order and more than once. Unknown callers become contacts, and the
-    download of recordings and voicemail is requested. After a missed call or a voicemail, the
-    person waits for an answer. An answered call ends the waiting.
+    download of recordings is requested. After a missed call or a voicemail, the person waits for an
+    answer. An answered call ends the waiting.
     """
     names = {one.facts.provider_call_id for one in events}
     before = await lock_calls(uow.session, provider_call_ids=names, now=now)

@@ -1,11 +1,8 @@
 """Merge the provider's events about one call into one document.
 
-Events may arrive in any order and more than once, and the document must always be the same. So
-every field has a rule whose result does not depend on the order of the events. For example, the
-document keeps the earliest start of the call, the latest end, the longest transcript and all
-recordings. For most other fields, such as the id of the user, it keeps the larger of two values. Of
-two texts, the larger one is the text that comes later in alphabetical order. An example of the
-document::
+Events may arrive in any order and more than once, and the document must always be the same. So no
+field's rule may depend on the order: for example, a rule keeps the earliest value, the longest
+value or all values. An example of the document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -38,11 +35,11 @@ _STAGE_OF_WORD = {"queued": 1, "initiated": 1, "ringing": 1, "in-progress": 2}
 def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
     """Return the rank and the name of the call status that an event reports.
 
-    A call gets the highest-ranked status that one of its events reports. If two statuses have the
-    same rank, the call gets the status whose name is later in alphabetical order.
+    A call gets the status with the highest rank. Of equal ranks, the later name in alphabetical
+    order wins.
 
     Args:
-        event_type: None if the call was read from a list of the provider and not from an event.
+        event_type: None if the call was read from a list of the provider.
     """
     if event_type in STATUS_OF_EVENT:
         return STATUS_OF_EVENT[event_type]
@@ -59,11 +56,8 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
     Args:
         known: The document without this event; empty for a new call.
-        facts: The data of the event.
-        event_at: When the event happened; None if unknown. It is needed only while other data are
-            missing. If the start of the call is unknown, the earliest ``event_at`` is stored as
-            ``first_event_at``. If the number of the other party is unknown, the latest ``event_at``
-            is stored as ``last_event_at``.
+        event_at: When the event happened. ``first_event_at`` keeps the earliest until the start of
+            the call is known, ``last_event_at`` the latest until the other party is known.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))
@@ -129,12 +123,10 @@ def placed_at(document: Document) -> datetime | None:
 def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest known event of a call; None if no time is known.
 
-    The result is the later of ``event_at`` and the time that is stored in ``known``.
-
     Args:
-        known: The stored document of the call, before the new event is added. It contains a time
-            only while the other party of the call is unknown.
-        event_at: When the new event happened; None if unknown.
+        known: The stored document before the new event. It contains a time only while the other
+            party is unknown.
+        event_at: When the new event happened.
     """
     written = _latest(known.get("last_event_at"), event_at)
     return None if written is None else datetime.fromisoformat(written)

@@ -38,13 +38,11 @@ async def find_or_add_contacts(
 ) -> dict[str, UUID]:
     """Find the contacts of phone numbers; add the missing contacts of ``may_add``.
 
-    Args:
-        phones: Numbers whose contacts are looked up.
-        may_add: Numbers whose contacts are looked up, and added if missing. No contact is added for
-            the number of one of our lines.
+    No contact is added for the number of one of our lines.
 
     Returns:
-        The contact ids by number. Numbers without a contact are left out.
+        The contact ids by number, for ``phones`` and ``may_add``. Numbers without a contact are
+        left out.
     """
     wanted = sorted({*phones, *may_add})
     if not wanted:
@@ -172,15 +170,13 @@ class ConversationTouch:
 
     Attributes:
         phone: The person's number, or another identifier.
-        openphone_id: The provider's id of the conversation; None if unknown.
+        openphone_id: The provider's id of the conversation.
         at: When the message or call happened.
-        outgoing_at: When the company called the person or sent the message. None if the person
-            called or sent the message, or if the beginning of the call is not known.
-        incoming_at: When the person sent the message; None for a call, and for a message from the
-            company.
-        answered_at: When the company answered outside of this service. Such an answer is a message
-            from the provider's app, or a call that was answered. None if this message or call is
-            not such an answer.
+        outgoing_at: When the company called or wrote; None if the person did, or if the call's
+            beginning is unknown.
+        incoming_at: When the person sent the message; None for everything else.
+        answered_at: When the company answered outside of this service: by a message from the
+            provider's app, or an answered call.
     """
 
     line_id: UUID

@@ -70,8 +70,7 @@ class KnownNumber:
     """What is known about a phone number before its past messages are stored.
 
     Attributes:
-        id: The id of the contact with the number; None if no contact has the number.
-        is_deleted: True if the contact was deleted.
+        id: The id of the contact with the number; None if none.
         was_texted: True if this service has tried to send a message to the number.
         is_own: True if the number is one of our lines.
     """

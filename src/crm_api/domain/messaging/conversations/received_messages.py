@@ -56,13 +56,12 @@ class StoredMessage:
     """A received message after it was stored.
 
     Attributes:
-        is_new: False if the provider has reported the message before. Then the effects of the
-            message, for example an opt-out, are already applied.
-        contact_id: The sender's contact; None if the sender has none.
+        is_new: False if the message was stored before. Its effects, such as an opt-out, are then
+            already applied.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether the sender waits for an answer. Only valid if ``is_new`` is True.
-        is_first: True if the conversation was created together with this message. The conversation
-            is then already stored with its state, such as ``waiting`` for an answer.
+        is_first: True if the conversation was added together with this message, and already has its
+            state.
     """
 
     activity_id: UUID
@@ -80,10 +79,9 @@ class IncomingRow:
 
     Attributes:
         phone: The sender's number in E.164, or another identifier.
-        call: The value of the column ``call``. For a message in a group conversation, the column
-            contains the participants. For all other messages, it is empty.
+        call: The participants of a group conversation; empty for all other messages.
         asked_at: The time of this transaction if the message needs an answer; None otherwise. Later
-            steps of the transaction read this column to find out who waits for an answer.
+            steps of the transaction read this column.
     """
 
     line_id: UUID
@@ -111,8 +109,8 @@ async def store_received_messages(
 ) -> list[StoredMessage]:
     """Store received messages, and add the conversations that do not exist yet.
 
-    This function also requests the download of the messages' files. If ``messages`` contains a
-    message twice, there are two results for it, and at most one of them has ``is_new`` True.
+    The download of the files is requested. If ``messages`` contains a message twice, at most one of
+    its two results has ``is_new`` True.
 
     Args:
         contacts: The contact of each sender's number.
@@ -294,13 +292,10 @@ async def add_incoming(
 ) -> dict[str, tuple[UUID, bool]]:
     """Store received messages, and return the row of each message.
 
-    A message is already stored if a row has its provider id. Such a row keeps its values, for
-    example the reply class that a user chose. Only an empty ``user_id`` or ``media`` is filled.
+    If a row already has the provider id, only an empty ``user_id`` or ``media`` is filled.
 
     Args:
-        session: The session.
         rows: The messages. Each provider id may occur only once.
-        now: The present instant.
 
     Returns:
         For each provider id: the id of the row, and whether the message is new.

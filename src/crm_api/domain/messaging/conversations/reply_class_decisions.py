@@ -80,14 +80,12 @@ async def decide_reply_class(
 ) -> Activity:
     """Store the class that a user chose for a reply; return the changed message.
 
-    ``stop`` opts the sender's number out. ``wrong_number`` sets the flag ``invalid_number``, so
-    that campaigns skip the number; a later choice of another class removes this flag again. A
-    change from ``stop`` to another class is not an opt-in.
+    ``stop`` opts the sender's number out; a later change is not an opt-in. ``wrong_number`` sets
+    the flag ``invalid_number``; a later change removes it.
 
     Args:
         caller_id: The id of the user or API key that chose the class.
         actor: The name of the caller for the consent history.
-        source: How the decision reached this service.
 
     Raises:
         MessageNotFoundError: No message has this id.

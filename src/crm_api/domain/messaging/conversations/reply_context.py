@@ -1,9 +1,7 @@
 """Find the messages to which a received message may reply.
 
 These are the last message that was sent in the conversation, and the last campaign message that the
-line sent to the number. The SQL statement that finds these two messages also reads the settings of
-the away reply (the automatic answer while the office is closed), so that no second statement is
-needed.
+line sent to the number. The same SQL statement also reads the settings of the away reply.
 """
 
 from collections.abc import Sequence
@@ -31,12 +29,10 @@ class ReplyContexts:
     """What the company sent before each received message, and the settings of the away reply.
 
     Attributes:
-        contexts: For each message: what the reply reader must know about the conversation before
-            the message, for example whether our last message was a question.
-        replied_to: For each message, in the same order: the campaign message to which it replies.
-            None if no campaign sent a message to the number in the 72 hours before the reply.
-        away: The settings of the away reply (the automatic answer while the office is closed); None
-            if the away reply is off.
+        contexts: For each message, what the reply reader must know about the conversation before.
+        replied_to: For each message, in the same order: the campaign message to which it replies;
+            None without one in the 72 hours before.
+        away: The settings of the away reply; None if it is off.
     """
 
     contexts: list[Context]
@@ -67,9 +63,8 @@ async def read_reply_contexts(
 ) -> ReplyContexts:
     """Return the contexts of received messages, in the order of ``messages``.
 
-    The context for the reply reader describes the last message that was sent in the conversation
-    before the received message: whether an employee wrote it, and whether it ended with a question
-    mark.
+    A context describes the last message that was sent before: whether an employee wrote it, and
+    whether it ended with a question mark.
 
     Args:
         messages: The line and the sender of each message, and when the message was received.

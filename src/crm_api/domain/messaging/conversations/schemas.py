@@ -38,18 +38,18 @@ class ReplyCreate(RequestModel):
     """A single message to send, written by a user.
 
     Attributes:
-        line_id: The id of the line that sends the message.
+        line_id: The line that sends the message.
         to: The phone number that receives the message.
         body: The text of the message, at most 1,600 characters.
-        send_at: When the message is to be sent, at most a year from now; null sends it as soon as
-            possible. Consent and legal hours are checked again when it is sent.
-        move: If true and the law does not allow a message at `send_at`, the message is sent at the
-            next allowed instant. If false, the request is refused.
-        undo_seconds: How many seconds the message waits before it is sent. During this time, DELETE
-            /v1/messages/{id} withdraws it.
-        confirm: If true, the message is sent even if somebody else answered the person's last
-            message less than a minute ago. If false, the request is refused in this case.
-        media_ids: The ids of pictures to send with the message, from `POST /v1/media`, at most 10.
+        send_at: When to send the message, at most a year from now; null: as soon as possible.
+            Consent and legal hours are checked again then.
+        move: Whether to move the message to the next legal instant if `send_at` is not legal. If
+            false, the request is refused.
+        undo_seconds: How many seconds the message waits. During this time, DELETE /v1/messages/{id}
+            withdraws it.
+        confirm: Whether to send the message even if somebody else answered less than a minute ago.
+            If false, the request is refused.
+        media_ids: The ids of pictures from `POST /v1/media`, at most 10.
     """
 
     model_config = example(line_id=LINE, to="+16175550123", body="See you on Tuesday at four.")
@@ -188,30 +188,29 @@ class MessageRead(ReadModel):
     Attributes:
         conversation_id: The conversation that contains the message.
         line_id: The line that received or sends the message.
-        contact_id: The contact of the other party; null if there is none.
-        campaign_id: The campaign that sent the message. For a received message: the campaign to
-            whose message the person replied. Null if there is no such campaign.
+        contact_id: The contact of the other party; null if none.
+        campaign_id: The campaign that sent the message, or to whose message the person replied;
+            null if none.
         direction: Whether the message was received or is sent.
         origin: What created the message.
         phone: The phone number of the other party.
         body: The text of the message; null if it was erased.
-        media: The files of the message. Each item has the fields `url`, `type`, `media_id`,
-            `status`, `content_type`, `size_bytes`, `error_code` and `error`. If `media_id` is not
-            null, the file is stored, and `GET /v1/media/{media_id}` returns it. For a received
-            file, `url` is its address at the provider. For a file that a user sent, `url` is its
-            path in this API.
-        participants: The phone numbers of all other parties of a group conversation; empty if the
-            message has only one other party.
+        media: The files of the message, each with the fields `url`, `type`, `media_id`, `status`,
+            `content_type`, `size_bytes`, `error_code` and `error`. If `media_id` is not null, `GET
+            /v1/media/{media_id}` returns the file. `url` is the provider's address of a received
+            file, or the path of a sent file in this API.
+        participants: The phone numbers of all other parties of a group conversation; otherwise
+            empty.
         status: The state of the message.
-        error_code: Why the message was not sent or not delivered; null if there is no such problem.
+        error_code: Why the message was not sent or not delivered; null without a problem.
         provider_message_id: The provider's id of the message; null until the provider accepts it.
-        send_at: The time that the user chose for the message, or the next allowed time after it;
-            null if the user chose no time.
+        send_at: The time that the user chose, or the next allowed time after it; null if none was
+            chosen.
         sent_by: Who sent the message through this API; null if it was not sent through this API.
-        attempts: Every attempt to send the message, oldest first; empty for a message that this
-            service did not send. A message with several attempts is in the conversation only once.
-        reply_class: The kind of the reply; null for a message that the company sent, and for a
-            message that an old release stored without a class.
+        attempts: Every attempt to send the message, oldest first; empty if this service did not
+            send it.
+        reply_class: The kind of the reply; null for sent messages, and for old messages without a
+            class.
         occurred_at: When the message was sent or received, by the provider's clock.
     """
 
@@ -282,31 +281,26 @@ class CallRead(ReadModel):
     Attributes:
         conversation_id: The conversation that contains the call.
         line_id: The line that received or made the call.
-        contact_id: The contact of the other party; null if there is none.
+        contact_id: The contact of the other party; null if none.
         direction: Whether the call was received or made by the company.
         phone: The phone number of the other party.
         status: The status of the call, in the provider's words.
-        is_missed: Whether the call was missed, that is, not answered.
+        is_missed: Whether the call was not answered.
         duration_seconds: The duration of the call, in seconds.
         answered_at: When the call was answered; null if it was not answered.
         completed_at: When the call ended.
-        forwarded_from: The phone number from which the call was forwarded; null if the call was not
-            forwarded.
-        forwarded_to: The phone number to which the call was forwarded; null if the call was not
-            forwarded.
-        menu: The caller's choices in the phone menu, in order; empty if the caller made no choice.
-            Each item has the fields `at`, `selection` and `name`.
-        recording: The first item of `recordings`; null if there is no recording.
-        recordings: The recordings of the call. Each item has the provider's fields of the
-            recording, and the fields `media_id`, `status`, `content_type`, `size_bytes`,
-            `error_code` and `error`, as in the `media` of a message.
-        voicemail: The voicemail of the call; null if there is none. It has the provider's fields of
-            the voicemail, and the same further fields as an item of `recordings`.
-        summary: The provider's summary of the call, with the fields `text` and `next_steps`; null
-            if there is none.
-        transcript: What was said in the call, in order; null if there is no transcript. Each item
-            has the field `content` and, if known, `start` and `end` in seconds from the start of
-            the call.
+        forwarded_from: The phone number from which the call was forwarded; null if none.
+        forwarded_to: The phone number to which the call was forwarded; null if none.
+        menu: The caller's choices in the phone menu, in order, each with the fields `at`,
+            `selection` and `name`.
+        recording: The first item of `recordings`; null if none.
+        recordings: The recordings. Each has the provider's fields, and `media_id`, `status`,
+            `content_type`, `size_bytes`, `error_code` and `error`, as in the `media` of a message.
+        voicemail: The voicemail; null if none. It has the provider's fields, and the further fields
+            of an item of `recordings`.
+        summary: The provider's summary, with the fields `text` and `next_steps`; null if none.
+        transcript: What was said, in order; null if none. Each item has the field `content` and, if
+            known, `start` and `end` in seconds from the start of the call.
         provider_call_id: The provider's id of the call.
         occurred_at: When the call began, by the provider's clock.
     """

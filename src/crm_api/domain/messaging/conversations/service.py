@@ -97,9 +97,6 @@ async def settle_message(
 ) -> Activity:
     """Store what a user decided about an unclear message; return the changed message.
 
-    A message is unclear if the service could not find out whether it was sent. The user decides,
-    for example, that the message was sent.
-
     Raises:
         MessageNotFoundError: No message has this id.
         NotParkedError: No attempt to send this message waits for a user's decision.
@@ -128,15 +125,12 @@ class TryOutcome(StrEnum):
 
     Attributes:
         SENDING: The request to the provider is running.
-        UNKNOWN: No clear response arrived. The service looks the message up at the provider, or a
-            user decides.
+        UNKNOWN: No clear response arrived. A look-up at the provider or a user decides.
         SENT: The provider accepted the message.
-        DELIVERED: The provider accepted the message and reported it delivered.
-        FAILED: The provider accepted the message and then reported it failed or undelivered.
+        DELIVERED: The provider reported the message delivered.
+        FAILED: The provider accepted the message, then reported it failed or undelivered.
         REFUSED: The provider refused the message.
-        NOT_SENT: The message was certainly not sent in this attempt. Possible reasons: the provider
-            was unreachable, the provider asked to wait, it was too late to send the message, or a
-            user decided that the message was not sent.
+        NOT_SENT: The message was certainly not sent in this attempt.
         NOT_FOUND: Two look-ups did not find the message at the provider, so it counts as not sent.
     """
 

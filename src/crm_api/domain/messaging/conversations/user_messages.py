@@ -70,15 +70,12 @@ async def choose_departure(
 ) -> Departure:
     """Return the time at which a user's message is to be sent.
 
-    Legal hours apply only if the person has never sent a message to this line. If the person has
-    sent one, the user's message counts as an answer, and may be sent at any hour.
+    Legal hours apply only if the person has never sent a message to this line.
 
     Raises:
-        OutsideWindowError: The message has no ``send_at``, and the time at which it would be sent
-            (``undo_seconds`` after ``now``) is outside legal hours.
+        OutsideWindowError: Without ``send_at``, the message would be sent outside legal hours.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message is not moved
-            to the next legal time. Either the request does not allow this (``move`` is False), or
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``move`` is False, or
             no time within two weeks is legal.
     """
     undo_until = now + timedelta(seconds=reply.undo_seconds)
@@ -185,14 +182,12 @@ async def refuse_second_answer(
 ) -> None:
     """Raise an error if somebody else answered the person's last message in the last minute.
 
-    If the other answer was sent in the provider's app, the minute begins when this service received
-    the answer. The caller must first lock the phone number with ``lock_decisions``. So if two users
-    answer at the same moment, the second request waits until the first answer is stored, and then
-    finds it.
+    For an answer in the provider's app, the minute begins when this service received the answer.
+    The caller must first call ``lock_decisions`` for the number, so that two users cannot both
+    answer.
 
     Args:
-        may_read: False if the user who is answering now may not see the messages of others; then
-            the error does not contain the text of the other answer.
+        may_read: False leaves the text of the other answer out of the error.
 
     Raises:
         AnsweredMeanwhileError: Somebody else has answered in the last minute.
@@ -271,14 +266,11 @@ async def queue_user_message(
 ) -> Activity:
     """Queue a message that a user wrote, so that it is sent as soon as possible or at ``send_at``.
 
-    The line's daily limit does not stop the message. The message must be sent in legal hours. But
-    if the person has sent a message to this line before, the user's message counts as an answer,
-    and may be sent at any hour.
+    The line's daily limit does not stop the message. Legal hours apply only if the person has never
+    sent a message to this line.
 
     Args:
-        sender: The user or API key that wrote the message.
-        may_read: False if the ``sender`` may not see the messages of other users. Then
-            ``AnsweredMeanwhileError`` does not contain the text of the other answer.
+        may_read: False leaves the text of the other answer out of ``AnsweredMeanwhileError``.
         may_send_media: False if the provider cannot send files.
 
     Raises:
@@ -286,15 +278,13 @@ async def queue_user_message(
         LineCannotSendError: The line is blocked.
         RecipientOptedOutError: The number is opted out.
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
-        OutsideWindowError: The message has no ``send_at``, and it would be sent outside legal hours
-            in the recipient's probable time zone.
-        AnsweredMeanwhileError: Another user has just answered, and the field ``confirm`` of the
-            request is False.
-        MediaNotSupportedError: The message has files, and the provider cannot send them.
+        OutsideWindowError: Without ``send_at``, the message would be sent outside legal hours.
+        AnsweredMeanwhileError: Another user has just answered, and ``confirm`` is False.
+        MediaNotSupportedError: The provider cannot send files.
         UnknownMediaError: A file was not uploaded.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
-        SendAtOutsideWindowError: ``send_at`` is outside legal hours, and the message is not moved
-            to a legal time. Either ``move`` is False, or no time within two weeks is legal.
+        SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``move`` is False, or
+            no time within two weeks is legal.
     """
     line = await uow.session.get(Line, reply.line_id)
     if line is None:

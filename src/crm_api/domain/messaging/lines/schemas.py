@@ -90,9 +90,8 @@ class LineUpdate(RequestModel):
     Attributes:
         name: The name of the line.
         timezone: The IANA time zone in which the line's day begins and ends.
-        resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
-            list does not contain the message. If true, the service sends the message again. If
-            false, a user decides.
+        resend_unclear: Whether to send an unclear message again if the provider's list does not
+            contain it. If false, a user decides.
     """
 
     model_config = example(daily_limit=200)
@@ -124,20 +123,17 @@ class LineRead(ReadModel):
         phone_number_id: The provider's id of the phone number. It begins with `PN`.
         number: The phone number of the line, in E.164.
         name: The name of the line.
-        daily_limit: The maximum number of messages that the line sends per day. When this number
-            is reached, campaign messages wait until the next day. Other messages count too, but
-            they are still sent.
-        ramp_plan: The limits of the first days, in order. The first limit applies on the day of the
-            first campaign message after the plan was set. A limit above `daily_limit` has no
-            effect. Null if there is no plan.
+        daily_limit: The maximum number of messages per day. All messages count, but only campaign
+            messages then wait until the next day.
+        ramp_plan: The limits of the first days, beginning with the first campaign message after the
+            plan was set. A limit above `daily_limit` has no effect. Null if there is no plan.
         timezone: The IANA time zone in which the line's day begins and ends.
         status: The state of the line.
         blocked_reason: Why the line is blocked, and what to do; null if it is not blocked.
-        resend_unclear: What happens if it is unclear whether a message was sent, and the provider's
-            list does not contain the message. If true, the service sends the message again. If
-            false, a user decides.
-        sent_today: How many of the line's messages the provider accepted, or may have accepted,
-            today. Today is the current day in the line's time zone.
+        resend_unclear: Whether to send an unclear message again if the provider's list does not
+            contain it. If false, a user decides.
+        sent_today: How many messages the provider accepted, or may have accepted, today in the
+            line's time zone.
         remaining_today: The number of campaign messages that the line may still send today.
     """
 

@@ -101,10 +101,8 @@ async def update_line(
 ) -> CountedLine:
     """Change a line's name, limits, time zone or ``resend_unclear``.
 
-    A changed limit or ramp plan (lower limits on the first days) is written to the audit log. If
-    the request contains a ramp plan, the plan's first day is the day of the next campaign message.
-    The job that processes the campaign queue is requested, because a higher limit may allow more
-    messages immediately.
+    Changed limits and ramp plans go to the audit log. A new ramp plan begins with the next campaign
+    message. The job that processes the campaign queue is requested.
 
     Raises:
         LineNotFoundError: No line has this id.
@@ -172,9 +170,8 @@ async def unblock_line(
 ) -> CountedLine:
     """End the block of a line, or its trial after a block, so that it sends normally again.
 
-    A line on trial sends only one message at a time. The unblocking is written to the audit log,
-    and the alert about the line is resolved. If the provider has asked for a pause, the pause ends
-    too, for all lines. If the line is neither blocked nor on trial, only the pause ends.
+    The audit log gets an entry, and the alert about the line is resolved. A pause that the provider
+    asked for ends for all lines, even if this line was not blocked.
 
     Raises:
         LineNotFoundError: No line has this id.

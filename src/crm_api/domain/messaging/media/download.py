@@ -76,10 +76,8 @@ class Downloader:
 
         Args:
             policy: Decides which hosts and IP addresses may be contacted.
-            provider_url: The provider's URL. The API key is sent only to the scheme, host and port
-                of this URL.
+            provider_url: The API key is sent only to the scheme, host and port of this URL.
             api_key: The provider's API key; None for the sandbox.
-            limits: Time limits; None for the defaults.
             resolver: Replaces the system's resolver of host names in tests.
         """
         self._policy = policy
@@ -124,7 +122,6 @@ class Downloader:
         """Download the file at a URL and write it to ``into`` while it arrives.
 
         Args:
-            address: The URL from the event.
             limit: The largest allowed size in bytes.
             into: The file to write to, positioned at its beginning.
 

@@ -202,14 +202,13 @@ async def record_fetch(
 ) -> None:
     """Store the result of an attempt to download a file.
 
-    The result is the file, or the error and the time of the next attempt. After a final error
-    (``FetchError.is_final``), the download is not tried again. After ``MOST_ATTEMPTS`` failed
-    attempts, it is not tried again either, and an alert is raised. If a later attempt has
-    begun, the row of the download does not change.
+    After a final error (``FetchError.is_final``) or ``MOST_ATTEMPTS`` failed attempts, there is no
+    further attempt; the latter raises an alert. If a later attempt has begun, the row does not
+    change.
 
     Args:
-        jitter: Returns a number from 0 to 1. The wait before the next attempt is multiplied by this
-            number, so that many failed downloads are not repeated at the same time.
+        jitter: Returns a number from 0 to 1, by which the wait before the next attempt is
+            multiplied.
     """
     error = outcome if isinstance(outcome, FetchError) else None
     media_id = None

@@ -1,8 +1,7 @@
 """Detect the media type of a file by its first bytes, and decide which types are stored.
 
-The media types in the event and in the header of the download are ignored, because the sender
-chooses them. Only files of the types in this module are stored. None of these types can execute
-code in a browser. HTML, SVG and scripts are therefore never stored.
+The media types in the event and the header are ignored, because the sender chooses them. No stored
+type can execute code in a browser, so HTML, SVG and scripts are never stored.
 """
 
 from crm_api.domain.messaging.media.errors import FetchError
@@ -107,8 +106,7 @@ def is_shown_inline(content_type: str) -> bool:
 def _is_mpeg_audio(head: bytes) -> bool:
     """Return True if the file starts with an MPEG audio frame of layer II or III.
 
-    Telephone systems write such files without a tag before the first frame, so ``puremagic`` does
-    not recognise them.
+    ``puremagic`` does not recognise such files without a tag.
 
     Source: ISO/IEC 11172-3, 2.4.1.3: eleven sync bits, then version, layer, bit rate and sampling
     rate. The standard forbids some values of these fields.

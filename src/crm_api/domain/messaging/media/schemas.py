@@ -65,13 +65,11 @@ class MediaFetchRead(ReadModel):
         kind: The kind of the file: `picture`, `recording`, `voicemail` or `other`.
         url: The URL of the file at the provider.
         status: The state of the fetch.
-        attempts: The number of attempts to download the file so far.
-        next_attempt_at: When the next attempt may begin. The value has no meaning after the fetch
-            has ended.
-        error_code: The stable code of the last error; null if there was none.
-        last_error: The last error as a sentence; null if there was none.
-        media_id: The id of the stored file for `GET /v1/media/{media_id}`; null until the file is
-            stored.
+        attempts: The number of attempts so far.
+        next_attempt_at: When the next attempt may begin; without meaning after the fetch has ended.
+        error_code: The stable code of the last error; null if none.
+        last_error: The last error as a sentence; null if none.
+        media_id: The id of the file for `GET /v1/media/{media_id}`; null until the file is stored.
     """
 
     model_config = example(
@@ -125,13 +123,12 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its download.
 
-    The files in ``items`` come first. Each of these files gets the state of the download with the
-    same URL. The other stored files of the message or call follow, each file once.
+    The files in ``items`` come first, with the download of the same URL. Other stored files follow,
+    each once.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields
             are copied to the result.
-        fetches: The downloads of the message or call.
     """
     by_url = {fetch.url: fetch for fetch in fetches}
     shown = [item | _state_of(by_url.pop(item.get("url", ""), None)) for item in items]

@@ -175,14 +175,12 @@ RETRY_FETCH = text("""
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
     """Start one fetch (the download of a file) again; the count of its attempts begins at 0.
 
-    The job that fetches files is requested.
-
-    A fetch is dead if all its attempts failed. All dead fetches with the same error code share one
-    alert. If no other dead fetch has the error code of this fetch, the alert is resolved.
+    The job that fetches files is requested. The alert about an error code is resolved if no dead
+    fetch has this code any more.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
-        MediaAlreadyStoredError: The file of the fetch is already stored.
+        MediaAlreadyStoredError: The file is already stored.
     """
     fetch = await uow.session.get(MediaFetch, fetch_id, with_for_update=True)
     if fetch is None:
@@ -212,14 +210,11 @@ async def retry_fetches(
 ) -> int:
     """Start downloads of media files again, and return their number.
 
-    The attempts of each download are counted from 0 again. The job that downloads files is
-    requested.
-
-    A download is dead if all its attempts failed. All dead downloads with the same error code share
-    one alert. If no dead download has this error code any more, the alert is resolved.
+    Attempts are counted from 0 again, and the download job is requested. The alert about an error
+    code is resolved if no dead download has this code any more.
 
     Args:
-        status: Only downloads with this status. If it is ``stored``, no download is started.
+        status: Only downloads with this status; none if it is ``stored``.
         error_code: Only downloads with this error code; None for all downloads.
     """
     if status is FetchStatus.STORED:

@@ -82,12 +82,9 @@ async def describe_uploads(
 
     The files are locked until the transaction ends, so that the clean-up does not delete them.
 
-    Args:
-        is_supported: False if the provider cannot send files.
-
     Raises:
-        MediaNotSupportedError: The provider cannot send files.
-        UnknownMediaError: A file was not uploaded, or it was uploaded more than ``KEPT_FOR`` ago.
+        MediaNotSupportedError: ``is_supported`` is False.
+        UnknownMediaError: A file was not uploaded, or more than ``KEPT_FOR`` ago.
     """
     if not media_ids:
         return []

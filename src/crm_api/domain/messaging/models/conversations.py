@@ -28,8 +28,7 @@ class ConversationState(StrEnum):
     Attributes:
         WAITING: The person waits for an answer.
         OPEN: Somebody works on the conversation, and the person does not wait for an answer.
-        SNOOZED: The conversation becomes waiting or open again at `snoozed_until`, or earlier if
-            the person writes or calls.
+        SNOOZED: Waiting or open again at `snoozed_until`, or when the person writes or calls.
         DONE: Nothing is to be done until the person writes or calls.
     """
 
@@ -188,12 +187,9 @@ class ConversationRead(Base):
 class ConversationTally(Base):
     """A change of the count of conversations whose state is not ``done``, for example +1.
 
-    A row can also be the sum of several changes.
-
-    When conversations change, a trigger adds rows to this table. The inbox computes its counts as
-    sums of the column ``conversations``. A trigger never changes a row. So transactions that change
-    different conversations never wait for each other. ``office.inbox.tallies`` merges the rows when
-    there are many.
+    The counts of the inbox are sums of the column ``conversations``. A trigger only adds rows and
+    never changes them, so transactions about different conversations never wait for each other.
+    ``office.inbox.tallies`` merges rows.
     """
 
     __tablename__ = "conversation_tally"

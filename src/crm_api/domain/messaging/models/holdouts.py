@@ -55,9 +55,9 @@ class Holdout(Base):
 class HoldoutPerson(Base):
     """A person in one of the two groups of a holdout.
 
-    A holdout measures the effect of campaign messages: one group gets messages, the other gets
-    none. A person is put in a group when a message to the person is due. The comparison of the
-    groups includes all these people, whatever happens to them later.
+    One group gets campaign messages, the other gets none. A person is put in a group when a message
+    to the person is due. The comparison of the groups includes all these people, whatever happens
+    to them later.
     """
 
     __tablename__ = "holdout_person"

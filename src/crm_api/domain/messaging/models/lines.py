@@ -28,9 +28,8 @@ THE_ROW = 1
 class CompanySettings(Base):
     """The settings that an administrator can change at run time. The table has at most one row.
 
-    A carrier's budget is the number of message segments that may be sent to the carrier per day. A
-    worker that reserves messages locks this row until its transaction ends. So two workers never
-    use the same part of a budget.
+    A worker that reserves messages locks this row until its transaction ends. So two workers never
+    use the same part of a carrier's budget.
     """
 
     __tablename__ = "company_settings"

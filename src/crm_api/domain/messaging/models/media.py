@@ -37,8 +37,8 @@ class FetchStatus(StrEnum):
         PENDING: No attempt has ended yet.
         STORED: The file was downloaded and stored.
         FAILED: The last attempt failed. The next attempt begins at `next_attempt_at`.
-        DEAD: All attempts failed. The fetch is started again only by a user.
-        REFUSED: The URL, the size or the type of the file is not allowed, so there is no further
+        DEAD: All attempts failed. Only a user starts the fetch again.
+        REFUSED: The URL, the size or the type of the file is not allowed. There is no further
             attempt.
     """
 
@@ -89,13 +89,11 @@ class MediaUpload(Base):
 class MediaFetch(Base):
     """The download of one file of a message or call.
 
-    The transaction that applies an event with the URL of a file stores the row. While a worker
-    downloads the file, ``next_attempt_at`` is the end of the worker's lease: from this time,
-    another worker may try. The number ``attempts`` then includes the current attempt. The worker
-    stores its result only if ``attempts`` has not changed in the meantime.
+    During a download, ``next_attempt_at`` is the end of the worker's lease, and ``attempts``
+    includes the current attempt. The worker stores its result only if ``attempts`` has not changed.
 
-    A file that a user sent with a message has a row too. The status of this row is ``stored`` from
-    the beginning, and its URL is the path of the file in this API.
+    A file that a user sent has a row too, with the status ``stored`` and its path in this API as
+    URL.
     """
 
     __tablename__ = "media_fetch"

@@ -21,9 +21,9 @@ class ProviderStopStatus(StrEnum):
     """The state of an entry of the provider's stop list.
 
     Attributes:
-        OPEN: The provider refuses the number, but the number is not opted out in this service.
-        AGREED: The provider refuses the number, and the number is opted out in this service too.
-        RECOVERED: A later message to the number was delivered, so the provider sends to it again.
+        OPEN: The provider refuses the number, but it is not opted out in this service.
+        AGREED: The provider refuses the number, and it is opted out in this service too.
+        RECOVERED: A later message to the number was delivered.
         RESOLVED: A user resolved the entry.
     """
 

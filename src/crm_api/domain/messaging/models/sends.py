@@ -67,10 +67,9 @@ class SendKind(StrEnum):
 class SendAttempt(Base):
     """One attempt to send a message, with its own copy of the number and the body.
 
-    The gate is the last check before the request to the provider. The gate changes the columns for
-    the status, the time of the request and the lease (how long a worker may work on the attempt).
-    No index contains these columns, so that the gate is fast. ``line_id`` has no foreign key,
-    because a foreign key would lock the line for each message.
+    To keep the gate fast, no index may contain the columns that the gate changes: the status, the
+    time of the request and the lease. ``line_id`` has no foreign key, because a foreign key would
+    lock the line for each message.
     """
 
     __tablename__ = "send_attempt"
@@ -184,11 +183,9 @@ class SendAttempt(Base):
 class SendTally(Base):
     """A number to add to a count of messages that the provider accepted; negative to subtract.
 
-    There is a count for each line, campaign and quarter of an hour. The value of a count is the sum
-    of its rows. Messages outside campaigns are counted separately.
-
-    A database trigger adds the rows (``migrations/objects``). ``usage.compact_tally`` merges the
-    rows, and deletes old ones.
+    There is a count for each line, campaign and quarter of an hour, and for messages outside
+    campaigns. Its value is the sum of its rows. A database trigger adds the rows.
+    ``usage.compact_tally`` merges them, and deletes old ones.
     """
 
     __tablename__ = "send_tally"
@@ -207,9 +204,8 @@ class SendTally(Base):
 class CarrierTally(Base):
     """A number to add to the count of message segments for a carrier; negative to subtract.
 
-    Carriers count a long message as several segments. There is a count for each carrier and quarter
-    of an hour. The count includes only messages that the provider accepted. The trigger that adds
-    the rows of ``SendTally`` also adds these rows.
+    There is a count for each carrier and quarter of an hour. It includes only messages that the
+    provider accepted. The trigger of ``SendTally`` also adds these rows.
     """
 
     __tablename__ = "carrier_tally"

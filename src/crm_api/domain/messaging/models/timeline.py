@@ -37,16 +37,15 @@ class MessageStatus(StrEnum):
     """The state of a message.
 
     Attributes:
-        RECEIVED: The message was received from the person.
+        RECEIVED: The person sent the message.
         QUEUED: The message waits to be sent.
         SENDING: The message is being sent.
-        UNKNOWN: It is not known yet whether the message was sent. The service looks the message up
-            at the provider, or a user decides.
+        UNKNOWN: It is unclear whether the message was sent. A look-up or a user decides.
         SENT: The provider accepted the message.
-        FAILED: The message was not sent, or the provider reported a failure. `error_code` gives
-            the reason.
-        UNDELIVERED: The provider reported that the carrier did not deliver the message.
-        DELIVERED: The provider reported that the carrier delivered the message.
+        FAILED: The message was not sent, or the provider reported a failure. `error_code` gives the
+            reason.
+        UNDELIVERED: The carrier did not deliver the message.
+        DELIVERED: The carrier delivered the message.
     """
 
     RECEIVED = "received"
@@ -63,15 +62,15 @@ class Origin(StrEnum):
     """What created a message.
 
     Attributes:
-        CAMPAIGN: A campaign sent the message.
-        MANUAL: A user sent the message through this service.
-        TEST: The message is a test message.
-        CONFIRMATION: The service confirmed an opt-out of the person.
-        HELP: The service answered the keyword HELP.
-        AWAY: The service answered a message of the person while the office was closed.
-        REMINDER: The service reminded the person of an appointment.
-        PROVIDER: The provider reported the message. The person sent it, or an employee sent it in
-            the provider's app.
+        CAMPAIGN: A campaign.
+        MANUAL: A user of this service.
+        TEST: A test.
+        CONFIRMATION: The service, to confirm an opt-out.
+        HELP: The service, as the response to the keyword HELP.
+        AWAY: The service, because the office was closed.
+        REMINDER: The service, to remind the person of an appointment.
+        PROVIDER: The provider reported it. The person, or an employee in the provider's app, sent
+            it.
     """
 
     CAMPAIGN = "campaign"
@@ -93,9 +92,9 @@ class Activity(Base):
     """A message or a call: one row of the timeline.
 
     The table has one partition per month. The id of a row contains a time, which decides the month.
-    The status of a message changes only to a status of the same or a higher ``rank``, so a late
-    report cannot restore an earlier status (``ARCHITECTURE.md``, Invariant 9). A message outside
-    campaigns has the status ``queued`` here until a worker claims (reserves) it.
+    The status of a message changes only to a status of the same or a higher ``rank``
+    (``ARCHITECTURE.md``, Invariant 9). A message outside campaigns is ``queued`` until a worker
+    claims it.
     """
 
     __tablename__ = "activity"
@@ -221,8 +220,7 @@ class ActivityKey(Base):
     """Maps each provider id of a message or call to the id of the row in ``activity``.
 
     Triggers on ``activity`` keep this table up to date. A statement that stores a message or call
-    can first insert the provider's id here. If the id already exists, the message or call was
-    stored before, and the statement stores nothing.
+    can first insert the provider's id here. If the id exists, the statement stores nothing.
     """
 
     __tablename__ = "activity_key"

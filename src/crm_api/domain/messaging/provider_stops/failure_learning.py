@@ -68,19 +68,14 @@ MARK_LEARNED = text("""
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
     """Process all new failed messages of the next phone number that has any.
 
-    The error codes of the failures decide what happens:
-
-    - The person opted out at the provider: the number is opted out here too.
-    - The number is a landline: its line type is stored.
-    - The number failed permanently several times: it is marked as invalid.
-
-    Each failure is processed only once.
+    The error codes decide: the number is opted out, stored as a landline, or marked as invalid
+    after several permanent failures. Each failure is processed only once.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.
 
     Returns:
-        False if no number has new failures, or if another worker is processing failures.
+        False if there are no new failures, or if another worker is processing failures.
     """
     session = uow.session
     if not await session.scalar(TRY_LOCK):

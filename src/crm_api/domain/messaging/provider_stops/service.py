@@ -160,9 +160,8 @@ async def resolve_provider_stop(
 ) -> ProviderStopRead:
     """Resolve an entry of the provider's stop list, the list of numbers that the provider refuses.
 
-    A user resolves an entry when the provider sends to the number again. If the number is opted out
-    in this service, it stays opted out. If the provider refuses the number again, a new entry is
-    created. If the entry is already resolved, it does not change.
+    An opt-out of the number in this service stays. An entry that is already resolved does not
+    change. If the provider refuses the number again, a new entry is created.
 
     Raises:
         ProviderStopNotFoundError: No entry has this id.

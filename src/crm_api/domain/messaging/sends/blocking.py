@@ -1,11 +1,9 @@
 """Block lines and campaigns that the provider refuses; later, test whether lines can send again.
 
-Each line has a circuit breaker. While the breaker is closed, the line sends. If the provider
-refuses not only one message but the line (for example, no credits are left), the breaker opens: the
-line is blocked, and an alert is raised. After a wait, the breaker is half open: the line is on
-trial and sends one message at a time. If the provider accepts a message, the breaker closes. If the
-provider refuses again, the line is blocked longer. A blocked campaign has no trial, because a user
-has to correct the cause (``ARCHITECTURE.md``, Invariant 10).
+If the provider refuses a line itself, not only one message, the circuit breaker of the line opens:
+the line is blocked. After a wait, the line is on trial and sends one message at a time. An accepted
+message ends the trial. A refusal blocks the line for longer. A blocked campaign has no trial: a
+user has to correct the cause (``ARCHITECTURE.md``, Invariant 10).
 """
 
 from collections.abc import Collection, Sequence
@@ -164,11 +162,8 @@ CLOSE_BREAKERS = text("""
 async def close_breakers(uow: UnitOfWork, line_ids: Collection[UUID], *, now: datetime) -> None:
     """End the trial of lines from which the provider has accepted a message.
 
-    A line on trial was blocked before, and now sends only one message at a time. Lines that are not
-    on trial do not change.
-
-    When a trial ends, the alert about the line is resolved, and the audit log gets an entry. The
-    jobs that send messages are requested.
+    Lines that are not on trial do not change. When a trial ends, the alert about the line is
+    resolved, the audit log gets an entry, and the jobs that send messages are requested.
     """
     if not line_ids:
         return

@@ -1,12 +1,8 @@
 """Keep the messages to the customers of each carrier within a daily budget.
 
-A budget is a number of message segments that the company declared. A worker claims messages: it
-reserves them for sending. It claims only messages that fit the budgets.
-
-If the budget of a carrier is used up, the recipients with a number of this carrier are postponed
-until the carriers' day ends. This module calls such a recipient "held". This word does not
-mean that the phone number is on hold. Segments may become available earlier, for example because a
-user raised the budget. Then ``wake_held_recipients`` makes the recipients due.
+A budget is a number of message segments that the company declared. If a budget is used up, the
+carrier's recipients are postponed until the carriers' day ends. This module calls such a recipient
+"held"; this does not mean that the number is on hold.
 """
 
 from collections.abc import Sequence
@@ -38,14 +34,11 @@ again, for example because the budget was raised."""
 class CarrierShare:
     """The result of choosing recipients whose messages fit the carrier budgets.
 
-    A carrier budget is the number of message segments that may be sent per day to the numbers of
-    one carrier.
-
     Attributes:
         taken: The chosen recipients, as planned attempts.
         held: The ids of recipients whose message needs more segments than were left at the start.
         has_passed_over: True if a recipient was left out only because recipients before it used
-            segments of the budget. The recipient may be chosen next time.
+            segments.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -57,13 +50,9 @@ class CarrierShare:
 class CarrierRoom:
     """How many segments may still be sent today to the numbers of each carrier.
 
-    Carriers count messages in segments: a long message has several segments. A carrier budget is
-    the number of segments that the company may send per day to numbers of the carrier.
-
     Attributes:
         budgets: The budgets that the company declared.
-        left: The number of segments that are left in each budget, by carrier; negative if more
-            segments were sent than the budget allows.
+        left: The segments left in each budget, by carrier; negative if too many were sent.
         ends_at: When the carriers' day ends.
     """
 
@@ -79,12 +68,11 @@ class CarrierRoom:
     def held_by(self, carrier: str, wanted: int) -> str | None:
         """Return the carrier whose budget has too few segments left for a message.
 
-        The result is None if the message fits the budget, or if no budget applies. A carrier's
-        budget is the number of message segments that may be sent to its numbers per day.
+        The result is None if the message fits the budget, or if no budget applies.
 
         Args:
-            carrier: The carrier of the recipient's number. If it is ``unknown``, the carrier with
-                the smallest budget is checked.
+            carrier: The carrier of the recipient's number. For ``unknown``, the carrier with the
+                smallest budget is checked.
             wanted: The number of segments of the message.
         """
         counted = self.budgets.counted_as(carrier)
@@ -166,14 +154,10 @@ async def read_carrier_room(
 ) -> CarrierRoom | None:
     """Return how many segments each carrier may still get today; None if no budget is declared.
 
-    A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. Carriers count a long message as several segments.
-
     Args:
-        is_locked: True to lock the budgets until the transaction ends, so that no other transaction
-            can use the same segments. All callers must lock in this order: the line, then the
-            carrier budgets, then the phone numbers. The used segments are counted after the lock
-            (``ARCHITECTURE.md``, "Sending, rule 1").
+        is_locked: True to lock the budgets until the transaction ends. All callers must lock in
+            this order: the line, then the carrier budgets, then the phone numbers. The used
+            segments are counted after the lock (``ARCHITECTURE.md``, "Sending, rule 1").
     """
     declared = await uow.session.scalar(LOCK_BUDGETS if is_locked else READ_BUDGETS)
     if not declared:
@@ -224,9 +208,8 @@ WAKE = text(f"""
 async def wake_held_recipients(uow: UnitOfWork, *, grace: timedelta, now: datetime) -> int:
     """Make postponed recipients due if their carrier budget has segments left again.
 
-    A carrier budget is the number of message segments that we may send to a carrier's customers per
-    day. For each segment that is left, at most one recipient becomes due. If a budget was removed,
-    all its postponed recipients become due.
+    For each segment that is left, at most one recipient becomes due. If a budget was removed, all
+    its postponed recipients become due.
 
     Returns:
         The number of recipients that became due.

@@ -42,16 +42,13 @@ from crm_api.platform.ids import new_id
 
 @dataclass(frozen=True, kw_only=True)
 class _Allowance:
-    """How many messages a campaign may claim (reserve) now, counted while the line is locked.
-
-    The pacing of a campaign spreads its messages over the day, or sends them in batches.
+    """How many messages a campaign may claim now, counted while the line is locked.
 
     Attributes:
         room: What is left of the daily limits.
         pace: The stored state of the campaign's pacing; None before the first message.
         quota: The number of messages that the limits and the pacing allow now.
-        is_ramp_waiting: True if the line has a ramp plan (lower limits on the first days) that has
-            not started.
+        is_ramp_waiting: True if the line has a ramp plan that has not started.
     """
 
     room: Room
@@ -63,17 +60,10 @@ class _Allowance:
 async def claim_recipients(
     uow: UnitOfWork, order: ClaimOrder, *, limit: int, times: SendTimes, now: datetime
 ) -> ClaimResult:
-    """Claim (reserve) up to ``limit`` recipients of a campaign whose messages are due.
+    """Claim up to ``limit`` recipients of a campaign whose messages are due.
 
-    The steps are:
-
-    1. Lock the line.
-    2. Count the messages of today. The count must begin after the lock (see ``ARCHITECTURE.md``,
-       "Sending, rule 1").
-    3. Lock the numbers of due recipients.
-    4. Insert attempts.
-
-    The caller must commit before it sends the claimed messages.
+    The line is locked before the messages of today are counted (``ARCHITECTURE.md``, "Sending, rule
+    1"). The caller must commit before it sends the claimed messages.
     """
     session = uow.session
     # A zone key (the states and time zones in which a person may live) is left out if its legal
@@ -222,10 +212,8 @@ async def lock_candidates(
     A recipient is left out if another transaction has locked the recipient's number.
 
     Args:
-        zone_keys: The zone keys for which messages are allowed now. A zone key is a text with the
-            states and time zones in which a person may live. Recipients with another zone key are
-            left out.
-        limit: The largest number of recipients.
+        zone_keys: The zone keys for which messages are allowed now. Recipients with another zone
+            key are left out.
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}
     return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
@@ -236,11 +224,9 @@ async def _set_contacted_aside(
 ) -> Sequence[DueRecipient]:
     """Return the recipients that the campaign's rule ``previously_contacted`` allows.
 
-    The rule decides whether people who were contacted before get a message. If not, the recipients
-    are skipped, or are put in review (a user must approve or reject them).
-
-    The rule was already applied when the audience was stored. It is applied again, because a
-    campaign runs for weeks, and another campaign may have contacted the person since then.
+    Other recipients are skipped or put in review. The rule was already applied when the audience
+    was stored. It is applied again, because another campaign may have contacted the person since
+    then.
     """
     if not due or order.previously_contacted == SEND_ANYWAY:
         return due

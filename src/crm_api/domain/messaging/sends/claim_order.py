@@ -24,20 +24,14 @@ SEND_ANYWAY = "send"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingLine:
-    """The phone line of a campaign that is claiming (reserving) recipients.
-
-    The line is locked during the claim.
+    """The line of a campaign that is claiming recipients. The line is locked during the claim.
 
     Attributes:
         phone_number_id: The provider's id of the line.
-        is_probing: True if the line is tested after it was blocked. It then sends one message at a
-            time.
-        has_carrier_budgets: True if the number of message segments per day is limited for at least
-            one carrier.
-        has_holdout: True if a holdout is running. During a holdout, some people get no campaign
-            messages, to measure the effect of messages.
-        stopped_variants: The number of the campaign's variants (bodies that an A/B test compares)
-            that are stopped now.
+        is_probing: True if the line is on trial after a block. It sends one message at a time.
+        has_carrier_budgets: True if at least one carrier has a daily budget of segments.
+        has_holdout: True if a holdout is running.
+        stopped_variants: The number of the campaign's variants that are stopped now.
     """
 
     id: UUID
@@ -90,25 +84,21 @@ class Composer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimOrder:
-    """The rules by which one campaign may claim (reserve) recipients now.
-
-    A zone key is a text with the states and time zones in which a person may be.
+    """The rules by which one campaign may claim recipients now.
 
     Attributes:
-        open_zones: The zone keys of people who may get messages now. The value of each zone key is
-            the instant at which this permission ends.
+        open_zones: For each zone key that allows messages now: the instant at which this ends.
         compose: Writes the body of a recipient's message.
-        daily_limit: How many messages the campaign may send per day, in the line's time zone.
-        min_days_between: How many days must pass after a message of another campaign; None for no
+        daily_limit: The messages of the campaign per day, in the line's time zone.
+        min_days_between: The days that must pass after a message of another campaign; None for no
             minimum.
-        caps: The legal frequency limit of each zone key. ``(3, 24)`` means that a number may get
-            three campaign messages in 24 hours. A zone key without an entry has no limit.
-        frequency_cap: The campaign's own frequency limit; None for no limit. ``(2, 7)`` means that
-            a number may get two messages in seven days, over all campaigns.
-        stopped_variants: How many variants (bodies that an A/B test compares) were stopped when
-            these rules were computed.
-        previously_contacted: What happens to people who were contacted before: ``send``, ``skip``
-            or ``review``.
+        caps: The legal limits by zone key. ``(3, 24)`` allows a number three campaign messages in
+            24 hours. A zone key without an entry has no limit.
+        frequency_cap: The campaign's own limit; None for no limit. ``(2, 7)`` allows a number two
+            messages in seven days, over all campaigns.
+        stopped_variants: How many variants were stopped when these rules were computed.
+        previously_contacted: For people who were contacted before: ``send``, ``skip`` or
+            ``review``.
     """
 
     campaign_id: UUID
@@ -126,15 +116,15 @@ class ClaimOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedAttempt:
-    """An attempt to send a message that is about to be inserted, or was inserted just now.
+    """An attempt that is about to be inserted, or was inserted just now.
 
     Attributes:
-        not_after: The latest instant at which the request to the provider may end: the end of the
-            recipient's legal hours or of the campaign's hours, whichever is earlier.
-        max_recent: The legal frequency limit: how many campaign messages the number may get in
-            ``recent_hours`` hours; None for no limit.
-        activity_id: The id of the message; None before the insert. It is equal to ``attempt_id`` if
-            this is the first attempt to send the message.
+        not_after: The latest instant at which the request may end: the end of the legal hours or of
+            the campaign's hours, whichever is earlier.
+        max_recent: The legal limit of campaign messages to the number in ``recent_hours`` hours;
+            None for no limit.
+        activity_id: The id of the message; None before the insert. It is equal to ``attempt_id``
+            for the first attempt.
     """
 
     attempt_id: UUID
@@ -153,16 +143,14 @@ class PlannedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedAttempt:
-    """A claimed attempt: one process has reserved its message for sending.
-
-    Only the process with the attempt's token may send the message.
+    """A claimed attempt. Only the process with the attempt's token may send the message.
 
     Attributes:
         membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
         is_probe: True if this message tests whether a blocked line works again.
-        is_scheduled: True if a user chose a later time for the message. Then the person counts as
-            waiting for an answer until the message is sent.
+        is_scheduled: True if a user chose a later time. The person then waits for an answer until
+            the message is sent.
         media_urls: The URLs from which the provider downloads the files of the message.
     """
 
@@ -181,13 +169,12 @@ class ClaimedAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimResult:
-    """The result of one try to claim (reserve) recipients of a campaign.
+    """The result of one try to claim recipients of a campaign.
 
     Attributes:
         is_exhausted: True if the campaign may send no further message now.
-        is_stale: True if nothing was claimed, because a variant (a body that an A/B test compares)
-            was stopped after the rules (``ClaimOrder``) were computed. Then the caller must compute
-            the rules again.
+        is_stale: True if nothing was claimed, because a variant was stopped after the
+            ``ClaimOrder`` was computed. The caller must compute the ``ClaimOrder`` again.
     """
 
     claimed: list[ClaimedAttempt] = field(default_factory=list)

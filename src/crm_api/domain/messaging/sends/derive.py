@@ -159,15 +159,15 @@ async def derive_recipients(
 ) -> None:
     """Set the status of recipients from their attempts and other facts, such as opt-outs.
 
-    The recipients are locked first. If this transaction waits for the lock, the result includes
-    what other transactions commit during the wait. See ``ARCHITECTURE.md``, "Sending, rule 11".
+    The recipients are locked first, so that the result includes what other transactions commit
+    during the wait (``ARCHITECTURE.md``, "Sending, rule 11").
 
     Args:
-        due_at: The new due time of the recipients. If it is None and ``back_off`` is False, their
-            due time stays the same.
+        due_at: The new due time. If it is None and ``back_off`` is False, the due time does not
+            change.
         back_off: If True, each recipient becomes due after a random delay ("full jitter"), but not
-            before ``due_at``. The maximum of the delay (``WAITS``) grows with the number of
-            attempts that were postponed.
+            before ``due_at``. The largest delay (``WAITS``) grows with the number of postponed
+            attempts.
 
     Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, read 2026-11-25.
     """

@@ -2,16 +2,10 @@
 
     claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
-- A *claim* reserves attempts for this process. No other process can send their messages.
-- The attempts in *ready* are claimed, and wait for the next step.
-- The *limiter* keeps the rate limit of the provider.
-- The *gate* is the last check of attempts before their calls.
-- A *call* is an API request to the provider. It begins only after the gate has allowed the attempt,
-  and after the commit of the gate was confirmed.
-- An *answer* is the response to a call.
-- A *record* stores answers in the database.
-
-Claims, calls and records run at the same time.
+The attempts in *ready* are claimed. The *limiter* keeps the rate limit of the provider. A *call* is
+a request to the provider. It begins only after the gate has allowed the attempt, and after the
+commit of the gate was confirmed. A *record* stores the responses (*answers*). Claims, calls and
+records run at the same time.
 """
 
 import asyncio
@@ -73,15 +67,13 @@ class DispatchTally:
     """The counts of one run of the dispatcher, and why it stopped.
 
     Attributes:
-        is_interrupted: True if the run did not send some of the messages that it had claimed
-            (reserved), and the provider is not the reason. For example, the jobs were paused or
-            ended, or this machine's clock was set.
+        is_interrupted: True if claimed messages were not sent, and the provider is not the reason.
         is_provider_down: True if the run stopped because the provider did not respond.
-        held_until: The end of the pause, if the run stopped because the provider asked for a long
-            pause; None if the run stopped for another reason.
-        provider_skew: Our clock minus the provider's clock, if they differ by more than
-            ``MAX_SKEW``; zero otherwise.
-        answers: The number of results of API requests, by their kind.
+        held_until: The end of the long pause for which the provider asked; None if the run stopped
+            for another reason.
+        provider_skew: Our clock minus the provider's clock; zero for a difference of at most
+            ``MAX_SKEW``.
+        answers: The number of results of requests, by kind.
     """
 
     claimed: int = 0
@@ -177,14 +169,9 @@ class Dispatcher:
     async def run(self, claim_more: ClaimMore) -> DispatchTally:
         """Send until no message may be sent now, or until the method ``stop`` is called.
 
-        At the end, all claims (reserved messages) that were not used are released.
-
-        If the database becomes unreachable, no new request begins. The responses to running
-        requests are stored as soon as possible. Then the database error is raised.
-
-        If this method is cancelled, no new request begins. The method waits until the responses to
-        running requests are stored. It waits at most ``call_timeout`` plus ``RECORD_IN`` (in
-        seconds).
+        At the end, unused claims are released. If the database becomes unreachable or the method is
+        cancelled, no new request begins, but the responses to running requests are still stored. A
+        cancelled run waits for this at most ``call_timeout`` plus ``RECORD_IN`` (in seconds).
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)
@@ -224,10 +211,8 @@ class Dispatcher:
     def _was_clock_set(self) -> bool:
         """Return whether this machine's clock was set during the run, by more than ``MAX_SKEW``.
 
-        Just before each request, the present time is stored. If the result of the request is
-        unclear, a look-up searches the provider's list for a message from about this time. If the
-        stored time were wrong, the look-up would not find the message, and the message would be
-        sent twice.
+        Then the stored times of requests would be wrong. A look-up by time would not find an
+        unclear message, and the message would be sent twice.
         """
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 

@@ -1,10 +1,7 @@
 """Remove a message id of the provider from other rows, so that an attempt can get it.
 
-Two kinds of rows can have the id by mistake:
-
-- A message that was stored as if an employee had sent it in the provider's app. This happens if
-  the provider reports our message before it responds to our request. The row is deleted.
-- An attempt to which the id was matched by mistake. This attempt loses the id.
+A message that was stored by mistake as sent in the provider's app is deleted. An attempt to which
+the id was matched by mistake loses the id.
 """
 
 from dataclasses import dataclass
@@ -93,16 +90,14 @@ async def unbind_matched_messages(
 ) -> list[UnboundAttempt]:
     """Remove message ids of the provider from attempts to which they were matched by mistake.
 
-    A match is a guess by the phone number, the time and the text.
-
     Args:
         message_ids: The message ids.
         attempt_ids: For each message id, the attempt whose response contains the id. A match of the
-            id to any other attempt is a mistake.
+            id to another attempt is a mistake.
 
     Returns:
-        The attempts that lost an id. Their status is now ``parked``. The caller can use
-        ``ledger.reopen_parked``, so that this service asks the provider again.
+        The attempts that lost an id, now ``parked``. ``ledger.reopen_parked`` can start new
+        look-ups.
     """
     values = {"message_ids": message_ids, "attempt_ids": attempt_ids, "now": now}
     return typed_rows(UnboundAttempt, await session.execute(UNBIND, values))

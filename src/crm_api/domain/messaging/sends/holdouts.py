@@ -71,10 +71,8 @@ async def hold_out(
 ) -> Sequence[DueRecipient]:
     """Return the recipients who may get their message; skip those in the held-out group.
 
-    A holdout measures the effect of messages: the people in the held-out group get no message. The
-    holdout applies only to the first message of a campaign. A person who got this message also gets
-    the follow-ups. The group of each person (held out or not) is stored, so that the groups can be
-    compared later.
+    The holdout applies only to the first message of a campaign. The group of each person to whom
+    the holdout applies is stored, so that the groups can be compared later.
     """
     found = typed_row(_RunningHoldout, (await session.execute(RUNNING, {"now": now})).one_or_none())
     if found is None:

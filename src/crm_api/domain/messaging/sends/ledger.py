@@ -97,21 +97,16 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The status that the attempt must still have; otherwise the new status is not written.
-            None if the new status is certain, for example after a clear response of the provider.
-            (See ``ARCHITECTURE.md``, "Sending, rule 6".)
-        message_id: The provider's id of the message, if the new status is sent, failed or
-            delivered.
-        is_matched: True if ``message_id`` was found by a comparison of messages with attempts;
-            False if the provider's response gave it.
+        seen: The status that the attempt must still have; None if the new status is certain
+            (``ARCHITECTURE.md``, "Sending, rule 6").
+        message_id: The provider's id, if the new status is sent, failed or delivered.
+        is_matched: True if ``message_id`` was found by matching; False if a response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
-        has_no_id: True if the provider accepted the message but gave no usable id. Then the
-            outcome is stored even if the attempt is ``unknown``, ``parked`` or ``not_found``.
-        shown: The final status that the provider reported for the message: ``delivered``,
-            ``failed`` or ``undelivered``. None if the provider reported no final status. For
-            ``undelivered``, ``status`` is ``failed``, because an attempt has no status
-            ``undelivered``.
+        has_no_id: True if the provider accepted the message but gave no usable id. Then the outcome
+            is stored even if the attempt is ``unknown``, ``parked`` or ``not_found``.
+        shown: The final status that the provider reported; None if it reported none. For
+            ``undelivered``, ``status`` is ``failed``.
     """
 
     attempt_id: UUID
@@ -361,8 +356,7 @@ REOPEN = text("""
 async def reopen_parked(session: AsyncSession, *, ids: list[UUID], now: datetime) -> None:
     """Set parked attempts to ``unknown``, so that the service asks the provider about them again.
 
-    A parked attempt waits until a user decides whether its message was sent. An attempt stays
-    parked if another attempt to its phone number is open (not finished). If several of the attempts
-    have the same number, only the earliest becomes ``unknown``.
+    An attempt stays parked if another attempt to its phone number is open. If several of the
+    attempts have the same number, only the earliest becomes ``unknown``.
     """
     await session.execute(REOPEN, {"ids": ids, "now": now})

@@ -39,8 +39,7 @@ class NumberZone:
 
     Attributes:
         phone: The number in E.164.
-        zone_key: A text with the states and time zones in which the person may live; None if no
-            contact has the number.
+        zone_key: None if no contact has the number.
         has_written: True if the person has ever sent a message to the line.
     """
 
@@ -54,11 +53,10 @@ class LegalHours:
     """When the law allows a message to a number, for messages outside campaigns.
 
     Attributes:
-        is_open: True if the message may be sent now.
-        not_after: If the message may be sent now: the latest instant at which the request to the
-            provider may end; None for no limit.
-        opens_at: If the message may not be sent now: when it may be sent; None if the rules allow
-            no message within two weeks.
+        not_after: If ``is_open``: the latest instant at which the request may end; None for no
+            limit.
+        opens_at: If not ``is_open``: when the message may be sent; None if this is not within two
+            weeks.
     """
 
     is_open: bool
@@ -77,12 +75,10 @@ async def read_legal_hours(
 ) -> LegalHours:
     """Return whether and when the law allows a message to a number, for messages outside campaigns.
 
-    If the person has ever sent a message to the line, a user's message counts as an answer to the
-    person and may be sent at any hour.
+    If the person has ever sent a message to the line, a message may be sent at any hour.
 
     Args:
-        is_unasked: True for a test message or a reminder. It must keep the legal hours, even if the
-            person has written to the line before.
+        is_unasked: True for a test message or a reminder. It must keep the legal hours in any case.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_unasked=is_unasked, now=now)
@@ -133,11 +129,10 @@ def hours_of(
 ) -> LegalHours:
     """Return whether and when the law allows a message to a phone number.
 
-    If the person has written to the line before, our message is an answer, and the law allows it at
-    any hour. But a test message or a reminder never counts as an answer.
+    If the person has written to the line before, the law allows a message at any hour.
 
     Args:
-        is_unasked: True for a test message or a reminder.
+        is_unasked: True for a test message or a reminder. It must keep the legal hours in any case.
     """
     if number.has_written and not is_unasked:
         return LegalHours(is_open=True)

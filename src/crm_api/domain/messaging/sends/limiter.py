@@ -115,9 +115,8 @@ class Limiter:
         If the new pause would end before the current one, nothing changes.
 
         Args:
-            seconds: How long to pause. A pause longer than ``LONGEST_PAUSE`` is shortened to it.
-            asked_seconds: How long the provider asked us to pause. It is stored, but does not
-                change the pause.
+            seconds: A pause longer than ``LONGEST_PAUSE`` is shortened to it.
+            asked_seconds: How long the provider asked us to pause. It is only stored.
 
         Returns:
             When requests may begin again.
@@ -163,13 +162,10 @@ requests would all start at the same time."""
 class CallStarts:
     """Gives start times to the requests that one run of the dispatcher makes.
 
-    The dispatcher is the job that sends messages. Several start times are reserved together, so
-    that the database is not asked for each request.
-
     Args:
-        limiter: The rate limiter that all workers with the same API key of the provider share.
-        gate_size: The largest number of messages that the dispatcher checks together. At least
-            this many start times are reserved together.
+        limiter: The limiter that all workers with the same API key of the provider share.
+        gate_size: The largest number of messages in one gate. At least this many start times are
+            reserved together.
     """
 
     def __init__(self, limiter: Limiter, gate_size: int) -> None:

@@ -56,13 +56,10 @@ def is_same_text(one: str, other: str) -> bool:
 def is_of_another_user(user_id: str | None, *, own_user_id: str | None) -> bool:
     """Return True if a message was not sent by this service, but by another user at the provider.
 
-    Args:
-        user_id: The provider's id of the user who sent the message; None if unknown.
-        own_user_id: The provider's id of the user in whose name this service sends messages over
-            the line; None if unknown.
+    The result is False if one of the provider's ids is None (unknown).
 
-    Returns:
-        True if both ids are known and differ.
+    Args:
+        own_user_id: The user in whose name this service sends over the line.
     """
     return user_id is not None and own_user_id is not None and user_id != own_user_id
 
@@ -72,15 +69,14 @@ class UnknownAttempt:
     """An attempt with the status ``unknown``, with the settings of its line.
 
     Attributes:
-        called_at: When the attempt passed the gate, the last check before the request to the
-            provider.
-        nil_at: The start of the first look-up that did not find the message; None if there was no
-            such look-up.
-        has_no_id: True if the provider accepted the message but gave no usable id. Such a message
-            is not sent again.
+        called_at: When the attempt passed the gate.
+        nil_at: The start of the first look-up that did not find the message; None if there was
+            none.
+        has_no_id: True if the provider accepted the message without a usable id. It is not sent
+            again.
         phone_number_id: The provider's id of the line.
-        resend_unclear: The line's setting for a message that the provider's list does not contain.
-            If True, the message is sent again. If False, a user decides.
+        resend_unclear: True: a message that the provider's list lacks is sent again. False: a user
+            decides.
     """
 
     id: UUID
@@ -120,16 +116,13 @@ async def list_unknown_attempts(uow: UnitOfWork, *, limit: int) -> list[UnknownA
 class MatchCandidates:
     """The provider's messages that may be the message of an attempt with an unclear result.
 
-    This service sends as one user of the provider's workspace ("our own user"). Colleagues may send
-    as other users.
+    "Our own user" is the provider's user in whose name this service sends.
 
     Attributes:
-        ours: All candidates: the messages of our own user with any text, and the messages of other
-            users with the attempt's text.
-        same: The messages of our own user with the attempt's text. Only these may be matched to
-            the attempt.
-        own_user_id: The provider's id of our own user; None if unknown. If this id or the user of
-            a message is unknown, the message counts as a message of our own user.
+        ours: Messages of our own user with any text, and of other users with the attempt's text.
+        same: Messages of our own user with the attempt's text. Only these may be matched.
+        own_user_id: None if unknown. If this id or a message's user is unknown, the message counts
+            as a message of our own user.
     """
 
     ours: Sequence[MessageFacts]
@@ -161,9 +154,8 @@ async def find_candidates(
 ) -> MatchCandidates:
     """Find the messages at the provider that may belong to an attempt with an unclear result.
 
-    See ``ARCHITECTURE.md``, "Sending, rule 8". The result also contains messages with the attempt's
-    text that another user at the provider sent. Such a message is never matched to the attempt. But
-    the recipient already has the text, so a user must decide whether to send it again.
+    See ``ARCHITECTURE.md``, "Sending, rule 8". A message of another user with the attempt's text is
+    included, but never matched. The recipient already has the text, so a user must decide.
 
     Args:
         listed: The messages in the provider's list that have the attempt's phone number.
@@ -237,16 +229,11 @@ async def _in_window(
     *,
     times: SendTimes,
 ) -> Mapping[str, MessageFacts]:
-    """Return the messages whose phone number and time fit the attempt.
+    """Return the messages whose phone number and time fit the attempt, by the provider's id.
 
-    The attempt passed the gate (the last check before the request) at ``unknown.called_at``. The
-    message must have been sent in the time from ``times.skew`` before this instant to
-    ``times.grace`` after it. The messages come from two sources: ``listed``, and the stored
-    messages that seemed to be sent in the provider's app. Messages that already belong to an
-    attempt are left out.
-
-    Returns:
-        The messages, by the provider's message id.
+    The message must have been sent between ``times.skew`` before ``unknown.called_at`` and
+    ``times.grace`` after it. The stored messages that seem to come from the provider's app are
+    searched too. Messages that already belong to an attempt are left out.
     """
     first, last = unknown.called_at - times.skew, unknown.called_at + times.grace
     found = {

@@ -1,9 +1,8 @@
 """Store failed messages whose error code says something about the phone number.
 
-Such a code means, for example, that the number is a landline. The row of the failure is written in
-the transaction that records the provider's response or report. The job ``learn_from_failures``
-evaluates the row later. Reason: the evaluation waits for locks, and the recording of a response
-must not wait for them.
+The row is written in the transaction that records the response or report. The job
+``learn_from_failures`` evaluates the row later: the evaluation waits for locks, and the recording
+must not wait.
 """
 
 from collections.abc import Sequence

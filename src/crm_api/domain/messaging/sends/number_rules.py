@@ -15,20 +15,15 @@ numbers is added only here.
     away          stops      -                stops           -               stops
     ============  =========  ===============  ==============  ==============  ============
 
-In the table, "stops" means that the message is not sent, "holds" means that the message waits until
-the hold ends, and "-" means that the message is sent.
+"Holds" means that the message waits until the hold ends.
 
 - Campaign messages include follow-ups. A reply of the person stops follow-ups too
   (``FOLLOW_UP_ENDED``).
-- Manual messages are sent during a hold, because a user may want to respond to an unclear reply.
-- Test messages are sent by the webhook health check.
-- The confirmation of an opt-out and the response to HELP are sent to opted-out numbers, because
-  they respond to the person's own message.
-- Nobody asks for reminders of appointments, so every rule stops them.
-- The away reply answers a message that came while the office was closed. Nobody asked for the away
-  reply, so every doubt about consent stops it.
-- ``do_not_contact`` stops every kind. A user or an erasure sets this flag. After an erasure, the
-  person must not get any message, not even the response to HELP.
+- A user may answer the doubtful reply during a hold.
+- A confirmation and a response to HELP respond to the person's own message.
+- Nobody asked for a reminder or an away reply, so every doubt about consent stops it.
+- After an erasure (``do_not_contact``), the person must not get any message, not even the response
+  to HELP.
 """
 
 from collections.abc import Mapping
@@ -111,16 +106,12 @@ def stopping_rule(
 ) -> str:
     """Return an SQL expression whose value is the name of the rule that stops a message.
 
-    The value is null if no rule stops the message.
-
-    Give either ``phone`` or ``facts``.
+    The value is null if no rule stops the message. Give either ``phone`` or ``facts``.
 
     Args:
-        kind: The kind of the message.
-        phone: The SQL expression of the number. The returned SQL reads the flags of this number.
-        facts: For each rule, an SQL condition that is true if the rule applies. A rule that is not
-            in ``facts`` does not apply. Use this argument if the statement has already read the
-            flags.
+        phone: The SQL expression of the number.
+        facts: For each rule, an SQL condition that the rule applies. A rule without an entry does
+            not apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}
@@ -145,10 +136,8 @@ def may_get_of(kind: str, *, phone: str) -> str:
 def stopping_rule_of(kind: str, *, phone: str) -> str:
     """Return an SQL expression whose value is the name of the rule that stops a message.
 
-    The value is null if no rule stops the message.
-
-    The kind of the message is an SQL expression, such as a column. If all messages have the same
-    kind, use ``stopping_rule``.
+    The value is null if no rule stops the message. If all messages have the same kind, use
+    ``stopping_rule``.
 
     Args:
         kind: The SQL expression of the message's kind.

@@ -1,14 +1,8 @@
 """Compute how many messages a campaign may claim now, and when it may claim more.
 
-To claim a message means to reserve it for sending. A campaign has one of two kinds of pacing:
-
-- ``Even`` spreads the messages over the hours of the day.
-- ``Burst`` sends a batch of messages at regular intervals.
-
-After a long pause, ``Even`` spreads the missed messages over the rest of the day.
-
-All functions are pure. The caller reads and writes the state, a row in ``campaign_pace``. Only a
-transaction with a lock on the line writes this row.
+``Even`` spreads the messages over the day, also after a long pause. ``Burst`` sends batches at
+regular intervals. All functions are pure. Only a transaction with a lock on the line writes the
+state, a row in ``campaign_pace``.
 """
 
 import math
@@ -26,13 +20,13 @@ remaining late messages are spread over the rest of the day."""
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """The stored state of a campaign's pacing: when it may claim (reserve) messages again.
+    """The stored state of a campaign's pacing: when it may claim messages again.
 
     Attributes:
-        next_at: With ``Even``: when the next message may be claimed. With ``Burst``: when the next
-            batch begins.
-        batch_left: With ``Burst``: how many messages of the current batch may still be claimed.
-            They may be claimed before ``next_at``. Not used with ``Even``.
+        next_at: ``Even``: when the next message may be claimed. ``Burst``: when the next batch
+            begins.
+        batch_left: ``Burst``: how many messages of the current batch may be claimed before
+            ``next_at``.
     """
 
     next_at: datetime
@@ -44,8 +38,7 @@ class Even:
     """Pacing that spreads the messages of a day evenly over the time that is left.
 
     Attributes:
-        jitter: A random factor near 1 that multiplies the wait until the next message. So messages
-            are not sent at the same times on every day.
+        jitter: A random factor near 1 that multiplies the wait until the next message.
         sharers: The number of campaigns that share the line's daily limit, including this one.
     """
 
@@ -69,10 +62,8 @@ class Room:
     """What is left of the daily limits of a line and a campaign.
 
     Attributes:
-        line_left: The number of messages that the line may still send today for all campaigns; may
-            be negative.
-        campaign_left: The number of messages that the campaign may still send today; may be
-            negative.
+        line_left: Messages that the line may still send today for all campaigns; may be negative.
+        campaign_left: Messages that the campaign may still send today; may be negative.
         ends_at: When the hours for sending end or the line's day ends, whichever is earlier.
     """
 

@@ -63,14 +63,13 @@ class NewMessage:
     """A message outside campaigns.
 
     Attributes:
-        sender: Who sends the message; None if the service itself sends it.
+        sender: None if the service itself sends the message.
         send_after: The message is not sent before this instant; None for as soon as possible.
         scheduled_for: The instant that the sender chose, or the next legal instant after it; None
-            if the sender chose no instant.
+            if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_immediate: True if a user wrote the message and chose no later time for it. When such a
-            message is queued, the person no longer waits for an answer. A message for a later time
-            ends the waiting only when it is sent.
+        is_immediate: True if queueing the message ends the person's waiting. A message for a later
+            time ends it only when it is sent.
     """
 
     line_id: UUID

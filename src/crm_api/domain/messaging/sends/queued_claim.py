@@ -53,13 +53,11 @@ class QueuedMessage(NumberZone):
 
     Attributes:
         phone_number_id: The provider's id of the line.
-        is_probing: True if the line was blocked, and is now on trial: it sends only one message at
-            a time.
+        is_probing: True if the line is on trial after a block. It sends one message at a time.
         rule: The rule that stops messages to the number; None if the message may be sent.
         is_own_line: True if the number is one of our lines.
-        scheduled_for: The instant that a user chose for the message, or the next legal instant
-            after it; None if the message is to be sent as soon as possible.
-        media_ids: The files to send with the message.
+        scheduled_for: The instant that a user chose, or the next legal instant after it; None for
+            as soon as possible.
     """
 
     id: UUID
@@ -109,24 +107,18 @@ async def claim_queued(
     now: datetime,
     media_link: MediaLink | None = None,
 ) -> list[ClaimedAttempt]:
-    """Claim up to ``limit`` queued messages (reserve them for sending).
+    """Claim up to ``limit`` queued messages outside campaigns.
 
-    Campaign messages are not claimed here. The caller must commit before it sends the messages.
-    If a line is on trial after a block, only one message of the line is claimed at a time.
+    The caller must commit before it sends the messages. Of a line on trial, only one message is
+    claimed at a time.
 
-    A message that cannot be claimed is handled as follows:
-
-    - If a rule about the number forbids the message, the message fails.
-    - If the message cannot be sent before its latest instant (``QueuedMessage.latest``), it fails.
-    - If the law allows no message at this hour, the message is postponed to the next legal hours.
-    - If an attempt to send a message to the number is not finished, the message waits.
-
-    Some messages may be sent at any hour: opt-out confirmations, responses to HELP, answers to a
-    person's message, and test messages to our own lines.
+    A message fails if a rule about the number forbids it, or if it cannot be sent before
+    ``QueuedMessage.latest``. Outside the legal hours, it is postponed. It waits while another
+    attempt to the number is open. Only confirmations, responses to HELP, answers to a person, and
+    test messages to our own lines ignore the legal hours.
 
     Args:
-        media_link: Returns the URL from which the provider downloads a file of a message. Give None
-            if the provider cannot send files. Messages with files then fail.
+        media_link: Returns the URL of a file for the provider. With None, messages with files fail.
     """
     sendable: list[SendableMessage] = []
     while not sendable:

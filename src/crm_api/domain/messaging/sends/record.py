@@ -102,12 +102,9 @@ class Answered:
 async def record_responses(uow: UnitOfWork, batch: Sequence[Answered], *, now: datetime) -> None:
     """Store the results of a batch of attempts.
 
-    A line or campaign that the provider refuses is blocked. After some time, a blocked line sends
-    one message at a time, as a trial. If the provider accepts this message, the line is unblocked.
-
-    If it is certain whether a message was sent, the result is always stored. An unclear result is
-    stored only while the attempt has the status ``calling``. If a batch is stored twice, the stored
-    results are the same.
+    A line or campaign that the provider refuses is blocked. If the provider accepts a message of a
+    line on trial, the line is unblocked. A certain result is always stored. An unclear result is
+    stored only while the attempt is ``calling``. A batch may be stored twice.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -188,16 +185,14 @@ async def write_outcomes(
 ) -> list[ChangedAttempt]:
     """Store the results of attempts, and update the status of their recipients.
 
-    - If a delivery report arrived before the response was stored, it is merged into the result.
-    - If a user must decide whether a message was sent (status ``parked``), an alert is raised.
-    - If an error code says something about the phone number, the failure is stored for evaluation.
+    A delivery report that arrived earlier is merged into the result. A parked attempt raises an
+    alert.
 
     Args:
         retry_at: The new due time of messages that were certainly not sent. With None, a message
             outside campaigns is due now, and a campaign recipient keeps its due time.
-        back_off: If True, each message that was certainly not sent becomes due after a random
-            delay, but not before ``retry_at``. The delay grows with every attempt. An attempt with
-            the error code ``REFUSED_FOR_ALL`` causes no random delay.
+        back_off: If True, these messages become due after a random delay, but not before
+            ``retry_at``. The delay grows with every attempt. ``REFUSED_FOR_ALL`` causes no delay.
 
     Returns:
         The attempts that changed.
@@ -264,19 +259,12 @@ async def _merge_strays(
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
     """Return the outcome of an attempt, or the same outcome corrected by a stored status report.
 
-    The report replaces the status, the error code and the time of the outcome in these cases:
-
-    - The status of the report is final (delivered, failed or undelivered), and has a higher rank
-      than the status of the outcome.
-    - Both statuses are the same, both times are known, and the time of the report is earlier.
-
-    In all other cases, the outcome does not change. ``REPORT_RANKS`` has the ranks
-    (``ARCHITECTURE.md``, "Sending, rule 13").
+    A final report corrects the outcome if it has a higher rank (``REPORT_RANKS``), or if the
+    statuses are equal, both times are known, and the report is earlier (``ARCHITECTURE.md``,
+    "Sending, rule 13").
 
     Args:
-        outcome: The result of the attempt.
-        stray: The status report that was stored before the result was known; None if no report was
-            stored.
+        stray: The report that was stored before the result was known.
     """
     if stray is None or stray.status not in {"delivered", "failed", "undelivered"}:
         return outcome
@@ -298,12 +286,9 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct matches that these responses disprove.
 
-    An attempt without a clear response may have a guessed message id (a match). The guess was wrong
-    if a response gives the id to another attempt. Then the first attempt loses the id and becomes
-    ``unknown``, so that its message is looked up again. But if its number has an open attempt, the
-    first attempt becomes ``parked``, and an alert is raised.
-
-    Each correction is written to the audit log.
+    A match is disproved if a response gives the message id to another attempt. The matched attempt
+    then loses the id and becomes ``unknown``. If its number has an open attempt, it becomes
+    ``parked``, and an alert is raised. Each correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(

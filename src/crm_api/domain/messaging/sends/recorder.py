@@ -51,13 +51,10 @@ class Recorder:
     """Writes the provider's responses of one dispatcher run to the database.
 
     Args:
-        new_uow: Opens a unit of work (a transaction).
         limiter: Pauses the requests if the provider asks for a pause.
-        outage: Gets the responses, and detects an outage of the provider from them.
-        now: Returns the current time.
+        outage: Detects an outage of the provider from the responses.
         split_waiting: Ends the run. It is called if the provider is down.
-        pause: Ends the run. It is called if the provider asked for a pause that lasts longer than
-            ``MOST_WAIT``. Its argument is the end of the pause.
+        pause: Ends the run. It is called with the end of a pause that is longer than ``MOST_WAIT``.
     """
 
     def __init__(
@@ -161,11 +158,9 @@ class Recorder:
     async def _write(self, write: Write, batch: list[Answered], *, now: datetime) -> None:
         """Write the provider's responses in one transaction, and act on failures of the provider.
 
-        If the provider responded with status 429, the requests to it are paused. If the pause is
-        long, or if the provider is down, this run of the sending job ends.
-
-        The function also stores, for each line, the id of the provider's user that sends the line's
-        messages.
+        After a response 429, the requests are paused. A long pause, or an outage of the provider,
+        ends this run. For each line, the id of the provider's user that sends the messages is
+        stored too.
         """
         async with self._new_uow() as uow:
             # This time decides when the waits after the responses end: the wait of a recipient, the
@@ -188,9 +183,8 @@ class Recorder:
     async def _record_unstorable(self, batch: list[Answered]) -> None:
         """Write each response alone; if it still cannot be stored, write it without its text.
 
-        If the database refuses this too, the response is dropped and the attempt does not change.
-        When the lease of the attempt (the time limit of its worker) ends, the attempt gets the
-        status ``unknown``, and its message is looked up at the provider.
+        If the database refuses this too, the response is dropped. The attempt does not change until
+        its lease ends. Then it becomes ``unknown``, and its message is looked up at the provider.
         """
         if len(batch) > 1:
             await self._record_each(batch)
@@ -218,10 +212,9 @@ class Recorder:
     async def _learn_users(self, batch: list[Answered]) -> None:
         """Store which user at the provider is the sender of each line's messages.
 
-        This method uses a separate transaction, because it locks the line. A claim (the reservation
-        of messages) first locks the line, then the attempts. The transaction that records responses
-        has already locked attempts. If the recording transaction then locked the line, it could
-        deadlock with a claim.
+        This method locks the line, so it uses a separate transaction. The transaction that records
+        responses has already locked attempts. A claim locks the line before the attempts, so the
+        two could deadlock.
         """
         named = {
             item.claimed.line_id: item.answer.provider_user_id

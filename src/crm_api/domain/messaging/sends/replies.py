@@ -112,17 +112,12 @@ async def end_all_follow_ups(
 ) -> None:
     """End the follow-ups of each campaign for people who replied or called after its first message.
 
-    These steps must have this order:
-
-    1. Lock the recipients. Then no other transaction can record a sent message and create the
-       next follow-up.
-    2. End the follow-ups.
-    3. Withdraw the follow-ups that a worker has reserved for sending. A worker may have reserved
-       one while step 1 waited for the lock.
+    The recipients are locked first, the follow-ups are ended second, and claimed follow-ups are
+    withdrawn last. In another order, a follow-up that is created or claimed meanwhile would still
+    be sent.
 
     Args:
-        heard: For each person's phone number, when the person last replied or called.
-        why: Whether the people replied or called.
+        heard: For each phone number, when the person last replied or called.
     """
     if not heard:
         return
@@ -207,9 +202,8 @@ NOTE_REPLIES = text("""
 async def note_replies(uow: UnitOfWork, replies: Sequence[PersonReply], *, now: datetime) -> None:
     """Store in recipients' rows that the people replied, opted out, or showed interest.
 
-    A person has one row for each message of a campaign: the first message and each follow-up. A
-    reply changes the row of the message that it answers, and the row of the first message. After
-    several replies, ``replied_at`` is the time of the earliest one.
+    A reply changes the row of the message that it answers, and the row of the campaign's first
+    message. After several replies, ``replied_at`` is the time of the earliest one.
     """
     if not replies:
         return

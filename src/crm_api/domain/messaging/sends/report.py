@@ -79,12 +79,10 @@ def outcome_of(
     """Convert the provider's report about a message to the new state of an attempt.
 
     Args:
-        facts: The report.
-        attempt_id: The attempt.
-        is_matched: True if the attempt was found by the text and the time of the message. False if
-            the provider's response to the attempt gave the message's id.
-        seen: The new state is written only if the attempt still has this status. None if the status
-            does not matter, because the report is certainly about this attempt.
+        is_matched: True if the attempt was found by matching; False if the provider's response gave
+            the message's id.
+        seen: The status that the attempt must still have; None if the report is certainly about
+            this attempt.
     """
     status = status_of(facts)
     is_final = status is not AttemptStatus.SENT
@@ -163,12 +161,10 @@ async def apply_report(
 ) -> UUID:
     """Apply the provider's report about an outgoing message; return the message's ``activity`` id.
 
-    - If one of our attempts has the provider id of the message, the attempt gets the reported
-      status. A status never goes back, for example from ``delivered`` to ``sent``.
-    - If no attempt has the id, the service looks for attempts with an unclear result. If exactly
-      one of them has the number, time and text of the message, the report decides its result.
-    - Otherwise, the message is stored as a message that an employee sent in the provider's app.
-      This is corrected if the message later proves to be ours.
+    The report changes the attempt that has the provider's id. A status never goes back. Without
+    such an attempt, the report settles the only unclear attempt with the same number, time and
+    text. Otherwise, the message is stored as sent in the provider's app, until it proves to be
+    ours.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:

@@ -1,12 +1,9 @@
 """Settle attempts with an unclear result: find out or decide whether the message was sent.
 
-1. A worker must finish an attempt in a limited time (the lease). After this time, an attempt gets
-   the status ``unknown`` if its request may have been sent. If its request was not sent, the
-   attempt is released, and its message waits again.
-2. A look-up in the provider's list of messages finds out whether the message of an ``unknown``
-   attempt was sent.
-3. If the look-ups do not find out, the attempt is parked. A user decides whether the message was
-   sent, and whether it is sent again.
+1. When its lease ends, an attempt becomes ``unknown`` if its request may have been sent. Otherwise,
+   it is released.
+2. A look-up in the provider's list settles an ``unknown`` attempt.
+3. If the look-ups do not, the attempt is parked, and a user decides.
 """
 
 from collections.abc import Sequence
@@ -72,11 +69,11 @@ EXPIRE_CALLS = text("""
 async def expire_leases(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """End the open attempts that their workers did not finish in time.
 
-    - An attempt whose request was not sent gets the status ``released``. Its message waits again.
-    - An attempt whose request may have been sent gets the status ``unknown``.
+    If the request was not sent, the attempt becomes ``released``, and the message waits again. If
+    the request may have been sent, the attempt becomes ``unknown``.
 
     Args:
-        limit: The largest number of attempts that change, for each of the two statuses.
+        limit: The largest number of attempts for each of the two statuses.
 
     Returns:
         The number of attempts that were changed.
@@ -149,12 +146,11 @@ class LookUp:
     """What the provider's list of messages contains about an attempt with an unknown result.
 
     Attributes:
-        begun_at: When the look-up in the list began. ``messages`` may lack messages that the
-            provider added to the list after this time.
-        messages: The listed messages with the attempt's phone number, from ``times.skew`` before
-            the attempt's ``called_at`` to ``times.grace`` after ``called_at``.
+        begun_at: When the look-up began. ``messages`` may lack messages that were listed later.
+        messages: The messages with the attempt's number, from ``times.skew`` before ``called_at``
+            to ``times.grace`` after it.
         list_lags: True if the list lacks a message that it must contain. Then the attempt's message
-            may have been sent even if it is not in the list.
+            may have been sent even if it is not listed.
     """
 
     begun_at: datetime
@@ -201,10 +197,9 @@ async def _conclude_absent(
 ) -> AttemptStatus:
     """Record a look-up that found nothing; after the second such look-up, set the final status.
 
-    The second look-up counts only if it began at least ``look_gap`` after the first. The attempt
-    then gets the status ``not_found``. Exception: If the message must not be sent again
-    (``resend_unclear`` is False, or ``has_no_id`` is True), the attempt gets the status ``parked``.
-    A user must then decide whether the message was sent.
+    The second look-up counts only if it began at least ``look_gap`` after the first. The status is
+    then ``not_found``. If the message must not be sent again (``resend_unclear`` is False, or
+    ``has_no_id`` is True), the status is ``parked``.
     """
     if unknown.nil_at is None:
         return await _wait(uow, unknown, nil_at=look_up.begun_at, now=now)

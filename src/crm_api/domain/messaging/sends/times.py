@@ -12,19 +12,12 @@ from crm_api.platform.settings import Settings
 class SendTimes:
     """The durations that limit the steps of sending, from the settings.
 
-    A claim is the reservation of a message for sending. The gate is the last check of a claim
-    before the request to the provider. An attempt is unclear if it is not known whether its message
-    was sent.
-
     Attributes:
-        lease: How long a claim belongs to one worker. The time starts again when the claim passes
-            the gate.
+        lease: How long a claim belongs to one worker. The gate starts this time again.
         call_start: The longest time from the gate to sending the request body.
         call_timeout: The longest time for the whole POST request to the provider.
-        grace: The time that must pass after the gate before an unclear attempt can be set to
-            ``not_found``.
-        look_gap: The shortest time between the beginnings of the two look-ups that are needed for
-            ``not_found``.
+        grace: The time after the gate before an unclear attempt can become ``not_found``.
+        look_gap: The shortest time between the starts of the two look-ups for ``not_found``.
         skew: How far the clocks of this service and the provider may differ.
     """
 

@@ -30,10 +30,10 @@ def limit_on(
     """Return how many messages a line may send on a day. ``LINE_LIMIT`` computes the same in SQL.
 
     Args:
-        plan: The ramp plan: the limits of the first days, in order; None for no plan. After the
-            last entry, ``daily_limit`` applies.
-        started_on: The plan's first day, in the line's time zone. If it is None (no campaign
-            message yet), the first entry of the plan applies.
+        plan: The ramp plan: the limits of the first days, in order. After the last entry,
+            ``daily_limit`` applies.
+        started_on: The plan's first day, in the line's time zone. With None, the first entry
+            applies.
         daily_limit: The upper bound for every day, also for the entries of the plan.
         day: The day in the line's time zone.
     """
@@ -52,17 +52,12 @@ class LineUsage:
     Attributes:
         line_limit: The line's limit for today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
-        is_ramp_waiting: True if the line has a ramp plan (lower limits on the first days) that has
-            not started.
-        line_used: The number of the line's messages that count today: the provider has accepted
-            them or may have accepted them.
-        campaign_used: The number of the campaign's messages that count today.
-        line_open: The number of the line's attempts, with and without a campaign, that are still in
-            progress.
-        next_at: When the campaign's pacing allows the next message; None before the campaign's
-            first message.
-        batch_left: The number of messages left in the campaign's batch; None before the campaign's
-            first message.
+        is_ramp_waiting: True if the line has a ramp plan that has not started.
+        line_used: The line's messages of today that the provider accepted or may have accepted.
+        campaign_used: The campaign's messages that count today.
+        line_open: The line's open attempts, with and without a campaign.
+        next_at: When the pacing allows the next message; None before the campaign's first message.
+        batch_left: The messages left in the batch; None before the campaign's first message.
     """
 
     line_id: UUID
@@ -132,10 +127,9 @@ async def count_usage(
     A message also counts while it is unclear whether the provider accepted it.
 
     Args:
-        campaign_id: A campaign whose messages are also counted separately; None for no campaign.
-        grace: The longest time from a send request until the provider accepts the message, in
-            seconds. If midnight falls in this time, a message with an unclear result counts for
-            both days.
+        campaign_id: A campaign whose messages are also counted separately.
+        grace: The longest time, in seconds, until the provider accepts a message. If midnight falls
+            in this time, an unclear message counts for both days.
     """
     values = {"line_ids": list(line_ids), "campaign_id": campaign_id, "grace": grace, "now": now}
     return typed_rows(LineUsage, await session.execute(USAGE, values))
@@ -211,12 +205,8 @@ hour."""
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
     """Merge rows of the tables ``send_tally`` and ``carrier_tally``, so that the tables stay small.
 
-    - ``send_tally`` counts the messages of each line. If a line has too many rows, its rows are
-      merged. After this, it has one row for each campaign and quarter of an hour.
-    - ``carrier_tally`` counts the message segments to each carrier. If the table has too many rows,
-      they are merged. After this, the table has one row for each carrier and quarter of an hour.
-
-    A merge also deletes the rows for times more than three days ago. ``COMPACT_ABOVE`` says how
-    many rows are too many.
+    Too many rows (``COMPACT_ABOVE``) are merged to one row per quarter of an hour, for each line
+    and campaign or for each carrier. A merge also deletes the rows for times more than three days
+    ago.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

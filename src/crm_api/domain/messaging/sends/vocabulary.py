@@ -9,23 +9,20 @@ class SkipReason(StrEnum):
     Attributes:
         OPTED_OUT: The number is opted out.
         DO_NOT_CONTACT: The number has the flag `do_not_contact`.
-        OPT_OUT_HOLD: A message from the number may be an opt-out, so the number is on hold until a
-            user decides.
+        OPT_OUT_HOLD: The number is on hold: a user must decide whether a reply is an opt-out.
         CONTACT_DELETED: The contact was deleted.
-        INVALID_NUMBER: The number has the flag `invalid_number`, for example because two messages
-            to it failed permanently, or because a user gave a reply the class `wrong_number`.
+        INVALID_NUMBER: The number has the flag `invalid_number`.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into the contact of another recipient of the campaign.
-        PREVIOUSLY_CONTACTED: The person was contacted before this campaign, and the campaign skips
-            such people.
+        PREVIOUSLY_CONTACTED: The person was contacted before, and the campaign skips such people.
         REJECTED: A user rejected the recipient in the review.
         REPLIED: The person replied, so no follow-up is sent.
         CALLED: The person called, so no follow-up is sent.
         PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
         CAMPAIGN_ENDED: The campaign was cancelled or ended before the message was due.
-        TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
-            messages were sent since the backup, so this follow-up is not sent.
+        TEXTED_SINCE_BACKUP: The database was restored. The person may have got a message since the
+            backup.
         MISSING_VALUE: The contact lacks a value that the template of the message needs.
         MISSING_IDENTIFICATION: The text of the message would not name its sender.
         TEXT_FAILED: The text of the message could not be created for this contact.
@@ -61,44 +58,40 @@ class StopRule(StrEnum):
     Attributes:
         OPTED_OUT: The number is opted out.
         DO_NOT_CONTACT: The number has the flag `do_not_contact`.
-        OPT_OUT_HOLD: A message from the number may be an opt-out, so the number is on hold. A user
-            must confirm the opt-out or release the hold.
+        OPT_OUT_HOLD: The number is on hold. A user must confirm the opt-out or release the hold.
         CONTACT_DELETED: The contact was deleted.
-        INVALID_NUMBER: The number has the flag `invalid_number`, for example because two messages
-            to it failed permanently, or because a user gave a reply the class `wrong_number`.
+        INVALID_NUMBER: The number has the flag `invalid_number`.
         LANDLINE: The number is a landline, and the campaign skips landlines.
         DUPLICATE_NUMBER: Another recipient of the campaign has the same number.
         MERGED: The contact was merged into the contact of another recipient of the campaign.
-        PREVIOUSLY_CONTACTED: The person was contacted before this campaign, and the campaign skips
-            such people or puts them in review.
+        PREVIOUSLY_CONTACTED: The person was contacted before. The campaign skips or reviews such
+            people.
         REJECTED: A user rejected the recipient in the review.
         REPLIED: The person replied, so no follow-up is sent.
         CALLED: The person called, so no follow-up is sent.
         PREVIOUS_FAILED: The message of the previous step failed, so this follow-up is not sent.
-        TEXTED_SINCE_BACKUP: The database was restored from a backup. It is not certain which
-            messages were sent since the backup, so this follow-up is not sent.
+        TEXTED_SINCE_BACKUP: The database was restored. The person may have got a message since the
+            backup.
         MISSING_VALUE: The contact lacks a value that the template of the message needs.
         MISSING_IDENTIFICATION: The text of the message would not name its sender.
         TEXT_FAILED: The text of the message could not be created for this contact.
         HOLDOUT: A holdout excludes the person, to measure the effect of messages.
-        REVIEW: The recipient is in review and waits until a user approves or rejects it.
-        HELD: A message from the number may be an opt-out, so the recipient waits until a user
-            decides.
+        REVIEW: A user must approve or reject the recipient.
+        HELD: The recipient waits until a user decides whether a reply is an opt-out.
         SENDING: The message is being sent.
-        UNKNOWN: It is not known yet whether the message was sent. The service looks the message up
-            at the provider.
-        PARKED: The service could not find out whether the message was sent. A user has to decide.
+        UNKNOWN: It is unclear whether the message was sent. The service looks it up.
+        PARKED: It stays unclear whether the message was sent. A user has to decide.
         SENT: The message was sent.
         DELIVERED: The message was delivered.
         FAILED: The message failed. The recipient's `error_code` gives the reason.
         SKIPPED: The recipient was skipped.
-        CANCELLED: The recipient was cancelled because the campaign was cancelled.
+        CANCELLED: The campaign was cancelled, so the recipient was cancelled.
         NOT_STARTED: The start of the campaign is in the future.
         CAMPAIGN_DRAFT: The campaign is a draft.
         CAMPAIGN_SCHEDULED: The campaign is scheduled and has not started.
         CAMPAIGN_PAUSED: The campaign is paused.
-        CAMPAIGN_BLOCKED: The campaign is blocked, because the provider refuses to send its
-            messages. The campaign's `blocked_reason` says what to do.
+        CAMPAIGN_BLOCKED: The provider refuses the campaign. The campaign's `blocked_reason` says
+            what to do.
         CAMPAIGN_COMPLETED: The campaign is completed.
         CAMPAIGN_CANCELLED: The campaign was cancelled.
         CAMPAIGN_ENDED: The end date of the campaign has passed.
@@ -116,18 +109,16 @@ class StopRule(StrEnum):
         CARRIER_BUDGET: The daily budget of segments for the number's carrier is used up.
         PROVIDER_ASKED_TO_WAIT: The provider asked for a pause (`Retry-After`).
         PROVIDER_RATE: The provider limits the number of requests per second.
-        OTHER_CAMPAIGNS: Other campaigns send over the same line, so this campaign can use only a
-            part of the line's daily limit.
+        OTHER_CAMPAIGNS: Other campaigns use a part of the line's daily limit.
         NUMBER_BUSY: Another message to the number is being sent.
-        NUMBER_KEPT: It is unclear whether an earlier message to the number was sent. The next
-            message waits until this is known.
+        NUMBER_KEPT: It is unclear whether an earlier message to the number was sent.
         MIN_DAYS_BETWEEN: Another campaign sent the person a message less than `min_days_between`
             days ago.
         FREQUENCY_CAP: The person has got as many messages as the campaign's frequency cap allows.
         LEGAL_FREQUENCY: The number has got as many messages in a period as the law allows.
         OUTSIDE_SCHEDULE: The campaign does not send at this time of the week.
         OUTSIDE_LEGAL_HOURS: The law does not allow messages at the recipient's local time now.
-        PACING: The messages of a day are spread over its hours. The next message is not due yet.
+        PACING: The messages of a day are spread over its hours. The next is not due.
         FOLLOW_UP_WAITS: The follow-up is not due yet.
         WAITING: The message waits for its next attempt.
     """
@@ -199,12 +190,10 @@ class PauseReason(StrEnum):
     """Why the service paused a campaign.
 
     Attributes:
-        OPT_OUT_RATE: Too many people opted out. If too many messages failed too, this reason is
-            given and not `failure_rate`.
+        OPT_OUT_RATE: Too many people opted out. Perhaps too many messages failed too.
         FAILURE_RATE: Too many messages failed.
         MISSED_START: The campaign could not start within `start_grace_hours` after its start time.
-        RESTORED: The database was restored from a backup. The restored database does not show which
-            messages were sent after the backup.
+        RESTORED: The database was restored. It lacks the messages that were sent after the backup.
     """
 
     OPT_OUT_RATE = "opt_out_rate"
@@ -237,10 +226,10 @@ class CampaignStatus(StrEnum):
         RUNNING: The campaign sends messages.
         PAUSED: A user or the service paused the campaign. The campaign sends nothing until it is
             resumed.
-        BLOCKED: The provider refuses to send the campaign's messages. The campaign sends nothing
-            until a user resumes it.
+        BLOCKED: The provider refuses the campaign's messages. The campaign sends nothing until a
+            user resumes it.
         COMPLETED: No recipient waits for a message any more.
-        CANCELLED: A user cancelled the campaign. It sends no further message.
+        CANCELLED: A user cancelled the campaign. The campaign sends no further message.
     """
 
     DRAFT = "draft"
@@ -255,20 +244,19 @@ class CampaignStatus(StrEnum):
 class MembershipStatus(StrEnum):
     """The state of a recipient at one step of a campaign (the first message or a follow-up).
 
-    The state is derived from the attempts to send the message of this step, and from other facts,
-    such as opt-outs.
+    The state is derived from attempts and other facts, such as opt-outs.
 
     Attributes:
         PENDING: The message waits to be sent.
         REVIEW: A user must approve or reject the recipient.
-        HELD: A message from the number may be an opt-out. The recipient waits until a user decides.
+        HELD: The recipient waits until a user decides whether a reply is an opt-out.
         SENDING: The message is being sent.
         UNKNOWN: It is not known yet whether the message was sent.
         SENT: The provider accepted the message.
-        DELIVERED: The provider reported that the carrier delivered the message.
+        DELIVERED: The carrier delivered the message.
         FAILED: The message was not sent or not delivered. `error_code` gives the reason.
         SKIPPED: The recipient gets no message. `skip_reason` gives the reason.
-        CANCELLED: The recipient gets no message, because the campaign was cancelled.
+        CANCELLED: The campaign was cancelled, so the recipient gets no message.
     """
 
     PENDING = "pending"

@@ -1,9 +1,7 @@
 """Withdraw messages that must not be sent any more, and update recipients when a hold has ended.
 
-A message can be withdrawn while it waits. It can also be withdrawn after a worker has reserved
-(claimed) it, as long as the worker has not begun to send it.
-
-A number on hold gets no campaign messages until a user decides about a reply.
+A message can be withdrawn while it waits. It can also be withdrawn after its claim, until it passes
+the gate.
 """
 
 from collections.abc import Sequence
@@ -123,14 +121,10 @@ WITHDRAW_NUMBERS = text(f"""
 async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datetime) -> None:
     """Withdraw messages to these numbers if a rule now forbids them.
 
-    Waiting messages and messages reserved by a worker are withdrawn. Before that, the caller must
-    set the flag that forbids the messages, such as an opt-out.
-
-    A withdrawn message outside campaigns gets the status ``failed`` and an error code that names
-    the rule. If the message was an answer to a person, the person waits for an answer again.
-
-    Waiting messages are withdrawn first, and reserved messages second. So a message is found even
-    if a worker reserves it in the meantime (``ARCHITECTURE.md``, "Sending, rule 10").
+    The caller must first set the flag that forbids the messages, such as an opt-out. Waiting
+    messages are withdrawn first, then claimed messages, so that a message claimed meanwhile is
+    found (``ARCHITECTURE.md``, "Sending, rule 10"). A withdrawn message outside campaigns fails. If
+    it was an answer, the person waits again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})
@@ -210,10 +204,8 @@ HELD_WITHOUT_HOLD = text(f"""
 async def restore_recipients_without_hold(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """Correct recipients that still have the status ``held``, although their number has no hold.
 
-    A number on hold gets no campaign messages until a user decides about a reply. The end of a hold
-    normally changes the status of all recipients with the number. But another transaction can store
-    the status ``held`` of a recipient at the same moment. This function finds such recipients, and
-    computes their status again.
+    Another transaction may store the status ``held`` of a recipient at the moment at which the hold
+    ends.
 
     Returns:
         The number of recipients that were corrected, at most ``limit``.

@@ -1,13 +1,12 @@
 """Write and read the file of a backup: a tar archive, encrypted with the tool ``age``.
 
-``age -d -i KEY FILE | tar x`` opens a backup without crm-api. The archive has these members
-(files), in this order:
+``age -d -i KEY FILE | tar x`` opens a backup without crm-api. The archive has these members, in
+this order:
 
 - ``manifest.json``;
 - ``secret-key``, if the data directory has one;
 - ``media/<sha256>`` for each media file;
-- ``database/00000``, ``database/00001`` and so on: the output of ``pg_dump --format=custom``. The
-  output is split, because tar needs the length of a member before its content.
+- ``database/00000``, ``database/00001`` and so on: the split output of ``pg_dump --format=custom``.
 
 A backup that was truncated or changed cannot be decrypted.
 """

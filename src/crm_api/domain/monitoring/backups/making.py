@@ -61,9 +61,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The state of the database at one moment.
-
-    The database can be read in this state while the transaction of the snapshot is open.
+    """The state of the database at one moment, readable while the snapshot's transaction is open.
 
     Attributes:
         name: The name of the exported snapshot, for ``pg_dump``.
@@ -109,11 +107,10 @@ async def make(
     """Write a backup to a file. The service may run meanwhile.
 
     Args:
-        settings: The settings, which name the database, the media store and the secret key.
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The current time, for the manifest. But if an operator has returned the database to
-            an earlier state: the time of that state.
+        made_at: The current time. If an operator has returned the database to an earlier state: the
+            time of that state.
         report: Receives sentences about the progress.
 
     Raises:

@@ -1,11 +1,8 @@
 """Move a service from the embedded servers to other servers, and check that nothing was lost.
 
-No process of the service may run during the move. So the new database contains every message that
-was sent, and the moved service may send immediately. (After a restore, a service must not send
-immediately, because the messages that were sent after the backup are missing.)
-
-The old copy never sends again: before the new database can be used, the data directory records that
-its database has moved (``data_dir.mark_moved``).
+No process of the service may run during the move. So no sent message is missing, and the moved
+service may send immediately. Before the new database can be used, the data directory records the
+move (``data_dir.mark_moved``), so that the old copy never sends again.
 """
 
 import io
@@ -56,10 +53,10 @@ class Moved:
     Attributes:
         rows: The number of rows of all tables together.
         tables: The number of tables whose rows were compared.
-        media_files: The number of media files in the store of ``CRM_MEDIA_URL`` after the move; 0
-            if that setting is not set.
-        missing_media: The number of media files that are in the database but not in the old store.
-        waiting_files: The number of uploaded files in the data directory that are not imported yet.
+        media_files: Media files in the store of ``CRM_MEDIA_URL`` after the move; 0 without this
+            setting.
+        missing_media: Media files that are in the database but not in the old store.
+        waiting_files: Uploaded files in the data directory that are not imported yet.
     """
 
     rows: int
@@ -75,14 +72,12 @@ async def move(settings: Settings, source_url: str, *, now: datetime, report: Re
     After an interruption, call this function again; the move then continues.
 
     Args:
-        settings: The settings. They name the data directory, the secret key, the new database and
-            the new media store.
         source_url: The embedded database. Nothing else may use it during the move.
-        now: The current time.
         report: Receives sentences about the progress.
 
     Raises:
-        BackupError: The new database is not empty, or the databases differ after the copy.
+        BackupError: The new database is not empty, the databases differ after the copy, or the
+            schema is newer than this release.
         SettingsError: The settings do not name the database or the secret key.
     """
     _require_same_key(settings)

@@ -1,13 +1,8 @@
 """Pause all sending in a restored database, so that no message is sent a second time.
 
-The database lacks the messages that were sent after the backup was made. Without the pause, the
-service would send them again.
-
-A process starts only if the database has a schema revision. This module stores the revision in the
-same transaction as the pause, so no process can send before the pause.
-
-The SQL statements run before the schema is migrated. So they use only columns that exist in every
-release.
+The database lacks the messages that were sent after the backup. A process starts only if the
+database has a schema revision, so the revision is stored in the transaction of the pause. The
+statements run before the migration: they use only columns that exist in every release.
 """
 
 from dataclasses import dataclass
@@ -69,14 +64,9 @@ class PausedSending:
 async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> PausedSending:
     """Stop everything that a restored service would send.
 
-    - Campaigns that could send are paused.
-    - Queued messages are marked as failed.
-    - Some attempts to send a message were reserved (claimed) by a worker when the backup was made.
-      These attempts get the status ``calling``, so that a worker looks up their messages at the
-      provider.
-
-    The function also stores the schema revision, in the same transaction. The service cannot start
-    without this revision. So the service cannot send anything before the pause.
+    Campaigns are paused, and queued messages fail. Attempts that were claimed when the backup was
+    made become ``calling``, so that their messages are looked up at the provider. The schema
+    revision is stored in the same transaction. The service cannot start without it.
     """
     evidence = {
         "sentence": (

@@ -70,19 +70,14 @@ async def restore(
     """Restore a backup into an empty database, and migrate the schema to this release.
 
     Args:
-        settings: The settings, which name the target database, the media store and the service's
-            secret key (``CRM_SECRET_KEY``).
-        source: The backup file.
-        identities: The private keys of backup key pairs. One of them must be able to decrypt the
-            file.
-        now: The current time.
+        identities: The private keys. One of them must be able to decrypt the file.
         report: Receives sentences about the progress.
-        again: If True, first delete the data that an interrupted restore has left in the database.
+        again: If True, first delete the data that an interrupted restore has left.
 
     Raises:
-        BackupError: One of these: The backup cannot be read or decrypted. The backup needs a newer
-            release or another secret key. The database is not empty. After the restore, the
-            number of rows of a table differs from the number in the backup.
+        BackupError: The backup cannot be read or decrypted, or it needs a newer release or another
+            secret key. Or the database is not empty, or the numbers of rows differ after the
+            restore.
         SettingsError: The settings do not name the database.
     """
     try:
@@ -113,10 +108,7 @@ async def _prepare(
     """Check that the backup can be restored here, and that the database is empty.
 
     This release must know the schema of the backup. If the settings have secret keys, one of them
-    must be the key of the backup.
-
-    If ``again`` is True, first delete the data that an interrupted restore has left in the
-    database.
+    must be the key of the backup. ``again`` first deletes what an interrupted restore has left.
     """
     name, content = next(members, ("", None))
     if name != "manifest.json" or content is None:

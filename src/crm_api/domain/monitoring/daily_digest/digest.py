@@ -90,14 +90,12 @@ class MessageFigures:
 
     Attributes:
         name: The name of the campaign; None for messages outside campaigns.
-        sent: The number of messages that the provider accepted in the period, without test
-            messages.
-        delivered: The number of these sent messages that have been delivered until now.
-        failed: The number of these sent messages that have failed until now.
-        received: The number of messages that people sent to the company in the period.
-        answered: The number of people who sent at least one of the received messages.
-        opted_out: The number of people who sent a message in the period and were opted out in the
-            period.
+        sent: Messages that the provider accepted in the period, without test messages.
+        delivered: Messages of ``sent`` that have been delivered until now.
+        failed: Messages of ``sent`` that have failed until now.
+        received: Messages from people in the period.
+        answered: People who sent at least one of the received messages.
+        opted_out: People who sent a message in the period and were opted out in it.
     """
 
     name: str | None
@@ -127,21 +125,18 @@ class Digest:
         since: The beginning of the reported period.
         until: The end of the reported period.
         zone: The time zone in which the mail shows days.
-        texts: The message counts of the period: one item for each campaign, and one item for the
-            messages outside campaigns.
-        opt_outs: The number of phone numbers that were opted out in the period, in any way.
-        lines: The blocked phone lines.
-        campaigns: The campaigns that are blocked or were paused automatically: at most
-            ``MOST_CAMPAIGNS``, the newest first.
-        held: The number of phone numbers on hold. For each, a user must decide whether the reply
-            was an opt-out.
-        in_review: The number of campaign recipients in review. A user must decide whether they get
-            the message.
-        parked: The number of attempts whose outcome a user must find out.
-        overdue: The number of tasks that are overdue.
-        dead: The number of received events that could not be applied and are not tried again.
-        alerts: The number of unresolved alerts that are not acknowledged, by kind.
-        week: The results of the last seven days, such as the reply rate and the revenue.
+        texts: One item for each campaign, and one for the messages outside campaigns.
+        opt_outs: The numbers that were opted out in the period, in any way.
+        lines: The blocked lines.
+        campaigns: Blocked or automatically paused campaigns: at most ``MOST_CAMPAIGNS``, newest
+            first.
+        held: The numbers on hold.
+        in_review: The recipients in review.
+        parked: The parked attempts.
+        overdue: The overdue tasks.
+        dead: The received events that could not be applied and are not tried again.
+        alerts: The unresolved alerts that are not acknowledged, by kind.
+        week: The results of the last seven days.
     """
 
     since: datetime

@@ -1,10 +1,8 @@
 """Write a month of a table to the archive store as compressed CSV, and check it by reading it back.
 
-A *month* of a table is the partition with the rows of one calendar month (see ``months.py``). An
-archived month has two files: ``webhook_event/2024-11.csv.gz`` with the rows, and
-``webhook_event/2024-11.json`` with the number of rows and the digest of the CSV. The JSON file is
-written last, so its existence shows that the CSV file is complete. If a month is archived again,
-the new files have the same content as the old files.
+A *month* is one partition (see ``months.py``). It has two files: ``webhook_event/2024-11.csv.gz``,
+and ``webhook_event/2024-11.json`` with the number of rows and the digest. The JSON file is written
+last, so it shows that the CSV is complete.
 """
 
 import asyncio
@@ -37,19 +35,15 @@ from crm_api.platform.database import UnitOfWork, UnitOfWorkFactory
 class MonthlyTable:
     """A table with one partition per month, and a second table with the provider's ids of the rows.
 
-    The id of a row contains a time, and this time decides the partition. For each row, the second
-    table contains the id and the provider's id. The second table has no partitions, so it keeps the
-    provider's ids unique over all months.
+    The second table has no partitions, so it keeps the provider's ids unique over all months.
 
     Attributes:
         name: The name of the table with partitions.
         key: The name of the second table.
         key_id: The column of the second table for the id of the row.
         provider_id: The column for the provider's id, in both tables.
-        waits: An SQL condition that is true for a row with unfinished work. A partition is kept
-            while it has such a row.
-        archived: The columns that are stored in an archive. They contain nothing that must be
-            erased later.
+        waits: An SQL condition for rows with unfinished work. Such a row keeps the partition.
+        archived: The archived columns. They contain nothing that must be erased later.
     """
 
     name: str
@@ -113,7 +107,6 @@ class Month:
     """The rows of one month: a partition of a table. After it is detached, it is a separate table.
 
     Attributes:
-        table: The table to which the month belongs.
         name: The name of the partition.
         first_day: The first day of the month. The oldest partition also has all earlier rows.
         is_attached: False if the month was detached and waits to be archived.
@@ -153,10 +146,8 @@ class Archived:
     """The description of an archived month.
 
     Attributes:
-        table: The name of the table.
         month: The month as ``YYYY-MM``.
         path: The path of the compressed CSV in the archive store.
-        rows: The number of rows.
         sha256: The digest of the CSV before its compression.
         columns: The archived columns. The other columns are lost when the month is dropped.
     """

@@ -1,10 +1,8 @@
 """Create monthly partitions in advance, and drop months that are past their retention time.
 
-In this package, a *month* of a table is the partition with the rows of one calendar month. A month
-past its retention time is handled in four steps: delete the rows of other tables that refer to rows
-of the month, detach the month, archive it (``archive.py``), and drop it. Each step may be repeated.
-The service has no permission to change the schema, so it calls database functions that a migration
-has created.
+A *month* is the partition with the rows of one calendar month. The order is: delete the rows of
+other tables that refer to it, detach, archive, drop. Each step may be repeated. The service may not
+change the schema, so it calls database functions.
 """
 
 from collections.abc import Sequence
@@ -152,18 +150,14 @@ _DELETE_PROVIDER_IDS = """
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
     """Delete the provider's ids for one batch of a month's rows.
 
-    A second table (``MonthlyTable.key``) contains these ids. With them, the service recognises an
-    event that the provider delivers again. The provider delivers events again only for some days,
-    so the ids of an old month are not needed.
-
-    The caller must delete the ids before it detaches the month. Otherwise the second table would
-    refer to rows that are missing.
+    The ids are in the table ``MonthlyTable.key``. The caller must delete them before it detaches
+    the month. Otherwise this table would refer to missing rows.
 
     Args:
-        after: The id of the last row of the previous batch; ``NO_ID`` for the first batch.
+        after: The last id of the previous batch; ``NO_ID`` for the first batch.
 
     Returns:
-        The id of the last row of the batch; None if the month has no more rows after ``after``.
+        The last id of the batch; None if the month has no more rows.
     """
     table = month.table
     query = _DELETE_PROVIDER_IDS.format(
@@ -198,13 +192,11 @@ DELETE_UNUSED_MEDIA = text("""
 async def delete_media_rows(uow: UnitOfWork, month: Month) -> tuple[int, Sequence[str]]:
     """Delete one batch of links to media files, for the messages and calls of a month.
 
-    A link (a row of ``media_fetch``) connects a message or call with one media file. If a media
-    file then has no link, its row in ``media`` is deleted too. Only the table ``activity`` contains
-    messages and calls, so nothing is deleted if the month belongs to another table.
+    If a media file then has no link, its row in ``media`` is deleted too.
 
     Returns:
-        The number of deleted links, and the SHA-256 of each media file whose row in ``media`` was
-        deleted. The caller deletes these files after the commit.
+        The number of deleted links, and the SHA-256 of each file whose row was deleted. The caller
+        deletes these files after the commit.
     """
     if month.table is not ACTIVITY:
         return 0, []
@@ -222,13 +214,8 @@ _DELETE_EXAMPLES = """
 async def delete_reply_examples(uow: UnitOfWork, month: Month) -> None:
     """Delete the reply examples that were made from messages of a month.
 
-    A reply example is a reply and the decision whether it was an opt-out.
-    The examples show how often the automatic reading of replies (``reply_reader``) is right.
-
-    Args:
-        uow: The unit of work.
-        month: The month. Nothing is deleted if the month does not belong to the table
-            ``activity``, which contains the messages.
+    A reply example is a reply and the decision whether it was an opt-out. Nothing is deleted if the
+    month does not belong to the table ``activity``.
     """
     if month.table is ACTIVITY:
         await uow.session.execute(text(_DELETE_EXAMPLES.format(name=month.name)))

@@ -74,8 +74,8 @@ class TakenMove:
         holder: The id of this run of the job that moves the clock.
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
-        version: The version of the clock, a number that grows with each change. The run waits until
-            every process knows this version, and then moves the clock.
+        version: The version of the clock. The run moves the clock when every process knows this
+            version.
     """
 
     holder: UUID
@@ -154,16 +154,15 @@ async def step_clock(
 ) -> int | None:
     """Move the sandbox clock forward by one step.
 
-    The stored heartbeats of processes move by the same time, so that no process looks silent.
+    The stored heartbeats move too, so that no process looks silent.
 
     Args:
-        move: The move to which this step belongs. This run of the job has reserved it.
         ahead: How far the sandbox clock is ahead of the machine's clock after the step.
         skipped: How much time this step skips.
 
     Returns:
-        The new version number of the clock; None if another worker has taken over the move. Before
-        work begins at the new time, wait until every process uses this version.
+        The new version of the clock; None if another worker has taken over the move. Before work
+        begins at the new time, wait until every process uses this version.
     """
     values = {"holder": move.holder, "ahead": ahead, "lease": LEASE}
     version: int | None = await uow.session.scalar(_STEP, values)
@@ -253,8 +252,7 @@ async def list_waiting_jobs(uow: UnitOfWork) -> dict[JobName, datetime]:
 async def refuse_moved_time(settings: Settings) -> None:
     """Refuse to start with a real API key if the sandbox clock was moved in this database.
 
-    Such a database has messages and opt-outs from a simulated future. They must not mix with real
-    messages and opt-outs. Without a real API key, nothing is checked. If the database is
+    Messages and opt-outs from a simulated future must not mix with real ones. If the database is
     unavailable, the check is skipped and a warning is logged.
 
     Raises:

@@ -57,8 +57,8 @@ class SandboxControls:
         Args:
             ahead: How far to set the sandbox clock ahead of the machine's clock. The sandbox
                 ignores a value that would set its clock back.
-            is_moving: True if the clock will be set again soon, as part of one longer move. The
-                sandbox then does not count requests for its rate limits.
+            is_moving: True for a step of a longer move. The sandbox then does not count requests
+                for its rate limits.
 
         Returns:
             The time until the next event in the sandbox; None if no event is planned.

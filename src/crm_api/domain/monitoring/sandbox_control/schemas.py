@@ -334,12 +334,11 @@ class FaultRead(ReadModel):
     Attributes:
         kind: What goes wrong.
         on: What fails: sends, look-ups, or webhooks.
-        phone: The fault happens only for requests and webhooks about this phone number; null means
-            for all phone numbers.
-        count: The number of times that the fault will still happen; null if it is not limited.
-        percent: The percentage of requests for which the fault happens; null means all requests.
-        retry_after_seconds: The header ``Retry-After`` of the response, in seconds; null if there
-            is no such header.
+        phone: The phone number whose requests and webhooks have the fault; null for all numbers.
+        count: How often the fault will still happen; null if it is not limited.
+        percent: The percentage of requests for which the fault happens; null for all requests.
+        retry_after_seconds: The header `Retry-After` of the response, in seconds; null if there is
+            none.
         delay: The delay of a late webhook.
     """
 
@@ -407,14 +406,12 @@ class ClockStatus(StrEnum):
 class ClockRead(ReadModel):
     """The clock of the sandbox.
 
-    A move sets the clock forward. After the move, the clock runs at the speed of the machine's
-    clock.
+    After a move, the clock runs at the speed of the machine's clock.
 
     Attributes:
         now: The current time of the sandbox.
         status: Whether the clock is moving to a new time.
-        move: The current move, or the last move if the clock is not moving; null if the clock was
-            never moved.
+        move: The current or last move; null if the clock was never moved.
     """
 
     model_config = example(now="2026-12-14T15:00:00.420Z", ahead="P14D")

@@ -32,10 +32,9 @@ class DailyRun:
 
     Attributes:
         day: The run is due in the morning of this day.
-        zone: The time zone of the phone line that was added first; the default time zone if there
-            is no line.
+        zone: The time zone of the line that was added first, or the default time zone.
         since: The beginning of the period of the digest mail.
-        until: The end of the period of the digest mail: the midnight at which ``day`` begins.
+        until: The end of this period: the midnight at which ``day`` begins.
         is_cleaned: True if the clean-up of this day is done.
         has_mail: True if the digest mail must still be sent.
     """
@@ -71,9 +70,8 @@ MAKE_RUN = text("""
 async def make_daily_run(uow: UnitOfWork, *, now: datetime) -> DailyRun:
     """Return the daily run that is due now; store it if it is not stored yet.
 
-    A daily run is the clean-up and the digest mail of one day. The result shows whether the
-    clean-up and the mail must still be done. No mail is sent for a day that began before the first
-    phone line was added.
+    A daily run is the clean-up and the digest mail of one day. No mail is sent for a day that began
+    before the first line was added.
     """
     line = await _find_first_line(uow)
     zone = DEFAULT_TIMEZONE if line is None else line.timezone

@@ -154,11 +154,11 @@ async def own_run_times(
 ) -> dict[str, datetime]:
     """Return when each job that works daily or hourly is due next.
 
-    The other jobs are left out, because they work every minute. When the sandbox clock is moved,
-    the clock stops at each of the returned times, so that the job can run.
+    The other jobs work every minute. A move of the sandbox clock stops at each of the returned
+    times, so that the job can run.
 
     Args:
-        webhooks_checked_at: When the next check of webhook health is due; None leaves out the job
+        webhooks_checked_at: When the next check of webhook health is due; None leaves out
             ``check_webhook_health``.
     """
     times = {

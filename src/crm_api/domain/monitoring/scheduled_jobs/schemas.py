@@ -24,30 +24,24 @@ class JobState(StrEnum):
 class ScheduledJobRead(ReadModel):
     """A scheduled job and its last run.
 
-    A worker begins every job each minute, also the jobs that do their work only hourly or daily. A
-    missed minute is a whole minute by the clock (UTC) in which the job neither began nor ran on any
-    worker. These minutes do not count as missed: the minutes before the first run, the current
-    minute, and the minutes that the sandbox clock skipped.
+    A worker begins every job each minute, also a job that works only hourly or daily. In a missed
+    minute (UTC), the job neither began nor ran. The minutes before the first run, the current
+    minute, and minutes that the sandbox clock skipped do not count.
 
     Attributes:
-        schedule: When the job does its work, as a text, such as `every 60 s`.
+        schedule: When the job does its work, such as `every 60 s`.
         state: The state of the job.
         last_started_at: When the last run began; null before the first run.
         last_finished_at: When a run last ended; null if no run has ended.
-        next_run_at: When the job will next do its work: in the next minute, or at its next time if
-            it works hourly or daily. A request can make it work earlier.
-        duration_ms: The duration of the last run that ended, in milliseconds; null if no run has
-            ended.
-        last_result: The result of the last run that ended, `ok` or `failed`; null if no run has
-            ended.
-        last_error: The error of the last run that ended; null if it succeeded.
+        next_run_at: When the job will next do its work. A request can make it work earlier.
+        duration_ms: The duration of the last ended run, in milliseconds; null if no run has ended.
+        last_result: The result of the last ended run, `ok` or `failed`; null if no run has ended.
+        last_error: The error of the last ended run; null if it succeeded.
         runs: The number of runs so far.
         failures: The number of failed runs since the last successful run.
         misses: The number of missed minutes since the first run.
-        missed_from: The first minute of the most recent series of missed minutes; null if no minute
-            was missed.
-        missed_until: The last minute of the most recent series of missed minutes; null if no minute
-            was missed.
+        missed_from: The first minute of the last series of missed minutes; null if there is none.
+        missed_until: The last minute of the last series of missed minutes; null if there is none.
     """
 
     model_config = example(
@@ -91,11 +85,11 @@ class WorkerRead(ReadModel):
 
     Attributes:
         state: The state of the worker.
-        host: The name of its machine or container; null if it is not known.
-        process_id: The id of the process on its machine; null if it is not known.
-        version: The release of crm-api that the worker runs; null if it is not known.
+        host: The name of its machine or container; null if unknown.
+        process_id: The id of the process on its machine; null if unknown.
+        version: The release of crm-api that the worker runs; null if unknown.
         last_seen_at: When the worker sent its last heartbeat. It sends one every ten seconds.
-        stopped_at: When the worker stopped because it was asked to; null if it runs or has died.
+        stopped_at: When the worker stopped on request; null if it runs or has died.
     """
 
     model_config = example(host="worker-1", process_id=7, version="0.1.0")

@@ -1,7 +1,7 @@
 """Convert the state of the service to Prometheus metric families with names, units and help texts.
 
-An event in the past is exported as its timestamp; in a query, `time() - x` is its age. Waiting work
-is exported as the age of the oldest item, or 0 if nothing waits.
+A past event is exported as its timestamp; `time() - x` is its age. Waiting work is exported as the
+age of the oldest item, or 0.
 
 Source: Prometheus documentation, "Metric and label naming" and "Instrumentation", read 2026-11-26.
 """

@@ -61,8 +61,8 @@ class LineToday:
 
     Attributes:
         is_blocked: True if the provider refuses the line.
-        sent: The number of messages that the line has sent today, in the time zone of the line.
-        left: The number of campaign messages that the line may still send today.
+        sent: The messages that the line has sent today, in the time zone of the line.
+        left: The campaign messages that the line may still send today.
     """
 
     id: UUID
@@ -80,19 +80,17 @@ class Figures:
 
     Attributes:
         skew: How far this process's clock is ahead of the database's clock.
-        last_run: The last reconciliation (comparison with the provider's data) that ended; None if
-            no reconciliation has ended.
-        covered_until: Completed reconciliations have compared all messages and calls before this
-            time; None if no reconciliation has completed.
-        events: The number of received events that are not applied, by status: ``pending``,
-            ``failed`` or ``dead``; at most ``MOST_COUNTED`` for each status.
+        last_run: The last reconciliation that ended; None if none has ended.
+        covered_until: Reconciliations have compared all messages and calls before this time; None
+            if none has completed.
+        events: The received events that are not applied, by status: ``pending``, ``failed`` or
+            ``dead``; at most ``MOST_COUNTED`` each.
         event_due_at: The earliest due time of a pending or failed event.
         campaign_due_at: The earliest due time of a recipient of a running campaign.
-        single: The number of queued messages outside campaigns, at most ``MOST_COUNTED``.
+        single: The queued messages outside campaigns, at most ``MOST_COUNTED``.
         single_due_at: The earliest due time of a queued message outside campaigns.
         unclear: The attempts with an unclear result, by the status of the attempt.
-        people: The number of recipients in campaigns that have not ended, by status. The first
-            message and each follow-up to a person count as separate recipients.
+        people: The recipients in campaigns that have not ended, by status.
         lines: The most recently added lines, at most ``MOST_LINES``.
         alerts: The unresolved alerts, by kind.
         circuits: For each outside system, whether it is considered down.

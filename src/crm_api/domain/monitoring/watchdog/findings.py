@@ -84,12 +84,9 @@ async def settle_alerts(
     """Raise alerts for problems that persist; resolve alerts whose problem is no longer found.
 
     Args:
-        kind: The kind of the alerts.
-        found: The problems that the check has found now.
-        patience: How long a problem must persist before its alert is raised. It persists while
-            every run of the check finds it.
-        among: Only alerts whose subject begins with this text can change. The subject of each
-            problem in ``found`` must begin with it. Empty for all subjects.
+        patience: How long every run of the check must find a problem before its alert is raised.
+        among: Only alerts whose subject begins with this text can change. Each subject in ``found``
+            must begin with it.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

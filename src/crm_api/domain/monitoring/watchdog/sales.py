@@ -64,8 +64,8 @@ async def find_waiting_quotes(uow: UnitOfWork, *, now: datetime) -> list[Waiting
     """Return the approved quotes that have waited for an appointment for two days or longer.
 
     A quote waits while its contact has no appointment that ends after the approval. Cancelled and
-    missed appointments do not count. Quotes that were approved over a year ago are left out. At
-    most ``MOST_ALERTS`` quotes are returned, in the order of their approval, the oldest first.
+    missed appointments do not count. Quotes approved over a year ago are left out. At most
+    ``MOST_ALERTS`` quotes are returned, oldest approval first.
     """
     values = {"before": now - SCHEDULED_WITHIN, "since": now - NOT_OLDER, "most": MOST_ALERTS}
     return typed_rows(WaitingQuote, await uow.session.execute(WAITING_QUOTES, values))

@@ -82,10 +82,8 @@ class MessageCount:
     """How many messages a check found, and the time of the first of them.
 
     Attributes:
-        texts: The number of messages.
-        since: The time of the first message; None if there is no message. Each check decides which
-            time this is: when the message was due, when it was sent to the provider, or when the
-            provider accepted it.
+        since: When the first message was due, sent or accepted (each check decides which); None if
+            there is no message.
     """
 
     texts: int

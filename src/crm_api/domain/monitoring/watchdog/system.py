@@ -176,10 +176,8 @@ async def check_clock(uow: UnitOfWork, *, wall: datetime, now: datetime) -> None
     Workers check their clocks themselves.
 
     Args:
-        wall: The time of this machine's clock, which is compared with the database's clock. It is
-            the real time, even if the sandbox clock was moved.
-        now: The time at which the alert is raised or resolved. It is the time of the sandbox clock
-            if that clock was moved.
+        wall: The real time of this machine, even if the sandbox clock was moved.
+        now: The time of the alert: the time of the sandbox clock if that clock was moved.
     """
     skew = await readiness.clock_skew(uow, now=wall)
     subject = f"{subject_prefix()}web process"
@@ -216,7 +214,7 @@ class Disk:
         free: The free bytes.
         total: All bytes.
         files_free: How many more files the file system can hold.
-        files_total: The largest number of files on the file system; 0 if there is no such limit.
+        files_total: The largest number of files; 0 if there is no limit.
     """
 
     path: Path

@@ -41,11 +41,11 @@ class InboxSelection(RequestModel):
     An empty filter selects all conversations.
 
     Attributes:
-        state: Only conversations in these states. Separate several states with commas.
-        assignee: Only conversations for which this user is responsible. Give the id of a user, `me`
-            for yourself, or `none` for the conversations for which nobody is responsible.
-        unread: True: only conversations with messages that you have not read. False: only
-            conversations without such messages.
+        state: Only conversations in these states, separated by commas.
+        assignee: The id of the responsible user, `me` for yourself, or `none` if nobody is
+            responsible.
+        unread: True: only conversations with messages that you have not read. False: all other
+            conversations.
         line_id: Only conversations of this phone line.
         campaign_id: Only conversations whose last reply belongs to this campaign.
         contact_id: Only conversations with this contact.
@@ -95,13 +95,10 @@ class BulkChange(RequestModel):
     """What to change in each conversation. A field that is left out keeps its value.
 
     Attributes:
-        state: The new state. It has the same effects as in
-            `PATCH /v1/conversations/{conversation_id}`.
-        snoozed_until: The time until which the conversations are snoozed (put aside). It is
-            required for the state `snoozed`.
+        state: The new state, with the effects of `PATCH /v1/conversations/{conversation_id}`.
+        snoozed_until: When the conversations come back. The state `snoozed` requires it.
         assignee_id: The id of the user who is responsible; null if nobody is.
-        add_tag: A tag that the contacts of the conversations get. A request with this field needs
-            the scope `contacts:write`.
+        add_tag: A tag for the contacts of the conversations. It needs the scope `contacts:write`.
     """
 
     model_config = example(state="done", add_tag="not-now")
@@ -174,10 +171,8 @@ class Selected:
 
     Attributes:
         count: The number of conversations.
-        digest: A hash of these values of each conversation: the id, the state, the time since which
-            the person waits, and the time of the last message from the person. If the digest has
-            changed since the dry run, the request is refused. The digest changes, for example, when
-            a new message arrives.
+        digest: A hash of the ids, states, waiting times and last incoming messages. If it has
+            changed since the dry run, the request is refused.
     """
 
     count: int

@@ -35,9 +35,8 @@ WAKE = text("""
 async def wake_conversations(uow: UnitOfWork, *, limit: int, now: datetime) -> int:
     """End the snooze of conversations whose ``snoozed_until`` has passed; return their number.
 
-    A user snoozes a conversation to work on it later, at ``snoozed_until``. One call of this
-    function changes at most ``limit`` conversations. A conversation gets the state ``waiting`` if
-    the person still waits for an answer. If the person does not wait, it gets the state ``open``.
+    One call changes at most ``limit`` conversations. A conversation becomes ``waiting`` if the
+    person still waits for an answer, otherwise ``open``.
     """
     woken = await uow.session.execute(WAKE, {"limit": limit, "now": now})
     return affected(woken)
@@ -57,15 +56,11 @@ async def mark_read(
 ) -> None:
     """Store that a caller has read a conversation up to a message.
 
-    All messages up to ``message_id`` count as read. A message that was read never becomes unread: a
-    later request with an earlier message has no effect.
+    A message that was read never becomes unread: an earlier message has no effect.
 
     Args:
-        uow: The unit of work.
-        conversation_id: The conversation.
         caller_id: The user or API key.
-        message_id: The last message that was read. If None, all messages that have arrived count as
-            read.
+        message_id: The last message that was read; None for all messages that have arrived.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
@@ -98,8 +93,8 @@ class WantedState:
     Attributes:
         state: The new state; None if the request sets no state.
         snoozed_until: When the snooze ends; None if none is requested.
-        is_awake: True if the request has ``snoozed_until`` with the value null, and no ``state``.
-            Such a request ends a snooze. A conversation that is not snoozed does not change.
+        is_awake: True if the request ends a snooze. A conversation that is not snoozed does not
+            change.
     """
 
     state: ConversationState | None
@@ -165,24 +160,19 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    If a message or a missed call arrives while the request runs, the request does not change the
-    state, because the user cannot have seen the message or call. The conversation then waits for an
-    answer.
+    If a message arrives or the person begins to wait during the request, the state does not change:
+    the user cannot have seen this.
 
     Args:
-        uow: The unit of work.
-        changes: The changes.
-        conversation_id: The conversation.
         user_id: The user who sends the request; None for an API key.
-        now: The present instant.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.
         InvalidSnoozeError: ``state`` and ``snoozed_until`` do not fit together, or the time is in
             the past or more than one year ahead.
         UnknownAssigneeError: The assignee is not an active user.
-        ConversationTakenError: The user wants to take a conversation for which another user is
-            responsible, and does not send ``confirm``.
+        ConversationTakenError: Another user is responsible, and the request does not send
+            ``confirm``.
     """
     wanted = wanted_state(changes, now=now)
     seen = await get_conversation(uow, conversation_id=conversation_id)
@@ -233,16 +223,9 @@ def state_values(
 ) -> dict[str, Any]:
     """Return the new column values of a conversation after a user's request to change its state.
 
-    The result is empty if nothing changes. If the user sets ``waiting`` for a person who does not
-    wait, ``waiting_since`` becomes the time of the person's last message, or ``now`` if there is no
+    The result is empty if nothing changes. If a user sets ``waiting`` for a person who does not
+    wait, ``waiting_since`` becomes the time of the person's last message, or ``now`` without a
     message.
-
-    Args:
-        wanted: The state that the user requests.
-        state: The present state of the conversation.
-        waiting_since: Since when the person waits for an answer; None if the person does not wait.
-        heard: The stored conversation, for the time of the person's last message.
-        now: The present instant.
     """
     if wanted.state is ConversationState.SNOOZED:
         return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}

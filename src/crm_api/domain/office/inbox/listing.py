@@ -92,11 +92,9 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
-        The function ``page_of`` adds the subquery ``flagged`` with these numbers. If there are more
-        than ``FEW_NUMBERS`` numbers, this query finds nothing, because looking up each number would
-        be slow. Then ``page_of`` uses the query of the method ``in_order``.
-
-        ``OFFSET 0`` makes PostgreSQL look up the conversations by number.
+        ``page_of`` adds the subquery ``flagged`` with these numbers. For more than ``FEW_NUMBERS``
+        numbers, this query finds nothing, and ``page_of`` uses ``in_order``. ``OFFSET 0`` makes
+        PostgreSQL look up the conversations by number.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:
@@ -112,14 +110,11 @@ class _Page:
     def _first(self, parts: Iterable[Sequence[ConversationState]], *, line: str = "") -> str:
         """Return the query for the first conversations in certain states, in the order of the page.
 
-        The query has one part for each item of ``parts``. If a part has only one state, PostgreSQL
-        can read its conversations in order from an index, and stops at the limit. States are
-        constants in the SQL text, because partial indexes need this.
+        States are constants in the SQL text, because partial indexes need this.
 
         Args:
-            parts: The states of the conversations that each part of the query finds.
-            line: An SQL expression for the id of the phone line; empty to use the filter's
-                ``line_id``.
+            parts: The states of each part of the query. With one state, an index gives the order.
+            line: An SQL expression for the line's id; empty to use the filter's ``line_id``.
         """
         conditions = list(self._conditions)
         if line:

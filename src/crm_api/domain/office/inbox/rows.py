@@ -109,12 +109,10 @@ async def read_rows(
     """Return the rows of the inbox for one page of conversations.
 
     Args:
-        uow: The unit of work.
-        page: An SQL query that selects the conversations of the page. Its column ``id`` is the id
-            of the conversation. The result is sorted by its column ``place``.
+        page: An SQL query that selects the conversations. Its column ``id`` is the conversation's
+            id. Its column ``place`` gives the order.
         values: The values of the query's parameters.
         caller_id: The user or API key for whom the conversations are shown.
-        now: The present instant.
     """
     statement = text(f"WITH {ME}, page AS MATERIALIZED ({page}) {SHOWN} ORDER BY p.place")
     found = await uow.session.execute(

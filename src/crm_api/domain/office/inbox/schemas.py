@@ -83,26 +83,24 @@ class ConversationRead(ReadModel):
 
     Attributes:
         line_id: The id of the phone line.
-        phone: The person's phone number in E.164, or another identifier, for example a short code.
-        contact_id: The id of the contact with this phone number; null if no contact has it.
-        contact: The names of the contact; null if there is no contact, or if it was deleted.
+        phone: The person's phone number in E.164, or another identifier, such as a short code.
+        contact_id: The id of the contact with this phone number; null if there is none.
+        contact: The names of the contact; null if there is no contact or it was deleted.
         state: The state of the conversation.
-        waiting_since: The time of the first message or call for which the person waits for an
-            answer. Null if the person does not wait.
-        unread_count: The number of received messages that you have not read. Messages from before
-            your user or API key was created count as read.
+        waiting_since: When the person began to wait for an answer; null if the person does not
+            wait.
+        unread_count: The received messages that you have not read. Messages from before your user
+            or API key was created count as read.
         last_message: The last message; null if there were only calls.
         assignee: The user who is responsible; null if nobody is.
         snoozed_until: When the conversation comes back; null if it is not snoozed.
         has_draft: Whether you have stored a draft of a message in this conversation.
-        campaign: The campaign to which the person's last reply belongs; null if there is no such
-            campaign.
+        campaign: The campaign to which the person's last reply belongs; null if there is none.
         flags: The flags of the phone number, in alphabetical order.
         last_activity_at: When the last message or call happened.
-        last_outgoing_at: When the company last called the person, or last sent a message that the
-            provider accepted; null if it did neither.
-        last_incoming_at: When the person last sent a message; null if the person never sent one.
-            Calls do not count.
+        last_outgoing_at: When the company last called, or sent a message that the provider
+            accepted; null if never.
+        last_incoming_at: When the person last sent a message; null if never. Calls do not count.
         updated_at: When the conversation last changed.
     """
 
@@ -187,14 +185,13 @@ class ConversationUpdate(RequestModel):
     """The fields of a conversation to change. A field that is left out keeps its value.
 
     Attributes:
-        state: The new state. With `done` and `open`, the person no longer waits for an answer to
-            earlier messages and calls. With `waiting`, the person waits. `snoozed` needs
-            `snoozed_until`.
-        snoozed_until: When the conversation comes back, at most a year from now. A time in this
-            field sets the state to `snoozed`; null ends a snooze.
+        state: The new state. With `done` and `open`, the person no longer waits for an answer. With
+            `waiting`, the person waits. `snoozed` needs `snoozed_until`.
+        snoozed_until: When the conversation comes back, at most a year from now. It sets the state
+            `snoozed`; null ends a snooze.
         assignee_id: The id of the user who is responsible; null if nobody is.
-        confirm: Give true to take the conversation even if another user is responsible. Without
-            `confirm`, such a request is refused with status 409, `conversation_taken`.
+        confirm: True takes the conversation from another user. Otherwise, the request is refused
+            with 409, `conversation_taken`.
     """
 
     model_config = example(state="snoozed", snoozed_until="2026-12-01T14:00:00Z")

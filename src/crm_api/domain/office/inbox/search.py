@@ -32,19 +32,12 @@ async def search_conversations(
 ) -> Page[InboxRow]:
     """Return a page of the conversations that match the terms of a search.
 
-    The first part of the list has the conversations in which all terms occur. The second part has
-    further conversations, in which similar words occur. Each part has the order ``sort``.
+    Conversations in which all terms occur come first, then conversations with similar words. Each
+    part has the order ``sort``.
 
     Args:
-        uow: The unit of work.
-        wanted: Only conversations that this filter selects.
-        terms: The terms of the search.
-        with_names: Also look for the terms in the names and phone numbers of people.
-        sort: The order of each part.
-        caller_id: The user or API key that searches.
-        cursor: Where the previous page ended; None for the first page.
-        limit: The largest number of conversations in the page.
-        now: The present instant.
+        with_names: Also search the names and phone numbers of people.
+        cursor: Where the previous page ended.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.

@@ -64,14 +64,12 @@ class InboxFilter:
     """A filter for conversations. A field that is None does not filter.
 
     Attributes:
-        states: Only conversations in these states. If it is empty, ``wanted_states`` says which
-            states are selected.
+        states: Only these states. If it is empty, ``wanted_states`` says which states are selected.
         assignee: The id of the user who is responsible, or ``NOBODY``.
-        is_unread: True: only conversations with messages that the caller has not read. False: only
-            conversations without such messages.
+        is_unread: True: only conversations with messages that the caller has not read. False: all
+            other conversations.
         campaign_id: Only conversations whose last reply belongs to this campaign.
         flag: Only conversations with phone numbers that have this flag.
-        ids: Only conversations with these ids.
     """
 
     states: tuple[ConversationState, ...] = ()
@@ -117,8 +115,7 @@ class Order:
     Attributes:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: The SQL condition that a conversation must meet to be read in this order; None if
-            all conversations are read.
+        condition: The SQL condition for conversations in this order; None for all.
         states: The states of the conversations that are read in this order.
     """
 

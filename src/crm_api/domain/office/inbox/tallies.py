@@ -1,8 +1,8 @@
 """Count the conversations of the inbox, by sums that database triggers keep up to date.
 
-When the state or another counted value of a conversation changes, a trigger adds a row to
-``conversation_tally``. The counts are sums of these rows. A trigger also stores in
-``conversation_read`` whether a caller has read all messages of a conversation.
+A change of a counted value adds a row to ``conversation_tally``. The counts are sums of these rows.
+A trigger also stores in ``conversation_read`` whether a caller has read all messages of a
+conversation.
 """
 
 from dataclasses import dataclass

@@ -29,13 +29,9 @@ MOST_NAMED = 200
 class ConversationSearch:
     """Finds the conversations that match the terms of a search.
 
-    A conversation can match in two ways:
-
-    - The name and phone number of the person, taken together, contain all terms.
-    - A message of the conversation contains all terms, except those that are already in the
-      person's name or phone number.
-
-    Only messages that people or users wrote are searched, not messages of campaigns.
+    A conversation matches if the person's name and number together contain all terms. It also
+    matches if one message contains all terms that the name and number lack. Only messages that
+    people or users wrote are searched, not messages of campaigns.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:

@@ -37,10 +37,9 @@ class MessagePosition:
     """Where a page of search results ended. The next page begins after this position.
 
     Attributes:
-        is_similar: False if the last message of the page contains all search words. True if it
-            contains only similar words.
-        after: The position of the last message of the page. But if the search stopped before the
-            page was full, it is the position of the last message that the search read.
+        is_similar: True if the last message contains only similar words, not all search words.
+        after: The position of the last message of the page. If the search stopped early, the
+            position of the last message that it read.
     """
 
     is_similar: bool
@@ -65,16 +64,13 @@ async def list_messages(
 ) -> Page[Activity]:
     """List the messages that match a filter, newest first.
 
-    If the filter has search words (``wanted.q``), messages with all words come first. If they do
-    not fill the page, messages with similar words follow. Without search words, a page may have
-    fewer than ``limit`` messages although a next page follows.
+    With search words (``wanted.q``), messages with all words come first, then messages with similar
+    words. Without search words, a page may have fewer than ``limit`` messages although a next page
+    follows.
 
     Args:
-        uow: The unit of work.
-        wanted: The filter.
-        with_names: Also look for the words in the names and phone numbers of people.
-        cursor: Where the previous page ended; None for the first page.
-        limit: The largest number of messages in the page.
+        with_names: Also search the names and phone numbers of people.
+        cursor: Where the previous page ended.
 
     Raises:
         InvalidCursorError: The cursor does not belong to this list.
@@ -179,15 +175,11 @@ async def newest_with_all_words(
 ) -> list[Row]:
     """Return up to ``limit`` messages with all terms, or their conversations, newest first.
 
-    1. Read some of the newest messages. The matches show how frequent the terms are.
-    2. If the terms are frequent, read more messages, enough to find ``limit`` matches.
-    3. If there are still too few matches, look up all matches in an index.
+    The newest messages are read first. If too few of them match, an index is used.
 
     Args:
-        selection: The selection with the terms.
-        limit: The largest number of matches to return.
         in_order: Reads the given number of messages, newest first, and returns up to ``limit``
-            matches: the messages, or the ids of their conversations.
+            matches.
         by_words: Looks up all matches in the index, and returns the newest ``limit`` matches.
     """
     size = WORD_WINDOW

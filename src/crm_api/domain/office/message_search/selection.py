@@ -1,15 +1,10 @@
 """SQL that finds messages of all conversations, newest first.
 
-In this package, "in order" means newest first. A "written" message is a message that somebody wrote
-by hand, in the company or outside; a message of a campaign is not a written message.
+"In order" means newest first. A "written" message was written by hand, in the company or outside; a
+campaign message was not.
 
-There are two ways to find messages with certain words:
-
-1. Read a limited number of messages in order. This is fast if many messages match.
-2. Look up all matches in the trigram index and sort them. This is fast if few messages match.
-
-The first way is tried first. If it does not fill the page, few messages match, and the second way
-is used.
+A limited number of messages is read in order first, which is fast if many match. Otherwise, all
+matches are looked up in the trigram index and sorted.
 """
 
 from collections.abc import Sequence
@@ -95,11 +90,9 @@ class MessageSelection:
     """Builds the SQL statements that find the messages of a filter.
 
     Attributes:
-        wanted: The filter.
         terms: The terms of ``wanted.q``.
-        people: For each term, up to ``MOST_PEOPLE`` people whose names or phone numbers contain the
-            term. If more people match, the search can miss old messages of the people who are left
-            out.
+        people: For each term, up to ``MOST_PEOPLE`` people whose names or numbers contain it. The
+            search can miss old messages of further people.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -122,10 +115,9 @@ class MessageSelection:
     def similarity(self) -> float:
         """The threshold for similar words: the smallest word similarity that matches, from 0 to 1.
 
-        Examples of the similarity: ``basment`` and ``basement`` 0.75, ``fundation`` and
-        ``foundation`` 0.67, ``insepction`` and ``inspection`` 0.47. The similarity
-        of two words of four letters that differ in one letter is 0.4. Therefore the threshold is
-        0.4 if a word has four letters, otherwise 0.45.
+        Measured: ``basment`` and ``basement`` 0.75, ``fundation`` and ``foundation`` 0.67,
+        ``insepction`` and ``inspection`` 0.47, two words of four letters that differ in one letter
+        0.4. So the threshold is 0.4 if a word has four letters, otherwise 0.45.
         """
         words = [term.word for term in self.terms if term.word is not None]
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
@@ -150,10 +142,9 @@ class MessageSelection:
     ) -> Select[UUID | None]:
         """Return a statement that finds conversations by their messages, newest message first.
 
-        A message matches if it contains all search words. The statement searches only the next
-        ``size`` messages after the position ``after``, from new to old. It returns at most
-        ``limit`` ids of conversations. If several messages of one conversation match, its id is
-        returned several times.
+        Only the next ``size`` messages after the position ``after`` are searched for messages with
+        all search words. At most ``limit`` conversation ids are returned. An id is returned again
+        for each further match.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -166,16 +157,12 @@ class MessageSelection:
     def similar_in_order(self, after: Position | None, *, size: int) -> Select[Activity]:
         """Return a statement that finds messages with words similar to the search words.
 
-        For example, the search word ``basment`` finds ``basement``. Messages that contain exactly
-        the search words are left out, because the method ``in_order`` finds these messages.
-
-        The statement searches ``size`` messages, from new to old. The first of them is the next
-        message after the position ``after``.
+        Messages that contain exactly the search words are left out. The statement searches the next
+        ``size`` messages, from new to old.
 
         Args:
-            after: The position (time and id) of the last message that was searched before; None to
-                begin with the newest message.
-            size: The number of messages to search.
+            after: The position of the last message that was searched before; None to begin with the
+                newest.
         """
         window = self._window(after, size=size).subquery("near")
         message = aliased(Activity, window)
@@ -189,13 +176,12 @@ class MessageSelection:
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
         """Return a statement that finds the last of the next ``size`` messages, newest first.
 
-        Its only row has the time and the id of this message. It returns no row if there are fewer
-        than ``size`` messages.
+        The only row has the time and the id of this message. There is no row for fewer than
+        ``size`` messages.
 
         Args:
-            after: The time and id of a message; the next messages are older than this message. If
-                ``after`` is None, the next messages begin with the newest message.
-            size: The number of messages.
+            after: The next messages are older than this position; None to begin with the newest
+                message.
         """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)
@@ -238,9 +224,8 @@ class MessageSelection:
 
         Args:
             after: The position of the last message of the previous page; None for the first page.
-            limit: The largest number of messages.
-            ids: The smallest message id to find, and the first id that is too large. None means no
-                limit. Later messages have greater ids, so this limits the search to a period.
+            ids: The smallest message id to find, and the first id that is too large; None for no
+                limit. Later messages have greater ids.
         """
         low, high = ids
         texts = select(*_FOUND).where(

@@ -46,13 +46,9 @@ async def with_similar_words(
 ) -> list[Activity]:
     """Return messages with words similar to the terms, newest first.
 
-    1. Search all messages with the index of words. If this ends within 0.04 s
-       (``FIRST_SECONDS``), return its result.
-    2. Otherwise compare the newest 3,000 messages (``WINDOW``) with the terms. If the matches fill
-       the page, return them.
-    3. Otherwise search with the index in steps, from new to old messages (``SPANS``), until the
-       page is full. But if this takes longer than 0.1 s (``SECONDS``), return the messages found
-       until then.
+    The index is searched for at most 0.04 s (``FIRST_SECONDS``). If this is too short, the newest
+    3,000 messages (``WINDOW``) are compared. If they do not fill the page, the index is searched in
+    steps (``SPANS``) for at most 0.1 s (``SECONDS``), so matches may be missing.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

@@ -33,12 +33,10 @@ class Term:
     """A part of a search text.
 
     Attributes:
-        patterns: LIKE patterns. At least one must match the text of the message. Before the match,
-            ``fold`` removes accents, apostrophes and capitals from the text, and a space is put
-            before the text. So a pattern such as ``% jo%`` also finds a word at the start of the
-            message.
-        word: The word without accents, apostrophes and capitals, to search for similar words, such
-            as words with a typing error. None for numbers, short words and phrases.
+        patterns: LIKE patterns. One must match the message after ``fold``, with a space added in
+            front.
+        word: The word after ``fold``, to find similar words. None for numbers, short words and
+            phrases.
     """
 
     patterns: tuple[str, ...]

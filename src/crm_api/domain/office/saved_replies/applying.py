@@ -1,11 +1,7 @@
 """Render a saved reply for one contact, and apply its effects.
 
-The text may contain details of the contact, the company and the phone line. A saved reply can have
-up to three effects:
-
-- The contact gets a tag.
-- The conversation gets another state.
-- The person's last message gets a class, such as ``interested``.
+Each effect is optional: the contact gets a tag, the conversation gets another state, and the
+person's last message gets a reply class.
 """
 
 from dataclasses import dataclass
@@ -66,19 +62,13 @@ async def preview_saved_reply(
     """Render a saved reply for a contact.
 
     Args:
-        uow: The unit of work.
-        saved_reply_id: The saved reply.
-        contact_id: The contact.
-        line_id: The phone line that would send the message. If None, the line of the contact's last
-            conversation is used.
-        business: The details of the company that a message may contain.
-        now: The present instant.
+        line_id: The sending line. None: the line of the contact's last conversation.
 
     Raises:
         SavedReplyNotFoundError: No saved reply has this id.
         ContactNotFoundError: The contact does not exist or was deleted.
-        UnknownLineError: No phone line has this id.
-        MissingValueError: The contact lacks a value that the body needs.
+        UnknownLineError: No line has this id.
+        MissingValueError: The contact lacks a needed value.
         TextFailedError: The message cannot be rendered, or is too long.
     """
     saved = await read_saved_reply(uow, saved_reply_id=saved_reply_id)
@@ -131,11 +121,8 @@ async def apply_saved_reply(
 ) -> AppliedEffects:
     """Apply the effects of a saved reply to a conversation, all in this transaction.
 
-    The effects are set in the saved reply: a tag for the contact, a state of the conversation, and
-    a class for the last received message. Each is optional.
-
-    This function does not send the message; the client sends it with ``POST /v1/messages``. If the
-    effects are applied twice, the result is the same as after the first time.
+    The client sends the message itself, with ``POST /v1/messages``. If the effects are applied
+    twice, the result is the same.
 
     Raises:
         ConversationNotFoundError: No conversation has this id.

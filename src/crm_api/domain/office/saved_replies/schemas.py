@@ -77,9 +77,8 @@ class SavedReplyUpdate(RequestModel):
 
     Attributes:
         name: The name of the saved reply. No other saved reply may have it.
-        body: The text of the message, in Liquid. It can use the same variables as a campaign.
-        then: What happens when a user uses the saved reply: for example, the contact gets a tag.
-            The new effects replace all previous effects.
+        body: The text of the message, in Liquid, with the same variables as a campaign.
+        then: The effects of the use of the saved reply. They replace all previous effects.
     """
 
     model_config = example(then={"state": "open"})
@@ -174,12 +173,11 @@ class SavedReplyUsed(ReadModel):
     """The effects of a saved reply that were applied to a conversation.
 
     Attributes:
-        tag: The tag that the contact has now. Null if the saved reply sets no tag, if the
-            conversation has no contact, or if the contact already has the largest number of tags.
-        message: The last message of the person, with the class that the saved reply set. Null if
-            the saved reply sets no class, or if the person has sent no message.
-        state: The state that the saved reply sets; null if it sets none. If the person writes at
-            the same moment, the conversation keeps the state `waiting` instead.
+        tag: The tag that the contact has now; null if no tag is set or could be added.
+        message: The person's last message, with its new class; null if there is no class or
+            message.
+        state: The state that the saved reply sets; null if none. A message received at the same
+            moment sets `waiting` instead.
     """
 
     model_config = example(tag="call-back", message=None, state="done")

@@ -56,14 +56,11 @@ class EventFilter:
     """Decides which events a caller gets.
 
     Attributes:
-        types: For events without a campaign: the types that the caller gets. They are the types
-            that the caller asks for and that its scopes allow.
-        campaign_types: For events of a campaign: the types that the caller gets. With the scope
-            ``campaigns:read`` or ``admin``, they are all types that the caller asks for. Without
-            these scopes, they are the same as ``types``.
+        types: The types of events without a campaign that the caller asks for and may get.
+        campaign_types: The types of campaign events that the caller asks for and may get.
         campaign_id: Only events of this campaign pass. None means any event.
-        reads_messages: Whether events about received messages contain details: the phone number,
-            the contact and the first words of the message.
+        reads_messages: Whether events about received messages contain the number, contact and first
+            words.
     """
 
     types: frozenset[EventType]

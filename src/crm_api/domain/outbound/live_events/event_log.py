@@ -22,10 +22,9 @@ class EventRead(ReadModel):
     Attributes:
         type: The type of the event.
         timestamp: When the event happened.
-        subject_id: The id of the message, call, conversation, campaign, import, contact, alert,
-            task or appointment that the event is about, depending on the type.
-        data: Ids and states, depending on the type. Only `message.received` also has `phone`,
-            `contact` and `body_preview`, if you have the scope `messages:read`.
+        subject_id: The id of the message, contact or other object that the event is about.
+        data: Ids and states. With the scope `messages:read`, `message.received` also has `phone`,
+            `contact` and `body_preview`.
     """
 
     type: EventType
@@ -95,11 +94,9 @@ class LoggedEvent:
     """An event of the log, or one that is not stored.
 
     Attributes:
-        position: The position in the log, which is also the public id; None if the event is not
-            stored.
-        type: An ``EventType``, or the name of a type that a newer release has added. This
-            release sends no events of such a type.
-        subject_id: The id of what the event is about, such as a message, a contact or an alert.
+        position: The position in the log and public id; None if the event is not stored.
+        type: An ``EventType``, or a type of a newer release. This release sends no such event.
+        subject_id: The id of what the event is about.
     """
 
     position: LogPosition | None
@@ -162,8 +159,8 @@ class StoredEnds:
     """The ends of the event log, as ``READ_ENDS`` returns them.
 
     Attributes:
-        final: A transaction number. All transactions with smaller numbers have ended, so their
-            events can be read. Later events cannot be read yet.
+        final: Only events of transactions with smaller numbers can be read; these transactions have
+            ended.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """

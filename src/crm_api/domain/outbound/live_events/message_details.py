@@ -1,8 +1,7 @@
 """Read the details of a ``message.received`` event: phone number, contact and first words.
 
-The log of events and the stored deliveries do not contain these details. They are read when an
-event is sent, and only for callers who may read messages. So the erasure of a person need not
-change the log or the deliveries.
+The details are read when an event is sent, only for callers who may read messages. The log and the
+deliveries must not contain them, because an erasure changes neither.
 """
 
 from collections.abc import Sequence

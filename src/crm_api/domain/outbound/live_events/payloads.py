@@ -1,13 +1,10 @@
 """The events that are sent to webhook endpoints: their types, and a schema for each type.
 
-``EventPayload`` has the fields of every event. Its field ``data`` depends on the event type. The
-models of ``data`` have the suffix ``Facts``.
+``EventPayload`` has the fields of every event. The models of its field ``data`` have the suffix
+``Facts``.
 
-Webhook endpoints get ids and states, but no phone number, name or message body. A receiver that
-needs more reads it from the API, with a key whose scopes allow it. Only ``message.received`` also
-contains the phone number, the contact and the first words, for receivers with the scope
-``messages:read``. These details are read when the event is sent, and are not stored with the event
-(``message_details``).
+Events contain no phone number, name or message body. The exception is ``message.received``, for
+receivers with the scope ``messages:read`` (``message_details``).
 """
 
 from enum import StrEnum
@@ -35,10 +32,8 @@ TEST_TYPE = "webhook.test"
 class WebhookEventType(StrEnum):
     """The types of events that can be sent to a webhook endpoint.
 
-    Two event types are left out, because they are meant only for the screens of a client. The first
-    is ``campaign.counters``, which occurs very often while a campaign sends. It only says that the
-    counters of the campaign have changed. Read the statistics of the campaign instead. The second
-    is ``conversation.presence``, which is valid only for some seconds.
+    ``campaign.counters`` and ``conversation.presence`` are left out, because only the screens of a
+    client need them. Read the statistics of a campaign instead.
     """
 
     MESSAGE_RECEIVED = EventType.MESSAGE_RECEIVED.value
@@ -99,12 +94,11 @@ class ReceivedMessageFacts(MessageFacts):
     """A received message. Phone number, contact and first words need the scope `messages:read`.
 
     Attributes:
-        contact: The contact of the sender: its `id`, `first_name`, `last_name` and `company`; null
-            if the sender has no contact, or without the scope `messages:read`.
-        phone: The sender's phone number in E.164, or another identifier; null if the person was
-            erased, or without the scope `messages:read`.
-        body_preview: The first 160 characters of the message; null without the scope
-            `messages:read`.
+        contact: The sender's `id`, `first_name`, `last_name` and `company`; null without a contact
+            or without the scope.
+        phone: The sender's number in E.164, or another identifier; null after an erasure or without
+            the scope.
+        body_preview: The first 160 characters of the message; null without the scope.
     """
 
     model_config = example(status="received", body_preview=REPLY)
@@ -161,11 +155,11 @@ class ImportFacts(ReadModel):
 
     Attributes:
         rows_total: The number of rows in the file; null until they are counted.
-        rows_processed: The number of rows that were read so far.
+        rows_processed: The number of rows read so far.
         dry_run: True if the file is only checked and no contact is changed.
-        created: The number of contacts that were created.
-        updated: The number of contacts that were changed.
-        unchanged: The number of contacts in the file that existed and did not change.
+        created: The number of created contacts.
+        updated: The number of changed contacts.
+        unchanged: The number of existing contacts that did not change.
         duplicates_in_file: The number of rows whose phone number is in an earlier row.
         invalid: The number of rows that could not be imported.
     """
@@ -237,9 +231,9 @@ class ConversationFacts(ReadModel):
 
     Attributes:
         state: The state of the conversation.
-        waiting_since: Since when the person waits for an answer; null if the person does not wait.
-        assignee_id: The user who is responsible; null if nobody is.
-        snoozed_until: When the snooze of the conversation ends; null if it is not snoozed.
+        waiting_since: Since when the person waits for an answer; null if not waiting.
+        assignee_id: The responsible user; null if none.
+        snoozed_until: When the snooze ends; null if not snoozed.
     """
 
     model_config = example(state="waiting", waiting_since=NOW, assignee_id=None, snoozed_until=None)

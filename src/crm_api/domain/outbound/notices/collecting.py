@@ -1,12 +1,7 @@
 """Find waiting conversations, mentions and due tasks, and store a notice about each of them.
 
-Each run reads from the database what is waiting now, and does not use events. This has three
-advantages:
-
-- When a message is received, no extra work is needed.
-- A message that a reconciliation (a comparison with the provider's data) adds later also causes
-  notices.
-- A restart loses no notice.
+Each run reads the present state from the database, and does not use events. So a restart loses no
+notice, and a message that a reconciliation adds later also causes notices.
 """
 
 from collections.abc import Sequence
@@ -87,10 +82,8 @@ _COLLECT = {
 async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: datetime) -> None:
     """Store the notices that are missing, one for each subject, user and channel.
 
-    A subject is a conversation that waits for an answer, a note that mentions the user, or a due
-    task. A conversation or note causes a notice if it stays unread for the delay (in minutes) that
-    the user has chosen. A task causes a notice when it is due. If another worker collects notices
-    at the same time, this function does nothing.
+    A conversation or note causes a notice if it stays unread for the user's delay. A task causes a
+    notice when it is due. While another worker collects notices, do nothing.
     """
     if not await uow.session.scalar(LOCK_COLLECTION):
         return

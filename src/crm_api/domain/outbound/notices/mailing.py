@@ -82,9 +82,8 @@ async def mail_notices(
 ) -> int:
     """Queue one mail with the waiting notices of a user; return the number of items in the mail.
 
-    Notices that are no longer needed are left out. The transaction that queues the mail also stores
-    the outcome of the notices. So the mail is neither lost nor repeated. If the last mail to
-    the user is not older than ``MAIL_EVERY``, the function does nothing.
+    One transaction queues the mail and ends the notices, so the mail is neither lost nor repeated.
+    Unneeded notices are left out. Do nothing if the last mail is not older than ``MAIL_EVERY``.
     """
     found = await uow.session.execute(
         LOCK_NOTICES,

@@ -27,9 +27,8 @@ class NoticeOutcome(StrEnum):
 class Notice(Base):
     """A notice to one user by mail or web push, about a conversation, a note or a due task.
 
-    A user gets at most one notice by mail, and at most one by web push, for each message, each note
-    and each due time of a task. The field ``outcome`` is empty until the notice was sent, has
-    become unnecessary, or has failed. A row is deleted a week after its creation.
+    A user gets at most one notice by each channel for each message, note, and due time of a task.
+    ``outcome`` is None until the notice has ended. Rows are deleted a week after creation.
     """
 
     __tablename__ = "notice"

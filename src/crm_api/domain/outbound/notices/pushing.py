@@ -53,8 +53,8 @@ class ClaimedPush:
     """One push to all devices of a user, which only this worker sends.
 
     Attributes:
-        ids: The ids of the notices in the push.
-        topic: The topic of the push, which is the same in each attempt.
+        ids: The ids of the notices.
+        topic: The topic, which is the same in each attempt.
         payload: The JSON for the service worker.
         targets: The devices, by the id of the subscription.
         attempts: The number of this attempt; the first is 1.
@@ -183,12 +183,9 @@ async def record_push(
 ) -> None:
     """Store the results of a push, and delete the subscriptions (devices) that have ended.
 
-    - If a push service accepted the push for at least one device, the notices get the outcome
-      ``sent``. The push is not repeated. A repeated push would go to all devices, so the devices
-      that accepted the first one would show it twice.
-    - If no push was accepted, but a later attempt may succeed, the push is repeated after a wait.
-      The wait grows with each attempt. There are at most ``MOST_ATTEMPTS`` attempts.
-    - In all other cases, the notices get the outcome ``failed``.
+    If a device accepted the push, the notices are ``sent`` and the push is never repeated, because
+    a repeat goes to all devices. Otherwise, the push is repeated later if it may succeed, in at
+    most ``MOST_ATTEMPTS`` attempts; else the notices are ``failed``.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

@@ -65,9 +65,9 @@ class NoticeItem:
     """A conversation, note or task about which a user must be notified, and the texts to show.
 
     Attributes:
-        conversation_id: The conversation to open; None for a task without a conversation.
-        name: The person who waits, or the colleague who wrote the note; None for a task.
-        text: The text of the message or note, or the title of the task; None if there is no text.
+        conversation_id: The conversation to open; None for a task without one.
+        name: The person who waits, or the author of the note; None for a task.
+        text: The message, the note, or the title of the task; None if empty.
     """
 
     subject_id: UUID

@@ -71,9 +71,8 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices by mail or push.
 
-    Each user has quiet times, in which no notices are sent. Quiet times are in the time zone that
-    the user has set. If the user has set no time zone, the time zone of the office hours is used.
-    If there are no office hours, UTC is used.
+    Quiet times are in the first of these time zones that is set: the time zone of the user, the
+    time zone of the office hours, UTC.
 
     Args:
         has_mail: Whether the service can send mail.

@@ -81,17 +81,15 @@ def build_push_request(
     """Encrypt a payload for a browser, and sign the request with our key.
 
     Args:
-        target: The browser.
-        payload: What the browser's service worker gets.
-        topic: At most 32 letters and digits. As long as this message is not delivered, a later
-            message with the same topic replaces it. So a repeated request shows only one notice.
-        lasts: How long the push service keeps the message for a device that is not connected.
-        contact: An e-mail address of the operator, with or without a name, for the push service.
-        secret: The root secret: the first secret key that the service used.
+        topic: At most 32 letters and digits. It makes this message replace an undelivered one with
+            the same topic.
+        lasts: How long the push service keeps the message for an unconnected device.
+        contact: The operator's e-mail address, with or without a name.
+        secret: The root secret: the first secret key of the service.
         now: The real time, even if the sandbox clock was moved.
 
     Raises:
-        ValueError: The payload is too long, or the address or a key of the browser is not valid.
+        ValueError: The payload is too long, or a value of the browser is not valid.
     """
     # These modules are imported here, because only a worker that sends a push needs them.
     import http_ece  # noqa: PLC0415

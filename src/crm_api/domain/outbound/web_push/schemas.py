@@ -76,10 +76,10 @@ class PushSubscriptionCreate(RequestModel):
     """A subscription of a browser, as `PushSubscription.toJSON()` of the Push API returns it.
 
     Attributes:
-        endpoint: The address at the push service: a public `https://` URL. With the sandbox,
-            `http://` on the same machine is also allowed.
-        expirationTime: When the subscription ends, in milliseconds since 1970; null if it does not
-            end. This service ignores the value, because the push service reports the end.
+        endpoint: A public `https://` URL at the push service. With the sandbox, `http://` on the
+            same machine is also allowed.
+        expirationTime: When the subscription ends, in milliseconds since 1970, or null. It is
+            ignored.
         keys: The keys of the browser.
     """
 

@@ -79,10 +79,8 @@ async def subscribe(
 ) -> PushSubscription:
     """Store a subscription of a user.
 
-    A subscription is identified by its endpoint: the browser's address at the push service. A
-    stored subscription with this endpoint gets the new keys and the new user. If the user then has
-    more than ``MOST_SUBSCRIPTIONS`` subscriptions, the oldest ones are deleted, but never the
-    subscription of this request.
+    A stored subscription with the same endpoint gets the new keys and the new user. Then the oldest
+    subscriptions beyond ``MOST_SUBSCRIPTIONS`` are deleted, but never the one of this request.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

@@ -32,9 +32,8 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: How often the delivery was reserved, including this time. If the number in the
-            database is higher, another worker has reserved the delivery since then, and this
-            worker's result is not stored.
+        claims: The number of claims, including this one. After a later claim, this worker's result
+            is not stored.
     """
 
     id: UUID

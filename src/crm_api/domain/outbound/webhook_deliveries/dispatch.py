@@ -1,9 +1,8 @@
 """Create deliveries from the event log, reserve and post them, and store the results.
 
-A process reserves deliveries, so that no other process sends them. In each process, an endpoint has
-a maximum number of concurrent requests, and a maximum number of reserved deliveries. If an endpoint
-does not respond, only two of its deliveries are reserved at a time, and its other reserved
-deliveries are released. So an endpoint that hangs does not delay the other endpoints.
+In each process, each endpoint has limits for its concurrent requests and its reserved deliveries.
+While an endpoint does not respond, only two of its deliveries stay reserved, so it does not delay
+other endpoints.
 """
 
 import asyncio

@@ -1,9 +1,7 @@
 """Fan out the log of events: create one delivery of each event for each endpoint that must get it.
 
-The cursor is the position in the log up to which events were fanned out. It moves in the
-transaction that adds the deliveries. During this transaction, the worker locks the row of the
-cursor, so that no other worker fans out the same events. So each event is fanned out exactly once,
-even if a process crashes.
+The cursor is the position up to which events were fanned out. Each event is fanned out exactly
+once: the transaction that adds the deliveries also locks and moves the cursor.
 """
 
 from collections.abc import Sequence
@@ -137,11 +135,8 @@ class FannedOutPage:
 async def adopt_cursor(uow: UnitOfWork) -> None:
     """Create the cursor if it is missing, and repair it after a move to another database server.
 
-    The cursor is the position in the event log up to which deliveries were created.
-
-    Transaction numbers of the new server may be lower. If the cursor has a number that the new
-    server has not reached, the cursor is set to the present end of the log. If an endpoint's
-    ``since_transaction`` is such a number, it is set to 0.
+    Transaction numbers of the new server may be lower. A cursor that is ahead of them is set to the
+    end of the log. An endpoint's ``since_transaction`` that is ahead is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

@@ -30,9 +30,8 @@ class DeliveryStatus(StrEnum):
 class WebhookDelivery(Base):
     """One event on its way to one endpoint; its id is the header ``webhook-id`` of each attempt.
 
-    A delivery is reserved for a worker for a limited time (the lease). During this time,
-    ``next_attempt_at`` is the end of the lease. ``claims`` is the number of reservations so far.
-    Only the worker that made the last reservation can store a result.
+    While a worker has a claim on the delivery, ``next_attempt_at`` is the end of the lease.
+    ``claims`` counts the claims. Only the worker with the last claim can store a result.
     """
 
     __tablename__ = "webhook_delivery"

@@ -1,7 +1,7 @@
 """Decide when a delivery is retried, and when it has finally failed.
 
-The first attempt is made immediately. Retries follow after 5 seconds, 5 minutes, 30 minutes, 2, 5,
-10, 14, 20 and 24 hours. Each wait begins at the previous failure, and is lengthened at random.
+The retries follow after 5 seconds, 5 minutes, 30 minutes, 2, 5, 10, 14, 20 and 24 hours. Each wait
+begins at the last failure; a random time is added.
 
 Source: Standard Webhooks specification, "Deliverability and reliability", read 2026-11-26.
 """
@@ -38,11 +38,11 @@ class EndpointResponse:
     """Response of an endpoint to one attempt, or the reason why there is no response.
 
     Attributes:
-        status: The HTTP status of the response; None if there was no response.
+        status: The HTTP status; None if there was no response.
         error_code: A stable code, such as ``http_500`` or ``timeout``; None on success.
         detail: A sentence about the failure; None on success.
         body: The beginning of the response's body.
-        retry_after: The pause that the header ``Retry-After`` asks for; None if it asks for none.
+        retry_after: The pause in the header ``Retry-After``; None if there is none.
     """
 
     status: int | None = None

@@ -14,20 +14,18 @@ class WebhookDeliveryRead(ReadModel):
     """The delivery of one event to one endpoint, and its result.
 
     Attributes:
-        id: The id of the delivery, which is also the header ``webhook-id`` of each attempt.
+        id: The id of the delivery, also the header ``webhook-id`` of each attempt.
         type: The type of the event.
         happened_at: When the event happened.
         data: The stored data of the event.
         status: The state of the delivery.
-        attempts: The number of ended attempts since the delivery was created or sent again on
-            request.
-        next_attempt_at: When the next attempt is due; null if no further attempt is planned.
+        attempts: The number of ended attempts since the creation or the last requested retry.
+        next_attempt_at: When the next attempt is due; null if none is planned.
         last_attempt_at: When the last attempt was made; null before the first one.
-        duration_ms: How many milliseconds the last attempt took; null before the first one.
-        response_status: The HTTP status of the response to the last attempt; null if none.
+        duration_ms: The milliseconds of the last attempt; null before the first one.
+        response_status: The HTTP status of the last attempt; null if no response.
         response_body: The beginning of the response to the last attempt; null if none.
-        error_code: The error code of the last attempt, such as ``http_500`` or ``timeout``; null if
-            it succeeded.
+        error_code: The error code of the last attempt, such as ``timeout``; null if it succeeded.
         last_error: The error of the last attempt, as a sentence; null if it succeeded.
         delivered_at: When the endpoint accepted the delivery; null until then.
     """
@@ -74,8 +72,8 @@ class DeliveriesRetry(RequestModel):
     Attributes:
         status: Only deliveries in this status; ``failed`` by default. Null allows every status.
         type: Only deliveries of events of this type.
-        created_after: Only deliveries that were created at this time or later.
-        dry_run: True to only count the deliveries and send nothing.
+        created_after: Only deliveries created at this time or later.
+        dry_run: True to only count the deliveries.
     """
 
     model_config = example(created_after="2026-11-29T00:00:00Z", dry_run=True)

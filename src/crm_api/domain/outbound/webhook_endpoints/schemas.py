@@ -74,18 +74,16 @@ class WebhookEndpointRead(ReadModel):
 
     Attributes:
         url: The address to which events are sent.
-        description: A text for people, for example the name of the receiving system.
+        description: A text for people, such as the name of the receiving system.
         event_types: The event types that are sent; empty means all types that ``scopes`` allow.
-        scopes: The scopes of the caller who last set the address or the event types. They limit
-            the events that are sent.
+        scopes: The scopes of the caller who last set the address or event types. They limit the
+            events.
         created_by: The name of the API key or user that created the endpoint.
         status: Whether the endpoint gets events.
         disabled_reason: Why the endpoint was disabled; null while it is active.
         disabled_at: When the endpoint was disabled; null while it is active.
-        failing_since: When the first failure since the last success happened; null if the endpoint
-            is not failing.
-        held_until: The end of the last pause that the endpoint asked for; null if no such pause
-            is stored.
+        failing_since: When the first failure since the last success happened; null if not failing.
+        held_until: The end of the last pause that the endpoint asked for; null if none is stored.
     """
 
     model_config = example(

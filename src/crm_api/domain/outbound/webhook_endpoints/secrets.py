@@ -45,8 +45,7 @@ def sign(
     """Return the signature headers of a delivery; the signatures are in the order of ``signers``.
 
     Args:
-        signers: The objects that sign: one for each secret, the current secret first.
-        message_id: The id of the delivery.
+        signers: One for each secret, the current secret first.
         body: The exact body that is sent.
         now: The time in UTC. Receivers refuse a time that is wrong by more than five minutes.
     """

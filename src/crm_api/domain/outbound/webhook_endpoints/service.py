@@ -65,17 +65,13 @@ async def create_endpoint(
     """Add an endpoint that gets events from now on; return it with its secret.
 
     Args:
-        body: The address and the event types.
         maker: The caller, whose scopes limit the events.
-        policy: Decides which addresses are allowed.
         key: The key that encrypts the secret.
-        now: The time of creation.
 
     Raises:
         InvalidEndpointUrlError: The address is not allowed.
-        MissingScopeError: The scopes of the maker do not allow the requested event types.
-        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` endpoints exist. Because of concurrent
-            requests, there may be a few more.
+        MissingScopeError: The scopes of the maker do not allow the event types.
+        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` exist; concurrent requests may exceed this.
     """
     _check_url(body.url, policy)
     _check_types(body.event_types, maker)
@@ -151,14 +147,13 @@ async def update_endpoint(
 ) -> WebhookEndpoint:
     """Change an endpoint.
 
-    ``maker`` is the caller who changes the endpoint. If ``changes`` contains the address or the
-    event types, the endpoint gets the scopes of ``maker`` instead of its old scopes. So the
-    endpoint gets only events that ``maker`` may read.
+    If ``changes`` contains the address or the event types, the endpoint gets the scopes of
+    ``maker``. So it gets only events that ``maker`` may read.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
         InvalidEndpointUrlError: The address is not allowed.
-        MissingScopeError: The scopes of the maker do not allow the requested event types.
+        MissingScopeError: The scopes of the maker do not allow the event types.
     """
     given = changes.model_dump(exclude_unset=True)
     if not given:

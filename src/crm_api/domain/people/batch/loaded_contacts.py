@@ -34,11 +34,8 @@ BLANK: Mapping[str, Any] = {
 class LoadedContacts:
     """The contacts of a batch, and the ids of the contacts whose changes are not written yet.
 
-    A change replaces the dict of a contact by a new dict. The old dict does not change, because the
-    results of earlier items refer to the old dict.
-
-    The field ``moved`` contains the ids of restored contacts, and of contacts that got a new zone
-    key.
+    A change must replace the dict of a contact by a new dict, because results of earlier items
+    refer to the old dict. ``moved`` contains restored contacts and contacts with a new zone key.
     """
 
     definitions: Definitions
@@ -123,13 +120,12 @@ class LoadedContacts:
     def begin(self, changes: ContactUpdate) -> Columns:
         """Add a new contact for an upsert item (an item that changes or adds a contact).
 
-        Call this method only if the method ``holder`` returned None for the phone number of the
-        item. If a deleted contact has the number, the new contact gets the id of the deleted
-        contact. The database is not changed yet.
+        Call this only if ``holder`` returned None for the number. A deleted contact's id is used
+        again. The database is not changed yet.
 
         Raises:
-            FieldValuesError: An attribute does not fit its custom field, or a required attribute
-                is missing.
+            FieldValuesError: An attribute does not fit its custom field, or a required one is
+                missing.
             InvalidAttributesError: The attributes are too many or too large.
         """
         given = (changes.attributes or {}).items()

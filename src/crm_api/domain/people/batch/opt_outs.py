@@ -107,12 +107,9 @@ async def opt_out_many(
 class Named(NamedTuple):
     """A contact that a request names by an id or a phone number.
 
-    The id or number may also belong to a duplicate that was merged into the contact.
-
     Attributes:
-        named_id: If the request names a duplicate, the duplicate's id; otherwise the contact's id.
-        named_phone: If the request names a duplicate, the duplicate's phone number; otherwise the
-            contact's number.
+        named_id: The id of the contact, or of a merged duplicate that the request names.
+        named_phone: The number of the contact, or of a merged duplicate that the request names.
         contact_id: The id of the contact.
         phone: The phone number of the contact.
     """

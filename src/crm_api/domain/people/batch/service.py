@@ -1,11 +1,7 @@
 """Apply a batch of changes to contacts. Each item has the same effect as a separate request.
 
-First, all contacts of the batch are locked, in the order of their phone numbers. Then the items are
-applied in memory, one after the other. At the end, one INSERT and one UPDATE write all changes.
-
-An item that gives a contact a new phone number is an exception. First, the changes of the earlier
-items are written. Then this item is applied like a PATCH request, which also gives the contact's
-campaign recipients the new number.
+All contacts are locked first, in the order of their phone numbers. Changes are collected in memory.
+They are written at the end, and before each item that changes a phone number.
 """
 
 import json
@@ -62,8 +58,8 @@ async def apply(
         The result of each item, with the contact as it was after that item.
 
     Raises:
-        BatchRacedError: The batch was not stored. During each of the ``MOST_TRIES`` tries, another
-            request added a contact with a phone number of the batch.
+        BatchRacedError: Nothing was stored: at each try, another request added a contact with a
+            number of the batch.
     """
     phones = {phone for phone in _named(items)[1] if phone}
     await suppress_erased(uow, phones=phones, now=now, secret=secret)

@@ -39,14 +39,12 @@ async def create_contact(
 ) -> FlaggedContact:
     """Add a contact. A deleted contact with this phone number is restored under its old id.
 
-    A restored contact has only the new fields. Flags (such as ``opted_out``) and consent decisions
-    belong to the phone number, so they also apply to the new contact. If an erased person had the
-    number, ``suppress_erased`` blocks the number: it gets no messages.
+    A restored contact has only the new fields, but flags and consent decisions belong to the number
+    and still apply. A number of an erased person is blocked.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
-        FieldValuesError: An attribute does not fit its custom field, or a required attribute is
-            missing.
+        FieldValuesError: An attribute does not fit, or a required one is missing.
     """
     await suppress_erased(uow, phones=[body.phone], now=now, secret=secret)
     values = body.columns()
@@ -68,11 +66,8 @@ async def create_contact(
 async def insert_contact(session: AsyncSession, *, values: dict[str, Any]) -> UUID | None:
     """Add a contact, or restore the deleted contact with this phone number; return its id.
 
-    A restored contact may get a new zone key: the states and time zones that decide when messages
-    may be sent. The new zone key is also stored for the contact's campaign messages that wait, are
-    being sent, or were perhaps sent.
-
-    Return None if another contact or a merged duplicate has the number.
+    The zone key of a restored contact is also copied to its campaign recipients. Return None if
+    another contact or a merged duplicate has the number.
     """
     added_id = new_id()
     statement = insert(Contact).values(id=added_id, **values)
@@ -93,16 +88,14 @@ async def update_contact_by_hand(
 ) -> FlaggedContact:
     """Change a contact for an API request of a user or an integration.
 
-    If an erased person had the new phone number, ``suppress_erased`` blocks the number: it gets no
-    messages, and messages that wait for the number are withdrawn.
+    If an erased person had the new number, the number is blocked, and messages that wait for it are
+    withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         ContactExistsError: Another contact has the new number.
-        InvalidAttributesError: The new and the stored attributes together are too many or too
-            large.
-        FieldValuesError: An attribute does not fit its custom field, or a required attribute would
-            be removed.
+        InvalidAttributesError: The attributes are too many or too large.
+        FieldValuesError: An attribute does not fit, or a required one would be removed.
     """
     if changes.phone:
         await suppress_erased(uow, phones=[changes.phone], now=now, secret=secret)
@@ -114,18 +107,14 @@ async def update_contact(
 ) -> FlaggedContact:
     """Change fields of a contact.
 
-    The campaign recipients that belong to the contact get the new phone number and zone key too. A
-    zone key contains the possible states and time zones of a person, and decides at which hours
-    messages may be sent. If a flag of the new number stops messages, the waiting messages are
-    withdrawn.
+    The contact's recipients get the new phone number and zone key too. If a flag of the new number
+    stops messages, the waiting messages are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         ContactExistsError: Another contact has the new number.
-        InvalidAttributesError: The new and the stored attributes together are too many or too
-            large.
-        FieldValuesError: An attribute does not fit its custom field, or a required attribute would
-            be removed.
+        InvalidAttributesError: The attributes are too many or too large.
+        FieldValuesError: An attribute does not fit, or a required one would be removed.
     """
     if "attributes" in changes.model_fields_set:
         defined = await custom_fields.definitions(uow)
@@ -207,13 +196,10 @@ async def write_contact(session: AsyncSession, *, contact_id: UUID, values: dict
 async def remove_deleted_contact(session: AsyncSession, *, phone: str, heir_id: UUID) -> None:
     """Free a phone number: remove the row of the deleted contact that has the number.
 
-    Another contact can then get the number. If no deleted contact has the number, nothing changes.
-    Merged duplicates are not removed.
+    If no deleted contact has the number, nothing changes. Merged duplicates are not removed.
 
     Args:
-        phone: The phone number.
-        heir_id: The contact that will get the number. The conversations of the deleted contact
-            move to this contact.
+        heir_id: The contact that gets the conversations of the deleted contact.
     """
     removed = await session.scalar(
         delete(Contact)
@@ -239,11 +225,8 @@ _FREE_ALIAS = text("""
 async def free_alias(session: AsyncSession, *, phone: str, heir_id: UUID) -> UUID | None:
     """Replace the phone number of a merged duplicate by a placeholder.
 
-    The contact that the duplicate was merged into can then get the number.
-
     Args:
-        phone: The number of the duplicate.
-        heir_id: The contact that the duplicate was merged into.
+        heir_id: The contact that the duplicate was merged into. It can then get the number.
 
     Returns:
         The id of the duplicate; None if no duplicate of the contact has the number.

@@ -81,12 +81,9 @@ async def add_flag(
 ) -> FlaggedContact:
     """Set a flag on a contact's phone number. Setting ``opted_out`` is an opt-out.
 
-    A flag is a stored fact about a number. Some flags stop messages.
-
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
-        ConsentDoesNotExpireError: ``expires_at`` is given, but the flag is an opt-out or a hold (no
-            campaign messages until a user decides). These flags do not expire.
+        ConsentDoesNotExpireError: ``expires_at`` is given, but the flag is an opt-out or a hold.
         ExpiryInThePastError: ``expires_at`` is not in the future.
     """
     if body.expires_at is not None and body.expires_at <= now:

@@ -276,9 +276,8 @@ async def copy_page(
     """Return the contacts of one page of the export as CSV rows.
 
     Args:
-        session: The session.
         search: The filter and the order of the contacts, and where the page begins.
-        end: The position of the last contact of the page; None if this is the last page.
+        end: The position of the last contact of the page; None for the last page.
         attributes: The names of the attributes that get a column.
     """
     order = search.order.by(search.order.key(Contact), Contact.id)

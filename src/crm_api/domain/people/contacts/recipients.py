@@ -1,11 +1,6 @@
 """SQL that updates campaign recipients when their contact changes.
 
-A recipient is a row of ``campaign_membership``: one contact, and one message of a campaign. There
-are three kinds of changes of the contact:
-
-- The contact is deleted.
-- The contact gets a new phone number.
-- The contact gets a new zone key: the states and time zones in which the person may be.
+The contact may be deleted, or may get a new phone number or a new zone key.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,15 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 def _add_zones_of(statuses: str) -> str:
     """Return SQL that adds the zone keys of contacts to their campaigns.
 
-    A zone key contains the states and time zones in which the person may be. A message is planned
-    only if the zone key of its recipient is in ``campaign.zone_keys``.
-
-    Run the statement before the recipients are locked, because other code (pausing and cancelling)
-    also locks campaigns before recipients.
+    A message is planned only if its recipient's zone key is in ``campaign.zone_keys``. Run the
+    statement before the recipients are locked, because other code also locks campaigns before
+    recipients.
 
     Args:
-        statuses: An SQL list of statuses, such as ``'sending', 'unknown'``. The zone keys are added
-            only to campaigns in which the contact is a recipient with one of these statuses.
+        statuses: An SQL list of the statuses of recipients, such as ``'sending', 'unknown'``.
     """
     return f"""
         UPDATE campaign c
@@ -60,13 +52,10 @@ _COPY_ZONE_KEYS = text("""
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
     """Copy the zone keys of contacts to their campaign recipients.
 
-    A recipient is a row for one contact and one message of a campaign. A zone key contains the
-    states and time zones that decide when messages may be sent. Only recipients with an open
-    message get the new key. An open message waits, is being sent, or was perhaps sent.
+    Only recipients whose message waits, is being sent, or was perhaps sent get the key.
 
     Args:
         phones: The present numbers of the contacts. The recipients are found by these numbers.
-        now: The present instant.
     """
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
     await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
@@ -134,14 +123,9 @@ async def move_recipients(
 ) -> None:
     """Copy a contact's new phone number and zone key to the contact's campaign recipients.
 
-    Only recipients with an unfinished message change. A message is unfinished if it waits, is being
-    sent, or was perhaps sent.
-
-    A recipient keeps the old number if another recipient in the same step has the new number:
-
-    - If the message waits, the recipient also keeps the old zone key. The message is skipped, with
-      the reason ``duplicate_number``.
-    - If the message is being sent, or was perhaps sent, the recipient gets the new zone key.
+    Recipients whose message waits, is being sent, or was perhaps sent change. If another recipient
+    of the step has the new number, the old number stays: a waiting message is skipped
+    (``duplicate_number``) and keeps the old zone key; any other message gets the new zone key.
     """
     values = {
         "contact_id": contact_id,
@@ -178,8 +162,7 @@ async def skip_deleted_recipients(
 ) -> None:
     """Skip waiting campaign messages to these phone numbers; the contacts were deleted.
 
-    A message that is being sent, or was perhaps sent, is not skipped. Its recipient only gets the
-    contact's zone key, because the deletion clears the address and may change the zone key. The
-    caller has already written the new zone key to the contact.
+    A message that is being sent, or was perhaps sent, stays. Its recipient gets the contact's zone
+    key, which the caller has already written.
     """
     await session.execute(_SKIP_DELETED, {"phones": list(phones), "now": now})

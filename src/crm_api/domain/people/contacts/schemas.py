@@ -198,11 +198,11 @@ class ContactCreate(RequestModel):
 class ContactUpdate(RequestModel):
     """The fields of a contact to change. A field that is left out does not change; null clears it.
 
-    ``address`` and ``attributes`` are merged with the stored values: an entry that is left out does
-    not change, and null removes an entry.
+    ``address`` and ``attributes`` are merged with the stored values. In them, null removes an
+    entry.
 
     Attributes:
-        phone: The new phone number, in any format that is usual in the US or Canada.
+        phone: The new phone number, in any usual US or Canadian format.
         company: The company of the contact.
         tags: The tags of the contact, at most 50. They replace all stored tags.
     """
@@ -294,8 +294,8 @@ class ContactRead(ReadModel):
         company: The company of the contact.
         tags: The tags of the contact.
         opted_out: True if the number is opted out of messages.
-        flags: The names of the active flags on the number.
-        line_type: The type of the phone line; null if it is not known.
+        flags: The names of the active flags.
+        line_type: The type of the phone line; null if unknown.
     """
 
     model_config = example(tags=["homeowner"], attributes={"year_built": 1928, "roof": "slate"})
@@ -349,15 +349,14 @@ class ContactSort(StrEnum):
 class ContactFilter:
     """The conditions for contacts in a list. A contact must meet all conditions that are given.
 
+    ``created_after``, ``created_before`` and ``updated_after`` are exclusive.
+
     Attributes:
         q: Words that must all occur in the name, number, e-mail or company. A word of one or two
-            letters matches only the beginning of a word of these fields.
+            letters matches only the beginning of a word.
         phone: One number in E.164.
         state: The code or name of a state.
         city: The whole name of a city. Accents and capitals are ignored.
-        created_after: Only contacts that were created later than this instant.
-        created_before: Only contacts that were created earlier than this instant.
-        updated_after: Only contacts that were changed later than this instant.
     """
 
     q: str = ""

@@ -1,14 +1,7 @@
 """SQL that finds a page of the contacts that match a filter, for every filter and every order.
 
-There are two ways to find the page:
-
-- Read contacts in order until enough of them match. This is fast if many contacts match, but reads
-  all contacts if few match.
-- Look up all matches and sort them. This is fast if few contacts match.
-
-PostgreSQL often chooses the slow way, because it has few statistics about parts of words. So this
-module makes the choice. It first reads a limited number of contacts in order. If these do not fill
-the page, few contacts match, and the module looks up all matches.
+PostgreSQL often chooses a slow plan. So this module first reads a limited number of contacts in
+order. If these do not fill the page, few contacts match, and all matches are looked up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -127,9 +120,6 @@ async def fetch_contacts(
     """Fetch up to ``limit`` contacts that match a search.
 
     Args:
-        session: The session.
-        search: The filter and the order of the contacts, and where the page begins.
-        limit: The largest number of contacts.
         window: The number of contacts that are checked first, in the order of the list. If too few
             of them match the filter, all contacts are searched.
     """
@@ -167,12 +157,8 @@ async def fetch_matching_ids(
     """Fetch up to ``limit`` ids of matching contacts, in order of id, after the id ``after``.
 
     Args:
-        session: The session.
-        wanted: The filter.
         after: The last id of the previous page; None for the first page.
         created_until: Contacts that were created later are left out.
-        limit: The maximum number of ids.
-        now: The present instant.
 
     Raises:
         UnsearchableError: ``q`` has no letter and no digit.
@@ -246,12 +232,8 @@ class Search:
     def near(self, size: int) -> Select[Any]:
         """Return a statement that finds the matching contacts among the next ``size`` contacts.
 
-        "Next" means in the order of the list. The statement returns fewer than ``size`` contacts if
-        some of them do not match.
-
-        The value of ``size`` is in a subquery, which hides it from the query planner of PostgreSQL.
-        If PostgreSQL knew the value, it might sort all contacts, which takes 1.5 s for a million
-        contacts.
+        "Next" means in the order of the list. A subquery hides ``size`` from the query planner.
+        Otherwise PostgreSQL might sort all contacts: 1.5 s for a million.
         """
         window = (
             select(Contact)
@@ -301,13 +283,8 @@ class Search:
     def span(self) -> list[ColumnElement[bool]]:
         """Return the SQL conditions that the database can check with an index on the sort column.
 
-        These are the conditions:
-
-        - The contact is not deleted. This is always the first condition.
-        - The sort column is within the limits of the filter, such as ``created_after``.
-        - The contact comes after the position ``after``.
-
-        The method ``conditions`` returns the other conditions of the filter.
+        The first condition is that the contact is not deleted. Then come the filter's limits of the
+        sort column, and the position ``after``. ``conditions`` returns the other conditions.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
@@ -362,12 +339,9 @@ class Search:
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
         """Yield the conditions of the filter that need other tables: lists and flags.
 
-        Each condition has three parts: ``(rows, is_theirs, is_wanted)``.
-
-        - ``rows``: The query for rows of the other table, such as the members of a list.
-        - ``is_theirs``: The SQL condition that such a row belongs to the contact.
-        - ``is_wanted``: True if the contact must have such a row. False if the contact must have
-          none.
+        Each condition is ``(rows, is_theirs, is_wanted)``: a query for rows of the other table, the
+        SQL condition that a row belongs to the contact, and whether the contact must have such a
+        row (True) or must have none (False).
         """
         wanted = self.wanted
         if wanted.list_id is not None:

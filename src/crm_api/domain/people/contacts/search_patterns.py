@@ -1,9 +1,7 @@
 """Turn a search text into LIKE patterns for ``contact.search_text``.
 
-``search_text`` has no accents and no capitals (the SQL function ``search_fold`` removes them), and
-has a space before each word. Its index contains trigrams (sequences of three characters). To use
-the index, a pattern must contain three letters or digits in a row, or the beginning of a word. A
-word without letters and digits is left out of the search.
+``search_text`` has no accents and no capitals, and a space before each word. To use its index of
+trigrams, a pattern must contain three letters or digits in a row, or the beginning of a word.
 """
 
 import re
@@ -38,15 +36,8 @@ def fold(text: str) -> str:
 def search_patterns(text: str) -> list[list[str]]:
     """Split a search text into terms, and return the LIKE patterns of each term.
 
-    A contact is found if, for every term, at least one pattern matches. Each word is a term; a
-    whole phone number is one term. A term of one or two letters matches only the beginning of a
-    word. An empty text has no terms. Words after the tenth are ignored.
-
-    For example:
-
-    - ``(617) 555-0123`` is one term with the pattern ``%16175550123%``.
-    - ``rossi 617-555`` has two terms; the second has the patterns ``%617-555%`` and ``%617555%``.
-    - ``jo`` is one term with the pattern ``% jo%``.
+    A match needs one pattern of every term. Each word, or a whole phone number, is a term. One or
+    two letters match only the beginning of a word (``% jo%``). Only ten words are used.
 
     Raises:
         UnsearchableError: The text is not empty but has no letter and no digit.

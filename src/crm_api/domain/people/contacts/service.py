@@ -80,9 +80,8 @@ async def find_contact_by_phone(
 async def lock_contact(uow: UnitOfWork, *, contact_id: UUID) -> Contact:
     """Lock a contact until the transaction ends, and return it.
 
-    For the id of a duplicate, lock and return the contact that the duplicate was merged into. A
-    worker also locks the contact before it claims a message to the contact. So no worker begins to
-    send a message to the phone number until the transaction ends.
+    For a merged duplicate, lock and return the contact that it was merged into. While the lock is
+    held, no worker begins to send a message to the phone number.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

@@ -1,11 +1,7 @@
 """Replace state names by state codes in old contacts.
 
-These contacts were stored by a release that did not check the state. A text that is not the name of
-a state is moved to the attribute ``state_as_written``.
-
-The zone key of each contact is computed again. A zone key is a text with the states and time zones
-in which the person may live. It decides when messages may be sent. If neither the state nor the ZIP
-code shows where the person lives, messages are sent only at hours that the rules of all states
+A text that is not the name of a state is moved to the attribute ``state_as_written``. The zone key
+is computed again. Without a state and a ZIP code, messages are sent only at hours that all states
 allow.
 """
 

@@ -103,15 +103,14 @@ class TimelineStep(ReadModel):
     """One message of a campaign to the contact: sent, skipped, or still waiting.
 
     Attributes:
-        at: When the provider accepted the message; for a skipped message, when it was skipped; for
-            any other message, when the contact became a recipient.
+        at: When the message was accepted by the provider or skipped; otherwise, when the contact
+            became a recipient.
         campaign_id: The id of the campaign.
         campaign_name: The name of the campaign.
-        step: The position of the message in the campaign: 0 is the first message, 1 is the first
-            follow-up.
+        step: The position in the campaign: 0 is the first message, 1 the first follow-up.
         skip_reason: Why the message was skipped; null unless it was skipped.
         delivered_at: When the message was delivered; null until then.
-        replied_at: When the person replied to the message; null until then.
+        replied_at: When the person replied; null until then.
     """
 
     id: str

@@ -74,13 +74,11 @@ class TimelineInvoice(ReadModel):
 class TimelineOutcome(ReadModel):
     """A result of the work with the contact; shown only to callers with the scope `insight:read`.
 
-    Such a result is called an outcome, for example an appointment, a finished job or a payment.
-
     Attributes:
         at: When the outcome happened.
         kind: What happened, such as `job_done`.
         name: The name of an outcome of the kind `custom`; null for the other kinds.
-        amount_cents: The amount in cents; null if the outcome has no amount.
+        amount_cents: The amount in cents; null if there is none.
         currency: The currency of the amount.
         source: Who or what recorded the outcome: `person`, `import`, `calendar` or `api`.
         reversed: True if the outcome was reversed. Reports leave out reversed outcomes.

@@ -105,9 +105,8 @@ class Definitions:
     ) -> dict[str, Any] | None:
         """Check a change of a contact's attributes, and return the change with converted values.
 
-        In a change, the value None removes an attribute. If ``attributes`` itself is None, the
-        change removes all attributes. The contact's other attributes are not checked, because they
-        may have been stored before their custom field was created.
+        None removes: as a value, one attribute; as ``attributes``, all attributes. The contact's
+        other attributes are not checked.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required attribute would

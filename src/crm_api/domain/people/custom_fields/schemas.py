@@ -56,7 +56,7 @@ class CustomFieldUpdate(RequestModel):
     Attributes:
         label: The name that users see.
         type: The type of the field's values.
-        choices: The allowed values of a field of the type `choice`; empty for other types.
+        choices: The allowed values for the type `choice`; empty for other types.
         required: True: a new contact must have a value, and the value cannot be removed.
     """
 
@@ -72,12 +72,12 @@ class CustomFieldRead(ReadModel):
     """A custom field: a contact attribute whose values have a type.
 
     Attributes:
-        name: The key of the field's value in a contact's `attributes`.
+        name: The key of the value in a contact's `attributes`.
         label: The name that users see.
         type: The type of the field's values.
-        choices: The allowed values of a field of the type `choice`; empty for other types.
+        choices: The allowed values for the type `choice`; empty for other types.
         required: True: a new contact must have a value, and the value cannot be removed.
-        is_applied: False while a background job still converts stored values to the type.
+        is_applied: False while a job still converts stored values to the type.
         archived_at: When the field was archived; null if it is not archived.
     """
 
@@ -117,10 +117,10 @@ class CustomFieldFitRead(ReadModel):
     """The result of a dry run: how the values that contacts already have fit the type.
 
     Attributes:
-        fitting: The number of contacts whose value fits without a change.
-        rewritten: The number of contacts whose value would be converted to the type.
-        misfits: The number of contacts whose value does not fit the type.
-        examples: Up to 10 values that do not fit, each with one contact that has this value.
+        fitting: The number of contacts whose value fits unchanged.
+        rewritten: The number of contacts whose value would be converted.
+        misfits: The number of contacts whose value does not fit.
+        examples: Up to 10 values that do not fit, each with one contact.
     """
 
     model_config = example(fitting=238, rewritten=2, misfits=1)

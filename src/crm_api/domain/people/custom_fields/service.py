@@ -51,11 +51,10 @@ async def create_field(uow: UnitOfWork, body: CustomFieldCreate, *, now: datetim
     """Create a custom field; a job then converts the values that contacts already have.
 
     Raises:
-        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
-            type has choices.
+        InvalidChoicesError: The type ``choice`` has no choices, or another type has choices.
         CustomFieldExistsError: Another field has this name; ``custom_field_id`` is its id.
         TooManyCustomFieldsError: There are already ``MOST_FIELDS`` fields.
-        ValuesDoNotFitError: Some contacts have a value that does not fit the type.
+        ValuesDoNotFitError: Some contacts have a value that does not fit.
     """
     _check_choices(body.type, body.choices)
     values = {
@@ -139,9 +138,8 @@ async def update_field(
     Raises:
         CustomFieldNotFoundError: No custom field has this id.
         CustomFieldArchivedError: The field is archived.
-        InvalidChoicesError: A field of the type ``choice`` has no choices, or a field of another
-            type has choices.
-        ValuesDoNotFitError: Some contacts have a value that does not fit the type.
+        InvalidChoicesError: The type ``choice`` has no choices, or another type has choices.
+        ValuesDoNotFitError: Some contacts have a value that does not fit.
     """
     found = await _lock_active(uow, field_id=field_id)
     values = _changes(found, changes)

@@ -19,10 +19,9 @@ class Belonging:
     Attributes:
         kind: ``conversation``, ``note``, ``task``, ``appointment``, ``quote``, ``invoice``,
             ``list`` or ``property``.
-        id: The id of this conversation, note or other thing.
+        id: The id of this thing.
         added_at: When the contact was added to the list or property; None for other kinds.
-        role: The relation of the contact to the property (building), such as ``primary``. None for
-            other kinds.
+        role: The contact's relation to the property, such as ``primary``; None for other kinds.
     """
 
     kind: str
@@ -151,12 +150,10 @@ async def move_children(
 async def return_children(session: AsyncSession, duplicate: DuplicateBefore, *, of: UUID) -> None:
     """Move the data of a duplicate back from the primary contact to the duplicate, to undo a merge.
 
-    The duplicate also gets all messages and conversations with its phone number, even if they began
-    after the merge. Tasks in a conversation move with the conversation.
+    The duplicate also gets all messages and conversations with its phone number, even those that
+    began after the merge. Tasks in a conversation move with it.
 
     Args:
-        session: The session.
-        duplicate: The duplicate, and the ids of the data that it had before the merge.
         of: The primary contact.
     """
     values = {"of": of, "to": duplicate.id, "phone": duplicate.phone}

@@ -243,14 +243,10 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
     """Scan all contacts for pairs that may be the same person.
 
-    No scan is made in these cases:
-
-    - Another worker is scanning now.
-    - The pause after the last scan is not over (see ``REST``).
-    - No contact has changed since the last scan began.
+    Do nothing while another worker scans, during the pause after the last scan (``REST``), or if no
+    contact has changed since that scan began.
 
     Args:
-        now: When the scan begins.
         clock: Returns the current time. It is called when the scan ends.
 
     Returns:

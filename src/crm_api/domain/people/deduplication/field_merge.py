@@ -56,14 +56,13 @@ class DuplicateBefore(BaseModel):
 class Snapshot(BaseModel):
     """The data of contacts before a merge, and of the primary after the merge.
 
-    A merge joins several contacts. The primary is the contact that remains. The others are the
-    duplicates.
+    The primary is the contact that remains.
 
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The ids of the primary's recipients (rows of ``campaign_membership``) from
-            before the merge, in the campaigns in which a duplicate's recipients were moved.
+        member_ids: The primary's recipients from before the merge, in campaigns in which a
+            duplicate's recipients were moved.
     """
 
     before: dict[str, Any]
@@ -86,13 +85,9 @@ def content_of(contact: object) -> Values:
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     """Return the fields of a contact, with missing values taken from the contact's duplicates.
 
-    If several duplicates have a value that the contact lacks, the value of the first of these
-    duplicates is used. The tags of all these contacts are combined.
-
-    The whole address of a duplicate is left out if it contradicts the address merged so far.
-    For example, if the cities differ, a missing street is not taken from this duplicate.
-
-    Tags and attributes beyond the limits of a contact are left out.
+    The first duplicate with a value is used. All tags are combined. The whole address of a
+    duplicate is left out if it contradicts the address merged so far. Tags and attributes beyond
+    the limits are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -108,14 +103,12 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
     """Return the changes to the primary contact's fields that undo a merge of duplicates.
 
-    Fields that were edited after the merge do not change.
+    Fields that were edited after the merge do not change. ``now``, ``before`` and ``after`` are
+    fields of the primary.
 
     Args:
-        now: The fields of the primary contact now.
-        before: The fields of the primary contact before the merge that is undone.
-        after: The fields of the primary contact after this merge.
-        others: The fields of duplicates from other merges. These merges are not undone, so the
-            primary contact keeps the tags and attributes of these duplicates.
+        others: The fields of duplicates from other merges. The primary keeps their tags and
+            attributes.
     """
     changes = {
         name: before[name]

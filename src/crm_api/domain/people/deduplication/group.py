@@ -33,9 +33,8 @@ class Group:
     Attributes:
         primary: The contact that remains after the merge.
         duplicates: The contacts that are merged into ``primary`` now.
-        aliases: The duplicates of earlier merges. The key is the id of such a duplicate. The value
-            has two parts: the id of the contact into which the duplicate was merged, and the
-            duplicate's phone number.
+        aliases: By the id of an earlier duplicate: the contact that it was merged into, and its
+            number.
     """
 
     primary: Contact
@@ -70,13 +69,11 @@ class Group:
 async def lock_group(uow: UnitOfWork, primary_id: UUID, duplicate_ids: Sequence[UUID]) -> Group:
     """Find and lock the contact that is kept by a merge (the primary), and its duplicates.
 
-    If another request merged or deleted some of the contacts before they were locked, this function
-    tries again a few times.
-
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
-        ContactsChangedError: All tries failed.
+        ContactsChangedError: At each try, another request changed the contacts before they were
+            locked.
     """
     for _ in range(_TRIES):
         heads = await find_heads(uow.session, ids={primary_id, *duplicate_ids})
@@ -135,9 +132,8 @@ async def find_heads(session: AsyncSession, *, ids: Collection[UUID]) -> dict[UU
 async def lock_contacts(session: AsyncSession, *, ids: Collection[UUID]) -> list[Contact]:
     """Lock contacts and the duplicates merged into them, in the order of their phone numbers.
 
-    Deleted contacts are locked too. The lock also blocks transactions that add a message, because
-    such a transaction takes a share lock on the contact. So no message is added to a duplicate
-    while the messages of the duplicate are moved.
+    Deleted contacts are locked too. The lock also blocks transactions that add a message, so that
+    no message is added to a duplicate while its messages are moved.
     """
     statement = (
         select(Contact)

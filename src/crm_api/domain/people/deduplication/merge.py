@@ -53,12 +53,9 @@ async def share_consent(
 ) -> None:
     """Copy flags that stop messages, such as an opt-out, to all phone numbers of merged contacts.
 
-    The flags of the contacts ``people`` are copied to every number in ``phones``. If one of the
-    contacts has opted out, the flag of a hold (no campaign messages until a user decides) is not
-    copied, because an opt-out is stricter.
-
-    ``phones`` may also contain numbers of duplicates that were merged earlier. Flags are copied to
-    these numbers, but not from them.
+    The flags of ``people`` are copied to every number in ``phones``. ``phones`` may also contain
+    numbers of earlier duplicates; flags are not copied from these. If one of ``people`` has opted
+    out, no hold is copied.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}
@@ -94,19 +91,17 @@ async def merge_contacts(
 ) -> tuple[FlaggedContact, ContactMerge | None]:
     """Merge duplicates into the primary contact.
 
-    A look-up by a duplicate's id or phone number then returns the primary contact. If a given id
-    belongs to a merged duplicate, the contact that the duplicate was merged into is used instead.
+    A look-up by a duplicate's id or number then returns the primary. If a given id belongs to an
+    earlier duplicate, the contact that it was merged into is used.
 
     Returns:
-        The primary contact and the merge. The merge is None if all ids already belong to one
-        contact.
+        The primary contact, and the merge; None if all ids already belong to one contact.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.
         UnknownDuplicatesError: Some duplicates do not exist or were deleted.
         MergeWithItselfError: The primary's id is one of ``duplicate_ids``.
-        ContactsChangedError: Each time this function tried to lock the contacts, another request
-            had merged or deleted some of these contacts.
+        ContactsChangedError: Other requests changed the contacts at each try.
     """
     if primary_id in duplicate_ids:
         raise MergeWithItselfError(list(duplicate_ids).index(primary_id))

@@ -124,16 +124,8 @@ async def apply_verdict(
 ) -> None:
     """Change recipients of merged contacts, as ``judge_tracks`` has decided.
 
-    The caller must have locked the rows of these recipients.
-
-    Args:
-        session: The session.
-        verdict: The decisions: for each kind of change, the ids of the recipients.
-        contact_id: The primary contact.
-        phone: The number of the primary contact.
-        zone_key: The zone key of the primary contact: the states and time zones in which the person
-            may be.
-        now: The present instant.
+    The caller must have locked the rows of these recipients. ``contact_id``, ``phone`` and
+    ``zone_key`` belong to the primary contact.
     """
     owner = {"contact_id": contact_id, "now": now}
     for statement, ids, values in (
@@ -201,21 +193,16 @@ async def return_members(
     - Recipients whose id is in ``kept_ids``.
     - All other recipients in a campaign, if a message to one of them was sent, or was perhaps sent,
       to a number other than ``phone``.
-    - A recipient in a step in which the duplicate is already a recipient.
-    - A recipient in a step in which another recipient has the number ``phone``.
+    - A recipient in a step that already has a recipient with the duplicate's id or number.
 
     Args:
-        of: The primary contact.
-        phone_of: The number of the primary contact. Moved recipients with this number get the
-            number and the zone key of the duplicate.
-        to: The duplicate.
-        phone: The number of the duplicate.
-        zone_key: The states and time zones in which the duplicate may be, as one text.
+        of: The primary contact; ``phone_of`` is its number.
+        to: The duplicate. Moved recipients with the number ``phone_of`` get ``phone`` and
+            ``zone_key``.
         campaign_ids: Only recipients in these campaigns are moved.
-        kept_ids: The ids of recipients that must stay with the primary.
 
     Returns:
-        The ids of the recipients that were moved.
+        The ids of the moved recipients.
     """
     values = {
         "of": of,

@@ -33,9 +33,8 @@ class MergedContactRead(ContactRead, DryRunRead):
     """The primary contact as it is after the merge; in a dry run, as it would be after the merge.
 
     Attributes:
-        merge_id: The id of the merge; use it to undo the merge. Null in a dry run, or if nothing
-            was merged.
-        merged_ids: The ids of the contacts that were merged into the primary contact.
+        merge_id: The id of the merge, to undo it. Null in a dry run, or if nothing was merged.
+        merged_ids: The ids of the contacts merged into the primary contact.
     """
 
     model_config = example(ContactRead, token=None, id=CONTACT)
@@ -62,8 +61,8 @@ class MergeRead(ReadModel):
 
     Attributes:
         primary_id: The id of the primary contact.
-        duplicate_ids: The ids of the contacts that were merged into the primary contact.
-        merged_by: The API key or the user that merged the contacts, by name or e-mail address.
+        duplicate_ids: The ids of the contacts merged into the primary contact.
+        merged_by: The name of the API key, or the e-mail address of the user, that merged them.
         merged_at: When the contacts were merged.
         undone_by: The API key or the user that undid the merge; null if it was not undone.
         undone_at: When the merge was undone; null if it was not undone.
@@ -111,9 +110,9 @@ class CandidateRead(ReadModel):
     Attributes:
         score: How likely the two contacts are one person, from 0 to 100.
         reasons: Why the two contacts may be one person.
-        primary_id: The id of the older contact, which is proposed as the primary contact.
+        primary_id: The id of the older contact, the proposed primary contact.
         contacts: The two contacts, the older one first.
-        found_at: When this service found that the two contacts may be one person.
+        found_at: When the service found the pair.
     """
 
     model_config = example(score=80)

@@ -1,11 +1,8 @@
 """Decide which of several merged contacts continues with a campaign.
 
-Merged contacts are one person. If several of these contacts are in a campaign, only one contact
-continues with the campaign. The waiting messages of the other contacts are not sent. So the person
-does not get the same message at two phone numbers.
-
-A contact has one row in the campaign for each message: the first message and the follow-ups. These
-rows are called the contact's *track*.
+Only one of the contacts continues, so that the person does not get the same message at two phone
+numbers. Waiting messages of the others are not sent. The rows of one contact in one campaign are
+called the contact's *track*.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +40,11 @@ class Member:
 class TrackVerdict:
     """The ids of the recipients that a merge of contacts changes, by kind of change.
 
-    A recipient is a row for one contact and one step of a campaign.
-
     Attributes:
-        skipped: Recipients whose message waits. The message is not sent, so that the person does
-            not get it twice.
-        ended: Recipients whose message is being sent, or was perhaps sent. The message is not sent
-            a second time, and no follow-up is sent.
+        skipped: Recipients whose waiting message is not sent, so that the person does not get it
+            twice.
+        ended: Recipients whose message is being sent, or was perhaps sent. It is not sent again,
+            and no follow-up is sent.
         moved: Recipients that are assigned to the primary contact and keep their phone number.
         following: Recipients that are assigned to the primary contact and get its phone number.
     """
@@ -65,16 +60,13 @@ def judge_tracks(
 ) -> TrackVerdict:
     """Decide how a merge of contacts changes the campaign recipients of these contacts.
 
-    The merged contacts are one person. After the changes, this person does not get the same message
-    at two phone numbers. ``TrackVerdict`` explains the possible changes.
+    After the changes, the person does not get the same message at two phone numbers.
 
     Args:
-        members: The recipients of the merged contacts, and all other recipients with the same phone
-            numbers.
-        heads: The ids of the contacts to merge, by their own ids and the ids of their duplicates
-            from earlier merges.
+        members: The recipients of the merged contacts, and all others with the same numbers.
+        heads: The contact to merge, by its own id and the ids of its earlier duplicates.
         order: The ids of the contacts to merge, the primary first.
-        phone: The number of the primary contact.
+        phone: The primary's number.
     """
     verdict = TrackVerdict()
     rows = sorted(members, key=lambda row: (row.campaign_id, row.step, row.id))
@@ -116,18 +108,12 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    A track is all rows of one contact in one campaign. Each row is one step of the campaign: step 0
-    is the first message, step 1 is the first follow-up, and so on. A track ranks higher than
-    another track by these criteria, the most important first:
+    The criteria, the most important first:
 
-    1. The last step whose message was sent, or was perhaps sent, is later than in the other track.
-    2. The track is the track of the primary.
-    3. The track has an unfinished message.
-    4. The contact of the track comes earlier in the order of the contacts.
-
-    Args:
-        track: The recipients of one contact in one campaign.
-        place: The position of the contact in the order of the contacts; 0 is the primary.
+    1. The last step whose message was sent, or was perhaps sent.
+    2. The track of the primary.
+    3. An unfinished message.
+    4. A lower ``place`` (position of the contact; 0 is the primary).
     """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)

@@ -80,21 +80,14 @@ async def list_merges(
 async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: datetime) -> ContactMerge:
     """Undo a merge: restore its duplicates as separate contacts.
 
-    Each duplicate gets back its fields, lists, notes, tasks, appointments, quotes, invoices and
-    conversations. It also gets back the messages to and from its phone number.
-
-    Each duplicate becomes a recipient of its campaigns again, with two exceptions:
-
-    - If one of its messages in a campaign was sent, or was perhaps sent, to another phone number,
-      the primary (the contact that the merge kept) stays the recipient in the whole campaign.
-    - If a step already has a recipient with the duplicate's id or number, the primary stays the
-      recipient in this step.
+    Each duplicate gets back its fields, belongings, messages and recipients.
+    ``recipient_moves.return_members`` lists the recipients that stay with the primary.
 
     Raises:
         MergeNotFoundError: No merge has this id.
         MergeUndoneError: The merge was already undone.
-        MergeNotUndoableError: After the merge, the primary was deleted or merged into another
-            contact, or a duplicate was deleted, or a duplicate's number changed.
+        MergeNotUndoableError: The primary was deleted or merged, or a duplicate was deleted or its
+            number changed.
     """
     merge = await get_merge(uow, merge_id=merge_id)
     # The contacts are locked before the row of the merge, in the same order as during a merge, so

@@ -36,12 +36,9 @@ async def erase_contact(
 ) -> Erasure:
     """Erase a person and block the person's phone numbers.
 
-    This function also requests the job ``run_erasures``, which erases the remaining data. Consent
-    decisions, and the rows that are counted in statistics, stay without numbers and message texts.
-
-    If somebody adds a number of the person again later, the number gets the flag
-    ``do_not_contact``, unless a user removed this flag after the erasure. An opt-out or a hold from
-    the number's consent history is set again too.
+    The job ``run_erasures`` erases the remaining data. A number that is added again gets
+    ``do_not_contact`` (unless a user removed this flag after the erasure), and its earlier opt-out
+    or hold.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
@@ -134,9 +131,8 @@ async def _find_person_rows(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
 async def _lock_person(uow: UnitOfWork, *, contact_id: UUID) -> _Person:
     """Find a person; lock the person's contacts, and the consent decisions about the numbers.
 
-    While the decisions are locked, no other transaction can opt a number in or out. The contacts
-    are locked first, in the order of their phone numbers. If the ids or numbers changed before the
-    lock, this function tries again.
+    The contacts are locked first, in the order of their phone numbers. While the decisions are
+    locked, no other transaction can opt a number in or out.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

@@ -160,8 +160,7 @@ async def continue_sweep(
 ) -> bool:
     """Search the next part of the tables for data about the person, and replace the data found.
 
-    After the last part, the erasure is completed if the search found no data, and if the provider's
-    events and the files of the person are all processed. Otherwise, another search is planned.
+    After the last part, the erasure is completed, or another search is planned (``_finish``).
 
     Returns:
         True if the caller should call this function again now.
@@ -196,12 +195,8 @@ async def _finish(
 ) -> bool:
     """End a search of all tables: complete the erasure, or plan another search.
 
-    The next search begins immediately if the finished search found data. It begins later if events
-    of the provider about the person are not processed yet, or if the person's files are not fetched
-    or removed yet.
-
-    If a contact now has a phone number of the person, the number is blocked again: its flags that
-    stop messages, such as ``opted_out``, are set again.
+    Another search follows at once if data was found, or later if provider events or files of the
+    person wait. If a contact now has a number of the person, the number is blocked again.
 
     Returns:
         True if another search begins immediately.

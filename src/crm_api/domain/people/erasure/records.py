@@ -67,9 +67,10 @@ class ErasureRead(ReadModel):
     Attributes:
         contact_id: The id of the erased contact.
         reason: Why the contact was erased.
-        actor: The API key or the user that requested the erasure, by name or e-mail address.
-        created_at: When the erasure was requested. The contact was erased at that time.
-        finished_at: When all tables had been searched for the person's data; null until then.
+        actor: The name of the API key, or the e-mail address of the user, that requested the
+            erasure.
+        created_at: When the erasure was requested and the contact was erased.
+        finished_at: When all tables had been searched; null until then.
     """
 
     model_config = example(reason="asked by letter", status="completed")

@@ -165,11 +165,11 @@ async def erase_person(
 ) -> None:
     """Remove a person's data from messages, conversations, recipients, imports and contacts.
 
-    These rows stay without the data, because they are counted or other rows refer to them. Rows
-    that are only about the person, such as tasks and drafts, are deleted.
+    Rows that are counted, or that other rows refer to, stay without the data. Rows that are only
+    about the person are deleted.
 
     Args:
-        ids: The id of the contact, then the ids of the duplicates that were merged into it.
+        ids: The id of the contact, then the ids of its merged duplicates.
     """
     person: dict[str, Any] = {"ids": list(ids)}
     numbers = {"phones": list(phones)}

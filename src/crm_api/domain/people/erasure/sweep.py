@@ -1,8 +1,7 @@
 """Search the tables for data about an erased person, a few megabytes in each transaction.
 
-A new table needs no change in this module: every table is searched, except the tables in the
-constants ``APPEND_ONLY`` and ``AT_ONCE``. A phone number or an e-mail address is replaced where it
-is found. If an event of the provider contains one, the whole stored event is replaced.
+Every table is searched, except the tables in ``APPEND_ONLY`` and ``AT_ONCE``. A found phone number
+or e-mail address is replaced. A provider event that contains one is replaced as a whole.
 """
 
 from collections.abc import Iterator
@@ -130,16 +129,11 @@ async def search_pages(
     """Search a part of a table, and change or delete the rows that match.
 
     Args:
-        session: An open session.
-        one: The statement that searches the table.
-        block: The first page (block) of the table to search; 0 is the first page of the table.
-            ``BLOCKS`` pages are searched.
-        terms: The texts that identify the person.
-        before: The instant of the erasure request. If the table stores when a row was added, rows
-            that were added later do not change.
+        block: The first page (block) to search, from 0. ``BLOCKS`` pages are searched.
+        before: The time of the erasure request. Rows that are known to be newer do not change.
 
     Returns:
-        The number of rows with data about the person, and whether the table has more pages.
+        The number of rows with data about the person, and whether more pages follow.
     """
     values = {
         "low": f"({block},0)",

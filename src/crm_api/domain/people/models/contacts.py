@@ -61,14 +61,9 @@ _LIVE = text("deleted_at IS NULL")
 class Contact(Base):
     """A person, known by one phone number in E.164.
 
-    Each number has only one row. When a contact is deleted, the row stays: its personal fields are
-    cleared, and ``deleted_at`` is set. When the number is added again, the new contact uses this
-    row and its id.
-
-    A duplicate that was merged into another contact is marked as deleted. A look-up by the
-    duplicate's id or number returns the other contact.
-
-    A worker locks the row of a number before it sends a message to the number.
+    Each number has one row. A deletion clears the row's personal fields; a new contact with the
+    number uses the row again. A merged duplicate is marked as deleted, and found as the contact
+    that it was merged into. A worker locks the row before it sends a message to the number.
     """
 
     __tablename__ = "contact"
@@ -205,10 +200,8 @@ class TagChangeStatus(StrEnum):
 class TagChange(Base):
     """A request to add and remove tags of many contacts, chunk by chunk.
 
-    The tags in the field ``add`` are added to each contact. The tags in the field ``remove`` are
-    removed from each contact. The contacts are processed in the order of their ids. The field
-    ``position`` is the id of the last processed contact. So each contact is processed at most once,
-    even if the new tags affect which contacts match the field ``filter``.
+    Contacts are processed in the order of their ids; ``position`` is the last processed id. So each
+    contact is processed at most once, even if the new tags affect which contacts match ``filter``.
     """
 
     __tablename__ = "tag_change"

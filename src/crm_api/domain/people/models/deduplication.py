@@ -48,9 +48,9 @@ _SCORE = (
 class MergeCandidate(Base):
     """A pair of contacts that may be one person, with a score for each reason.
 
-    The reasons are ``email``, ``address`` and ``phone``. The score of a reason is from 0 to 100; it
-    is None if the reason does not apply. The job ``find_duplicates`` writes the pairs. A dismissed
-    pair stays stored, so that the job does not suggest it again.
+    The scores of ``email``, ``address`` and ``phone`` are from 0 to 100; None if the reason does
+    not apply. A dismissed pair stays stored, so that the job ``find_duplicates`` does not suggest
+    it again.
     """
 
     __tablename__ = "merge_candidate"

@@ -64,12 +64,9 @@ class ContactListMember(Base):
 class ContactListTally(Base):
     """One change of the number of contacts on a list, or the sum of several changes.
 
-    ``contacts`` is positive if contacts were added, and negative if contacts were removed. The sum
-    over all rows of a list is the present number of its contacts. Adding up these rows is fast, but
-    counting a million contacts would take 40 to 60 ms at each request.
-
-    A trigger (``migrations/objects/count_list_members.sql``) adds a row for each statement that
-    adds contacts to the list or removes them. A job merges the rows when there are many.
+    ``contacts`` is negative if contacts were removed. The sum over a list is its number of
+    contacts; a count would take 40 to 60 ms for a million. A trigger
+    (``migrations/objects/count_list_members.sql``) adds rows; a job merges them.
     """
 
     __tablename__ = "contact_list_tally"

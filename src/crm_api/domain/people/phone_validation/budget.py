@@ -46,10 +46,9 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Limits the number of paid look-ups per day (the daily budget).
 
-    Use an object of this class in an ``async with`` block. Several tasks may share the object. The
-    object reserves up to ``LOT`` look-ups at a time in the database. When the block ends, the
-    reserved look-ups that were not used become free again. If the worker is killed before the block
-    ends, all reserved look-ups stay recorded as used.
+    Use an object in an ``async with`` block; several tasks may share it. It reserves up to ``LOT``
+    look-ups at a time. Unused ones become free when the block ends, but stay recorded as used if
+    the worker is killed.
     """
 
     def __init__(

@@ -78,9 +78,7 @@ class LookupService:
         Args:
             url: The URL of the service, with the fixed part of the query.
             api_key: Sent as a bearer token.
-            budget: Limits the number of requests per day.
             call_seconds: The longest time in seconds from a request to the end of its response.
-            sleep: Waits between attempts.
         """
         self._url = httpx.URL(url)
         self._budget = budget

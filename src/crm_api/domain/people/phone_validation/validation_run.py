@@ -56,9 +56,9 @@ class Parts:
     """What a job needs to work on a validation run: services, a clock and limits.
 
     Attributes:
-        service: The paid service, for numbers whose first digits do not show the line type; None
-            if it is not set up.
-        is_over: Returns True when the job has worked long enough and must stop.
+        service: The paid service, for numbers whose line type is not known offline; None if not set
+            up.
+        is_over: Returns True when the job must stop.
         page: The number of contacts that one query fetches.
     """
 
@@ -110,8 +110,8 @@ async def work(parts: Parts) -> bool:
 async def _work_on(parts: Parts, run: PhoneValidation) -> None:
     """Find the line types for all pages of contacts. If this is not possible now, store the reason.
 
-    If the database is unavailable, the reason cannot be stored. Then this worker's reservation of
-    the run expires, and another worker continues the run.
+    If the database is unavailable, nothing is stored. Another worker continues after this worker's
+    claim expires.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -147,15 +147,14 @@ async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: s
 async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     """Find the line types for the next page of contacts; return False if no contact is left.
 
-    Line types from the look-up service are stored after each batch of look-ups. If a page is
-    interrupted, the next worker reads the page again and uses the stored line types.
+    An interrupted page is read again. Its stored line types are not looked up again.
 
     Raises:
         PhoneLookupBusyError: The service is unavailable.
         PhoneLookupRefusedError: The service refuses every look-up.
         BudgetSpentError: All look-ups of today are used.
         _TimeIsUpError: The job has used up its time.
-        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
+        ValidationLostError: Another worker has the run, or the run was cancelled.
     """
     if parts.is_over():
         raise _TimeIsUpError
@@ -253,14 +252,14 @@ def _line_type(row: RunContact, known: dict[str, Found]) -> str:
 async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -> Sequence[Found]:
     """Look up some phone numbers at the paid look-up service, and store the results.
 
-    Results that were found before an error are stored before the error is raised.
+    Results are stored before an error is raised.
 
     Raises:
         PhoneLookupBusyError: The service is unavailable.
         PhoneLookupRefusedError: The service refuses every look-up.
         BudgetSpentError: All look-ups of today are used.
         _TimeIsUpError: The job has used up its time.
-        ValidationLostError: Another worker has taken over the run, or the run was cancelled.
+        ValidationLostError: Another worker has the run, or the run was cancelled.
     """
     asked = _Asked()
     left = deque(phones)
@@ -284,13 +283,11 @@ async def _ask_some(parts: Parts, run: PhoneValidation, phones: Sequence[str]) -
 async def _ask_from(parts: Parts, left: deque[str], asked: _Asked, *, most: int) -> None:
     """Look up phone numbers one by one. Several tasks run this function at the same time.
 
-    After an error in one of the tasks, no task starts a new look-up. Look-ups that have started are
-    finished.
+    After an error in one of the tasks, no task starts a new look-up.
 
     Args:
-        parts: The service, and the time limit of the job.
-        left: The phone numbers that are not looked up yet. All tasks take numbers from this queue.
-        asked: Collects the line types from all tasks, and the first error.
+        left: The numbers that no task has looked up.
+        asked: Collects the results and the first error of all tasks.
         most: The largest number of look-ups of this task.
     """
     service = parts.service

@@ -1,9 +1,8 @@
 """Build the same key for all spellings of an address.
 
-``12 Main Street, Apt. 4B`` in 02169-1234 and ``12 MAIN ST #4b`` in 02169 both have the key
-``12 main st #4b|02169``. A key ends with the ZIP code; if there is none, it ends with the city and
-the state. The same address has different keys with and without its ZIP code, because the ZIP code
-cannot be found from the street and the city.
+``12 Main Street, Apt. 4B`` in 02169-1234 has the key ``12 main st #4b|02169``. Without a ZIP code,
+a key ends with the city and the state. So an address has different keys with and without its ZIP
+code.
 """
 
 import re

@@ -27,9 +27,9 @@ async def store_properties(
 ) -> None:
     """Store the properties in some rows of a file, and attach each row's people to its property.
 
-    The people must already be stored as contacts. A row without a complete address is skipped. If a
-    property exists, only a missing ``year_built`` or ``property_type`` is filled. The role of a
-    contact that is already attached does not change.
+    The people must already be contacts. Rows without a complete address are skipped. An existing
+    property only gets a missing ``year_built`` or ``property_type``. An attached contact keeps its
+    role.
     """
     roles = set(PropertyRole)
     properties: dict[str, dict[str, Any]] = {}
@@ -117,8 +117,8 @@ async def write_properties(
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
     """Undo a part of an import: detach the contacts that it attached, then delete properties.
 
-    A property that the import created is deleted if it has not changed since its creation and
-    has no contacts left. A property that existed before keeps the values that the import added.
+    A property of the import is deleted if it has not changed and has no contacts left. Older
+    properties keep their added values.
 
     Returns:
         False if nothing is left to undo.

@@ -192,7 +192,7 @@ async def fetch_of_contact(
 async def update_property(
     uow: UnitOfWork, changes: PropertyUpdate, *, property_id: UUID, now: datetime
 ) -> PeopledProperty:
-    """Change some fields of a property. A new address must not belong to another property.
+    """Change some fields of a property.
 
     Raises:
         PropertyNotFoundError: No property has this id.

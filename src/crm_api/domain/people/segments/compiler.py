@@ -1,13 +1,8 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-If a contact has no value for the field of a rule, the rule is false and the negated rule is true.
-The only exception is the operator ``is_empty``. If an SQL condition may be NULL, ``IS NOT TRUE``
-negates it.
-
-To negate a group, each of its rules is negated, and AND and OR are exchanged. PostgreSQL makes
-better plans for this than for NOT before the group.
-
-This module also checks and compiles the segments in the audience of a campaign.
+Without a value in the field, a rule is false and the negated rule is true, except for ``is_empty``.
+So ``IS NOT TRUE`` must negate a condition that may be NULL. A group is negated by its parts, which
+PostgreSQL plans better than NOT.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -58,14 +53,10 @@ def compile_filter(
     """Compile a tree of rules to an SQL condition.
 
     Args:
-        node: The tree.
-        now: The end of periods such as "the last 30 days". Flags that expired before this instant
-            are ignored.
-        prefix: The names of the bind values begin with this text. Each condition of a statement
-            needs a different prefix.
+        now: The end of periods such as "the last 30 days". Flags that expired earlier are ignored.
+        prefix: Begins the names of the bind values. It must be unique in a statement.
         is_negated: True: match the contacts that the tree does not match.
-        by_person: True: PostgreSQL queries other tables once per contact; use this in a statement
-            that reads a page of contacts. False: PostgreSQL may join other tables instead.
+        by_person: True: query other tables once per contact, to read a page. False: allow joins.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -117,16 +108,8 @@ async def conditions(
 ) -> list[Condition]:
     """Compile stored segments to SQL conditions on ``contact c``, for use in another statement.
 
-    Each condition has its own bind values, whose names begin with the prefix. The segments are
-    locked against changes until the transaction ends.
-
-    Args:
-        segment_ids: Ids of segments; each must exist.
-        now: The end of periods such as "the last 30 days".
-        prefix: Beginning of the names of the bind values.
-        is_negated: True: match the contacts that are not in the segments.
-        by_person: True: PostgreSQL queries other tables once per contact; use this in a statement
-            that reads a page of contacts. False: PostgreSQL may join other tables instead.
+    The segments are locked against changes until the transaction ends. For the arguments, see
+    ``compile_filter``.
 
     Raises:
         SegmentNotFoundError: One of the segments does not exist.
@@ -152,11 +135,10 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     """Return the problems of the segments that a campaign names.
 
     A segment has a problem if it does not exist, or if its rules name a deleted list or campaign.
-    Such a rule could match contacts that the user did not mean. The segments are locked against
-    changes until the transaction ends.
+    The segments are locked against changes until the transaction ends.
 
     Args:
-        named: The id of each segment, by the JSON pointer of the field that contains the id.
+        named: The id of each segment, by the JSON pointer of its field.
     """
     if not named:
         return []

@@ -11,11 +11,9 @@ class ConditionBuilder:
     """Collects the bind values of a condition.
 
     Attributes:
-        now: The end of periods such as "the last 30 days". Flags that expired before this instant
-            are ignored.
+        now: The end of periods such as "the last 30 days". Flags that expired earlier are ignored.
         prefix: Beginning of the names of the bind values.
-        by_person: How PostgreSQL evaluates the sub-selects (EXISTS) of the condition. True:
-            separately for each contact. False: it may turn them into joins with the contacts.
+        by_person: True: evaluate sub-selects (EXISTS) for each contact. False: joins are allowed.
     """
 
     now: datetime

@@ -1,14 +1,12 @@
 """Write the SQL condition of one rule of a segment, with one function for each kind of field.
 
-This module does not negate a rule. For example, it writes the condition of ``eq`` for a rule with
-the operator ``ne``, and ``compiler.py`` negates this condition.
+For ``ne``, this module writes the condition of ``eq``; ``compiler.py`` negates it. A value can
+match these attributes:
 
-For a contact attribute, the type of the rule's value decides which stored values can match:
-
-- A string can match strings and, with the operator ``contains``, arrays of strings.
-- A number can match numbers and numeric strings, because imported files contain numeric strings.
-- ``true`` can match ``true`` and ``"true"``. The same applies to ``false``.
-- A date can match strings that begin with a date.
+- String: strings and, with ``contains``, arrays of strings.
+- Number: numbers and numeric strings.
+- ``true``, ``false``: the same, also as a string.
+- Date: strings that begin with a date.
 """
 
 from collections.abc import Callable
@@ -213,11 +211,8 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the condition of a rule about the time of the contact's newest message.
 
-    A contact may have several conversations. Each conversation has the time of its own newest
-    message. So the condition has two parts:
-
-    - At least one conversation has a time that is not too early for the rule.
-    - No conversation has a time that is too late for the rule.
+    A contact may have several conversations. At least one must have a time that is not too early
+    for the rule, and none may have a time that is too late.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":
@@ -260,12 +255,8 @@ def _campaigns(builder: ConditionBuilder, rule: Rule) -> str:
 def membership_condition(builder: ConditionBuilder, wanted: Membership) -> str:
     """Return the SQL condition that finds a contact's recipient row for one message of a campaign.
 
-    The statement must have the tables ``campaign_membership m`` and ``contact c``.
-
-    Args:
-        builder: Collects the bind values.
-        wanted: The campaign and the step (0 is the first message). This function ignores the fields
-            ``statuses`` and ``has_replied``. A caller can add conditions for these two fields.
+    The statement must have the tables ``campaign_membership m`` and ``contact c``. The fields
+    ``statuses`` and ``has_replied`` of ``wanted`` are ignored.
     """
     return (
         f"m.campaign_id = {builder.bind(wanted.campaign_id, 'uuid')}"

@@ -1,15 +1,8 @@
 """Write the SQL of the engagement score and of reply classes, for rules of segments.
 
-The engagement score, from 0 to 100, shows how much a contact reacts, for example by replies and
-appointments. A reply class is the kind of a reply, such as ``interested`` or ``question``.
-
-The score is computed at each use, because the points for the person's last message or call decrease
-with time. Most contacts never wrote or called, have no outcome (such as an appointment or a job),
-and have no merged duplicate. Their score is 0. The SQL finds these contacts with three fast
-look-ups, and computes the score only for the others.
-
-``domain/insight/engagement.py`` computes the same points in Python, with their reasons. A test
-(``tests/domain/insight/test_engagement_segments.py``) checks that SQL and Python agree.
+The score is from 0 to 100. It is computed at each use, because points decrease with time.
+``domain/insight/engagement.py`` must compute the same points;
+``tests/domain/insight/test_engagement_segments.py`` checks this.
 """
 
 from crm_api.domain.consent.models import FlagType

@@ -1,8 +1,8 @@
 """Parse the filter of a segment, and check that the lists and campaigns that it names exist.
 
-A filter is a tree of rules in JSON. A rule is ``{"field": "state", "op": "eq", "value": "MA"}``. A
-group is ``{"all": […]}`` or ``{"any": […]}``. ``{"not": …}`` negates a rule or a group. Each
-reported problem has a JSON pointer that shows where the problem is in the request.
+A rule is ``{"field": "state", "op": "eq", "value": "MA"}``. A group is ``{"all": […]}`` or
+``{"any": […]}``. ``{"not": …}`` negates a rule or a group. Each problem has a JSON pointer into the
+request.
 """
 
 from collections.abc import Mapping

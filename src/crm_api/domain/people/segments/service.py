@@ -86,9 +86,9 @@ async def update_segment(
 
     Raises:
         SegmentNotFoundError: No segment has this id.
-        InvalidFilterError: The rules are not valid, or name a list or campaign that does not exist.
+        InvalidFilterError: The rules are not valid, or name an unknown list or campaign.
         SegmentExistsError: Another segment has this name; ``segment_id`` is its id.
-        SegmentInUseError: A started campaign still selects its recipients with the old rules.
+        SegmentInUseError: A started campaign still selects recipients with the old rules.
     """
     await _lock(uow, segment_id)
     given = changes.model_dump(exclude_unset=True)

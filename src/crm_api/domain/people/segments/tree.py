@@ -33,14 +33,11 @@ class Distance:
 class Membership:
     """The value of a segment rule that finds the recipients of one message of a campaign.
 
-    For example, the rule finds the people who replied to the first message.
-
     Attributes:
-        campaign_id: The campaign.
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        statuses: Only recipients with one of these statuses are found. None means all statuses.
-        has_replied: True finds only recipients who replied. False finds only recipients who did not
-            reply. None finds both.
+        statuses: Only recipients with one of these statuses. None means all.
+        has_replied: True: only recipients who replied. False: only recipients who did not. None
+            means all.
     """
 
     campaign_id: UUID
@@ -58,14 +55,13 @@ class Rule:
     """One comparison: a field, an operator and a value.
 
     Attributes:
-        pointer: JSON pointer of the rule, for problems and explanations.
+        pointer: JSON pointer of the rule.
         attribute: The name of the attribute; None if the field is not an attribute.
-        op: The operator. A negated operator is replaced by the operator that it negates: ``ne``
-            by ``eq``.
+        op: The operator, never a negated one: ``eq`` for ``ne``.
         is_negated: True if the operator in the request is negated, such as ``ne``.
         given: The operator as written in the request.
         given_value: The value as written in the request.
-        value: The value after its conversion to the type of the field.
+        value: The value, converted to the type of the field.
     """
 
     pointer: str

@@ -49,8 +49,7 @@ def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: A
     """Check the value of a rule and convert it to its type.
 
     Args:
-        kind: The kind of the field.
-        op: The operator, never a negated one: for a rule with ``ne``, it is ``eq``.
+        op: The operator, never a negated one: ``eq`` for ``ne``.
         value: The value as parsed from JSON; None if the rule has no value.
 
     Raises:

@@ -33,20 +33,17 @@ class PeopleFilter(RequestModel):
     """Selects the contacts whose tags change. A contact must match every given condition.
 
     Attributes:
-        q: Words to find in the name, phone number, e-mail address or company. Every word must
-            occur.
+        q: Words that must all occur in the name, phone number, e-mail address or company.
         phone: Only the contact with this phone number.
         tag: Only contacts with this tag.
         list_id: Only contacts on the list with this id.
-        opted_out: True: only contacts whose number is opted out; false: only contacts whose number
-            is not opted out.
-        created_after: Only contacts that were created later than this instant.
-        created_before: Only contacts that were created earlier than this instant.
-        updated_after: Only contacts that were changed later than this instant.
+        opted_out: Only contacts whose number is opted out (true) or not opted out (false).
+        created_after: Only contacts created later than this instant.
+        created_before: Only contacts created earlier than this instant.
+        updated_after: Only contacts changed later than this instant.
         state: Only contacts in this state, given as code or name.
         city: Only contacts in this city. Case and accents are ignored.
-        has_email: True: only contacts with an e-mail address; false: only contacts without an
-            e-mail address.
+        has_email: Only contacts with an e-mail address (true) or without one (false).
         flag: Only contacts whose number has this flag now.
     """
 
@@ -72,10 +69,10 @@ class TagsRequest(RequestModel):
     """Tags to add and to remove, and the contacts: give either ``contact_ids`` or ``filter``.
 
     Attributes:
-        add: The tags to add to the contacts.
-        remove: The tags to remove from the contacts.
-        contact_ids: The ids of the contacts whose tags change.
-        filter: Selects the contacts whose tags change. An empty filter selects every contact.
+        add: The tags to add.
+        remove: The tags to remove.
+        contact_ids: The ids of the contacts.
+        filter: Selects the contacts. An empty filter selects every contact.
         dry_run: True: count the contacts, and change nothing.
     """
 
@@ -146,10 +143,9 @@ class TagChangeRead(ReadModel):
         id: The id of the change; null for a dry run.
         add: The tags that the change adds.
         remove: The tags that the change removes.
-        matched: The number of contacts that were processed so far; for a dry run, the number of
-            contacts that would be processed.
+        matched: The number of contacts processed so far; in a dry run, the number to process.
         changed: The number of contacts whose tags changed.
-        refused: The number of contacts that were not changed because they would have too many tags.
+        refused: The number of unchanged contacts that would have too many tags.
         created_at: When the change was requested; null for a dry run.
         finished_at: When the last contact was processed; null until then.
     """

@@ -20,10 +20,9 @@ class TaskCreate(RequestModel):
     Attributes:
         title: What must be done, on one line.
         due_at: The deadline: the task must be done before this instant.
-        contact_id: The id of the contact that the task is about. If `contact_id` is null or left
-            out, the contact of the conversation is used.
-        conversation_id: The id of the conversation that the task is about; null if the task is
-            about no conversation.
+        contact_id: The contact that the task is about. The default is the contact of the
+            conversation.
+        conversation_id: The conversation that the task is about; null if none.
         assignee_id: The id of the user who must do the task; null if no user is assigned.
     """
 
@@ -47,9 +46,8 @@ class TaskUpdate(RequestModel):
     Attributes:
         title: What must be done, on one line.
         due_at: The deadline: the task must be done before this instant.
-        assignee_id: The id of the user who must do the task; null if no user is assigned.
-        done_at: When the task was done; null if it is not done. An instant in the future is stored
-            as now.
+        assignee_id: The id of the user who must do the task; null if none.
+        done_at: When the task was done; null if not done. A future instant is stored as now.
     """
 
     model_config = example(done_at=NOW)
@@ -95,12 +93,10 @@ class TaskRead(ReadModel):
         due_at: The deadline: the task must be done before this instant.
         status: Whether the task is open or done.
         overdue: True if the task was due before now and is not done.
-        contact_id: The id of the contact that the task is about; null if the task is about no
-            contact.
-        conversation_id: The id of the conversation that the task is about; null if the task is
-            about no conversation.
+        contact_id: The id of the contact that the task is about; null if none.
+        conversation_id: The id of the conversation that the task is about; null if none.
         assignee: The user who must do the task; null if no user is assigned.
-        author: Who created the task: the name of an API key, or the e-mail address of a user.
+        author: Who created the task: the name of an API key, or a user's e-mail address.
         done_at: When the task was done; null if it is not done.
     """
 

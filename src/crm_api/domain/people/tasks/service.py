@@ -30,10 +30,9 @@ class TaskFilter:
     """The conditions for tasks in a list; a condition that is None does not filter.
 
     Attributes:
-        assignee: Only tasks that are assigned to the user with this id. ``NOBODY`` means only tasks
-            that are assigned to no user.
-        is_overdue: True: only tasks that are not done and were due before now; False: only tasks
-            that are done, or due now or later.
+        assignee: Only tasks of the user with this id; ``NOBODY``: only tasks without an assignee.
+        is_overdue: True: only tasks that are not done and were due before now; False: only other
+            tasks.
         due_before: Only tasks that are due before this instant.
     """
 
@@ -126,8 +125,7 @@ class DueTasks:
     Attributes:
         due: The number of these tasks.
         overdue: The number of these tasks that were due before now.
-        first: The first of these tasks, ordered by due time. The list has a maximum length, so it
-            may have fewer tasks than ``due``.
+        first: The first of these tasks, by due time. The list has a maximum length.
     """
 
     due: int
@@ -141,12 +139,9 @@ async def read_due_tasks(
     """Count the open tasks that are due before ``until``, and return the first ones.
 
     Args:
-        uow: The unit of work.
-        user_id: The user. Tasks of this user and tasks that are assigned to nobody are included. If
-            ``user_id`` is None, only tasks that are assigned to nobody are included.
-        until: The instant before which the tasks are due.
+        user_id: Tasks of this user and tasks without an assignee are included. None: only tasks
+            without an assignee.
         most: The largest number of tasks to return. It does not limit the counts.
-        now: The present instant.
     """
     wanted = TaskFilter(status=TaskStatus.OPEN, due_before=until)
     whose = due_for(user_id)

@@ -1,15 +1,12 @@
 """Parse calls from the provider's events.
 
-A call has external and own phone numbers. An own number belongs to a phone line of the workspace.
-An external number belongs to another party. Each version of the provider's JSON has these numbers
-in different fields:
+Own numbers belong to lines of the workspace, external numbers to other parties:
 
-- 2026-03-30: ``data.context.participants`` has the lists ``external`` and ``workspace``. The call
-  is ``data.resource``.
-- Legacy v4: the list ``participants`` is ``[external, own]`` for an incoming call, and ``[own,
-  external]`` for an outgoing one. It is sometimes empty. The call is ``data.object``.
-- Legacy v3: the call has ``from`` and ``to``. Its recordings are in ``media``, and it has an object
-  ``voicemail``.
+- 2026-03-30: ``data.context.participants`` has ``external`` and ``workspace``. The call is
+  ``data.resource``.
+- Legacy v4: ``participants`` is ``[external, own]`` (incoming), ``[own, external]`` (outgoing) or
+  empty. The call is ``data.object``.
+- Legacy v3: the call has ``from``, ``to``, ``media`` (recordings) and ``voicemail``.
 """
 
 import re
@@ -47,12 +44,11 @@ _BOTH = 2
 class EventContext:
     """The ids of the phone line, conversation and user that an event names.
 
-    Each id is read from the first of these parts of the event that contains it:
+    Each id is read from the first of these parts that contains it:
 
-    1. The message or call in the event (``content``).
-    2. The event's field ``context``.
-    3. The event's link to the provider's app. It contains only the ids of the phone line and the
-       conversation.
+    1. The message or call (``content``).
+    2. The field ``context``.
+    3. The link to the provider's app, which contains no user id.
     """
 
     def __init__(self, content: Json, envelope_data: Json) -> None:

@@ -43,11 +43,11 @@ READ_TIMEOUT = 15.0
 class OpenPhoneClient:
     """Calls the provider over one connection pool; close it with ``aclose`` or ``async with``.
 
-    A request that sends a message is never repeated. A failed read is retried a few times if a
-    retry can succeed.
+    A request that sends a message is never repeated. A failed read is retried if a retry can
+    succeed.
 
     Attributes:
-        lists: Reads lists page by page, so that a caller can stop and continue later.
+        lists: Reads lists page by page.
         hooks: Registers, changes and tests webhooks, and reads their delivery logs.
     """
 
@@ -67,11 +67,9 @@ class OpenPhoneClient:
         Args:
             base_url: The URL of the API's host, without the path ``/v1``.
             api_key: The value of the ``Authorization`` header.
-            max_connections: Maximum number of open connections.
-            keepalive_seconds: How many seconds an idle connection stays open.
             transport: Replaces the network, for tests.
-            sleep: Waits between two tries of a read; its argument is in seconds.
-            is_ours: Whether the provider is the sandbox. Only the sandbox gets trace headers.
+            sleep: Waits between two tries of a read, in seconds.
+            is_ours: Whether the provider is the sandbox, which alone gets trace headers.
         """
         headers = {"authorization": api_key, "user-agent": "crm-api"}
         self._messages_url = httpx.URL(f"{base_url.rstrip('/')}/v1/messages")
@@ -121,13 +119,11 @@ class OpenPhoneClient:
 
         Args:
             sender: The line's ``PN…`` id or its phone number.
-            media_urls: The URLs of the files to send. They are sent in the field ``media``, as in
-                received messages. OpenPhone does not document this field for sending. So pass files
-                only if the provider is the sandbox, or if the setting ``CRM_OPENPHONE_SENDS_MEDIA``
-                is on.
+            media_urls: Files to send. OpenPhone does not document this. Use it only with the
+                sandbox, or if ``CRM_OPENPHONE_SENDS_MEDIA`` is on.
             gate: The time just before the database was asked to allow this attempt.
-            call_timeout: The maximum duration of the request, in seconds.
-            call_start: The request body must be sent at most this many seconds after ``gate``.
+            call_timeout: The maximum duration in seconds.
+            call_start: The body must be sent at most this many seconds after ``gate``.
 
         Raises:
             asyncio.CancelledError: The task was cancelled; the outcome is unknown.
@@ -170,13 +166,12 @@ class OpenPhoneClient:
     ) -> AsyncIterator[MessageFacts]:
         """Yield every message between a line and one person, from all pages, newest first.
 
-        If the iteration ends without an error, all messages of the provider's list were yielded.
         After an error, some messages may be missing.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list repeats itself or does not end.
+            OpenPhoneListError: The list repeats itself or does not end, or a page has no data.
             UnreadableEventError: A message has no id, direction or time.
         """
         query: Query = [

@@ -30,14 +30,13 @@ class MessageFacts:
 
     Attributes:
         direction: ``incoming`` or ``outgoing``.
-        status: The provider's word for the status, in lower case; it can be a new, unknown word.
-        from_number: The sender's number in E.164, or another identifier of the sender. It can be
-            None only if the message is outgoing.
+        status: The provider's word for the status, in lower case; it can be unknown to us.
+        from_number: The sender's number in E.164, or another identifier. None only if outgoing.
         to_numbers: Identifiers of the recipients; several for a group. Can be empty in an event.
-        created_at: When the message was created, by the provider's clock. A time that is later than
-            the receipt of the event is replaced by the time of the receipt (see ``bound_event``).
-        claimed_at: The time of creation that the provider sent, never replaced. It is None until
-            ``bound_message`` sets it.
+        created_at: When the message was created, by the provider's clock; at most the time of
+            receipt (``bound_event``).
+        claimed_at: The time of creation that the provider sent. None until ``bound_message`` sets
+            it.
     """
 
     provider_message_id: str
@@ -98,8 +97,7 @@ class CallFacts:
             transcript.
         external: Phone numbers of the outside parties; sometimes empty.
         own: Our own phone numbers in the call.
-        created_at: When the call began; None in an event about its voicemail, summary or
-            transcript.
+        created_at: When the call began; None in an event about a voicemail, summary or transcript.
         is_missed: True if the call was incoming and not answered.
     """
 
@@ -148,12 +146,11 @@ class ConversationFacts:
 class ProviderEvent:
     """One webhook event.
 
-    If the kind is ``UNKNOWN``, ``message`` and ``call`` are None. Otherwise, exactly one of them is
-    set.
+    Exactly one of ``message`` and ``call`` is set; if the kind is ``UNKNOWN``, both are None.
 
     Attributes:
-        event_id: The provider's id ``EV…``; it is the same for every webhook that gets the event.
-        type: The provider's name of the event type; old names are replaced by current ones.
+        event_id: The provider's id ``EV…``, the same for every webhook that gets the event.
+        type: The provider's current name of the event type.
         created_at: When the event happened; None if the provider does not say.
     """
 
@@ -181,11 +178,9 @@ class RegisteredWebhook:
     The API does not list the webhooks that users created in the provider's app.
 
     Attributes:
-        key: The signing key; None if the provider does not show it. The provider always shows the
-            key of a legacy webhook. It shows the key of a webhook of API version 2026-03-30 only in
-            the response to the creation.
-        resource_ids: Ids (``PN…``) of the lines whose events are delivered; ``*`` or an empty list
-            means all lines.
+        key: The signing key; None if not shown. API version 2026-03-30 shows it only at the
+            creation.
+        resource_ids: Ids (``PN…``) of the delivered lines; ``*`` or an empty list means all lines.
     """
 
     webhook_id: str
@@ -203,9 +198,8 @@ class HookDelivery:
     Attributes:
         delivery_id: The value of the header ``webhook-id``.
         event_id: The id ``EV…``; None for sample events, and for deliveries before 2026-09-02.
-        response_statuses: The HTTP status of our response to each try to deliver the event, newest
-            try first. A status is None if the provider received no response. Empty if the delivery
-            was read from a list.
+        response_statuses: The HTTP status of our response to each try, newest first. A status is
+            None if the provider received no response. Empty if read from a list.
     """
 
     delivery_id: str

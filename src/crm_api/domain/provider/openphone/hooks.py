@@ -1,14 +1,11 @@
 """Register webhooks at the provider, and read their delivery logs.
 
-The provider has two separate systems of webhooks:
+The provider has two systems. Each lists only its own webhooks, and none from the provider's app.
 
-- A legacy webhook (``/v1/webhooks``) receives one family of events, for example events of messages.
-  Every response about the webhook shows its key. The webhook cannot be changed.
-- A webhook of API version 2026-03-30 (``/webhooks``) receives events of several families. Its key
-  is shown only once. It has a delivery log, and can be changed and tested.
-
-Each system lists only its own webhooks. Neither system lists webhooks that were created in the
-provider's app.
+- Legacy (``/v1/webhooks``): a webhook gets one family of events. Its key is always shown. It cannot
+  be changed.
+- API version 2026-03-30 (``/webhooks``): a webhook gets several families. Its key is shown once. It
+  can be changed and tested, and has a delivery log.
 
 Sources: the OpenPhone API description 1.0.0, read 2026-11-24; the page "Webhooks" (API version
 2026-03-30) of Quo, the new name of OpenPhone, read 2026-11-25.
@@ -100,18 +97,13 @@ class HookApi:
     ) -> RegisteredWebhook:
         """Register a legacy webhook, which is enabled immediately; the result contains its key.
 
-        A legacy webhook uses the older of the provider's two webhook systems.
-
         Args:
-            family: The name of a group of event types, for example ``messages``. A legacy webhook
-                receives events of one group.
-            url: The URL to which the provider delivers events.
+            family: The one group of event types that the webhook receives, such as ``messages``.
             events: The types of the events to deliver.
-            label: A name for the webhook.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
-                response, the webhook may exist nevertheless.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After the last two, the
+                webhook may exist.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: The response contains no webhook.
         """
@@ -204,17 +196,15 @@ class HookApi:
     ) -> AsyncIterator[HookDelivery]:
         """Yield the deliveries in a webhook's log, from all its pages, newest first.
 
-        A delivery without an id is left out.
-
         Args:
-            status: ``success``, ``pending`` (not tried yet), ``sending`` (a try failed, and another
-                try will follow) or ``failed``.
+            status: ``success``, ``pending`` (not tried yet), ``sending`` (to be tried again) or
+                ``failed``.
             after: Only deliveries that were dispatched later than this time.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.
             OpenPhoneRefusedError: Any other 4xx.
-            OpenPhoneListError: The list repeats itself or does not end.
+            OpenPhoneListError: The list repeats itself or does not end, or a page has no data.
         """
         at = after.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         query: Query = [

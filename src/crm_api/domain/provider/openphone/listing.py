@@ -1,11 +1,7 @@
 """Read the provider's lists page by page, so that the caller can stop and continue later.
 
-Items are returned as JSON values, not converted to the types of ``facts``. So a caller can convert
-only the items that it needs.
-
-A list of phone calls shows how each call ended. The recordings, voicemail, summary and transcript
-of a call are fetched separately. The call and these parts are converted to events, so that the code
-for webhook events can process them. Webhooks about the same call, received earlier or later, lead
+Items are JSON values. A listed call, and its parts that are fetched separately (recordings,
+voicemail, summary, transcript), are converted to events. These events and the call's webhooks lead
 to the same stored call.
 """
 
@@ -66,9 +62,8 @@ class Listing:
         OpenPhoneBusyError: 429, 5xx, no response, or a page without data, even after retries.
         OpenPhoneRefusedError: Any other 4xx.
 
-    What we know about the lists comes from two sources, both read on 2026-11-24: the OpenPhone API
-    description 1.0.0, and the page "List messages" (2026-03-30) in the documentation of Quo
-    (another name of OpenPhone).
+    Sources, both read 2026-11-24: the OpenPhone API description 1.0.0, and the page "List messages"
+    (2026-03-30) of Quo.
     """
 
     def __init__(self, reader: ReadClient) -> None:
@@ -232,11 +227,9 @@ def events_of_call(
     """Convert a listed call to events, in the order in which webhooks would deliver them.
 
     Args:
-        item: The call, as JSON from the list.
-        person: The phone number of the person whose calls were listed.
-        own: The phone number of the line.
-        conversation_id: The provider's id of the conversation; the list does not contain this id.
-        extras: The parts of the call that were fetched separately.
+        person: The number of the person whose calls were listed.
+        own: The number of the line.
+        conversation_id: The provider's id, which the list lacks.
 
     Raises:
         UnreadableEventError: The call has no id or no time of creation.

@@ -60,11 +60,8 @@ class ReadClient:
         """Yield the items of all pages; the last page has no token for a next page.
 
         Args:
-            path: The path of the list.
-            query: The query parameters of the first page.
-            sent: The name of the query parameter for the token of the requested page.
-            given: The name of the response field that contains the token of the next page.
-            headers: Further headers of each request.
+            sent: The query parameter for the token of the requested page.
+            given: The response field that contains the token of the next page.
 
         Raises:
             OpenPhoneBusyError: 429, 5xx or no response, even after retries.

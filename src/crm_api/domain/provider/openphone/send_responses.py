@@ -52,21 +52,20 @@ class SendResponse:
     """How one attempt to send a message ended, with facts from the provider's response.
 
     Attributes:
-        code: The provider's error code, such as ``0206400``, or an error code of this service, such
-            as ``http_400`` or ``timeout``.
+        code: An error code of the provider, such as ``0206400``, or of this service, such as
+            ``timeout``.
         detail: A short reason without phone numbers; None for an accepted message.
         provider_user_id: Id of the provider's user that sent the message.
-        no_id: True if the provider accepted the message but returned no readable id. Such an
-            attempt must never be recorded as not sent.
-        scope: Whether the refusal stops the phone line or the campaign. It is set only for the kind
-            ACCOUNT_REFUSED.
-        reason: Only for the kind ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
+        no_id: True if an accepted message has no readable id. It must never be recorded as not
+            sent.
+        scope: Whether the refusal stops the line or the campaign. Only for ACCOUNT_REFUSED.
+        reason: Only for ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
-        retry_after_seconds: Only for the kind LATER: the seconds to wait, at most our maximum; None
-            if the provider asked for no wait.
-        retry_after_asked: Only for the kind LATER: the seconds that the provider asked for, if they
-            are more than our maximum; otherwise None.
+        retry_after_seconds: Only for LATER: the seconds to wait, at most our maximum; None if not
+            asked for.
+        retry_after_asked: Only for LATER: the seconds asked for, if above our maximum; otherwise
+            None.
         server_date: The provider's time, from the ``Date`` header.
     """
 

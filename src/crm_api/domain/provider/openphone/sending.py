@@ -1,15 +1,8 @@
 """Send one message with one API request to the provider, and classify the result.
 
-After a failed request, there are two cases:
-
-- The request body was not passed to the transport (the HTTP client). Then the message was certainly
-  not sent.
-- The request body was passed to the transport. Then the message may have been sent.
-
-The class of the exception does not show which case it is. For example, a transport may raise the
-same class for a refused connection, and for a connection that the provider closed *after* it had
-received the whole request. So ``GatedBody`` records whether the body was passed. See
-ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
+After a failure, the message was certainly not sent if the transport (the HTTP client) did not get
+the body. Otherwise it may have been sent. ``GatedBody`` records which, because exceptions do not
+show it. See ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
 """
 
 import asyncio
@@ -77,9 +70,8 @@ class BodyTooLateError(Exception):
 class GatedBody(httpx.AsyncByteStream):
     """A request body that is passed to the transport in one piece, unless it is too late to send.
 
-    Before each request, the gate (an SQL statement) checks whether the message may be sent. If the
-    process was suspended for too long after this check, the body is withheld. Then the message is
-    not sent, because the provider cannot accept a request without its body.
+    If the process was suspended for too long after the gate, the body is withheld. Then the message
+    is not sent, because the provider cannot accept a request without its body.
     """
 
     def __init__(
@@ -131,14 +123,12 @@ async def send_once(
     """Send the request once and return its result; a failure is returned, not raised.
 
     Args:
-        transport: Sends the request. No ``httpx.AsyncClient`` is used, because it could follow
-            redirects, and add cookies and authentication.
-        call_timeout: Seconds for the whole request, from the wait for a connection to the last byte
-            of the response.
+        transport: Not an ``AsyncClient``, which could follow redirects, or add cookies and
+            authentication.
+        call_timeout: Seconds from the wait for a connection to the last byte of the response.
 
     Raises:
-        asyncio.CancelledError: The task was cancelled, so it is unknown whether the message was
-            sent. The service finds this out later.
+        asyncio.CancelledError: The task was cancelled; it is unknown whether the message was sent.
     """
     # A success status means "accepted", even if the response's body cannot be read to its end.
     is_success = False

@@ -1,12 +1,11 @@
 """Verify the signatures of the provider's webhooks.
 
-A signature is an HMAC-SHA256 that covers the raw bytes of the request body. There are two schemes:
+A signature is an HMAC-SHA256 of the raw body. There are two schemes:
 
-- Legacy: the header is ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]``. The signed
-  bytes are ``<milliseconds>.<body>``.
-- Standard Webhooks, used since 2026-03-30: the headers are ``webhook-id``, ``webhook-timestamp``
-  (in seconds) and ``webhook-signature: v1,<base64> [v1,…]``. The signed bytes are
-  ``<id>.<seconds>.<body>``.
+- Legacy: the header ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]`` signs
+  ``<milliseconds>.<body>``.
+- Standard Webhooks, since 2026-03-30: ``webhook-signature: v1,<base64> [v1,…]`` signs
+  ``<webhook-id>.<webhook-timestamp>.<body>``, in seconds.
 
 Source: OpenPhone support, "How to use webhooks", and Quo, "Webhooks quickstart", read 2026-11-24.
 """
@@ -91,14 +90,13 @@ class Verifier:
         """Verify the signature of one webhook; its headers show which scheme is used.
 
         Args:
-            headers: The request's headers: a case-insensitive mapping, or lower-case names.
-            body: The raw bytes of the request, not parsed and serialised again.
-            now: The current time, with a time zone.
+            headers: A case-insensitive mapping, or lower-case names.
+            body: The raw bytes of the request.
 
         Raises:
             MissingSignatureError: The request has no signature header of either scheme.
             MalformedSignatureError: A signature header cannot be parsed.
-            MismatchedSignatureError: None of the keys gives this signature for the body.
+            MismatchedSignatureError: None of the keys gives this signature.
             StaleSignatureError: The signature is correct, but its time is too old or in the future.
         """
         listed = headers.get(SIGNATURE_HEADER)

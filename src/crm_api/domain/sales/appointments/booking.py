@@ -62,9 +62,6 @@ async def book_appointment(
 ) -> Appointment:
     """Create an appointment, and record an outcome if the status is ``booked`` or ``held``.
 
-    The status ``held`` means that the appointment took place. An outcome is a result that
-    statistics count.
-
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
         AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
@@ -97,9 +94,6 @@ async def insert_appointment(
     """Store a new appointment. If it has a contact, the caller must have locked the contact.
 
     Args:
-        uow: The unit of work.
-        values: The values of the columns of the appointment.
-        allow_conflict: Whether the assignee may have another appointment at this time.
         may_be_disabled: Whether the assignee may be a disabled user.
 
     Raises:
@@ -127,9 +121,7 @@ async def change_appointment(
 ) -> Appointment:
     """Change an appointment, and record an outcome if the new status is ``booked`` or ``held``.
 
-    The status ``held`` means that the appointment took place. An outcome is a result that
-    statistics count. If the contact or the property changes, this function also corrects the
-    outcomes of the appointment that are already recorded.
+    If the contact or the property changes, also correct the recorded outcomes of the appointment.
 
     Raises:
         AppointmentConflictError: The assignee has another appointment at this time.
@@ -211,7 +203,7 @@ async def write_changes(
     If ``contact_id`` changes, the caller must first lock the old and the new contact.
 
     Raises:
-        AppointmentConflictError: The assignee has another appointment at this time.
+        AppointmentConflictError: The assignee has another appointment then.
         AppointmentNotFoundError: The appointment does not exist.
         AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
         PropertyNotFoundError: The property does not exist.
@@ -315,13 +307,10 @@ def overlap_statement(
 ) -> Select[UUID]:
     """Return the statement that selects the id of a user's earliest appointment in a period.
 
-    An appointment that lies only partly in the period is found too. Only appointments with the
-    status ``booked`` or ``held`` (took place) are found.
+    An appointment that lies only partly in the period is found too. Only the statuses ``booked``
+    and ``held`` (took place) are found.
 
     Args:
-        assignee_id: The user.
-        starts_at: The start of the period.
-        ends_at: The end of the period.
         except_id: The id of an appointment that is left out, such as the one to change.
     """
     return (
@@ -356,9 +345,8 @@ async def _lock_assignee(
 ) -> None:
     """Lock the row of an assignee, so that simultaneous bookings run one after the other.
 
-    The caller must search for overlaps in a later statement. A search in the same statement as the
-    lock would not see a booking that was committed during the wait for the lock (see
-    ``ARCHITECTURE.md``, "Sending, rule 1").
+    The caller must search for overlaps in a later statement, which sees bookings committed during
+    the wait (``ARCHITECTURE.md``, "Sending, rule 1").
 
     Raises:
         UnknownAssigneeError: The assignee is not an active user.

@@ -137,16 +137,12 @@ async def find_free_times(
 ) -> list[Span]:
     """Return the free periods in the working hours, the earliest first.
 
-    A user is busy during appointments, also those from a calendar, and during recurring events.
+    Appointments (also from calendars) and recurring events make a user busy.
 
     Args:
-        uow: The unit of work.
-        hours: When appointments may take place.
-        begin: The start of the search.
-        end: The end of the search; at most 62 days after ``begin``.
-        assignee_id: The user who must be free. If None, every user must be free, and no
-            appointment without an assignee may overlap the returned periods.
-        shortest: The minimum duration of a returned period.
+        assignee_id: The user who must be free. None: every user, and no appointment without an
+            assignee may overlap.
+        shortest: The minimum duration of a period.
 
     Raises:
         FreeTimesRangeError: ``end`` is not after ``begin``, or more than 62 days after it.

@@ -28,11 +28,10 @@ class AppointmentFilter:
     """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: The start of a period. The list contains only appointments that overlap this
-            period. None: the period has no start.
-        ending: The end of this period. None: the period has no end.
-        assignee: Only appointments of the user with this id; ``NOBODY``: only appointments without
-            an assignee.
+        starting: The start of a period. Only appointments that overlap this period.
+        ending: The end of this period.
+        assignee: Only appointments of the user with this id; ``NOBODY``: only those without an
+            assignee.
     """
 
     starting: datetime | None = None

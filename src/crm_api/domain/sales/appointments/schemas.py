@@ -40,17 +40,14 @@ class AppointmentCreate(RequestModel):
         kind: What the appointment is for.
         starts_at: When the appointment begins.
         ends_at: When the appointment ends; at most 31 days after the start.
-        timezone: The IANA time zone in which calendars and reminders show the times. The
-            default is the time zone of the contact, or `America/New_York` if the contact's time
-            zone is unknown.
-        assignee_id: The id of the user who goes to the appointment; null if no user is assigned
-            yet.
-        location: Where the appointment is, in one line of text. If null, calendars show the address
-            of the property, or of the contact if there is no property.
+        timezone: The IANA time zone of calendars and reminders. The default is the contact's, or
+            `America/New_York` if unknown.
+        assignee_id: The id of the user who goes to the appointment; null if not assigned yet.
+        location: Where the appointment is, in one line. If null, calendars show the address of the
+            property, or of the contact if there is no property.
         note: What the assignee must know; shown in the assignee's calendar.
         status: The state of the appointment.
-        allow_conflict: True to book the appointment even if the assignee has another appointment at
-            this time.
+        allow_conflict: True to allow another appointment of the assignee at this time.
     """
 
     model_config = example(
@@ -88,12 +85,11 @@ class AppointmentUpdate(RequestModel):
         ends_at: When the appointment ends; at most 31 days after the start.
         timezone: The IANA time zone in which calendars and reminders show the times.
         assignee_id: The id of the user who goes to the appointment; null if no user is assigned.
-        location: Where the appointment is, in one line of text. If null, calendars show the address
-            of the property, or of the contact if there is no property.
+        location: Where the appointment is, in one line. If null, calendars show the address of the
+            property, or of the contact if there is no property.
         note: What the assignee must know; null if there is no note.
         status: The state of the appointment.
-        allow_conflict: True to change the appointment even if the assignee has another appointment
-            at this time.
+        allow_conflict: True to allow another appointment of the assignee at this time.
     """
 
     model_config = example(
@@ -132,8 +128,7 @@ class AppointmentRead(ReadModel):
     """An appointment.
 
     Attributes:
-        contact_id: The contact of the appointment. Null if the contact was erased, and if the
-            appointment comes from an event of a calendar.
+        contact_id: The contact of the appointment; null if erased, or for an event of a calendar.
         contact_name: First and last name of the contact; null if unknown.
         property_id: The property that the appointment is about; null if none.
         kind: What the appointment is for.
@@ -146,8 +141,8 @@ class AppointmentRead(ReadModel):
             of the contact if there is no property.
         note: What the assignee must know; null if there is no note.
         status: The state of the appointment.
-        author: Who created the appointment: the name of an API key, the e-mail address of a user,
-            or the name of a calendar account.
+        author: The creator: name of an API key, e-mail address of a user, or name of a calendar
+            account.
     """
 
     model_config = example(

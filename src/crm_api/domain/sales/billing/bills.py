@@ -82,12 +82,9 @@ class BillKind(Generic[Bill]):
 
     Attributes:
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
-        table: The class of the table.
-        missing: The class of the error that is raised if the quote or invoice does not exist.
-        taken: The class of the error that is raised if another quote or invoice has the same
-            number.
-        outcomes: Maps a status to the kind of outcome that is recorded when a quote or invoice gets
-            this status. No outcome is recorded for a status that is not a key.
+        missing: The error if the quote or invoice does not exist.
+        taken: The error if another quote or invoice has the same number.
+        outcomes: The kind of outcome to record, by the new status. Other statuses record none.
     """
 
     name: str
@@ -125,8 +122,6 @@ async def create_bill(
     now: datetime,
 ) -> Bill:
     """Create a quote or an invoice. For some statuses, such as ``paid``, also record an outcome.
-
-    ``kind.outcomes`` contains these statuses.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -168,9 +163,8 @@ async def change_bill(
 ) -> Bill:
     """Change a quote or an invoice.
 
-    For some new statuses, an outcome is recorded, for example when a quote gets the status
-    ``sent``. If the contact, the property, the amount or the date of the status changes, the
-    recorded outcomes are corrected.
+    A new status in ``kind.outcomes`` records an outcome. A new contact, property or amount corrects
+    the recorded outcomes. So does a new date if the status stays.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -229,16 +223,11 @@ async def _record(
 ) -> Bill:
     """Record an outcome if a quote or an invoice got a new status, such as ``paid``.
 
-    If the contact, the property, the amount or the date of the status changed, first correct the
-    outcomes that are already recorded. Nothing is recorded if there is no contact.
+    First correct the recorded outcomes if the contact, property or amount changed, or the date
+    without the status. Record nothing if there is no contact.
 
     Args:
-        uow: The unit of work.
-        kind: ``QUOTES`` or ``INVOICES``.
-        bill: The quote or invoice with its new values.
         changed: The names of the fields that changed.
-        recorder: Who records the outcome.
-        now: The present instant.
     """
     if bill.contact_id is None:
         return bill

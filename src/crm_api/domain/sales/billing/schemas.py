@@ -27,9 +27,9 @@ class _BillCreate(RequestModel):
         contact_id: The contact who gets the quote or invoice.
         property_id: The property that the quote or invoice is about; null if none.
         amount_cents: The amount in cents.
-        currency: The currency of the amount. It must be `USD`.
-        status_at: When the quote or invoice got its status. The default is now. An
-            instant in the future is replaced by now.
+        currency: The currency; it must be `USD`.
+        status_at: When the quote or invoice got its status. The default is now; a future instant
+            becomes now.
     """
 
     number: DocumentNumber
@@ -71,11 +71,11 @@ class _BillUpdate(RequestModel):
         number: The number of the quote or invoice in your books; unique.
         contact_id: The contact who gets the quote or invoice.
         property_id: The property that the quote or invoice is about; null if none.
-        amount_cents: The amount in cents. If an outcome was recorded with the old amount, the
-            outcome is reversed and recorded again with the new amount.
-        currency: The currency of the amount. It must be `USD`.
-        status_at: When the quote or invoice got its status. If you change only the status,
-            `status_at` becomes now. An instant in the future is replaced by now.
+        amount_cents: The amount in cents. An outcome with the old amount is reversed, and recorded
+            again with the new one.
+        currency: The currency; it must be `USD`.
+        status_at: When the quote or invoice got its status. If only the status changes, this
+            becomes now. A future instant is replaced by now.
     """
 
     number: DocumentNumber = ""
@@ -120,8 +120,7 @@ class _BillRead(ReadModel):
         amount_cents: The amount in cents.
         currency: The currency of the amount.
         status_at: When the quote or invoice got its status.
-        author: Who created the quote or invoice: the name of an API key, or the e-mail address of a
-            user.
+        author: Who created the quote or invoice: an API key's name or a user's e-mail address.
     """
 
     id: Id

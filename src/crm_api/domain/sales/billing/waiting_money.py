@@ -55,12 +55,12 @@ class WaitingSum:
 class WaitingMoney:
     """Approved quotes without an appointment, and unpaid invoices.
 
+    The argument ``most`` of ``read_waiting_money`` limits the number of quotes and of invoices.
+
     Attributes:
-        sums: One sum for each kind and currency, ordered by currency. Empty if there is no waiting
-            money.
-        quotes: Approved quotes without an appointment, the earliest approval first. Their number is
-            limited by the argument ``most`` of ``read_waiting_money``.
-        invoices: Unpaid invoices, the oldest first. The argument ``most`` limits their number too.
+        sums: One sum for each kind and currency, ordered by currency; empty if no money is waiting.
+        quotes: Approved quotes without an appointment, the earliest approval first.
+        invoices: Unpaid invoices, the oldest first.
     """
 
     sums: Sequence[WaitingSum]

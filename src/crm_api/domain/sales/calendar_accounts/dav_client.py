@@ -65,12 +65,11 @@ class Changes:
     """What has changed in a calendar.
 
     Attributes:
-        changed: The paths of the new and the changed events, each with the event's version.
+        changed: The paths of the new and the changed events, with the version of each event.
         deleted: The paths of events that were deleted.
         token: The sync token for the next request (RFC 6578); None if the server has no tokens.
-        is_whole: True if ``changed`` lists all events of the calendar, not only the changed ones.
-            Then an event that this service has stored, but that is missing in ``changed``, was
-            deleted in the calendar.
+        is_whole: True if ``changed`` lists all events of the calendar. Then a stored event that is
+            missing in ``changed`` was deleted in the calendar.
     """
 
     changed: dict[str, str | None] = field(default_factory=dict)
@@ -179,17 +178,12 @@ class DavClient:
         """Create an event, or replace an existing event.
 
         Args:
-            href: The path of the event.
             body: The iCalendar text.
-            etag: None creates the event. Otherwise, the stored event is replaced if it has this
-                version.
+            etag: The version to replace; None creates the event.
 
         Returns:
-            The event with its new version. None if nothing was written, in these cases:
-
-            - The event to create exists already.
-            - The event to replace is gone.
-            - The event to replace has another version than ``etag``.
+            The event with its new version. None if nothing was written: the event to create exists,
+            or the event to replace is gone or has another version.
 
         Raises:
             CalendarServerError: The server cannot be used now, or refuses the event.

@@ -46,10 +46,8 @@ class KnownEvent:
 
     Attributes:
         href: The path of the event on the server.
-        etag: The version that this service last read or wrote. None if the version is unknown, or
-            if the event was deleted in the calendar.
-        read_at: When a recurring event was last read, and its occurrences were computed. None for
-            an event that does not recur.
+        etag: The version that was last read or written; None if unknown or deleted in the calendar.
+        read_at: When a recurring event was last read; None for an event that does not recur.
     """
 
     href: str
@@ -125,10 +123,9 @@ async def apply_events(
 ) -> int:
     """Apply events to the appointments; return the number of appointments that changed.
 
-    - If an event was moved, its appointment is moved too. The appointment may then overlap another
-      appointment.
-    - A new event becomes an appointment of the account's user, except if the event is cancelled, is
-      marked as free time, or ended more than a day ago.
+    - If an event was moved, its appointment is moved too, even if it then overlaps another one.
+    - A new event becomes an appointment of the account's user, unless it is cancelled, is marked as
+      free time, or ended more than a day ago.
     - A recurring event only makes the user busy.
     """
     changed = 0

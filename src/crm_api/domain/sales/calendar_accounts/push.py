@@ -1,14 +1,8 @@
 """Write changed appointments to a calendar, and delete events that must not be in it any more.
 
-Each event is written in three steps:
-
-1. Store the UID, the start and the end of the event in the database.
-2. Send the request.
-3. Store the response.
-
+The UID, the start and the end of an event are stored before the request, and the response after it.
 If the response is lost, the next synchronisation finds the event by its UID, and does not create it
-again. It compares the stored start and end with the calendar, to see whether a person has moved the
-event.
+again.
 """
 
 from dataclasses import dataclass

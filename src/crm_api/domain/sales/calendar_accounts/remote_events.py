@@ -33,7 +33,6 @@ class RemoteEvent:
     Attributes:
         span: Start and end in UTC; None for a recurring event.
         location: The place, in one line of text; None if the event has no place.
-        is_cancelled: Whether the event was cancelled.
         is_free: Whether the owner of the calendar is free during the event.
         times: Start and end of each occurrence of a recurring event in a limited period, the
             earliest first; empty for other events.

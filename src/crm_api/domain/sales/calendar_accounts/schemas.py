@@ -21,15 +21,13 @@ class CalendarAccountCreate(RequestModel):
     """A new calendar account.
 
     Attributes:
-        name: The name of the account. It is also the author of the appointments that come from the
-            calendar.
+        name: The name of the account, and the author of the appointments from the calendar.
         url: The address of the calendar (the collection) on its CalDAV server.
         username: The user name at the server.
-        password: The password at the server; use a password that is only for this service. It is
-            stored encrypted and never shown.
-        assignee_id: The user whose appointments are in the calendar. New events of the calendar
-            become appointments of this user. Null: the calendar has the appointments of all
-            users.
+        password: The password at the server, best one for this service only. It is stored encrypted
+            and never shown.
+        assignee_id: The user whose appointments are in the calendar; new events become appointments
+            of this user. Null: all users.
         timezone: The IANA time zone of events that have no time zone.
     """
 
@@ -50,8 +48,7 @@ class CalendarAccountRead(ReadModel):
         name: The name of the account.
         url: The address of the calendar.
         username: The user name at the server.
-        assignee_id: The user whose appointments are in the calendar. If null, the calendar has the
-            appointments of all users.
+        assignee_id: The user whose appointments are in the calendar; null for all users.
         timezone: The IANA time zone of events that have no time zone.
         status: Whether the calendar is synchronised.
         error: Why the last synchronisation failed, and what to do; null if it succeeded.

@@ -53,12 +53,8 @@ async def create_account(
     """Add a calendar account. A worker reads the calendar soon; this function does not read it.
 
     Args:
-        uow: The unit of work.
-        body: The address of the calendar, and the login at its server.
-        author: The name of the caller.
         policy: Decides which addresses are allowed.
         key: The key that encrypts the password.
-        now: The present instant.
 
     Raises:
         CalendarAccountExistsError: Another account already synchronises this calendar.

@@ -40,22 +40,14 @@ async def synchronise(
     now: Callable[[], datetime],
     is_over: Callable[[], bool] = lambda: False,
 ) -> SyncFigures:
-    """Synchronise a claimed (reserved) calendar with the appointments, in both directions.
+    """Synchronise a claimed calendar with the appointments, in both directions; release the claim.
 
-    First, changes in the calendar are applied to the appointments. Then changed appointments are
-    written to the calendar. At the end, the claim of the calendar is released. No transaction is
-    open during a request to the calendar server. An error of the server is stored in the account.
-
-    If a synchronisation ends early, the next one starts at the last sync token that was stored. It
-    may read some events again, but it does not apply a change twice.
+    No transaction is open during a request to the calendar server. An error of the server is stored
+    in the account. After an early end, the next synchronisation does not apply a change twice.
 
     Args:
-        new_uow: Opens a transaction.
-        account: The claimed account.
-        client: An open client of its calendar.
-        now: The clock.
-        is_over: Returns True when this synchronisation must end. The next synchronisation then
-            writes the remaining events.
+        is_over: Returns True when this synchronisation must end. The next one writes the remaining
+            events.
     """
     figures = SyncFigures()
     try:

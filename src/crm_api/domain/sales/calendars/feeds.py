@@ -126,8 +126,7 @@ class CalendarFeedRead(ReadModel):
 
     Attributes:
         name: The name that calendar programs show.
-        assignee_id: The user whose appointments the feed shows. If null, the feed shows the
-            appointments of all users.
+        assignee_id: The user whose appointments the feed shows; null for all users.
         busy_only: Whether the feed shows only the times at which a user is busy.
         author: Who created the feed: the name of an API key, or the e-mail address of a user.
     """

@@ -39,11 +39,9 @@ class CalendarEntry:
     """An appointment with everything that a calendar shows.
 
     Attributes:
-        contact_name: The first and last name of the contact; None if there is no contact or no
-            name.
-        phone: The phone number of the contact (E.164); None if there is no contact.
-        address: The address of the property, or of the contact if there is no property; None if
-            unknown.
+        contact_name: First and last name of the contact; None without a contact or a name.
+        phone: The phone number of the contact (E.164); None without a contact.
+        address: The address of the property, else of the contact; None if unknown.
     """
 
     id: UUID
@@ -133,12 +131,9 @@ def write_calendar(
     """Return an iCalendar file with these appointments and the time zones that they need.
 
     Args:
-        entries: The appointments.
-        name: The name that calendar programs show; None if the file has no name.
+        name: The name that calendar programs show; None for no name.
         busy_only: True leaves out the kind, the person, the location and the note.
-        uid: The UID of the event. Give it only for a single entry, and only if the event was
-            created in a calendar program, which chose the UID. None: each event gets the UID that
-            ``uid_of`` returns for its appointment.
+        uid: The UID of the single entry, if a calendar program created it. None: ``uid_of``.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 

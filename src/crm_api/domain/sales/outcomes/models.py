@@ -66,11 +66,10 @@ class OutcomeSource(StrEnum):
 class Outcome(Base):
     """A result of the work with a person: an appointment, a quote, a job, a payment.
 
-    A trigger prevents every change of a row (``migrations/objects/refuse_change.sql``). A mistake
-    is corrected by a reversal: a second row with the negative amount.
+    A trigger prevents every change of a row (``migrations/objects/refuse_change.sql``). A reversal
+    corrects a mistake: a second row with the negative amount.
 
-    This table has no data about people. The person of each outcome is in the table
-    ``outcome_subject``, and an erasure removes the person's data there.
+    Data about the person are only in ``outcome_subject``, where an erasure removes them.
     """
 
     __tablename__ = "outcome"

@@ -22,8 +22,8 @@ class FoundOutcome:
         contact_id: The id of the person's present contact; None if the person has no contact.
         phone: The phone number of the person; None after an erasure, and for a deleted contact.
         reversed_by_id: The id of the reversal of this outcome; None if it was not reversed.
-        first_name: The first name of the contact; None if there is no contact or no name.
-        last_name: The last name of the contact; None if there is no contact or no name.
+        first_name: The contact's first name; None without a contact or a first name.
+        last_name: The contact's last name; None without a contact or a last name.
     """
 
     id: UUID
@@ -52,7 +52,7 @@ class OutcomeFilter:
     Attributes:
         contact_id: The id of the contact, or of a duplicate that was merged into it.
         is_reversed: True selects only reversed outcomes and their reversals. False selects all
-            other outcomes; these are the outcomes that statistics count.
+            others, which statistics count.
         occurred_before: Only outcomes before this instant.
         occurred_after: Only outcomes at or after this instant.
     """

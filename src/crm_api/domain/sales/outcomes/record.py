@@ -38,8 +38,7 @@ class NewOutcome:
 
     Attributes:
         name: The name of an outcome of the kind ``custom``; None for the other kinds.
-        external_id: The id that the source gives to the outcome. If an outcome with the same source
-            and id is already recorded, no second outcome is recorded.
+        external_id: The id at the source. Each source and id is recorded only once.
     """
 
     kind: OutcomeKind
@@ -75,19 +74,12 @@ async def record_outcome(
 ) -> RecordedOutcome:
     """Store an outcome and return it. If it was already recorded, return the recorded outcome.
 
-    ``external_id`` is the id that the source gives to an outcome. An outcome was already recorded
-    if the source has used this id before, with the same values. Outcomes without an external id are
-    always stored.
-
-    The contact of the outcome is locked until the transaction ends. An erasure of the contact waits
-    until then.
+    An outcome was already recorded if its source has used ``external_id`` before, with the same
+    values. An outcome without an external id is always stored. The contact is locked until the
+    transaction ends, so an erasure of the contact waits.
 
     Args:
-        uow: The unit of work.
-        new: The outcome.
-        recorded_by: The name of the caller.
         secret: The root secret, for the hash of the external id.
-        now: The present instant.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

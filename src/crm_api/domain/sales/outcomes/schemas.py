@@ -31,12 +31,11 @@ class OutcomeCreate(RequestModel):
         phone: The phone number of the person. It need not be the number of a contact.
         property_id: The property that the outcome is about; null if none.
         amount_cents: The amount in cents; null if the outcome has no amount.
-        currency: The currency of the amount. It must be `USD`.
-        occurred_at: When the outcome happened. It may be before the first message.
-        source: Where the information comes from. The default is `person` for a user, and
-            `api` for an API key.
-        external_id: The id of the outcome at its source. If the same source sends the same id
-            again, no second outcome is recorded.
+        currency: The currency; it must be `USD`.
+        occurred_at: When the outcome happened; it may be before the first message.
+        source: Where the information comes from. The default is `person` for a user, `api` for an
+            API key.
+        external_id: The id at the source. Each source and id is recorded only once.
     """
 
     model_config = example(
@@ -63,30 +62,29 @@ class OutcomeCreate(RequestModel):
 class OutcomeRead(ReadModel):
     """An outcome, or the reversal of an outcome.
 
+    Callers without the scope `contacts:read` get null in `contact_id`, `phone`, `property_id`,
+    `external_id`, `first_name` and `last_name`.
+
     Attributes:
         kind: What happened.
         name: The name of an outcome of the kind `custom`.
-        contact_id: The contact of the person. Null if no contact has the phone number, if the
-            person was erased, and for callers without the scope `contacts:read`.
-        phone: The phone number of the person. Null if the person was erased, if the contact was
-            deleted, and for callers without the scope `contacts:read`.
-        property_id: The property that the outcome is about. Null if none, and for callers without
-            the scope `contacts:read`.
-        amount_cents: The amount in cents, negative in a reversal; null if the outcome has no
-            amount.
+        contact_id: The person's contact; null if no contact has the number, the person was erased,
+            or the scope is missing.
+        phone: The phone number of the person; null if the person was erased, the contact was
+            deleted, or the scope is missing.
+        property_id: The property that the outcome is about; null if none, or the scope is missing.
+        amount_cents: The amount in cents, negative in a reversal; null without an amount.
         currency: The currency of the amount.
-        occurred_at: When the outcome happened; for a reversal, when the reversal was recorded.
+        occurred_at: When the outcome happened, or when the reversal was recorded.
         source: Where the information comes from.
-        external_id: The id of the outcome at its source. Null if the source gave no id, if the
-            person was erased, and for callers without the scope `contacts:read`.
-        reverses_id: For a reversal, the id of the outcome that was reversed; null for an outcome.
+        external_id: The id at the source; null if none, the person was erased, or the scope is
+            missing.
+        reverses_id: For a reversal, the id of the reversed outcome; null for an outcome.
         reversed_by_id: The id of the reversal of this outcome; null if it was not reversed.
-        recorded_by: Who recorded the outcome or the reversal: the name of an API key, or the e-mail
-            address of a user.
-        first_name: The first name of the contact. Null if `contact_id` is null, or if the contact
-            has no first name.
-        last_name: The last name of the contact. Null if `contact_id` is null, or if the contact has
-            no last name.
+        recorded_by: Who recorded the outcome or reversal: an API key's name or a user's e-mail
+            address.
+        first_name: The contact's first name; null if it has none, or `contact_id` is null.
+        last_name: The contact's last name; null if it has none, or `contact_id` is null.
     """
 
     model_config = example(

@@ -1,8 +1,7 @@
 """Record an outcome once for each status of an appointment, a quote or an invoice.
 
 The row of the appointment, quote or invoice stores the ids of its outcomes by status. The row is
-locked, so that two requests at the same time do not record an outcome twice. When a recorded value
-changes, the outcome is reversed, and recorded again with the new value.
+locked, so that two concurrent requests do not record an outcome twice.
 """
 
 from collections.abc import Collection, Mapping
@@ -85,15 +84,11 @@ async def record_state(
 ) -> dict[str, str]:
     """Record an outcome because an appointment, a quote or an invoice has reached a status.
 
-    Each status of the same appointment, quote or invoice is recorded only once.
+    Each status of the same subject is recorded only once.
 
     Args:
         subject: The appointment, quote or invoice.
         status: The status that it has reached.
-        kind: The kind of the outcome.
-        occurred_at: When the outcome happened.
-        recorder: Who records the outcome.
-        now: The present instant.
 
     Returns:
         The ids of all outcomes of the subject, by status.
@@ -128,19 +123,14 @@ async def correct_outcomes(
 ) -> dict[str, str]:
     """Replace the outcomes of an appointment, quote or invoice after its values have changed.
 
-    Each outcome is reversed and recorded again with the new values. But an outcome that was already
-    reversed is not recorded again.
+    Each outcome is reversed and recorded again, except outcomes that were already reversed.
 
     Args:
-        uow: The unit of work.
         subject: The appointment, quote or invoice with its new values.
-        occurred: Maps a status, such as ``paid``, to the new time of the outcome that was recorded
-            for this status. Other outcomes keep their times.
-        recorder: Who records the outcomes.
-        now: The present instant.
+        occurred: New times of outcomes, by status. Other outcomes keep their times.
 
     Returns:
-        The id of each outcome of the subject; the keys are the statuses.
+        The ids of all outcomes of the subject, by status.
 
     Raises:
         ContactNotFoundError: The contact was deleted.

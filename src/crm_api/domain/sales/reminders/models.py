@@ -28,10 +28,8 @@ class ReminderStatus(StrEnum):
     """What happened to a reminder.
 
     Attributes:
-        WAITING: The reminder is not sent yet, for the reason in `reason`. The service tries again
-            to send the reminder.
-        QUEUED: The message of the reminder is in the queue or was sent; see the status of the
-            message.
+        WAITING: Not sent yet, for the reason in `reason`. The service tries again.
+        QUEUED: The message is in the queue or was sent; see the status of the message.
         SKIPPED: The reminder will not be sent, for the reason in `reason`.
     """
 
@@ -48,8 +46,8 @@ class ReminderReason(StrEnum):
         CONTACT_DELETED: The contact was deleted.
         DO_NOT_CONTACT: The phone number must not get any message.
         INVALID_NUMBER: The phone number cannot get messages.
-        OPT_OUT_HOLD: A reply may be an opt-out, and no user has decided about it yet.
-        OUTSIDE_HOURS: The law does not allow messages at this local time of the person.
+        OPT_OUT_HOLD: A reply may be an opt-out, and a user must decide about it.
+        OUTSIDE_HOURS: The law forbids messages at this local time of the person.
         TOO_MANY_MESSAGES: The person already got as many messages as the law allows.
         LINE_BLOCKED: The phone line is blocked.
         MISSING_VALUE: The contact lacks a value that the message needs.

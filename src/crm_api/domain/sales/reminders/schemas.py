@@ -34,10 +34,10 @@ class ReminderRuleCreate(RequestModel):
     Attributes:
         name: The name of the rule.
         line_id: The phone line that sends the message.
-        body: The message in Liquid. It may use the variables of campaign messages, and also
-            `appointment.date`, `appointment.time`, `appointment.kind`, `appointment.location` and
+        body: The message in Liquid, with the variables of campaign messages and `appointment.date`,
+            `appointment.time`, `appointment.kind`, `appointment.location` and
             `appointment.assignee`.
-        hours_before: How many hours before the start of the appointment the message is sent.
+        hours_before: How many hours before the appointment the message is sent.
         kinds: The kinds of appointments that get the message. The default is all kinds.
         is_active: Whether the rule sends reminders.
     """
@@ -59,7 +59,7 @@ class ReminderRuleUpdate(RequestModel):
         name: The name of the rule.
         line_id: The phone line that sends the message.
         body: The message in Liquid.
-        hours_before: How many hours before the start of the appointment the message is sent.
+        hours_before: How many hours before the appointment the message is sent.
         kinds: The kinds of appointments that get the message.
         is_active: Whether the rule sends reminders.
     """
@@ -81,7 +81,7 @@ class ReminderRuleRead(ReadModel):
         name: The name of the rule.
         line_id: The phone line that sends the message.
         body: The message in Liquid.
-        hours_before: How many hours before the start of the appointment the message is sent.
+        hours_before: How many hours before the appointment the message is sent.
         kinds: The kinds of appointments that get the message.
         is_active: Whether the rule sends reminders.
         author: Who created the rule: the name of an API key, or the e-mail address of a user.
@@ -106,12 +106,11 @@ class ReminderRead(ReadModel):
 
     Attributes:
         rule_id: The rule that made the reminder.
-        starts_at: The start that the appointment had when the reminder was made.
+        starts_at: The start of the appointment when the reminder was made.
         status: What happened to the reminder.
-        reason: Why the reminder waits or is not sent; null if its message is in the queue or was
-            sent.
-        message_id: The id of the message of the reminder; null if it has no message.
-        updated_at: When the service decided on the status of the reminder.
+        reason: Why the reminder waits or is not sent; null if its message is queued or sent.
+        message_id: The message of the reminder; null if it has none.
+        updated_at: When the service decided on the status.
     """
 
     model_config = example(starts_at=NOW, status="queued", reason=None)

@@ -1,8 +1,8 @@
 """Create an example for every request body, response body and parameter in the OpenAPI document.
 
-All examples belong to one story: Granite Foundations sends a campaign to the owners of old houses
-in Quincy. The same person or thing has the same id and phone number in every example. The value of
-a field follows from the field's name and type, unless the model of the field has an example.
+All examples belong to one story: the same person or thing has the same id and phone number
+everywhere. The name and type of a field decide its value, unless the model of the field has an
+example.
 """
 
 import json

@@ -40,8 +40,7 @@ class ProblemKind:
 
     Attributes:
         code: Stable code for programs.
-        title: Short text for people; it is the same in every response with this code.
-        status: HTTP status of the response.
+        title: Short text for people, the same in every response with this code.
         meaning: What the code means, in words that fit every request.
         detail: An example of the text in a response; it says what to do next.
         extras: Example values of the additional fields that some error responses have.
@@ -210,14 +209,11 @@ class FieldProblem(DocumentedModel):
 
 
 class Problem(DocumentedModel):
-    """An error response (RFC 9457).
-
-    Programs should use ``code``, which is stable. ``detail`` says what happened and what to do
-    next. Some errors have further fields, such as ``contact_id``.
+    """An error response (RFC 9457). Some errors have further fields, such as ``contact_id``.
 
     Attributes:
         type: A URN that ends with the value of ``code``.
-        title: A short text for people; it is always the same for one code.
+        title: A short text for people, the same for every error with this code.
         status: The status of the HTTP response.
         detail: What happened and what to do next, as text for people.
         instance: The path of the request.

@@ -57,7 +57,6 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
     The path of such an operation begins with ``path`` and the item's id, and has no further id.
 
     Args:
-        document: The OpenAPI document.
         path: The path of the operation that returns the item.
         item: The runtime expression and the schema of the item.
         source: The operation that returns the item. It gets no link to itself.
@@ -83,15 +82,10 @@ def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> 
 
     This field has the name of the parameter, or else the name ``id``. If ``is_inner`` is True,
     ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
-    For example, the operation that adds a contact to a list returns the list. The ``id`` in this
-    response is not a ``contact_id``.
 
     Args:
-        document: The OpenAPI document.
         schema: The schema of the item.
-        parameter: The path parameter.
-        is_inner: True if the path contains the id of another item before the parameter, as in
-            ``/v1/lists/{list_id}/contacts/{contact_id}``.
+        is_inner: True if the path contains the id of another item before the parameter.
     """
     properties = _named(document, schema).get("properties", {})
     if parameter in properties:
