@@ -157,8 +157,8 @@ def judge_secrets(found: list[SealedRows]) -> list[Check]:
     """Return the text lines about stored secrets for the report of `crm-api doctor`.
 
     Args:
-        found: For each table, three numbers: the secrets that the current key decrypts, the secrets
-            that another known key decrypts, and the secrets that no known key decrypts.
+        found: For each table, how many secrets the current key decrypts, how many another known key
+            decrypts, and how many no known key decrypts.
     """
     checks = [
         Check(

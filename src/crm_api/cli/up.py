@@ -104,8 +104,8 @@ def _say(settings: Settings, sentence: str) -> None:
 def _require_place_for_keys(settings: Settings) -> None:
     """Refuse a real API key if there is certainly no signing key for webhooks.
 
-    This is certain if the settings contain no signing key and there is no database yet. This
-    function does not read an existing database.
+    The API key is refused if the settings contain no signing key and there is no database yet. An
+    existing database may contain a signing key, but this function does not read it.
 
     Raises:
         SettingsError: The API key is refused.

@@ -202,9 +202,9 @@ class UnitOfWork:
 class HeldUnitOfWork(UnitOfWork):
     """Transaction that stays open after its ``async with`` block.
 
-    The next block continues the same transaction, which ends with ``commit`` or ``abandon``. An
-    exception that leaves a block rolls it back immediately. An idempotent request uses this class,
-    to commit a change together with the stored response.
+    The next block continues the same transaction. The method ``commit`` or ``abandon`` ends the
+    transaction. If an exception leaves a block, the transaction is rolled back immediately. An
+    idempotent request uses this class, to commit a change together with the stored response.
     """
 
     def __init__(
@@ -297,8 +297,9 @@ def create_engine(
     Args:
         database_url: ``postgresql+asyncpg://…``.
         application: Application name in ``pg_stat_activity``.
-        statement_seconds: Timeout of a statement at the server; None sets none. After two more
-            seconds, TimeoutError is raised and the connection is closed.
+        statement_seconds: Timeout of a statement at the server; None sets no timeout. If the server
+            does not respond within two more seconds, TimeoutError is raised and the connection is
+            closed.
         ping: Whether a pooled connection is tested each time before it is used.
     """
     engine = create_async_engine(

@@ -129,8 +129,10 @@ async def renew(connection: AsyncConnection) -> bool:
 async def is_limited(connection: AsyncConnection) -> bool:
     """Return True if the service uses, or can use, a database role with limited rights.
 
-    That is so if this connection uses a role that does not own the tables. It is also so if the
-    service role and the report role exist, even if this connection uses the owner.
+    The result is True in each of these cases:
+
+    - This connection uses a role that does not own the tables.
+    - The service role and the report role exist, even if this connection uses the owner.
     """
     roles, known, is_owner = await _look(connection)
     return not is_owner or known == {roles.service, roles.reports}

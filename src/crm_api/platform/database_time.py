@@ -1,7 +1,7 @@
 """Read the time of the database's clock. Decisions use this time, not the host's time.
 
-The row of ``sandbox_clock`` stores how far the sandbox's time is ahead. There is no row until the
-sandbox's clock is set or moved.
+The row of ``sandbox_clock`` stores how far the sandbox's time is ahead of the database's clock.
+There is no row until the sandbox's clock is set or moved.
 
 - SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
 - Python code calls ``clock.now()``, which ``clock_follower`` moves when the row changes.

@@ -36,8 +36,8 @@ class Secret(bytes):
     same.
 
     Attributes:
-        seals: The secret keys that encrypt stored values. The first is current; the others only
-            decrypt.
+        seals: The secret keys for stored values. The first key encrypts and decrypts; the other
+            keys only decrypt.
     """
 
     seals: tuple[bytes, ...]

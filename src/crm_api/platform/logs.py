@@ -140,11 +140,11 @@ def configure(
     """Write the lines of structlog and of the standard library to standard error, in one format.
 
     Args:
-        log_format: None chooses ``console`` on a terminal, else ``json``.
+        log_format: The format. None means ``console`` on a terminal, and ``json`` elsewhere.
         level: The lowest level. Libraries stay at ``info`` even for ``debug``: their debug lines
             can contain personal data.
         process: Name of this process in each line; None adds no name.
-        stream: Where to write instead of standard error.
+        stream: The stream to write to; None means standard error.
     """
     target = stream if stream is not None else sys.stderr
     is_console = log_format == "console" or (log_format is None and target.isatty())
@@ -190,9 +190,9 @@ def configure(
 def write(logger: logging.Logger, level: int, event: str, values: Mapping[str, Any]) -> None:
     """Write a JSON line fast: without masking and without structlog's processors.
 
-    Use it only for the access log, and only with values that cannot contain secrets or personal
-    data. A usual log line takes ten times as long. The line is written at the end of this turn of
-    the event loop; a kill before that loses it.
+    Use this function only for the access log, and only with values that cannot contain secrets or
+    personal data. A usual log line takes ten times as long. The line is written at the end of this
+    turn of the event loop. If the process is killed before the end of the turn, the line is lost.
     """
     if _direct is None:
         structlog.get_logger(logger.name).log(level, event, **values)

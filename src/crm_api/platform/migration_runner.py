@@ -59,8 +59,9 @@ def run(
     Args:
         connection: A connection for this run only. Closing it releases the advisory lock.
         target: A revision, ``head`` or ``base``.
-        lock_seconds: How long a statement waits for a table in use before the try fails.
-        pause_seconds: Pause before the next try, in which waiting statements can run.
+        lock_seconds: How long a statement waits for a table that others use. Then the try fails.
+        pause_seconds: Pause before the next try. In this pause, other statements that wait for the
+            table can run.
 
     Raises:
         StartError: A table was in use during every one of ``LOCK_TRIES`` tries.
@@ -135,12 +136,13 @@ def _refuse_unless_locked(error: DBAPIError, *, tries: int) -> None:
 async def upgrade(database_url: str, *, revision: str = "head") -> None:
     """Upgrade the schema, then grant the database roles their rights on its tables.
 
-    If a later release has migrated the schema, and this code can run on it, do nothing.
+    If a later release has migrated the schema, and this code can run on the migrated schema, do
+    nothing.
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
-        StartError: This code cannot run on the schema of a later release. Or a restore was
-            interrupted. Or other statements used a table at every try.
+        StartError: This code cannot run on the schema of a later release, or a restore was
+            interrupted, or other statements used a table at every try.
     """
     async with open_engine(database_url, pool_size=1) as engine:
         await _reach(engine)

@@ -90,7 +90,7 @@ async def connect(
         database_url: URL of the database; its query may contain libpq's TLS options.
         application: Application name in ``pg_stat_activity``.
         timeout_seconds: Timeout for opening the connection.
-        session: More session settings; a pooler may refuse them.
+        session: Additional session settings. A pooler may refuse the settings.
         answer_seconds: Timeout in this process for each statement; None waits without a limit.
     """
     return await asyncpg.connect(
@@ -105,8 +105,9 @@ async def connect(
 class Connector:
     """Opens the connections of one connection pool, directly or through a pooler like PgBouncer.
 
-    If a pooler refuses session settings, they are sent with each transaction from then on. A pooler
-    that ignores them (``ignore_startup_parameters``) leaves the defaults of the database server.
+    If a pooler refuses session settings, every later transaction sends the settings at its
+    beginning. If a pooler ignores the settings (``ignore_startup_parameters``), the defaults of the
+    database server apply.
     """
 
     def __init__(
@@ -159,9 +160,9 @@ async def is_pooled(connection: Connection) -> bool:
 async def renames_statements(connection: Connection) -> bool:
     """Return True if the pooler supports prepared statements.
 
-    Such a pooler gives each prepared statement another name on the server. So this function
-    prepares a statement, and returns True if the server does not know the statement under the name
-    that this process has given to it.
+    A pooler that supports prepared statements gives each statement another name on the server. To
+    find out whether the pooler does so, this function prepares a statement. The result is True if
+    the name that this process has given to the statement is unknown on the server.
     """
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")

@@ -2,8 +2,9 @@
 
 A child can run under another user account, because PostgreSQL refuses to run as root.
 
-Each child first runs this module as a script, which then becomes the real program. The same steps
-between fork and exec can deadlock if the parent has threads.
+Each child first runs this module as a script. The script prepares the process, and then becomes the
+real program. If a parent with threads prepared the child between fork and exec, the child could
+deadlock.
 """
 
 import ctypes
@@ -31,8 +32,9 @@ class Account:
     """User and group of a child process.
 
     Attributes:
-        kind: ``same``: the parent's user. ``switch``: another user; needs root. ``namespace``: the
-            parent's user, with another user id in a user namespace.
+        kind: How the user of the child differs from the user of the parent. ``same``: it is the
+            same user. ``switch``: it is another user; only root can choose it. ``namespace``: it is
+            the same user, but the child sees another user id, in a user namespace.
         uid: The user id of the child, as the child itself sees it.
         gid: The group id of the child, as the child itself sees it.
     """
@@ -60,9 +62,11 @@ def own_account() -> Account:
 def choose_account(binary: Path, folder: Path) -> Account:
     """Choose an account for PostgreSQL, which refuses to run as root.
 
-    - Root: the user ``nobody``, else a user namespace.
-    - A user id without a name: a user namespace, else the account of this process.
-    - Any other user: the account of this process.
+    - For root, choose the user ``nobody``. If ``nobody`` cannot run the server, choose a user
+      namespace.
+    - For a user id without a name, choose a user namespace. If the server cannot run in it, choose
+      the account of this process.
+    - For any other user, choose the account of this process.
 
     Args:
         folder: An existing folder that will contain the server's data.
@@ -118,7 +122,8 @@ def start(
         pass_fd: A file descriptor that the child keeps open until it ends.
         output: File for the child's output; None: the output of this process.
         folder: Working directory of the child; None: that of this process.
-        has_input: Whether the child gets a pipe as its standard input, or no input.
+        has_input: If True, the standard input of the child is a pipe. If False, the child gets no
+            input.
     """
     return subprocess.Popen(  # noqa: S603 - our own commands, no shell
         child_command(argv, account=account, death_signal=death_signal),

@@ -1,8 +1,8 @@
 """Read lists and statistics from a replica of the database, unless the replica is too far behind.
 
 Once a second, this process stores the position of the primary's write-ahead log. The lag is the age
-of the newest stored position that the replica has replayed. It grows without a connection to the
-primary, but not while the primary is idle.
+of the newest stored position that the replica has replayed. If the replica loses its connection to
+the primary, the lag grows. While the primary is idle, the lag does not grow.
 """
 
 import asyncio

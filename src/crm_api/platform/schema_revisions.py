@@ -93,8 +93,9 @@ def releases() -> list[Release]:
 def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
-    A release can run on its own schema and on the next one. So this is the last released revision
-    before the revision of this code, or the revision of this code if there is none.
+    A release can run on its own schema and on the schema of the next release. So the result is the
+    last released revision that differs from the revision of this code. If there is none, the result
+    is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -150,7 +150,7 @@ class Settings(SettingFields):
         """Return the root secret if these settings contain it, else the current secret key.
 
         The root secret is the first secret key that this service used; the database stores it. Only
-        settings from ``knowing`` contain the root secret.
+        settings that the method ``knowing`` returned contain the root secret.
 
         Raises:
             SettingsError: No secret key is set.
@@ -180,8 +180,8 @@ class Settings(SettingFields):
     def webhook_secrets(self) -> tuple[str, ...]:
         """Return the signing keys in ``CRM_OPENPHONE_WEBHOOK_SECRETS``.
 
-        If it is empty, return the sandbox's key if the sandbox is used, else no key. Keys in the
-        database are not returned.
+        If this setting is empty and the sandbox is used, return the sandbox's key. If this setting
+        is empty and the sandbox is not used, return no key. Keys in the database are not returned.
 
         Raises:
             SettingsError: The sandbox's key cannot be derived, because there is no secret key.

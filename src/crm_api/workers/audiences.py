@@ -45,7 +45,7 @@ async def store_first_chunks(
 
     Args:
         size: The number of people in a chunk.
-        limit: The time limit; None for no limit. After it, no further audience is begun.
+        limit: The time limit, after which no further audience is begun; None for no limit.
     """
     async with deps.new_uow() as uow:
         waiting = await list_unstored_audiences(uow, only_new=True)

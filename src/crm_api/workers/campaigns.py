@@ -84,9 +84,13 @@ class DrainResult:
 async def process_campaign_queue(ctx: dict[str, Any]) -> None:
     """Store new audiences, begin due campaigns, send messages, and complete finished campaigns.
 
-    The job requests its next run if messages are left at its time limit or after a pause, or if one
-    is due before the next scheduled run. Several workers may run it at the same time: each
-    recipient is reserved for one worker.
+    The job requests its next run in these cases:
+
+    - Messages are left at the time limit, or after a pause of the jobs.
+    - A message is due before the next scheduled run.
+
+    Several workers may run the job at the same time, because each recipient is reserved for one
+    worker.
     """
     deps = deps_of(ctx)
     if not await guards.clock_agrees(deps):
@@ -119,10 +123,11 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     """Do everything that must be done before messages are sent.
 
-    - Put blocked lines whose wait has ended on trial: such a line sends one message at a time.
+    - Begin a trial of each blocked line whose wait has ended. A line on trial sends one message at
+      a time.
     - Store the first chunks of new audiences.
-    - Put recipients back in the queue that are no longer on hold, or no longer wait for the daily
-      budget of a phone carrier.
+    - Put recipients back in the queue if they are no longer on hold, or if they no longer wait for
+      the daily budget of a phone carrier.
     - Begin scheduled campaigns whose start time has come.
     """
     async with deps.new_uow() as uow:
@@ -162,9 +167,9 @@ async def _restore_unheld(deps: Deps) -> None:
 async def check_running_campaigns(deps: Deps, *, now: Callable[[], datetime]) -> None:
     """Check the replies, opt-outs and failed messages of running campaigns.
 
-    A variant is stopped if the A/B test shows more opt-outs after it than after another variant, or
-    fewer replies. A campaign is paused if its share of failed messages or of opt-outs is above a
-    limit.
+    A variant is stopped if the A/B test shows that it causes more opt-outs or fewer replies than
+    another variant. A campaign is paused if its share of failed messages or its share of opt-outs
+    is above a limit.
     """
     while True:
         async with deps.new_uow() as uow:

@@ -30,10 +30,10 @@ class JobSlot:
 
     Attributes:
         lock: Locked while a run is working.
-        is_asked: True if another run is needed: requested since the last run began, or interrupted
-            by a pause.
-        cause: The request id and trace ids of the first API request that caused the next run; None
-            if the schedule did.
+        is_asked: True if another run is needed. That is so if a run was requested after the last
+            run began, or if a pause interrupted the last run.
+        cause: The request id and trace ids of the first API request that caused the next run. None
+            if the schedule caused the next run.
     """
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -56,8 +56,8 @@ class Deps:
         import_readings: The files that a run of the import job leaves open for its next run.
         works_for_seconds: Seconds after which a run of a job begins no new work.
         is_stopping: True after SIGTERM or SIGINT.
-        on_stop: Functions that stop further sends of jobs in progress, at the shutdown and when a
-            pause of the jobs begins.
+        on_stop: Functions that make running jobs send nothing more. They are called at the shutdown
+            and when a pause of the jobs begins.
         slots: The state of each job that has run in this process.
     """
 
@@ -99,10 +99,10 @@ class Deps:
     async def pause(self, is_moving: bool) -> None:  # noqa: FBT001 - what the clock's follower reports
         """Begin or end a pause of all jobs except the job that moves the sandbox's time.
 
-        At the beginning, this function waits until all running jobs have ended. At the end, jobs
-        that were requested during the pause, or may have been interrupted, are requested again.
-        While ``ClockFollower`` has no database connection, a pause is needed, because this process
-        would not notice a move.
+        When the pause begins, this function waits until all running jobs have ended. When the pause
+        ends, jobs that were requested during the pause are requested again, and so are jobs that it
+        may have interrupted. A pause is also needed while ``ClockFollower`` has no database
+        connection, because this process would not notice a move.
         """
         if is_moving == self.is_paused:
             return

@@ -35,9 +35,9 @@ class ImportWork(Generic[ImportRow, ChunkT]):
             has ended or another worker has continued it.
         needs_rows: Returns True if another run may still need the file, which then must not be
             deleted.
-        stays: A sentence for the user: which changes remain after a failed import.
-        clean_after: Cleans up after a stored chunk, while the next chunk is stored, in its own
-            transaction. Left out while an earlier clean-up runs.
+        stays: A sentence for the user that says which changes remain after a failed import.
+        clean_after: Cleans up after a stored chunk, in its own transaction, while the next chunk is
+            stored. If an earlier clean-up is still running, no clean-up follows the chunk.
         settle: Cleans up once, after the last chunk, before the import is completed.
     """
 

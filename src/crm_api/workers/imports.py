@@ -240,8 +240,8 @@ async def run_imports(ctx: dict[str, Any]) -> None:
     """Run imports and undos until no work is left or the job's time limit is near.
 
     Two runs at the same time are harmless: only one worker at a time can work on an import. The job
-    also deletes old uploaded files. When no import waits, it merges the rows of
-    ``contact_list_tally``, the numbers of contacts on lists.
+    also deletes old uploaded files. When no import waits, the job merges the rows of
+    ``contact_list_tally``, which stores how many contacts each list has.
     """
     deps = deps_of(ctx)
     readings = deps.import_readings

@@ -34,12 +34,13 @@ STOPPED = "The run was cancelled, because the worker was stopped."
 def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False) -> Nudged:
     """Return a function for arq that runs a job, with only one run at a time in this process.
 
-    A call during a run causes one more run afterwards. If a call comes during a pause of the jobs
-    (see ``Deps.pause``), or a pause begins during a run, the job runs after the pause.
+    If the function is called during a run, one more run follows. If the function is called during a
+    pause of the jobs (see ``Deps.pause``), the job runs after the pause. If a pause begins during a
+    run, the job runs again after the pause.
 
     Args:
-        is_tick: True for the schedule, False for nudges. A scheduled run that cannot begin now is
-            recorded, so that it does not count as missed.
+        is_tick: True for the schedule, False for nudges. If a scheduled run cannot begin now, this
+            is recorded, so that the run does not count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:

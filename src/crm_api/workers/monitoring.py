@@ -152,9 +152,9 @@ async def _delete_old_uploads(deps: Deps, limit: TimeLimit, *, now: Now) -> bool
 async def _mail_digest(deps: Deps, mailer: Mailer, today: DailyRun, *, now: Now) -> None:
     """Send the digest mail (a daily report) between two transactions.
 
-    The first reserves the mail for this worker; the second stores that it was sent. If the worker
-    dies between them, the reservation expires and another worker sends the mail. While the mail
-    server is down, the mail waits.
+    The first transaction reserves the mail for this worker; the second stores that the mail was
+    sent. If the worker dies between them, the reservation expires and another worker sends the
+    mail. While the mail server is down, the mail waits.
     """
     async with deps.new_uow() as uow:
         is_down = (await circuits.read_circuit(uow, circuits.MAIL)).is_open
@@ -198,8 +198,8 @@ async def maintain_months(deps: Deps, *, now: Now) -> None:
     If a step is interrupted or refused, the next daily run tries it again.
 
     Args:
-        now: Returns the real time, even if the sandbox's clock was moved: the real time in a row's
-            id decides its partition.
+        now: Returns the real time, even if the sandbox's clock was moved. The id of a row contains
+            the real time, which decides the partition of the row.
     """
     kept = {
         WEBHOOK_EVENT: deps.settings.webhook_event_months,

@@ -42,9 +42,9 @@ async def deliver_webhooks(
 ) -> None:
     """Create deliveries from the event log, and send the deliveries that are due.
 
-    A trigger cannot request a run, so a run looks for new events twice a second, and requests the
-    next run. Without an active endpoint, it ends immediately. Two runs at the same time are
-    harmless.
+    Database triggers write events, but cannot request a run. So a run looks for new events twice a
+    second, and requests the next run when it ends. Without an active endpoint, the run ends
+    immediately and requests nothing. Two runs at the same time are harmless.
 
     Args:
         for_seconds: The maximum working time.

@@ -307,8 +307,9 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store the time of the sandbox's clock at which a job must run.
 
-        An earlier stored time is kept. Requests for the jobs in ``_TIMED_ELSEWHERE`` are ignored.
-        So are requests for ``check_webhook_health`` without a delay, which the job makes itself.
+        If an earlier time is already stored for the job, it is kept. Requests for the jobs in
+        ``_TIMED_ELSEWHERE`` are ignored. Requests for ``check_webhook_health`` without a delay are
+        ignored too: the job itself makes such requests.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:
@@ -352,8 +353,9 @@ class MovedSchedule:
     async def run_due(self, asked: set[JobName], *, every_job: bool) -> None:
         """Run the jobs of one step of the sandbox clock, then deliver webhooks.
 
-        Jobs run if they are due, or in ``asked``, or in ``ANSWERING``. The jobs in ``ANSWERING``
-        process replies and send automatic replies, and always run first.
+        A job runs if it is due, or is in ``asked``, or is in ``ANSWERING``. The jobs in
+        ``ANSWERING`` process replies and send automatic replies. They run at every step, before the
+        other jobs.
 
         Args:
             asked: Jobs that have work now, even if they are not due.
@@ -373,9 +375,13 @@ class MovedSchedule:
     async def next_due(self, *, now: datetime) -> datetime:
         """Return the next time after ``now`` at which a job has work.
 
-        This is the next run of a daily or hourly job (an overdue run counts as due in one minute),
-        a requested later run, or planned work such as a retry. The times at which campaigns send
-        are not considered.
+        The result is the earliest of these times:
+
+        - The next run of a daily or hourly job. An overdue run counts as due in one minute.
+        - A requested run.
+        - Planned work, such as a retry.
+
+        The times at which campaigns send are not considered.
         """
         async with self.deps.new_uow() as uow:
             checked_at = await webhook_health.next_check_at(

@@ -1,7 +1,8 @@
 """Run the worker process: an arq worker with our job functions, restarted when it ends.
 
-An arq worker ends when Redis becomes unreachable. The wait before the next one grows with each
-failure. A lost nudge delays its work by at most a minute, because each job also runs every minute.
+An arq worker ends when Redis becomes unreachable. After a wait, a new arq worker starts. The wait
+grows with each failure. A lost nudge delays its work by at most a minute, because each job also
+runs every minute.
 """
 
 import asyncio

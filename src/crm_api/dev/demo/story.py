@@ -48,7 +48,8 @@ def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     hours are left. Half of the quotes are approved.
 
     Args:
-        rows: The number of purchased rows. The demo records ``ROW_CENTS`` for each as a cost.
+        rows: The number of rows in the purchased list. The demo records a cost of ``ROW_CENTS`` for
+            each row.
 
     Raises:
         DemoError: The API refuses a request.

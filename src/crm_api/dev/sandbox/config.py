@@ -76,7 +76,8 @@ class SandboxConfig:
         own_keys: True gives each registered webhook its own signing key, as the real provider does.
             False gives it ``signing_key``. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
-        people: The share of people for each action, or ``silent``. A script takes precedence.
+        people: The share of simulated people for each action, such as a reply. If ``silent``,
+            nothing happens after a message. A script of a person replaces this setting.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 for no delays.
         delivered_after_seconds: Shortest and longest time until a message is delivered.
@@ -88,7 +89,8 @@ class SandboxConfig:
         slow_seconds: By how many seconds the fault ``slow`` delays a response.
         journal: File that keeps the messages after a restart; None keeps them only in memory.
         media_url: URL of this sandbox, for the files in events; None if they cannot be fetched.
-        post: Delivers webhooks, for tests in one process; None delivers them over HTTP.
+        post: The function that delivers webhooks in tests in one process. If None, webhooks are
+            delivered over HTTP.
     """
 
     webhook_url: str | None = None

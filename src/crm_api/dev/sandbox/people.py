@@ -41,8 +41,8 @@ class Step:
         error_code: The error code of a failed message.
         times: How many times the event of a status is sent. The real provider sometimes repeats
             events.
-        on_text: The step happens only after this message to the phone number, counted from 1. None
-            means after every message.
+        on_text: The messages to the phone number are counted from 1. The step happens only after
+            the message with this number. If None, the step happens after every message.
         answered: True if the company answers the phone call.
     """
 

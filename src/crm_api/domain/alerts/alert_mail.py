@@ -58,7 +58,8 @@ class NoticePolicy:
             not wait.
         escalate_after: An alert that is open and not acknowledged for this long is reported once
             more.
-        quiet_after_over: Replaces ``quiet``, if shorter, after a report that the problem has ended.
+        quiet_after_over: If the last report said that the problem has ended, this time applies
+            instead of ``quiet``, provided that it is shorter than ``quiet``.
         gap: The shortest time between two mails.
         leaves_out: The kinds of alerts that no mail reports, such as a failure of the mail server.
     """

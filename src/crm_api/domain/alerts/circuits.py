@@ -46,7 +46,8 @@ class Circuit:
         down: The text of this alert. The last error is appended.
         opens_after: The number of failures in a row that open the circuit.
         waits: How long an open circuit waits before each test request; the waits grow.
-        forgets_after: A failure that follows the last failure later than this counts as the first.
+        forgets_after: If there is no failure for longer than this, the previous failures no longer
+            count.
         job: The job that sends the test request.
     """
 

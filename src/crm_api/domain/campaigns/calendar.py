@@ -31,8 +31,8 @@ class CalendarCampaign(ReadModel):
         name: The name of the campaign.
         line_id: The id of the line that sends the messages.
         status: The status of the campaign.
-        starts_at: When the campaign begins or began: its ``start_at``, or the instant at which a
-            user started it; the later one.
+        starts_at: When the campaign begins or began: the later of ``start_at`` and the instant at
+            which a user started it.
         ends_at: When the campaign was completed or cancelled; before that, its ``end_at`` or null.
         series_id: If this campaign is an occurrence, the id of the repeated campaign; otherwise
             null.
@@ -115,8 +115,8 @@ class CampaignCalendar(ReadModel):
             start.
         occurrences: The second and later occurrences of repeated campaigns, ordered by instant.
         days: The planned messages by day and line; days without planned messages are left out.
-        is_partial: True if some entries are left out because there are too many. A shorter period
-            helps, except for planned messages.
+        is_partial: True if there are too many entries to list all. A shorter period helps only for
+            campaigns and occurrences.
     """
 
     model_config = example(

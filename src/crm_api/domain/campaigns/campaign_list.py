@@ -34,8 +34,8 @@ class CampaignFilter:
     Attributes:
         q: A text that the name must contain. Case, accents and apostrophes are ignored.
         is_archived: True: only archived campaigns; False: only campaigns that are not archived.
-        created_after: Inclusive.
-        created_before: Exclusive.
+        created_after: The campaign was created at or after this instant.
+        created_before: The campaign was created before this instant.
     """
 
     q: str | None = None

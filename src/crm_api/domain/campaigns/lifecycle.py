@@ -229,7 +229,8 @@ async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bo
         limit: The largest number of recipients for each of these two kinds of campaigns.
 
     Returns:
-        True if ``limit`` recipients of one kind were cancelled, so that more may remain.
+        True if ``limit`` recipients were cancelled for one of the two kinds of campaigns. More
+        waiting recipients may then remain.
     """
     values = {"limit": limit, "now": now}
     ended = [
@@ -261,8 +262,8 @@ async def complete_finished_campaigns(
     A recipient of an unclear attempt has no final status. A campaign is not completed before its
     whole audience is stored.
 
-    First, waiting recipients are cancelled as by ``end_overdue``, at most ``at_once`` of each kind.
-    If more may remain, the job ``process_campaign_queue`` is requested.
+    First, ``end_overdue`` cancels waiting recipients, with the limit ``at_once``. If more
+    recipients may have to be cancelled, the job ``process_campaign_queue`` is requested.
 
     Returns:
         The ids of the completed campaigns.

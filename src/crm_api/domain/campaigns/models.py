@@ -377,9 +377,9 @@ class CampaignMembership(Base):
 class CampaignTally(Base):
     """A change of the counts of a campaign's recipients, by step, variant and status.
 
-    To get a present count, add up the rows of the campaign. A trigger
-    (``migrations/objects/count_recipients.sql``) adds rows, with negative numbers for decreases. A
-    job merges them.
+    The present count is the sum over the rows of the campaign. When recipients change, a trigger
+    (``migrations/objects/count_recipients.sql``) inserts rows; a decrease is a negative number. A
+    job merges the rows.
     """
 
     __tablename__ = "campaign_tally"

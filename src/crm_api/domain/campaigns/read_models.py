@@ -75,15 +75,14 @@ class ScheduleRead(ReadModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: The instant from which the campaign may send; null means as soon as a user starts
-            it.
+        start_at: The instant from which the campaign may send; null means when a user starts it.
         end_at: The instant after which the campaign sends nothing; null means no end.
         days: The days of the week on which the campaign may send.
         window: The hours of each day in which the campaign may send.
-        timezone: The IANA time zone of ``days`` and ``window``, or ``recipient`` for that of each
-            recipient. The default is the line's.
-        start_grace_hours: The hours by which the start may be late. A later campaign is paused
-            until a user resumes it.
+        timezone: The IANA time zone of ``days`` and ``window``. ``recipient`` means each
+            recipient's time zone; the default is the line's.
+        start_grace_hours: The hours by which the start may be late. After these hours, the campaign
+            is paused instead.
     """
 
     model_config = example(
@@ -213,7 +212,7 @@ class CampaignRead(ReadModel):
         status: The status of the campaign.
         kind: Whether the campaign is for new people, for people who know the company, or for both.
         audience: The selection of the contacts, as the request contained it.
-        variants: The variants of the first message. Each recipient gets one of them.
+        variants: The variants of the first message. Each recipient gets one.
         schedule: When the campaign may send.
         pacing: How many messages the campaign sends a day, and how they are spread over the day.
         rules: Which contacts are skipped, and when the campaign pauses itself.
@@ -223,7 +222,8 @@ class CampaignRead(ReadModel):
         paused_reason: The rule that paused the campaign; null if no rule did.
         paused_evidence: The figures that made the rule pause the campaign; null if no rule did.
         archived: True if a user archived the campaign. Lists omit archived campaigns by default.
-        blocked_reason: Why the provider refuses the messages, and what to do; null if it does not.
+        blocked_reason: Why the provider refuses the messages, and what to do; null if it accepts
+            them.
         recurrence: How the campaign is repeated; null if it is not repeated.
         series_id: The repeated campaign to which this occurrence belongs; null for other campaigns.
         occurrence_at: The instant of this occurrence; null for other campaigns.

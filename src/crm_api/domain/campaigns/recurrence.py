@@ -1,7 +1,8 @@
 """Campaigns that are repeated: recurrence rules, and the occurrences of a series.
 
-The first campaign of a series has the recurrence. Each later occurrence is a draft with the content
-of the first campaign; its ``start_at`` is the instant of the occurrence.
+Only the first campaign of a series has a recurrence rule. For each further occurrence, a draft is
+created with the content of the first campaign. The ``start_at`` of the draft is the instant of the
+occurrence.
 
 Source: RFC 5545, sections 3.3.10 (recurrence rule) and 3.3.5 (local times at clock changes).
 """
@@ -61,8 +62,8 @@ class RecurrenceRule:
     Attributes:
         pattern: The rule without ``COUNT`` and ``UNTIL``.
         count: The maximum number of occurrences; None if the rule sets no maximum.
-        until: The end of the rule: a local time, an instant or a day. Later occurrences are left
-            out. None if the rule has no such end.
+        until: The end of the rule: a local time, an instant or a day. There are no occurrences
+            after this end. None if the rule has no end.
     """
 
     pattern: str
@@ -114,12 +115,13 @@ class RecurrenceRule:
         ``begins`` and ``until`` are included. Occurrences later than 38 years after ``begins`` may
         be missing.
 
-        An occurrence keeps its local time. If a change of the clocks skips this time, the
-        occurrence is an hour later. If a change repeats it, the earlier instant is used.
+        An occurrence keeps its local time. If a change of the clocks skips this local time, the
+        occurrence is an hour later. If a change of the clocks repeats this local time, the earlier
+        of the two instants is used.
 
         Args:
-            begins: The start from which ``INTERVAL`` and ``COUNT`` are computed. It also sets the
-                time of day, unless the rule does.
+            begins: The instant from which ``INTERVAL`` and ``COUNT`` are computed. If the rule sets
+                no time of day, the occurrences have the time of day of ``begins``.
             zone: The time zone of the rule.
         """
         start = begins.astimezone(zone).replace(tzinfo=None, microsecond=0)
@@ -171,9 +173,9 @@ def _moved(local: datetime, years: int) -> datetime:
 def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
-    The library ``dateutil`` may search until the year 9999. A search that begins shortly before
-    that year is fast. The following years also have equal calendars, but only until 2100, which is
-    not a leap year.
+    The library ``dateutil`` may search for an occurrence until the year 9999. So a search that
+    begins shortly before the year 9999 is fast. The years after ``year`` and the years after the
+    result also have equal calendars, until 2100, which is not a leap year.
     """
     first = date(year, 1, 1).weekday()
     return next(
@@ -230,7 +232,7 @@ def _known_rule(value: str) -> str:
 class Recurrence(RequestModel):
     """How a campaign is repeated.
 
-    Two weeks before each later occurrence, the service creates a draft for it.
+    Two weeks before each occurrence after the first, its draft is created.
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or
@@ -257,9 +259,9 @@ series without an end has only a few drafts."""
 def begins_at(campaign: Campaign) -> datetime:
     """Return the instant at which the recurrence of a campaign begins.
 
-    The rule computes all occurrences from this instant. It is ``start_at`` of the campaign. Without
-    ``start_at``, it is the time at which the daily sending hours begin, on the day on which the
-    campaign was created.
+    All occurrences are computed from this instant. If the campaign has a ``start_at``, the result
+    is ``start_at``. If not, the result is the beginning of the daily sending hours on the day on
+    which the campaign was created.
     """
     if campaign.start_at is not None:
         return campaign.start_at

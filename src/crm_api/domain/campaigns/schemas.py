@@ -117,13 +117,12 @@ class CampaignSchedule(RequestModel):
     """When the campaign may send.
 
     Attributes:
-        start_at: The instant from which the campaign may send; null means as soon as a user starts
-            it.
+        start_at: The instant from which the campaign may send; null means when a user starts it.
         end_at: The instant after which the campaign sends nothing; null means no end.
         days: The days of the week on which the campaign may send.
-        window: The hours of each day in which the campaign may send.
-        timezone: The IANA time zone of ``days`` and ``window``; ``recipient`` for that of each
-            recipient; null for the line's.
+        window: The hours of a day in which the campaign may send.
+        timezone: The IANA time zone of ``days`` and ``window``. ``recipient`` means each
+            recipient's time zone; null means the line's.
     """
 
     start_at: RequestInstant | None = None

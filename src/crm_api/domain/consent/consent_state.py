@@ -1,7 +1,8 @@
 """Derive the consent flags of a phone number from the history of decisions about it.
 
-Decisions are applied in the order in which they were made, at the latest at their arrival. So the
-flags do not depend on the order of arrival (ARCHITECTURE.md, "Invariant 8").
+Decisions are applied in the order in which they were made. So the flags do not depend on the order
+in which the decisions arrive (ARCHITECTURE.md, "Invariant 8"). A decision never counts as made
+after its arrival.
 """
 
 from collections.abc import Collection, Iterable
@@ -23,8 +24,8 @@ class Decision(NamedTuple):
     """A decision about a phone number.
 
     Attributes:
-        at: When the decision was made, or when it arrived if that was earlier. Decisions are
-            applied in this order.
+        at: When the decision was made, or when it arrived if the arrival was earlier. Decisions are
+            applied in the order of ``at``.
         action: What was decided: a ``ConsentAction``.
         source: How the decision reached this service: a ``ConsentSource``.
     """
@@ -73,8 +74,8 @@ class ConsentState:
 def apply_decision(said: Iterable[Decision], *, new: Decision, now: ConsentState) -> ConsentState:
     """Return the consent state of a phone number after a new decision.
 
-    All decisions are applied in the order in which they were made. But if the stored decisions do
-    not lead to the present state, only the new decision is applied to this state.
+    If the stored decisions lead to the present state, all decisions are applied in the order in
+    which they were made. If not, only the new decision is applied, to the present state.
 
     Args:
         said: The stored decisions, in the order of arrival.
@@ -103,8 +104,9 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
     """Return the key that sorts decisions by the time at which they were made.
 
-    At the same instant, decisions from messages come first, the strictest of them last. Other
-    decisions follow in the order of arrival, because the sort is stable.
+    If several decisions have the same instant, decisions from messages come first. Among these, the
+    strictest comes last. All other decisions follow in the order of arrival, because the sort is
+    stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

@@ -59,7 +59,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply, and how the reply reader classified it when it arrived and now.
+    """A labelled reply, and how the reader classified it: when the reply arrived, and now.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
@@ -68,7 +68,7 @@ class ReadExample:
         label: The decision about the reply: whether it asked for no more messages.
         decision: The decision about the phone number: a ``ConsentAction``.
         read_as: The result of the reader when the reply arrived: a ``ReplyKind``.
-        model: The model that the reader used then; None if this was not stored.
+        model: The model that the reader used when the reply arrived; None if this was not stored.
         reading: The result of the current reader.
     """
 
@@ -124,10 +124,12 @@ class ExampleFigures:
     """How well the current reader reads a set of labelled replies.
 
     Attributes:
-        recall: The share of the requests to stop that become an opt-out or a hold.
-        at_once: The share of the requests to stop that become an opt-out.
-        precision: The share of requests to stop among the opt-outs.
-        harmless_held: The share of the replies other than requests to stop that become a hold.
+        recall: Of all requests to stop, the share that the reader reads as an opt-out or a hold.
+        at_once: Of all requests to stop, the share that the reader reads as an opt-out.
+        precision: Of all replies that the reader reads as an opt-out, the share of requests to
+            stop.
+        harmless_held: Of all replies that do not ask to stop, the share that the reader reads as a
+            hold.
     """
 
     recall: Rate

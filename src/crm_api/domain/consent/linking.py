@@ -44,8 +44,8 @@ async def link_entries(uow: UnitOfWork, *, secret: bytes) -> bool:
     linked after entries with higher ids.
 
     Returns:
-        True if more entries may have no link; False if none is left, or if another transaction is
-        adding links.
+        True if more entries may wait for a link. False if no entry waits, or if another transaction
+        is adding links.
     """
     if not await try_link_lock(uow.session):
         return False
@@ -157,12 +157,12 @@ class ChainVerification:
 
     Attributes:
         position: The position of the last verified link.
-        head: The digest of this link. With a copy outside of the database, you can prove later that
-            no entry up to here was removed.
+        head: The digest of the last verified link. A copy of this digest outside of the database
+            can later prove that no entry up to this link was removed.
         findings: One sentence for each fault, but at most ``SHOWN_FINDINGS`` sentences.
         faults: The number of all faults, including those without a sentence.
-        other_keys: The number of links that cannot be verified, because they have another secret
-            key.
+        other_keys: The number of links that cannot be verified, because their digests were computed
+            with another secret key.
         erased: The number of entries whose personal data were erased. This is not a fault.
     """
 
@@ -208,7 +208,7 @@ async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: d
     link, the end of the chain was removed.
 
     Args:
-        found: Gets at most ``SHOWN_FINDINGS`` further faults.
+        found: The result so far. The function adds at most ``SHOWN_FINDINGS`` faults to it.
     """
     late = await late_entries(session, before=now - LINKED_WITHIN, limit=SHOWN_FINDINGS)
     for entry_id in late:
@@ -313,8 +313,9 @@ class NumberEntry:
 
     Attributes:
         previous: The digest of the previous entry in the chain; None if there is no such entry.
-        salt: The random bytes that are hashed together with the texts.
-        canonical: All texts of the consent entry as one text; ``entry`` contains its hash.
+        salt: The random bytes that are hashed together with ``canonical``.
+        canonical: All personal data of the entry as one text. ``entry`` contains the hash of this
+            text.
     """
 
     entry: ChainedEntry
@@ -381,7 +382,8 @@ def is_wording_correct(entry: ChainedEntry, *, salt: bytes | None, canonical: st
     If the entry has no digest of its personal data, the result is True.
 
     Args:
-        salt: The salt of the digest. None makes the result False if there is a digest.
+        salt: The salt of the digest. If the entry has a digest and ``salt`` is None, the result is
+            False.
         canonical: The present personal data as one text.
     """
     if entry.wording_digest is None:

@@ -184,7 +184,7 @@ _ADD_ENTRIES = text(f"""
 
 
 async def add_entries(session: AsyncSession, entries: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Insert consent entries and their wordings, and return the ids of the entries.
+    """Insert consent entries with their texts, and return the ids of the entries.
 
     The ids are also stored in ``consent_unlinked``, so that a worker adds the entries to the hash
     chain.
@@ -212,13 +212,13 @@ async def add_entry(session: AsyncSession, **values: Any) -> int:  # noqa: ANN40
 async def history(
     session: AsyncSession, *, phone_hash: bytes, before_id: int | None, limit: int
 ) -> list[tuple[ConsentEntry, ConsentWording | None]]:
-    """Return decisions about a phone number, newest first, each with its wording.
+    """Return decisions about a phone number, newest first, each with its texts.
 
     Args:
         before_id: Only entries with a lower id; None starts with the newest entry.
 
     Returns:
-        Pairs of an entry and its wording; the wording is None if it was erased.
+        Pairs of an entry and its texts. The texts are None if they were erased.
     """
     statement = (
         select(ConsentEntry, ConsentWording)

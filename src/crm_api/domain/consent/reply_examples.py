@@ -1,9 +1,9 @@
 """Store a reply and a decision about it as an example for measuring the reply reader.
 
-``_find_reply`` finds the reply of a decision that does not name it.
+If a decision does not name the reply that it is about, ``_find_reply`` finds this reply.
 
-No model is trained on the examples automatically. ``crm-api opt-out evaluate`` compares the model
-with the decisions, and can write the examples to a file.
+No model is trained on the examples automatically. ``crm-api opt-out evaluate`` compares the results
+of the reader with the decisions, and can write the examples to a file.
 """
 
 from collections.abc import Sequence
@@ -158,8 +158,11 @@ async def keep_reply_example(
     Args:
         before: The consent state of the number before the decision.
         phones: First the number of the decision, then the other numbers of the same person.
-        message_id: The id of the reply. If None, only a reply that the model read or that put the
-            number on hold is stored, and only for a decision of a user or an API client.
+        message_id: The id of the reply. If it is None, a reply is stored only if both conditions
+            are true:
+
+            - A user or an API client made the decision.
+            - The model read the reply, or the reply put the number on hold.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return
@@ -203,13 +206,13 @@ async def _find_reply(
 ) -> UUID | None:
     """Return the id of the reply to which a decision belongs; None if there is no such reply.
 
-    ``before``, the state before the decision, selects the reply:
+    ``before``, the state of the number before the decision, determines the reply:
 
-    - On hold: the reply that put the number on hold.
-    - Neither on hold nor opted out, and ``action`` is an opt-out: the newest reply of the last 30
-      days.
-    - Opted out in the last 30 days, and ``action`` is not an opt-out: the reply that led to the
-      opt-out.
+    - If the number was on hold: the reply that put the number on hold.
+    - If the number was neither on hold nor opted out, and ``action`` is an opt-out: the newest
+      reply of the last 30 days.
+    - If the number was opted out in the last 30 days, and ``action`` is not an opt-out: the reply
+      that led to the opt-out.
     """
     since = now - CORRECTED_WITHIN
     if before.on_hold:

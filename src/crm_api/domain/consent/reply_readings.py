@@ -68,8 +68,11 @@ async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> R
     """Return how the reply reader classified the reply that opted a number out or put it on hold.
 
     Returns:
-        None if no reply did this, if a later decision ended the opt-out or the hold, or if the
-        classification is not completely stored (after an erasure, or by another release).
+        None if one of these conditions is true:
+
+        - No reply opted the number out or put it on hold.
+        - A later decision ended the opt-out or the hold.
+        - The classification is not completely stored, because of an erasure or another release.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

@@ -204,11 +204,12 @@ async def read_today(
 ) -> TodayRead:
     """Return the parts of the first screen that the caller may see.
 
-    The parts need at most 16 SQL statements, however many rows there are. One more reads a user's
-    preferences if ``timezone`` is None.
+    The parts need at most 16 SQL statements, however many rows there are. If ``timezone`` is None,
+    one more statement reads the preferences of the user.
 
     Args:
-        timezone: The IANA time zone of the day; None: the time zone in the caller's preferences.
+        timezone: The IANA time zone of the day. If None, the time zone in the caller's preferences
+            is used; if the preferences have none, UTC.
     """
     timezone = timezone or await zone_of(uow, viewer)
     zone = ZoneInfo(timezone)

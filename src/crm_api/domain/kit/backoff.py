@@ -42,8 +42,8 @@ def read_retry_after(
     A wait is a finite positive number of seconds, or an HTTP date in the future.
 
     Args:
-        now: The present time, if possible by the clock of the service that sent the header. Without
-            it, a date asks for no wait.
+        now: The present time, if possible by the clock of the service that sent the header. If
+            ``now`` is None, a header with a date asks for no wait.
         longest: The limit of the wait, in seconds.
 
     Source: RFC 9110, section 10.2.3, read 2026-11-28.

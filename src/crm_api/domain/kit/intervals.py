@@ -12,7 +12,7 @@ standard deviations."""
 def wilson_interval(part: int, whole: int) -> tuple[float, float] | None:
     """Return Wilson's 95 % interval of the rate ``part / whole``; None if ``whole`` is 0.
 
-    The interval is only for display. For decisions about several rates, or repeated ones, use the
+    Use the interval only for display. If you compare several rates, or decide repeatedly, use the
     tests of ``campaigns/figures/experiment.py``.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",

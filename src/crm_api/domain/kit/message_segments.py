@@ -1,8 +1,10 @@
 """Count the segments of a message; the provider charges for each segment.
 
-- GSM-7: one segment of up to 160 characters, or several of up to 153. A character of the extension
-  table counts as two.
-- UCS-2, if one character is not in GSM-7: one segment of up to 70 UTF-16 units, or several of up to
+If all characters of the message are in GSM-7, its encoding is GSM-7. If not, its encoding is UCS-2.
+
+- GSM-7: A single segment has up to 160 characters. If there are several segments, each has up to
+  153. A character of the extension table counts as two.
+- UCS-2: A single segment has up to 70 UTF-16 units. If there are several segments, each has up to
   67.
 
 No character is split over two segments.

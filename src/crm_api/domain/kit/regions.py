@@ -1,7 +1,7 @@
 """Tables that give the time zones of US states, Canadian provinces, area codes and ZIP prefixes.
 
-An area code or a ZIP prefix that may be in either of two zones has both. US zones with the same
-time today are one zone.
+If an area code or a ZIP prefix does not decide between the zones of its state, all zones of the
+state are used. US zones that have the same time today are treated as one zone.
 
 The area codes were checked on 2026-11-25 against the package ``phonenumbers`` 9.0.43. The states
 and ZIP prefixes are from general knowledge, and were not checked.

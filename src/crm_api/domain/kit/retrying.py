@@ -72,8 +72,9 @@ def retrying(
 ) -> AsyncRetrying:
     """Return a ``tenacity`` object that repeats a request to an outside service after a failure.
 
-    The policy is ``THROTTLED`` after status 429, otherwise ``UNAVAILABLE``. After the last try, its
-    error is raised. A wait above ``LONGEST_RETRY_AFTER_SECONDS`` ends the tries.
+    After status 429, the policy is ``THROTTLED``. After any other failure, it is ``UNAVAILABLE``.
+    If the last try fails, its error is raised. If the service asks for a wait above
+    ``LONGEST_RETRY_AFTER_SECONDS``, the request is not repeated.
 
     Args:
         busy: The class of the errors after which the request is repeated.

@@ -98,9 +98,11 @@ def _next_in_zone(span_of: SpanOf, zone: str, at: datetime) -> datetime | None:
 def day_span(window: Window, zone: str, day: date) -> Span | None:
     """Return when the sending hours (the window) of a local day begin and end; None without hours.
 
-    If an hour occurs twice, a window that starts in this hour opens at the later instant, and a
-    window that ends in it closes at the earlier instant, so that it is never open too long. A
-    window that does both opens at the earlier instant.
+    At the end of daylight saving time, an hour occurs twice. The window is never open too long:
+
+    - If it starts in this hour, it opens at the later instant.
+    - If it ends in this hour, it closes at the earlier instant.
+    - If it starts and ends in this hour, it opens at the earlier instant too.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

@@ -64,14 +64,15 @@ def zone_key(
     """Return the zone key of a person: the states and time zones in which the person may live.
 
     - The states are the state of the address and, if it differs, the state of the area code.
-    - The state of the address is the written state. If that is empty or not recognised, it is the
-      state of the ZIP code.
-    - If the address has a written state or a military ZIP code, but no state is found by this rule,
-      no state is known. The state of the area code is then left out.
-    - In a state with two zones, the ZIP code (or the area code) decides. If it cannot, both zones
+    - The state of the address is the written state. If the written state is empty or not
+      recognised, the state of the ZIP code is used.
+    - If the address has a written state or a military ZIP code, but its state is not found, the key
+      has no state. The state of the area code is left out too; its zones stay.
+    - If a state has several zones, the ZIP code decides in the state of the address, and the area
+      code decides in the state of the area code. If the code cannot decide, all zones of the state
       are used.
-    - If no state is known, all zones in ``regions.ANYWHERE`` are used.
-    - An existing ``timezone`` replaces all these zones.
+    - If the key has no state, all zones in ``regions.ANYWHERE`` are added.
+    - If ``timezone`` exists, it replaces all these zones.
 
     Args:
         timezone: An IANA name. A name that does not exist is ignored.

@@ -111,9 +111,9 @@ async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: date
     """Mark the conversations of new messages and calls as waiting for an answer.
 
     The caller must lock the conversations. Even a ``done`` or ``snoozed`` conversation becomes
-    ``waiting``. If no answer is needed or the sender is blocked, the state does not change. If a
-    user already answered outside of this service, ``done`` becomes ``open``; other states do not
-    change.
+    ``waiting``. If no answer is needed or the sender is blocked, the state does not change. If an
+    employee has already answered outside of this service, the state ``done`` becomes ``open``, and
+    every other state stays the same.
     """
     if not asked:
         return

@@ -143,7 +143,7 @@ class SealedColumn:
     """A column with encrypted values.
 
     Attributes:
-        about: An SQL expression for the text that is needed, besides the key, to decrypt a value.
+        about: An SQL expression for a text. To decrypt a value, the key and this text are needed.
             In most columns, the text contains an id of the row. So a value that is copied to
             another row cannot be decrypted.
     """

@@ -24,14 +24,14 @@ class SystemOverview:
     Attributes:
         worker_seen_at: The newest heartbeat of a worker that was not stopped; None if there is
             none.
-        jobs_covered_until: The earliest of the times at which each job that has ever run was last
-            at work; None if no job has run.
+        jobs_covered_until: Each job has a time at which it was last at work. This is the earliest
+            of these times; None if no job has run.
         jobs_known: The number of scheduled jobs that have run at least once.
         worker_started_at: When the oldest running worker started; None if no worker runs.
         oldest_event_at: The earliest due time of the waiting events; None if no event waits. It may
             be in the future.
-        webhooks_fail: True if the last finished health check of at least one kind failed. Kinds
-            that were switched off after the failure do not count.
+        webhooks_fail: True if, for at least one kind of health check, the last finished check
+            failed. A failed check does not count if its kind was switched off afterwards.
         down: The names of the outside systems to which requests fail, such as ``mail``.
         is_held: True if the provider asked for a long pause that has not ended.
         revision: The revision of the schema.
@@ -83,8 +83,9 @@ async def clock_skew(uow: UnitOfWork, *, now: datetime) -> timedelta:
 async def read_readiness(uow: UnitOfWork, *, head: str, now: datetime) -> dict[str, str]:
     """Return the state of each part of the service, by the name of the part.
 
-    Only parts whose state is in the database are included. A state is ``ok`` or ``degraded``. For
-    ``migrations``, a sentence that names both revisions replaces ``degraded``.
+    Only parts whose state is in the database are included. A state is ``ok`` or ``degraded``. The
+    part ``migrations`` is never ``degraded``: if the schema does not have the revision ``head``,
+    its state is a sentence that names both revisions.
 
     Args:
         head: The schema revision that this release needs.

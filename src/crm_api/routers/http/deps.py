@@ -316,8 +316,9 @@ class Needs:
     async def __call__(self, caller: AnyCaller, request: Request) -> Caller:
         """Return the caller if the caller may send this request.
 
-        The caller needs the scope or the scope ``admin``. A marketer may also call the operations
-        in ``MASKED``, but may not search in fields that the role marketer does not show.
+        The caller needs the scope of this object, or the scope ``admin``. A marketer may also call
+        the operations in ``MASKED``. But a marketer may not search in fields that are hidden from
+        marketers.
 
         Raises:
             MissingScopeError: The caller may not send this request.

@@ -61,11 +61,11 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    - ``first_name`` without ``kind`` marks a contact: all fields except ``SHOWN_OF_PERSON`` are
-      hidden.
-    - In all other cases, the fields in ``HIDDEN`` are hidden. ``phone``, or ``type`` with ``at``,
-      also hides the fields in ``ABOUT_PERSON``. But an object with ``kind`` keeps ``name``, which
-      is not the name of a person.
+    - If there is a field ``first_name`` and no field ``kind``, the object is a contact. All fields
+      except ``SHOWN_OF_PERSON`` are hidden.
+    - Otherwise, the fields in ``HIDDEN`` are hidden. If there is a field ``phone``, or both
+      ``type`` and ``at``, the fields in ``ABOUT_PERSON`` are hidden too. But with a field ``kind``,
+      ``name`` stays visible, because it is not the name of a person.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -58,9 +58,9 @@ def security_headers(*, is_secure: bool) -> list[tuple[bytes, bytes]]:
 class RequestMiddleware:
     """ASGI middleware that gives each request an id, one log line and one trace span.
 
-    Each response gets the id and the security headers. This includes the error responses of this
-    middleware.
-    The middleware uses plain ASGI, because it must add almost no time to the receipt of webhooks.
+    Each response gets the id and the security headers. The error responses that this middleware
+    creates get them too. The middleware uses plain ASGI, because it must add almost no time to the
+    receipt of webhooks.
     """
 
     def __init__(self, app: ASGIApp, *, is_secure: bool) -> None:

@@ -141,9 +141,9 @@ def route_of(scope: Scope) -> str:
 def step_of(scope: Scope) -> AbstractContextManager[Span]:
     """Return a context manager that records the trace span of a request.
 
-    The span belongs to the trace in the header ``traceparent``, else to a new trace. Health checks
-    and metrics get no span. The span contains the path template, not the path, which may contain a
-    phone number.
+    If the request has the header ``traceparent``, the span belongs to the trace in this header. If
+    not, it begins a new trace. Health checks and metrics get no span. The span contains the path
+    template, not the path, which may contain a phone number.
     """
     if not tracing.is_on() or scope["path"] in POLLED:
         return tracing.NO_SPAN

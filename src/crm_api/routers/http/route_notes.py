@@ -14,9 +14,9 @@ SHOWN = "x-shown"
 def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes of a route, for the OpenAPI document.
 
-    Do not pass the codes for authentication, the request body, paging, and each id in the path:
-    they are added automatically. But if you pass one code that ends in ``_not_found``, pass all
-    such codes.
+    Do not pass the codes for authentication, the request body, paging, and each id in the path.
+    These codes are added automatically. But if the route has another code that ends in
+    ``_not_found``, pass all its codes with this ending.
     """
     return {PROBLEMS: codes}
 

@@ -324,8 +324,8 @@ async def correct_import(
     """Repeat the dry run of an import with other options, without a new upload.
 
     Options that you leave out do not change. The option ``mapping`` gives the field to which each
-    column of the file is imported. If you send ``mapping``, the service chooses the fields of the
-    columns that ``mapping`` lacks.
+    column of the file is imported. If you send ``mapping`` without a column, the service chooses
+    the field of this column.
     """
     async with uow:
         row = await commit.get_correctable_dry_run(uow, import_id=import_id)

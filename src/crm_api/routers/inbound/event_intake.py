@@ -82,8 +82,9 @@ class EventIntake:
         """Store an event, unless it is already stored; wait until it is committed.
 
         Args:
-            cause: The ids of the request that delivered the event, for the log lines of the job. A
-                job for events of several requests shows the ids of one.
+            cause: The ids of the request that delivered the event. The log lines of the job show
+                these ids. If a job handles events of several requests, it shows the ids of one
+                request.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries already wait to

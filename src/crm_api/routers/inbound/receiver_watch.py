@@ -1,8 +1,8 @@
 """Report whether this web process can receive webhooks, and which webhooks it refused.
 
-After some minutes without a report of any web process, a web process creates a reconciliation run,
-which compares our messages and calls with the provider's. Refused webhooks are counted for some
-seconds before their alerts are stored.
+Each web process reports regularly. If no web process has reported for some minutes, the next report
+creates a reconciliation run, which compares our messages and calls with the provider's. Refused
+webhooks are counted for some seconds. Then alerts about them are stored.
 """
 
 import asyncio

@@ -95,8 +95,7 @@ async def get_outcome_credits(
     """Return the messages that are credited with an outcome, with the credit of each message.
 
     A credit is the share of the outcome that belongs to one message, computed for this request. A
-    reversed outcome has the credits that it would have without the reversal, but figures do not
-    count it.
+    reversed outcome still has credits, but figures do not count the outcome.
     """
     async with uow:
         found = await read_outcome(uow, outcome_id=outcome_id)

@@ -97,8 +97,8 @@ async def get_cohorts(
     """Count the people who reach a stage, for each day, week or month of their first message.
 
     A cohort is all people whose first message was sent in one of these periods. Each cell counts
-    those who reached the stage within a number of days. It has no figure until these days are over
-    for the whole cohort.
+    the people who reached the stage within some days. A cell is empty until these days are over for
+    the whole cohort.
     """
     async with uow:
         now = await uow.database_now()

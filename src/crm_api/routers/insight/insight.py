@@ -238,10 +238,9 @@ async def list_insight_rows(
 ) -> PageRead[RecordRead] | Response:
     """List the records that a figure counts, the oldest first.
 
-    The field `rows_url` of each figure of `GET /v1/insight` is the path of this request. A count is
-    the number of records; a sum is the sum of `amount`. A rate lists the records of the
-    denominator, with `counted` true for those of the numerator. A CSV response contains all
-    records.
+    The field `rows_url` of each figure of `GET /v1/insight` is the path of this request. A sum adds
+    up `amount` of the records. For a rate, the records of the denominator are listed, and `counted`
+    is true for records of the numerator. A CSV response contains all records.
     """
     shows_people = caller.may(Scope.CONTACTS_READ)
     async with uow:

@@ -60,9 +60,9 @@ async def _sender(uow: UnitOfWork, caller: Caller) -> Sender:
 async def send_message(body: ReplyCreate, uow: Uow, state: State, caller: MaySend) -> MessageRead:
     """Send a single message to a phone number, immediately or later.
 
-    The message is usually sent within seconds after `send_at`, or after `undo_seconds` without
-    `send_at`. Read the message again to see its `status`. If the person opts out before `send_at`,
-    the message is withdrawn: its `status` is `failed`, and `error_code` gives the reason.
+    The message is usually sent within seconds after `send_at`. Without `send_at`, it waits
+    `undo_seconds`. Read the message again to see its `status`. If the person opts out before
+    `send_at`, the message is withdrawn: `status` is `failed`, and `error_code` gives the reason.
 
     The request is refused if somebody else answered the person less than a minute ago, in this
     service or in the provider's app. If `confirm` is true, the message is sent anyway.

@@ -63,9 +63,9 @@ async def resolve_provider_stop(
 ) -> ProviderStopRead:
     """Resolve an entry of the list of refused phone numbers.
 
-    Send this request when the provider no longer refuses the number, such as after a START. The
-    consent of the number does not change. If the provider refuses the number again, the number is
-    opted out again, with a new entry.
+    Send this request when the provider no longer refuses the number, such as after a reply START.
+    The consent of the number does not change. If the provider refuses it again, it is opted out
+    again, with a new entry.
     """
     async with uow:
         return await stops.resolve_provider_stop(

@@ -124,8 +124,8 @@ async def script_sandbox_person(
     """Set the script of a phone number: what the person with this number does after each message.
 
     The script replaces an earlier one of the number. All scripts are lost when the sandbox stops.
-    Without a script, the sandbox chooses, always the same for the same number: most people do
-    nothing, some reply, a few reply STOP, a few get no message.
+    Without a script, the number decides what the person does: most people do nothing, some reply, a
+    few reply STOP, a few get no message.
     """
     return await controls.set_script(body)
 

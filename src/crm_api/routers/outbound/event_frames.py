@@ -37,8 +37,8 @@ class StreamMarks:
 
     Attributes:
         hello: Formats the start of a stream.
-        reset: Formats the start of a stream if missed events are no longer stored. The client must
-            then load all its data again.
+        reset: Formats the start of a stream if events that the client missed are no longer stored.
+            The client must then load all its data again.
         heartbeat: Formats a heartbeat.
     """
 
@@ -110,8 +110,8 @@ async def _catch_up(
 ) -> AsyncIterator[bytes]:
     """Yield the stored events after ``after``, up to the position of the event hub.
 
-    Instead of ``campaign.counters`` events, their campaigns are added to ``changed``, if the
-    listener wants them.
+    Events of the type ``campaign.counters`` are not yielded. If the listener wants such an event,
+    the campaign of the event is added to ``changed``.
 
     This function awaits nothing after it has reached the hub's position. So the caller can set
     ``listener.is_live`` before the hub reads more events, and no event is missed.

@@ -103,7 +103,8 @@ def select_events(
     """Return the events that pass a filter, in their order.
 
     Args:
-        event_filter: The filter. Only with ``reads_messages`` do its listeners get the details.
+        event_filter: The filter. If its ``reads_messages`` is True, events in ``detailed`` replace
+            the events without details.
         found: The events from the log.
         detailed: The events about received messages with details, by message id.
     """

@@ -165,9 +165,9 @@ class AccessChecks:
 def access_of(request: Request, caller: Caller) -> Callable[[], AbstractAsyncContextManager[None]]:
     """Return a function that creates the context manager for one event stream.
 
-    The context manager ends the stream if the caller's credentials become invalid or the scopes
-    change. While the database is unavailable, the stream stays open. This is safe, because no event
-    can be read then.
+    The context manager ends the stream if the caller's credentials become invalid, or if the
+    caller's scopes change. While the database is unavailable, the stream stays open. This is safe,
+    because no event can be read then.
     """
 
     async def is_valid() -> bool:

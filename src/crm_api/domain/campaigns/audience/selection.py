@@ -36,9 +36,12 @@ class AudienceConditions:
     In the SQL, ``c`` is the table ``contact``.
 
     Attributes:
-        named: The condition that a contact is in the segment; empty for other audiences.
-        left_out: Leaves out the contacts of excluded segments; empty if no segment is excluded.
-        exclusions: Keys of ``EXCLUSIONS``, in the order of that dictionary.
+        named: The condition that a contact is in the audience's segment; empty if the audience has
+            no segment.
+        left_out: The condition that a contact is in no excluded segment; empty if no segment is
+            excluded.
+        exclusions: The keys of the conditions in ``EXCLUSIONS`` that the query needs, in the order
+            of that dictionary.
     """
 
     named: str = ""
@@ -170,8 +173,8 @@ def assess(
     Args:
         is_named: An SQL condition: true if the contact ``c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: ``OFFSET 0`` makes PostgreSQL run each sub-select once per person; empty allows a
-            join.
+        each: The end of each sub-select. ``OFFSET 0`` makes PostgreSQL run the sub-select once per
+            person. If empty, PostgreSQL may use a join.
         flags_filter: A condition that limits ``flags`` to some phone numbers; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)
@@ -260,8 +263,9 @@ async def resolve_audience(
     All included and excluded segments are locked until the transaction ends.
 
     Args:
-        as_of: The start of the campaign. People who were added later and flags that expired earlier
-            are ignored. Periods such as "in the last 30 days" end at this instant.
+        as_of: The start of the campaign. People who were added after this instant, and flags that
+            expired before this instant, are ignored. Periods such as "in the last 30 days" end at
+            this instant.
         by_page: True for a statement that reads the people page by page.
 
     Raises:

@@ -93,14 +93,15 @@ async def store_next_chunk(
     The last chunk also sets ``recipients_total``; then the campaign may begin. After a large
     audience is stored, call ``refresh_statistics`` in a separate unit of work.
 
-    Contacts and list members that were added after the start request are left out. Later
-    exclusions, deletions and flags count. An opt-out that is stored at the same time may be missed
-    here, so opt-outs must be checked again before each message.
+    Contacts and list members that were added after the start request are left out. Exclusions,
+    deletions and flags count even if they were made after the start request. This function may miss
+    an opt-out that is stored at the same time, so opt-outs must be checked again before each
+    message.
 
     Args:
-        begin_next: Starts to store the next chunk in another transaction. It is called with the id
-            of the last contact in this chunk, before this chunk is inserted, if more people may
-            follow.
+        begin_next: A function that starts to store the next chunk in another transaction. If more
+            people may follow, it is called before this chunk is inserted. Its argument is the id of
+            the last contact in this chunk.
 
     Returns:
         None if the audience is already completely stored, the campaign is not scheduled, or another
@@ -148,8 +149,11 @@ async def store_chunk_ahead(
         is_turn: Waits until the other transaction has ended; True if it was committed.
 
     Raises:
-        ChunkOvertakenError: The other transaction was rolled back, the campaign is locked or not
-            scheduled, or the previous chunk did not end with ``after``. The caller must roll back.
+        ChunkOvertakenError: The caller must roll back, for one of these reasons:
+
+            - The other transaction was rolled back.
+            - The campaign is locked or not scheduled.
+            - The previous chunk did not end with ``after``.
     """
     campaign = await uow.session.get_one(Campaign, campaign_id)
     page = await resolve_page(uow.session, campaign=campaign, after=after, limit=limit, now=now)

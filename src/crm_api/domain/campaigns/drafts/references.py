@@ -30,12 +30,15 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    A body in the request is kept. A missing body is copied from the version ``template_version``;
-    None means the current body. Then ``template_version`` is set to the version of the template's
-    body.
+    If the request has a body, this body is kept. If not, the body of the version
+    ``template_version`` is copied. If ``template_version`` is None, the current body of the
+    template is copied. Then ``template_version`` is set to the version of the template's body.
 
-    ``template_id`` and ``template_version`` are set to None if the template or version does not
-    exist, the body in the request differs, or the template's body has no version.
+    But ``template_id`` and ``template_version`` are set to None in each of these cases:
+
+    - The template or the version does not exist.
+    - The body in the request differs from the template's body.
+    - The template's body has no version.
 
     Raises:
         InvalidCampaignError: A template or a template version does not exist, and the request has

@@ -71,13 +71,14 @@ async def update_campaign(
 ) -> CampaignDetail:
     """Change a campaign. Fields that the request leaves out do not change.
 
-    ``name``, ``recurrence`` and ``archived`` can change in every status, other fields only in a
-    draft. A changed draft loses its approval, unless only ``archived`` changes. The key or user
-    ``author_id`` may not approve the changed draft.
+    ``name``, ``recurrence`` and ``archived`` can change in every status. All other fields can
+    change only in a draft. A changed draft loses its approval, unless only ``archived`` changes.
+    The API key or user with the id ``author_id`` may not approve the changed draft.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
-        CampaignNotEditableError: Another field is in the request, and the campaign is not a draft.
+        CampaignNotEditableError: The request has a field that can change only in a draft, and the
+            campaign is not a draft.
         InvalidCampaignError: The changed content would have faults. The error lists all of them.
     """
     campaign = await lock_campaign(uow, campaign_id)

@@ -46,8 +46,11 @@ async def check_start(
         sender: The business that the first message must name; None leaves out this check.
 
     Raises:
-        InvalidCampaignError: ``start_at`` or ``end_at`` is in the past, a list, segment or campaign
-            of the audience was deleted, or the campaign's hours never overlap the legal hours.
+        InvalidCampaignError: At least one of these conditions is true:
+
+            - ``start_at`` or ``end_at`` is in the past.
+            - A list, segment or campaign that the audience names was deleted.
+            - The campaign's hours never overlap the legal hours.
         MissingIdentificationError: A first message does not name the sender, or does not say how to
             opt out.
         ApprovalNeededError: The company requires an approval, and the campaign has none.

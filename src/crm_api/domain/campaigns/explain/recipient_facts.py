@@ -154,8 +154,9 @@ class RecipientFacts(ContactValues):
             opt-out.
         ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
         is_kept: True if the phone number must wait until ``kept_until``.
-        kept_until: The end of the wait after a parked or matched attempt; it may be in the past.
-            None without such an attempt.
+        kept_until: The end of the wait after a parked attempt (unclear, waiting for a user) or a
+            matched attempt (found by a look-up or a report). It may be in the past. None if the
+            number has no such attempt.
         was_contacted: True if the person got a message before, and the campaign skips or reviews
             such people.
         was_texted_lately: True if another campaign sent to the number in the last
@@ -164,7 +165,8 @@ class RecipientFacts(ContactValues):
         often_until: When the legal limit allows the next message; it may be in the past. None if
             the limit was not reached lately, or there is no limit.
         is_capped: True if the phone number has reached the ``frequency_cap`` of the campaign.
-        capped_until: When the ``frequency_cap`` allows the next message, as in ``often_until``.
+        capped_until: When the ``frequency_cap`` allows the next message; it may be in the past.
+            None if the cap was not reached lately, or there is no cap.
         is_busy: True if another message to the phone number is being sent.
         last_texted_at: When another campaign last sent to the phone number; None if none did.
     """
@@ -244,8 +246,8 @@ async def read_recipient_facts(
     """Read, in one statement, the facts that decide whether a recipient may be messaged now.
 
     Args:
-        step: 0 for the first message. None for the first step whose status is not ``sent``,
-            ``delivered`` or ``failed``; without one, step 0.
+        step: 0 for the first message. If None, the first step whose status is not ``sent``,
+            ``delivered`` or ``failed`` is read. If there is no such step, step 0 is read.
         cap: The legal limit of campaign messages to a number: ``(3, 24)`` for 3 messages in 24
             hours. None if the law sets no limit.
 

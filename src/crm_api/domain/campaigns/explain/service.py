@@ -53,8 +53,8 @@ async def explain_recipient(
     """Return whether a recipient would get a message now, and all rules that prevent it.
 
     Args:
-        step: 0 for the first message. None for the first step whose message was not sent and has
-            not failed; without one, step 0.
+        step: 0 for the first message. If None, the first step whose message was not sent and has
+            not failed is explained. If there is no such step, step 0 is explained.
         business: The business details that a message may name.
         times: The maximum durations of the steps of sending.
         secret: The secret with which the consent history hashes phone numbers. Without it, the

@@ -31,7 +31,7 @@ class RecipientCase:
         line_used: The number of today's messages that count for the line's daily limit.
         carriers: The carrier budgets (the company's daily limits at mobile carriers), and what is
             left of each today; None without carrier budgets.
-        carrier: The mobile carrier of the recipient's number, as in ``carriers``.
+        carrier: The name of the recipient's mobile carrier; ``unknown`` if it is not known.
         call: The longest time that the request to the provider may take.
     """
 

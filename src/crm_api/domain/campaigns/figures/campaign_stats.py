@@ -68,8 +68,8 @@ async def read_campaign_stats(
 
     Args:
         step: 0 for the first message, 1 for the first follow-up, and so on.
-        limits: An unclear attempt also counts for today if its request to the provider was made
-            less than ``limits.times.grace`` before today began.
+        limits: The limits of sending. An unclear attempt of yesterday also counts for today if its
+            request to the provider was made less than ``limits.times.grace`` before today began.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

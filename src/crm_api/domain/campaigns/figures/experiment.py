@@ -90,8 +90,8 @@ class Comparison:
         higher: The variant with the higher rate.
         lower: The variant with the lower rate.
         log_e_value: The natural logarithm of the e-value.
-        p_value: Corrected for the campaign's number of pairs of variants. It stays valid if the
-            comparison is repeated at any time.
+        p_value: The p-value. It is corrected for the number of pairs of variants in the campaign.
+            It stays valid if the comparison is repeated at any time.
     """
 
     measure: ComparedMeasure
@@ -114,10 +114,10 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than every other variant; None if there is none.
             A harmful variant never wins.
-        p_value: The largest p-value of the winner's comparisons by replies; None without a winner,
-            or if all other variants are stopped.
-        comparisons: By replies and by opt-outs for each pair of variants. Variants that are stopped
-            or have too few messages are left out.
+        p_value: The largest p-value of the comparisons in which the winner is compared with other
+            variants by replies. None if there is no winner, or if all other variants are stopped.
+        comparisons: Two comparisons for each pair of variants: one by replies, and one by opt-outs.
+            Variants that are stopped or have too few messages are left out.
         harmful: The variants that get more opt-outs than another variant, including those stopped
             for this reason.
     """
@@ -204,9 +204,9 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
     """Return how strong the evidence is that the rates of two variants differ.
 
     The result is the natural logarithm of an e-value: the likelihood of the hits (replies or
-    opt-outs) if the rates differ, divided by their likelihood if the rates are equal. Hits are
-    treated as independent, although a person can cause only one. So the result does not overstate
-    the evidence.
+    opt-outs) if the rates differ, divided by their likelihood if the rates are equal. The formula
+    treats hits as independent. In fact, a person can cause only one hit, but this difference does
+    not make the evidence seem stronger than it is.
 
     Args:
         hits: The number of replies or opt-outs of each variant.
@@ -230,9 +230,10 @@ def _log_beta(first: float, second: float) -> float:
 def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit.
 
-    The rate is the share of messages with a hit (an opt-out or a failure). The result is the
-    natural logarithm of an e-value: the mean of one likelihood ratio for each of ``ODDS_RATIOS``. A
-    message without a result counts as a message without a hit.
+    The rate is the share of messages with a hit (an opt-out or a failure). A likelihood ratio is
+    computed for each of ``ODDS_RATIOS``. The e-value is the mean of these ratios, and the result is
+    the natural logarithm of the e-value. A message without a result counts as a message without a
+    hit.
 
     Args:
         limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1.

@@ -81,8 +81,8 @@ class Cohort:
     def take(self, texts: float, zone_groups: Sequence[int]) -> list[tuple[int, float]]:
         """Remove up to ``texts`` waiting people from the given groups, earliest due first.
 
-        The group with the largest share of waiting people comes first, because people of all groups
-        become due in the same period.
+        People of all groups become due in the same period, at a constant rate. So the people who
+        became due first are in the group with the largest share of waiting people.
 
         Args:
             zone_groups: The indices of the zone groups.
@@ -278,8 +278,8 @@ def _fair_share(room: float, own: float, demands: Sequence[Demand]) -> tuple[flo
         demands: As in ``SharedDay``.
 
     Returns:
-        The number of messages that the simulated campaign gets, and the maximum per campaign:
-        ``UNLIMITED`` if every campaign gets what it wants.
+        The number of messages that the simulated campaign gets, and the maximum per campaign. The
+        maximum is ``UNLIMITED`` if every campaign gets as many messages as it wants.
     """
     turns = sorted([(own, 1), *demands], key=lambda demand: demand[0] / demand[1])
     takers = sum(campaigns for _, campaigns in turns)

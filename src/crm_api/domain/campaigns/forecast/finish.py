@@ -3,8 +3,9 @@
 Two instants are predicted. The last message is sent before P50 with a probability of 50 %, and
 before P90 with a probability of 90 %.
 
-The binding rule is the rule whose removal adds the most people who get a message. If no removal
-adds people, it is the rule that delays the end of the campaign most.
+To find the rule that delays most (the binding rule), each rule is removed in turn. The binding rule
+is the rule without which the most additional people get a message. If there are no additional
+people without any of the rules, it is the rule that delays the end of the campaign most.
 """
 
 from collections.abc import Callable, Mapping
@@ -250,8 +251,8 @@ def _costs_without_each(
 ) -> dict[str, tuple[int, datetime]]:
     """For each rule, return the cost (see ``_cost``) of the plan without this rule.
 
-    Rules that do not change the plan are left out. If the campaign takes longer than ``LONG``,
-    other rules may be left out too.
+    Rules that do not change the plan are left out. If the campaign takes longer than ``LONG``, some
+    rules that change the plan may be left out too.
 
     Args:
         cost: The cost of the plan with all rules.
@@ -280,8 +281,8 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
 
     The effect is the number of additional people who would get a message without the rule. If this
     number is 0 for all rules, the effect is how much earlier the plan would end. If several effects
-    are nearly equal, the first rule is returned. None if no effect is at least one person or one
-    minute.
+    are nearly equal, the first rule is returned. If no additional person would get a message, and
+    the plan would end less than a minute earlier, the result is None.
 
     Args:
         costs: For each rule, the cost of the plan without this rule.

@@ -56,8 +56,8 @@ class Segment:
     All times are in seconds from the start of the day in the line's time zone.
 
     Attributes:
-        closes: The end of the allowed hours, not before ``end``; the latest end if the groups have
-            different hours.
+        closes: When the allowed hours end in which this part of the day lies. It is at or after
+            ``end``. If the groups have different hours, it is the latest end.
         zone_groups: The indices of the zone groups, as in ``Calendar.zone_group_of``.
     """
 
@@ -182,9 +182,13 @@ def _kind_of_day(
 ) -> tuple[object, ...]:
     """Return a key for a day. Days with the same key have the same sending hours.
 
-    The key must contain everything on which the sending hours depend: the weekday, the length of
-    the day (23 to 25 hours), the differences between the local times of the zones, and the holidays
-    and rules in force from the day before to the day after.
+    The key must contain everything on which the sending hours depend:
+
+    - the weekday
+    - the length of the day (23 to 25 hours)
+    - the differences between the local times of the zones
+    - the holidays on the day, the day before and the day after
+    - the rules that are in force on these three days
     """
     days = [starts.date() + timedelta(days=offset) for offset in (-1, 0, 1)]
     clocks = [at.astimezone(zone).replace(tzinfo=None) for zone in zones for at in (starts, ends)]
@@ -200,8 +204,8 @@ def _kind_of_day(
 def _spans(hours: Hours, source: _Source, starts: datetime, ends: datetime) -> _Open:
     """Return the hours of one source on one day, as spans (see ``_Open``).
 
-    The day may include parts of two days in the time zone of the source. The hours of each are a
-    separate span, even without a gap between the spans.
+    The day may include parts of two days in the time zone of the source. Each of the two days then
+    has its own span, even if there is no gap between the two spans.
 
     Args:
         starts: The start of the day in the line's time zone.

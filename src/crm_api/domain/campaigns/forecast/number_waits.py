@@ -30,10 +30,11 @@ class TextedNumber:
     Attributes:
         step: The message for which the recipient waits: 0 for the first message, 1 for the first
             follow-up.
-        last_other: The time of the newest recent message from another campaign; None without one.
+        last_other: The time of the newest recent message from another campaign; None if there is no
+            such message.
         texted: The instants of the recent messages of all campaigns, newest first.
-        read: How many recipients the query examined, including those that the result leaves out;
-            the same in all items.
+        read: The number of recipients that the query examined, including recipients that its result
+            leaves out. All items of a result have the same number.
     """
 
     step: int
@@ -49,9 +50,10 @@ class NumberRules:
     """The limits on how often a campaign may send messages to one phone number.
 
     Attributes:
-        min_days: The minimum number of days after a message of another campaign; None without one.
+        min_days: The campaign waits at least this number of days after a message of another
+            campaign; None if it does not wait.
         campaign_cap: The campaign's ``frequency_cap``: the maximum number of messages, and the
-            period in hours. None without one.
+            period in hours. None if the campaign has no such limit.
         rules: The legal rules. They can limit the number of messages too.
     """
 
@@ -86,8 +88,8 @@ class NumberRules:
     def held_until(self, number: TextedNumber) -> dict[str, datetime]:
         """Return the rules that prevent a message to the recipient in ``number`` now.
 
-        The value of each rule is the instant from which the rule allows the message. If the message
-        is not due yet, the rule ``NOT_DUE`` is included.
+        The keys of the result are the rules. The value of a rule is the instant from which the rule
+        allows the message. If the message is not due yet, the rule ``NOT_DUE`` is included.
         """
         found: dict[str, datetime] = {NOT_DUE: number.due_at}
         if self.min_days is not None and number.last_other is not None:

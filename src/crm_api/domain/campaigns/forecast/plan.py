@@ -83,7 +83,8 @@ class Rival:
     """Another campaign on the same line, or a group of such campaigns.
 
     The campaigns of a group have the same daily limit, days, first day and last day. For a group,
-    ``waiting``, ``daily_limit`` and ``used_today`` are sums over its campaigns.
+    each of ``waiting``, ``daily_limit`` and ``used_today`` is the sum of the values of its
+    campaigns.
 
     Attributes:
         waiting: The number of messages that are not sent yet.
@@ -144,8 +145,8 @@ class Plan:
         rivals: The other campaigns that send on the line.
         per_second: The number of messages that the provider accepts in a second.
         others_a_day: The mean daily number of the line's messages that belong to no campaign.
-        workload: The mean number of messages per recipient and step, 1.1 if one message in ten is
-            sent again after an unclear result.
+        workload: How many times a message is sent on average. For example, the value is 1.1 if one
+            message in ten is sent again after an unclear result.
     """
 
     begins: datetime
@@ -220,14 +221,15 @@ class Outcome:
     Attributes:
         finish: When the last message is sent, or when the campaign ends if that is earlier. None if
             neither happens within ten years.
-        not_reached: The number of people who still wait when the campaign ends, at the earliest
-            step with such people. 0 if all messages are sent in time.
+        not_reached: The number of people who still wait for a message when the campaign ends. If
+            people wait at several steps, only those at the earliest step are counted. 0 if all
+            messages are sent in time.
         unsent: The number of messages of all steps that are not sent before the campaign ends.
         per_day: The number of messages on each of the next 60 days; days without messages are left
             out.
         sending_days: The number of days on which the campaign sends.
-        limited_days: For each rule, such as ``line_daily_limit``, the number of days of the first
-            year on which it limited the messages.
+        limited_days: For each rule, such as ``line_daily_limit``: on how many days of the first
+            year the rule limited the messages.
     """
 
     finish: datetime | None

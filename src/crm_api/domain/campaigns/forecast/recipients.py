@@ -53,8 +53,8 @@ class People:
     Attributes:
         waiting: The people who wait for a message, grouped by step, zone key and due time.
         is_sampled: True if the groups were estimated from a sample.
-        statuses: The number of people by status, over all steps. For a draft: by the status or skip
-            reason that they would get now.
+        statuses: The number of people by status, over all steps. For a draft, the people are
+            counted by the status or skip reason that they would get if the campaign started now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of messages that got a reply. A reply to a follow-up also counts for the
             first message.
@@ -146,9 +146,10 @@ def _estimate(
 
     Args:
         pending: The number of waiting people by step.
-        few: The waiting people, by step and zone key. The count of a zone key is exact only if it
-            is below ``FEW``.
-        sample: The waiting people in a sample of the recipients, for the other zone keys.
+        few: The numbers of waiting people by step and zone key. The number of a zone key is exact
+            only if it is below ``FEW``.
+        sample: The waiting people in a sample of the recipients. They are used to estimate the zone
+            keys whose number is not exact.
     """
     counted: Counter[str] = Counter()
     for group in few:

@@ -122,7 +122,7 @@ class ForecastRead(ReadModel):
         p50_finish_at: The last message is sent before this instant with a probability of 50 %. If
             null, ``detail`` says why.
         p90_finish_at: The last message is sent before this instant with a probability of 90 %; null
-            if ``p50_finish_at`` is null, or after more than ten years.
+            if over ten years away, or if ``p50_finish_at`` is null.
         binding_rule: The rule that delays the last message most, or prevents all messages; null if
             no rule does.
         detail: What the rule in ``binding_rule`` does, and what can be done.

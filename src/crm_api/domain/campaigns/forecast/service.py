@@ -98,8 +98,9 @@ async def forecast(
 ) -> ForecastRead:
     """Forecast when a campaign, in any status, will have sent its last message.
 
-    A draft is assumed to be started now. Until the audience is completely stored, its people are
-    counted, which is slower. In a list of more than 100,000 contacts, only a sample is counted.
+    A draft is assumed to be started now. If the audience is not completely stored yet, the function
+    counts the contacts of the audience, which is slower. If the audience is a list of more than
+    100,000 contacts, the function counts only a sample.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
@@ -134,10 +135,15 @@ async def estimate_finish(
             the line.
 
     Returns:
-        The time of the last message, or of the end of the campaign if that is earlier. None if the
-        campaign is neither scheduled nor running, its end has passed, its line is blocked, its
-        audience is not completely stored, no recipient waits, or the last message is more than ten
-        years away.
+        The time of the last message, or the end of the campaign if the end is earlier. None if one
+        of these conditions is true:
+
+        - The campaign is neither scheduled nor running.
+        - The end of the campaign has passed.
+        - The line is blocked.
+        - The audience is not completely stored.
+        - No recipient waits.
+        - The last message is more than ten years away.
     """
     is_on_its_way = campaign.status in _ON_ITS_WAY and campaign.recipients_total is not None
     if not is_on_its_way or _halt(campaign, line, now=now) is not None:
@@ -160,8 +166,8 @@ async def plan_days(
     """Return how many messages a campaign will probably send on each of the next 60 days.
 
     The days are those of the line's time zone. The numbers are the same as in the forecast. Days
-    without messages are left out. The result is empty if the campaign is over, paused or blocked,
-    or if its line is blocked.
+    without messages are left out, but a small number may be rounded to 0. The result is empty if
+    the campaign is over, paused or blocked, or if its line is blocked.
     """
     if _halt(campaign, line, now=now) is not None:
         return ()

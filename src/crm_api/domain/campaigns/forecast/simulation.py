@@ -66,7 +66,8 @@ class _Queue:
         share: The number of these people, divided by the number of all waiting people.
         daily: The number of messages that the budget allows in a day; infinite without a budget.
         left: The number of messages that the budget still allows on the simulated day.
-        cohorts: These people in groups that wait for the same message, ordered by ``due_from``.
+        cohorts: The waiting people in groups, ordered by ``due_from``. The people of a group wait
+            for the same message.
     """
 
     def __init__(self, share: float, *, daily: float = inf, left: float = inf) -> None:
@@ -130,8 +131,9 @@ class _Run:
     def _fill(self, queue: _Queue) -> None:
         """Add the waiting people to a queue, in groups (cohorts).
 
-        The people of a cohort wait for the same step and become due in the same period. Some
-        messages are sent twice, so each person counts as ``plan.workload`` messages (1 or more).
+        The people of a cohort wait for the same step and become due in the same period. Each person
+        counts as ``plan.workload`` messages. ``plan.workload`` may be more than 1, because some
+        messages are sent twice.
         """
         cohorts: dict[object, Cohort] = {}
         for group in self._plan.waiting:
@@ -182,9 +184,9 @@ class _Run:
     def _periods(self, day: int, begins: float, ends: float) -> Iterator[_Period]:
         """Divide the allowed hours of a day into periods.
 
-        During one period, messages are allowed for the same zone groups. A new period also begins
-        at each instant at which people become due. If a follow-up has a delay of less than a day, a
-        new period also begins each hour.
+        A new period begins at each instant at which the set of allowed zone groups changes, or at
+        which people become due. If a follow-up has a delay of less than a day, a new period also
+        begins each hour.
         """
         starts = self._calendar.starts[day]
         cuts = {
@@ -361,8 +363,8 @@ class _Run:
                 it.
 
         Returns:
-            When the last message is sent. None if the campaign ends before that, or ten years are
-            not enough.
+            When the last message is sent. None if the campaign ends before the last message, or if
+            the last message is more than ten years away.
         """
         plan, calendar = self._plan, self._calendar
         zone = ZoneInfo(plan.hours.line_timezone)

@@ -69,12 +69,12 @@ class LaunchPerson(ReadModel):
 
 
 class LaunchReason(ReadModel):
-    """A rule because of which contacts of the audience get no message at the start.
+    """A rule that prevents messages to contacts of the audience at the start.
 
     Attributes:
         rule: The name of the rule, as in a recipient's ``skip_reason``.
-        outcome: ``skipped``; ``review`` if a user must approve the contacts; ``held`` if a user
-            must check a reply.
+        outcome: ``review`` if a user must approve the contacts; ``held`` if a user must check a
+            reply; else ``skipped``.
         people: The number of these contacts.
         detail: What the rule means.
         sample: Up to 10 of these contacts.
@@ -127,8 +127,8 @@ class LaunchCheck(ReadModel):
         first_send_at: When the first message is expected; null if no message is expected.
         last_send_at: The last message is sent before this instant with a probability of 50 %. If
             null, ``forecast_detail`` says why.
-        last_send_at_p90: As ``last_send_at``, but with a probability of 90 %. Null also if more
-            than ten years away.
+        last_send_at_p90: As ``last_send_at``, with a probability of 90 %. Also null if it is over
+            ten years away.
         forecast_detail: What delays or prevents messages most, and what to do.
         texts: The expected number of messages, follow-ups included.
         segments: The number of SMS segments of the first messages. Each segment costs money.

@@ -57,7 +57,8 @@ async def find_next_send(
 ) -> datetime | None:
     """Return the first instant, not before ``now``, at which a campaign may start or send.
 
-    No campaign starts or sends earlier. At this instant, a limit may still delay a campaign.
+    No campaign starts or sends before this instant. A limit may delay a campaign beyond this
+    instant.
 
     Args:
         call: The longest duration of a request to the provider.

@@ -41,8 +41,8 @@ class SendPlan:
     """Which messages may be claimed now, and when to plan again.
 
     Attributes:
-        orders: One for each campaign that may send now; the campaign that started first comes
-            first.
+        orders: One claim order for each campaign that may send now. The campaign that started first
+            comes first. A claim order says which messages may be claimed (reserved for sending).
         wakes_at: When a campaign that waits only because of its pacing may send again; None if
             there is no such campaign.
     """
@@ -105,8 +105,11 @@ async def plan_sends(
 ) -> SendPlan:
     """Return the messages that campaigns may claim now.
 
-    A running campaign has no claim order if its pacing delays it, if no due recipient may get a
-    message at this hour, or if the daily limit of the campaign or of its line is reached.
+    A running campaign may claim no message if one of these conditions is true:
+
+    - The pacing delays the campaign.
+    - No recipient who is due may get a message at this hour.
+    - The daily limit of the campaign or of its line is reached.
 
     The number of SQL statements does not depend on the number of campaigns or recipients.
     """
@@ -180,8 +183,8 @@ async def _find_able(
 
     Args:
         campaigns: Running campaigns.
-        windows: For each campaign, the zone keys for which messages are allowed now. Recipients
-            with other zone keys are ignored.
+        windows: For each campaign id, the zone keys for which messages are allowed now, each with
+            the instant until which they are allowed. Recipients with other zone keys are ignored.
     """
     if not campaigns:
         return set()
@@ -305,7 +308,8 @@ def _open_zones(
     """Return the zone keys of the recipients to whom the campaign may send now.
 
     The campaign's hours and the legal hours must both allow messages. The value of each zone key is
-    the instant until which messages are allowed, at the latest the end of the campaign.
+    the instant until which messages are allowed. This instant is never after the end of the
+    campaign.
     """
     window = Window.of(campaign.days, campaign.window_start, campaign.window_end)
     closes: dict[tuple[str, ...], datetime | None] = {}

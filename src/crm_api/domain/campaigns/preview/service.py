@@ -88,8 +88,8 @@ async def preview_draft(
 ) -> CampaignPreview:
     """Return the messages that a campaign would send, without storing the campaign.
 
-    The shares of the variants are correct. But the variant of a contact depends on the id of the
-    campaign, so the stored campaign may use another variant.
+    The shares of the variants are correct. But the id of the campaign decides which variant a
+    contact gets. So a contact may get another variant when the campaign is stored.
 
     Raises:
         InvalidCampaignError: The content has faults, or a contact in ``contact_ids`` is not in the
@@ -250,7 +250,8 @@ def count_recipients(
     """Return how many people of an audience would get a message, and how many would not.
 
     Args:
-        verdicts: The number of people by verdict: the status or the skip reason at a start now.
+        verdicts: The number of people by verdict. The verdict on a person is the status or the skip
+            reason that the person would get if the campaign were started now.
         failures: The number of people whose message cannot be rendered, by verdict and error code.
     """
     skipped: Counter[str] = Counter(

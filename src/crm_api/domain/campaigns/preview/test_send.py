@@ -50,8 +50,9 @@ async def send_test_message(
 ) -> Activity:
     """Queue a test message of a campaign to another line of the company or to a test number.
 
-    The values come from one of the first 20 people of the audience. If none of them has all values,
-    names in brackets are used. Daily limits do not apply.
+    The message contains the values of one of the first 20 people of the audience. If the message
+    cannot be rendered for any of these people, it contains placeholders, such as ``[first_name]``.
+    Daily limits do not apply.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

@@ -81,7 +81,7 @@ async def copy_recipients(
         after: The contact id after which the page begins; None for the first page.
 
     Returns:
-        The lines of the CSV file, and the contact id; None as contact id on the last page.
+        The lines of the CSV file, and the contact id. On the last page, the contact id is None.
     """
     member = CampaignMembership
     span = search.span(after)

@@ -192,8 +192,9 @@ class RecipientSearch:
     def page(self, *, after: UUID | None, limit: int) -> Select[*tuple[Any, ...]]:
         """Return the statement for a page of the matching recipients, ordered by contact id.
 
-        With search words, it searches only the next ``_NEAR`` (2,000) recipients. If a page has too
-        few rows, call ``look_up()`` instead.
+        If the filter has search words, the statement searches only the next ``_NEAR`` (2,000)
+        recipients. If it returns fewer than ``limit`` rows, use the statement of ``look_up()``
+        instead.
 
         Args:
             after: The contact id at which the previous page ended; None for the first page.

@@ -66,9 +66,9 @@ async def set_aside_messaged_recipients(
 ) -> None:
     """Set aside recipients who may already have their message, before a restored campaign resumes.
 
-    These are the waiting recipients (``pending`` or ``held``) to whom the line has sent a message,
-    or whom it has called, since the backup. They get the status ``review`` at the first step, and
-    ``skipped`` at a follow-up. Without these changes, a resume could send a message twice.
+    The function changes waiting recipients (``pending`` or ``held``) if the line has sent them a
+    message or called them since the backup. Their new status is ``review`` at the first step, and
+    ``skipped`` at a follow-up. Without this change, a person could get a message twice.
 
     Raises:
         NotReconciledError: The messages since the backup are not completely read from the provider.

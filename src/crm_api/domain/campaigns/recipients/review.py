@@ -1,8 +1,9 @@
 """Store decisions of users about recipients.
 
-- A user approves or rejects a recipient in review: a person who got a message before the campaign.
-- A user settles a parked attempt: the service could not find out whether the message was sent, so
-  the user decides it.
+- A user approves or rejects a recipient in review. Such a person already got a message before the
+  campaign.
+- A user settles a parked attempt. The service could not find out whether the message was sent, so
+  the user decides whether it was sent.
 """
 
 from collections.abc import Iterable, Sequence

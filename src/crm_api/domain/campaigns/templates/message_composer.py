@@ -70,8 +70,9 @@ class MessageLine(Protocol):
 class MessageComposer:
     """Renders the messages of a campaign: a variant at the first step, then the follow-ups.
 
-    The other variants share the recipients of a stopped variant, in proportion to the weights of
-    these variants. A contact always gets the same variant, until a further variant is stopped.
+    If a variant is stopped, the variants that are not stopped share its recipients, in proportion
+    to their weights. A contact gets the same variant in every call, as long as no further variant
+    is stopped.
 
     Args:
         variants: The variants, ordered by position.
@@ -169,8 +170,9 @@ def render_without_recipient(
     The values of the first contact come from ``placeholder_values``.
 
     Returns:
-        The two messages in this order. A message that cannot be rendered is left out. If neither
-        can be rendered, the result is the body itself with the footer.
+        First the message with all values, then the message without values. A message that cannot be
+        rendered is left out. If neither can be rendered, the result is the body itself with the
+        footer.
     """
     compiled = compile_body(body)
     messages = []

@@ -52,11 +52,11 @@ class MessageTemplate(Base):
 
 
 class TemplateVersion(Base):
-    """A body that a template has or had, and whether it may be sent.
+    """A present or earlier body of a template, and the state of its approval.
 
     The body of a version never changes: a changed body is a new version. During an upgrade, an
-    older release may change a template's body without a version. This body counts as a draft, until
-    a user changes or submits the template.
+    older release may change a template's body without storing a version. A body without a version
+    counts as a draft until a user changes or submits the template.
     """
 
     __tablename__ = "template_version"

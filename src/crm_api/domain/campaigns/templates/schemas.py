@@ -148,8 +148,8 @@ class TemplateRead(ReadModel):
         versions: The newest 100 versions, in ascending order.
         variables: The variables in the body, such as ``first_name`` or ``attributes.roof``.
         encoding: The encoding of the message; null if it depends on the contact.
-        segments: The number of segments, for each of which the provider charges; null if it depends
-            on the contact.
+        segments: The number of segments. The provider charges for each. Null if it depends on the
+            contact.
         created_at: When the template was created.
         updated_at: When the template was last changed.
     """

@@ -171,14 +171,17 @@ def find_template_faults(
 ) -> list[FieldProblem]:
     """Return the faults of a body: syntax errors, unknown variables, unknown filters.
 
-    If there are none, the faults of a rendering with test values are returned.
+    If there are none, the body is rendered with test values. If all these renderings fail, the
+    fault of the first rendering is returned.
 
     Args:
         pointer: The JSON pointer of the body in the request.
-        more: Further variables that the body may contain, each with its field names.
+        more: Further variables that the body may contain. Each variable is mapped to the names of
+            its fields.
 
     Returns:
-        One problem for each fault, with line and column, both from 1.
+        One problem for each fault. Its text names the line and the column, both from 1, if they are
+        known.
     """
     if "{{" not in body and "{%" not in body:
         return []
@@ -274,9 +277,12 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
     """Return sets of placeholder values for a message that is rendered without a contact.
 
     Returns:
-        One empty set if the body has no variables and no tags. Otherwise three sets, to be tried in
-        this order: the names in brackets, such as ``[first_name]``; one number for all; one word
-        for all.
+        If the body has no variables and no tags: one empty set. If it has: three sets, which the
+        caller tries in the order of the list:
+
+        - Each value is the name of its field in brackets, such as ``[first_name]``.
+        - Each value is the same number.
+        - Each value is the same word.
     """
     if compiled.template is None:
         return [{}]

@@ -143,8 +143,8 @@ async def find_template_texts(
 ) -> dict[TemplateReference, TemplateText]:
     """Return, for each reference, the body to which it refers and the version of this body.
 
-    A reference names a template and one of its versions, or its newest version. A reference is left
-    out of the result if the template or version does not exist.
+    A reference names a template, and either the number of a version or the newest version. A
+    reference is left out of the result if the template or the version does not exist.
     """
     wanted = set(references)
     if not wanted:

@@ -105,8 +105,8 @@ class Model:
     def find(self, hashes: Hashes) -> tuple[Rows, npt.NDArray[np.int64]]:
         """Find the features that the model knows, by their hashes.
 
-        The upper half of a hash selects a small bucket, which is searched from its beginning. A
-        binary search took longer than the rest of the reading.
+        The upper half of a hash selects a small group of known hashes (a bucket). Only this bucket
+        is searched, from its beginning. This is faster than a binary search over all known hashes.
 
         Returns:
             For each known feature: its row in ``weights``, and its index in the argument
@@ -148,8 +148,9 @@ class Scores:
         known: The occurrences in all replies.
         values: What each occurrence adds to each hidden unit: one row per occurrence, one column
             per unit.
-        factors: For each reply and unit, one factor of ``values`` for ``asks_to_stop`` and one for
-            ``needs_a_person``; 0 for a unit that is not active.
+        factors: For each reply and hidden unit, two factors. A value of ``values`` multiplied by
+            the first factor is the effect on ``asks_to_stop``. The second factor is for
+            ``needs_a_person``. Both are 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -183,9 +184,10 @@ class Scores:
     def words(self) -> npt.NDArray[np.float64]:
         """How much each word of the replies raises or lowers two scores of its reply.
 
-        The first row is for ``asks_to_stop``, the second for ``needs_a_person``. The columns are
-        the words of all replies in order. A reply without words has one column. The last column is
-        not used. A feature with several words is divided equally among them.
+        The first row is for ``asks_to_stop``, the second row for ``needs_a_person``. There is one
+        column for each word, in the order of the replies and their words. A reply without words has
+        one column. After these columns, there is one that is not used. The effect of a feature with
+        several words is divided equally among the words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

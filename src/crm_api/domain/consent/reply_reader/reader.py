@@ -172,12 +172,15 @@ _AT_ONCE = 25
 def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
     """Read replies whose conversations are not known.
 
-    A reply is read without a context, as a reply to a message that an employee wrote, and as a
-    reply to a question that an employee wrote. Equal replies are read once.
+    Equal replies are read once. A reply is read in up to three contexts:
+
+    - without a context
+    - as a reply to a message that an employee wrote
+    - as a reply to a question that an employee wrote
 
     Returns:
-        For each reply, None if it concerns consent in at least one context; otherwise the reading,
-        of the kind ``ReplyKind.NONE``.
+        One item for each reply. If the reply has the kind ``ReplyKind.NONE`` in all contexts, the
+        item is its reading. If not, the item is None.
     """
     analyses = {text: analyse(text) for text in texts}
     found = _read_in(NO_CONTEXT, list(analyses), analyses)
@@ -276,8 +279,9 @@ def propose_class(
 def _with_ends(reading: Reading, text: str, context: Context) -> Reading:
     """Check the beginning and the end of a long reply that seems to change nothing.
 
-    In a long reply, many other words can hide a request to stop. So both ends are read alone. If
-    one is an opt-out, the kind becomes ``doubtful``, which puts the number on hold.
+    In a long reply, many other words can hide a request to stop. So the beginning and the end are
+    also read separately. If one of them is an opt-out, the kind of the reply becomes ``doubtful``,
+    which puts the number on hold.
     """
     if reading.kind is not ReplyKind.NONE or len(text) <= _LONG:
         return reading

@@ -185,8 +185,9 @@ async def rotate_api_key(
 ) -> tuple[ApiKey, str]:
     """Replace an API key by a new key with the same name and scopes.
 
-    The old key expires after ``overlap``, or earlier if its own expiry is earlier. The new key is
-    valid as long as the old key originally was; without end if the old key had no expiry.
+    The old key expires after ``overlap``, or at its own expiry if that is earlier. The new key gets
+    the original lifetime of the old key, counted from now. If the old key had no expiry, the new
+    key has none.
 
     Returns:
         The new key and its secret text.

@@ -90,8 +90,8 @@ class PasswordHasher:
 
         Args:
             password: The password that the caller sent.
-            known: The stored hash; None if the user does not exist. Then False is returned, after
-                the same time as for a wrong password.
+            known: The stored hash; None if the user does not exist. If it is None, the result is
+                False, and the check takes as long as for a wrong password.
 
         Raises:
             PasswordsBusyError: The service was busy with other passwords for more than

@@ -25,9 +25,9 @@ from crm_api.domain.kit.schemas import DocumentedModel, Id, Instant, ReadModel, 
 def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return an e-mail address in its normal form, so that one address has one spelling.
 
-    Full-width letters and ligatures become plain letters (NFKC), and an international host becomes
-    ASCII (``xn--…``). The case of letters may differ: the unique index and ``find_user_by_email``
-    ignore it.
+    Full-width letters and ligatures become plain letters (NFKC). An international host becomes
+    ASCII (``xn--…``). The case of the letters before ``@`` is kept, but the unique index and
+    ``find_user_by_email`` ignore it.
 
     Raises:
         PydanticCustomError: The value is not an e-mail address, or the part before ``@`` is not

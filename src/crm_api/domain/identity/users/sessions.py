@@ -205,8 +205,9 @@ async def _use_refresh_token(uow: UnitOfWork, token_hash: bytes, *, now: datetim
 async def renew_session(uow: UnitOfWork, refresh: str, *, now: datetime) -> SessionTokens | None:
     """Use up a refresh token, and return new tokens for its session.
 
-    A second use is allowed within ``TWICE_WITHIN``, because two browser tabs may use one token. A
-    later use ends the session and raises an alert. The caller must always commit.
+    A token can be used again within ``TWICE_WITHIN`` after its first use, because two browser tabs
+    may use one token. If the token is used after this time, the session ends and an alert is
+    raised. The caller must always commit.
 
     Returns:
         None if the refresh token is not valid, or may have been stolen.

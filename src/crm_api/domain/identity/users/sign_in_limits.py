@@ -1,7 +1,8 @@
 """Slow down the guessing of passwords, without locking out the owner of the account.
 
 An attempt is a sign-in or a password change. A network address is *known* for an account for 90
-days after the user signed in, or used a mailed link, from this address. Failures are counted in:
+days after the user signed in, or used a mailed link, from this address. Three counters count the
+failed attempts of:
 
 1. this account at this address,
 2. this account at all addresses that are not known for this account,
@@ -83,7 +84,8 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The key of the first counter; if the address is not known, also that of the second.
+        own: The key of the first counter. If the address is not known, the key of the second
+            counter is included too.
         shared: The key of the third counter; None if the address is known for the account.
     """
 

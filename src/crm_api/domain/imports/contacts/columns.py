@@ -1,7 +1,8 @@
 """Recognise the columns of a contact file by their names and by their values.
 
-The names of columns are compared in lower case, without spaces and punctuation: ``First Name`` is
-``firstname`` in the constants. Constants with names in another form say so.
+The names of columns are compared in lower case, without spaces and punctuation. So the constants
+contain ``firstname`` for ``First Name``. If a constant has names in another form, its comment says
+so.
 """
 
 import dataclasses
@@ -130,7 +131,7 @@ class ColumnGuess:
         field: The field; None if the column is left out.
         confidence: ``high``, ``medium`` or ``low``.
         fits: The percentage of the sample values that look like the field. None if the field has no
-            typical form, or without values.
+            typical form, or if all sample values are blank.
         examples: The first two values that are not blank.
     """
 

@@ -65,9 +65,9 @@ async def commit_dry_run(
 ) -> ContactImport:
     """Import exactly the rows that a dry run has read, with its mapping and options.
 
-    The first commit creates an import, and requests the job ``run_imports``. A later commit returns
-    this import. But if this import failed, was cancelled or was undone, the later commit creates a
-    new one.
+    The first commit creates an import, and requests the job ``run_imports``. If the dry run was
+    already committed, the existing import is returned. But if the existing import failed, was
+    cancelled or was undone, a new import is created.
 
     Raises:
         ImportNotFoundError: No import has this id.
@@ -113,8 +113,8 @@ async def get_correctable_dry_run(uow: UnitOfWork, *, import_id: UUID) -> Contac
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and its import neither failed nor was
-            cancelled or undone.
+        DryRunCommittedError: The dry run was committed. A commit does not count if its import
+            failed, was cancelled or was undone.
     """
     dry_run = await _dry_run(uow, import_id=import_id)
     if dry_run.status != ImportStatus.COMPLETED:
@@ -149,10 +149,10 @@ async def correct_dry_run(
         ImportNotFoundError: No import has this id.
         NotADryRunError: The import is not a dry run.
         DryRunNotReadyError: The dry run has not completed, or its rows were deleted.
-        DryRunCommittedError: The dry run was committed, and its import neither failed nor was
-            cancelled or undone.
-        ImportOptionError: A list is given by name and by id, does not exist, or an option is not
-            allowed for outcomes.
+        DryRunCommittedError: The dry run was committed. A commit does not count if its import
+            failed, was cancelled or was undone.
+        ImportOptionError: The list is given both by name and by id, the list does not exist, or an
+            option is not allowed for an import of outcomes.
     """
     check_list(body.list_name, body.list_id)
     row = await get_correctable_dry_run(uow, import_id=import_id)

@@ -97,8 +97,8 @@ async def fetch_contacts(
         OpenPhoneBusyError: The provider cannot be read now. Pages already written stay stored.
         OpenPhoneRefusedError: The provider refused the request.
         OpenPhoneListError: The provider returned the same page twice, or its list is too large.
-        ImportFileError: Written rows are missing, the custom fields have changed, or the provider
-            has no contacts.
+        ImportFileError: Rows that were written before are missing, the custom fields have changed,
+            or the provider has no contacts.
         InvalidMappingError: The user's mapping does not fit the columns.
     """
     async with provider.around():

@@ -1,8 +1,8 @@
 """Detect the kind of an imported file, and the field to which each column belongs.
 
-The kind (the program that wrote the file, or its columns) is shown to the user. The column's name
-usually decides the field; otherwise the values can decide. Files from PropertyRadar have their own
-table of names.
+The kind is shown to the user. It says which program wrote the file, or which columns the file has.
+Usually, the name of a column decides the field. If the name is not known, the values of the column
+can decide. For files from PropertyRadar, a separate table of names is used.
 """
 
 import re
@@ -82,7 +82,8 @@ def detect_format(
         overrides: The user's mapping, which has priority.
 
     Raises:
-        InvalidMappingError: The overrides have an unknown column or field, or a field twice.
+        InvalidMappingError: The overrides contain an unknown column, an unknown field, or one field
+            for two columns.
         NoPhoneColumnError: No column contains phone numbers.
     """
     overrides = overrides or {}
@@ -276,9 +277,13 @@ def _map_phones(
 ) -> None:
     """Assign the phone fields (``phone``, ``phone_2`` and so on) to up to four phone columns.
 
-    Columns named in ``PHONE_RANK`` that contain phone numbers are used, mobile phones first. If
-    there are none, other columns with phone numbers are used, unless ``phone`` is already mapped.
-    Otherwise the named columns are used.
+    The first group that has a column is used:
+
+    1. Columns named in ``PHONE_RANK``, mobile phones first, if they contain phone numbers or are
+       empty.
+    2. Other columns whose values are mostly phone numbers, if no column has the field ``phone``
+       yet.
+    3. All columns named in ``PHONE_RANK``.
     """
     named = [name for name in header if name not in mapping and kinds[name] in PHONE_RANK]
     named.sort(key=lambda name: PHONE_RANK[kinds[name]])

@@ -155,7 +155,8 @@ class ContactImportChunk(Base):
     """One chunk of an import, or of a dry run of an import.
 
     An import stores what the chunk changed, for an undo. A dry run stores a digest of the planned
-    result for each person, with which a later commit is compared.
+    result for each person. An import that commits the dry run compares its results with the
+    digests.
     """
 
     __tablename__ = "contact_import_chunk"

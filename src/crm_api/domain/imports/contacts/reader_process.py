@@ -1,9 +1,13 @@
 """The process that reads a large contact file for a worker.
 
-Standard input gets one ``Order`` as a JSON line. Standard output gets frames: a length in four
-bytes, big-endian, and a JSON object. The first is ``{"rows_total": 1000}``, then one for each
-chunk, the last is ``{"end": true}``. ``{"error": {"code": "not_csv", "detail": "…"}}`` may replace
-any frame.
+Standard input gets one ``Order`` as a JSON line. Standard output gets frames. Each frame has a
+length in four bytes, big-endian, and then a JSON object:
+
+- The first frame is ``{"rows_total": 1000}``.
+- Each chunk has one frame.
+- The last frame is ``{"end": true}``.
+
+If the file cannot be read, the last frame is ``{"error": {"code": "not_csv", "detail": "…"}}``.
 """
 
 import os

@@ -176,12 +176,11 @@ class ImportUndoRead(ReadModel):
     """The progress of the undo of an import.
 
     Attributes:
-        removed: The number of created contacts that were removed; for outcomes, of reversed
-            outcomes.
+        removed: How many created contacts were removed; for outcomes: how many were reversed.
         restored: The number of contacts that got back their values from before the import.
         memberships_removed: The number of contacts that were removed from the import's list.
-        left_edited: The number of contacts left because of later edits; for outcomes, of outcomes
-            that were already reversed.
+        left_edited: How many contacts were kept because they were edited later; for outcomes: how
+            many were already reversed.
         left_in_use: The number of created contacts left because they later got a message, a phone
             call, a flag, a note, a task or a sales record (appointment, quote, invoice, outcome).
     """
@@ -197,8 +196,8 @@ class ImportUndoRead(ReadModel):
 class ImportRead(ReadModel):
     """An import of contacts or outcomes, and its progress.
 
-    The counts are described for contacts. For outcomes, `created` counts the outcomes that this
-    import recorded, `unchanged` those recorded before, and `updated` is 0.
+    The counts are described for contacts. For outcomes, `created` counts the outcomes recorded now,
+    `unchanged` counts those recorded before, and `updated` is 0.
 
     Attributes:
         kind: What the rows are: `contacts` or `outcomes`.

@@ -55,9 +55,9 @@ def discard_old_uploads(folder: Path, *, wall_now: datetime) -> None:
     """Delete the files of dry runs that are too old to be committed.
 
     Args:
-        wall_now: The time of the machine's clock, which also sets the times of the files. With the
-            time of the sandbox clock (a clock for tests that users can move forward), all files
-            could seem too old.
+        wall_now: The time of the machine's clock. Do not pass the time of the sandbox clock, which
+            users can move forward for tests. The times of the files come from the machine's clock,
+            so all files could then seem too old.
     """
     oldest = (wall_now - KEPT_FOR).timestamp()
     for path in folder.glob("*.csv"):

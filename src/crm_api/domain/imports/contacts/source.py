@@ -45,7 +45,8 @@ class ContactChunk:
         invalid: The number of rows from which no person could be read.
         properties: The properties of all rows, also of rows whose people were left out.
         opt_outs: The cells that are, or may be, opt-outs, also of people who were left out.
-        repeats: The line numbers of each duplicate and of the earlier row; at most ``MAX_REPEATS``.
+        repeats: For each duplicate, its line number and that of the earlier row. An import lists at
+            most ``MAX_REPEATS`` duplicates.
     """
 
     start: int

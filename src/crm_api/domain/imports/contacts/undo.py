@@ -57,10 +57,10 @@ class AppliedChunk:
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
     """Undo one chunk of an import, the last chunk first.
 
-    A contact that was edited since then does not change. For the other contacts:
+    A contact that was edited after the chunk was stored does not change. For the other contacts:
 
-    - A created contact is removed. If it was used since then (see ``CreatedContact``), it stays,
-      also on the list.
+    - A created contact is removed. If the contact was used (see ``CreatedContact.is_used``), it is
+      kept, and it stays on the list.
     - A changed contact gets its previous values back.
     - A contact that was added to a list is removed from the list.
 
@@ -225,7 +225,7 @@ async def remove_list_members(
     A contact that was edited after the import stays on the list.
 
     Args:
-        staying: The ids of contacts that also stay on the list.
+        staying: The ids of other contacts that must stay on the list.
 
     Returns:
         The number of contacts that were removed from the list.

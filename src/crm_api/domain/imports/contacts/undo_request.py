@@ -44,12 +44,13 @@ _MADE_AND_USED = """
 def made_and_used(chunks: str) -> str:
     """Return the SQL of two CTEs with contacts that an import created: ``made`` and ``used``.
 
-    ``made`` has those that were not deleted: ``id``, ``phone``, ``applied_at``, ``is_edited``.
-    ``used`` has the ids of those that were used later (see ``undo.CreatedContact.is_used``),
-    possibly several times.
+    - ``made`` has the created contacts that were not deleted. Its columns are ``id``, ``phone``,
+      ``applied_at`` and ``is_edited``.
+    - ``used`` has the ids of the contacts in ``made`` that were used after the import (see
+      ``undo.CreatedContact.is_used``). An id can occur several times.
 
     Args:
-        chunks: The SQL condition that selects chunks. ``k`` is the chunk.
+        chunks: The SQL condition that selects chunks of the import. A chunk has the alias ``k``.
     """
     return _MADE_AND_USED.format(chunks=chunks)
 

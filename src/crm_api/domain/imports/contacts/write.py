@@ -1,7 +1,8 @@
 """Store one chunk of a contact import in one transaction. A dry run only plans the chunk.
 
-Imports raise the limit of the pending list of PostgreSQL's GIN index, and empty the list over a
-second connection while the next chunk is stored. This saves a sixth of the database's CPU time.
+PostgreSQL first collects new words for a GIN index in a list (the pending list). An import raises
+the size limit of this list. A second connection empties the list while the next chunk is stored.
+This saves a sixth of the database's CPU time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,8 +56,8 @@ async def leave_search_pending(session: AsyncSession) -> None:
     """Delay the update of the search indexes until after this transaction.
 
     New words wait in a list of up to 32 MB (the pending list). After the commit, the caller should
-    move them into the indexes with ``clean_search``. Otherwise, a later change of a contact or the
-    automatic VACUUM does this.
+    move the words into the indexes with ``clean_search``. If the caller does not, the automatic
+    VACUUM or a future change of a contact moves the words.
     """
     await session.execute(LEAVE_PENDING)
 
@@ -212,9 +213,9 @@ async def _stop_messages(
 ) -> None:
     """Set flags that stop messages, if cells of a chunk say so; a dry run only counts the flags.
 
-    Such a flag is an opt-out, a hold, or ``do_not_contact``. Call this function after locking the
-    contacts and before locking campaigns, because all code locks in this order: contacts, consent
-    decisions about numbers, campaigns.
+    The flags are the opt-out, the hold and ``do_not_contact``. This function locks the consent
+    decisions about the numbers. Call it after contacts are locked and before campaigns are locked.
+    All code locks in this order: contacts, consent decisions, campaigns.
     """
     if not chunk.opt_outs:
         return

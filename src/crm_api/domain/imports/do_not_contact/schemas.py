@@ -48,7 +48,7 @@ class UploadRead(ReadModel):
         contacts_matched: The number of contacts that have one of the phone numbers.
         texts_withdrawn: The number of waiting campaign messages to the phone numbers. A dry run
             does not withdraw them.
-        texts_sent_lately: The number of messages sent to the phone numbers in the 30 days before.
+        texts_sent_lately: The number of messages sent to these numbers in the last 30 days.
         error: Why the upload failed, as a sentence; null unless it failed.
     """
 

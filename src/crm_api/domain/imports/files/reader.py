@@ -59,7 +59,8 @@ class Layout:
     """The encoding, the delimiter and the columns of one CSV file.
 
     Attributes:
-        header: The unique names of the columns; ``column_1``, ``column_2``... without a header.
+        header: The unique names of the columns. If the file has no header, the names are
+            ``column_1``, ``column_2`` and so on.
         header_line: The line number of the header; None if the first row is data.
         declares_delimiter: True if the first line only names the delimiter, such as ``sep=;``.
         sample: The first rows of data.
@@ -80,8 +81,10 @@ class RawRow:
 
     Attributes:
         line: The number of the line on which the row starts, from 1.
-        values: The values of the row, perhaps more or fewer than columns.
-        fault: Why the row cannot be read, as a sentence (``values`` is then empty); otherwise None.
+        values: The values of the row. A row can have more or fewer values than the file has
+            columns.
+        fault: Why the row cannot be read, as a sentence; ``values`` is then empty. None if the row
+            can be read.
     """
 
     line: int
@@ -119,8 +122,8 @@ def detect_encoding(path: Path) -> str:
     """Detect the encoding from the beginning of the file.
 
     Returns:
-        The name of a Python codec. It is ``utf-8`` also for Windows-1252, which ``open_text``
-        decodes.
+        The name of a Python codec. For Windows-1252, it is ``utf-8`` too, because ``open_text``
+        decodes both encodings if the name is ``utf-8``.
 
     Raises:
         EmptyFileError: The file has no bytes.

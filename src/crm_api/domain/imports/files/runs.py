@@ -42,10 +42,11 @@ class ImportKind(Generic[ImportRow]):
 
     Attributes:
         job: The job that runs imports of this kind.
-        list_name: A name in page cursors, so that a cursor of another API list is refused.
+        list_name: The name of the API list. Each page cursor contains the name, so that a cursor of
+            another list is refused.
         not_found: The error for an unknown id.
-        has_ended: Returns the error for the cancellation of an ended import, from the import's
-            status.
+        has_ended: Takes the status of an import that has ended. Returns the error to raise when a
+            user tries to cancel this import.
         emit_progress: Stores an event about the progress, in the transaction that stores the
             progress.
     """

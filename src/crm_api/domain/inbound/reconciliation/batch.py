@@ -83,9 +83,10 @@ class Batch:
     Attributes:
         nameless: The number of messages and calls without an id.
         pages: The number of pages that were read.
-        span: The time span for which the batch has all messages; None without a list of all
-            messages.
-        threads: The completely read lists of all messages, or all calls, of one conversation.
+        span: The time span for which the batch has all messages; None if the messages were not read
+            from a list of all messages.
+        threads: The lists that were read completely. Each list has all messages, or all calls, of
+            one conversation.
         unread: One sentence for each conversation that could not be read, with the reason.
     """
 

@@ -99,8 +99,9 @@ async def compare_batch(
 
     Args:
         since: The start of the time span of ``batch.threads``, exclusive; None if the span has no
-            start. Stored items outside the span are not compared with these lists.
-        until: The end of this time span, inclusive.
+            start. Stored messages and calls outside the span are not compared with
+            ``batch.threads``.
+        until: The end of the time span of ``batch.threads``, inclusive.
     """
     found = Difference()
     if batch.messages:

@@ -46,9 +46,9 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: A list with the part of a call for which the provider was unavailable; an empty
-            list if no request failed. After a failure, no further parts are fetched: a later run
-            can fetch them.
+        missed: The part of a call that could not be fetched, because the provider was unavailable.
+            It is a list with one item, or an empty list if no request failed. After the first
+            failure, no further parts are fetched in this batch. The next run can fetch them.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:

@@ -53,7 +53,8 @@ async def read(reading: Reading, position: Position, *, after: Position) -> bool
 
     Args:
         position: How far the run has read; updated after each page.
-        after: Copied into ``position`` at the end of the list: the start of the next stage.
+        after: The start position of the next stage. It is copied into ``position`` when the list
+            has ended.
 
     Returns:
         True if the list has ended; False if the time was up first; None if the provider does not
@@ -106,8 +107,11 @@ def _begin_below(position: Position, error: OpenPhoneRefusedError) -> bool:
     The reading continues at the oldest message that was already compared.
 
     Returns:
-        False, without a change, if the refusal is not about the token, if no batch was written yet,
-        or if the list already began again at the same message. Otherwise True.
+        True if ``position`` was prepared. False, without a change, in these cases:
+
+        - The refusal is not about a page token.
+        - No batch was written yet.
+        - The list was already read again from the same message.
     """
     reached = position.get("reached")
     if position["token"] is None or error.status not in TOKEN_REFUSED:
@@ -136,11 +140,12 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     Stored messages in the span that are neither in the batch nor in ``Span.near`` are missing at
     the provider. The batches of a run go from new to old messages:
 
-    - The span ends at ``edge``, where the previous span begins.
+    - The span ends at ``edge``. Usually, the previous span begins there.
     - The span begins ``SKEW`` after the oldest message of the batch, because stored and listed
       times differ by at most ``SKEW``. The last span begins at the run's ``since``.
-    - ``near`` gets the messages listed at most ``SKEW`` after the start of the span, because they
-      may be stored with a time in the next span.
+    - ``near`` gets the messages whose listed time is at most ``SKEW`` after the start of the span.
+      Their stored time may be in the span of the next batch. If there are more than ``MOST_NEAR``,
+      ``near`` is empty, and the next span ends 2 ``SKEW`` earlier.
 
     ``edge``, ``near`` and ``reached`` of ``position`` are updated.
     """

@@ -54,9 +54,9 @@ class PageGuard:
         Call this method for every page of the list, in order.
 
         Raises:
-            OpenPhoneListError: All items of the page were on earlier pages, a page token was
-                returned again, or the list has too many pages (``MOST_PAGES``) or empty pages in a
-                row (``MOST_EMPTY``).
+            OpenPhoneListError: All items of the page were on earlier pages, or a page token was
+                returned again. This error is also raised for a list with too many pages
+                (``MOST_PAGES``), or too many empty pages in a row (``MOST_EMPTY``).
         """
         self.pages += 1
         ids = [item_id for item in page.items if (item_id := id_of(item)) is not None]

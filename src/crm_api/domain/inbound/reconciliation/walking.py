@@ -13,8 +13,10 @@ The progress of a run (its position) is stored as JSON, so that any worker can c
 - ``edge``: Messages after this time were already compared (see ``message_list.cover``).
 - ``near``: Maps ids of compared messages, up to ``SKEW`` after ``edge``, to their listed times.
 - ``reached``: The time of the oldest message of the batches that were written.
-- ``below``: Set after the provider refused a page token. Only messages before it are read again.
-- ``begun_below``: ``reached`` at this refusal. A second refusal at the same value ends the run.
+- ``below``: A time, set when the provider refuses a page token. Then only messages before this time
+  are read again.
+- ``begun_below``: The value of ``reached`` at the time of the refusal. If a token is refused again
+  while ``reached`` still has this value, the run ends.
 - ``is_v1``: True if messages are read by conversation: API v1 has no list of all messages.
 - ``done`` (the member): The ids of the conversations of the current page that were read.
 - ``began_at``: When the reading of the conversations began.

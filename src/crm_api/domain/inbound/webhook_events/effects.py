@@ -67,8 +67,8 @@ async def apply_facts(
     was erased are skipped.
 
     Args:
-        events: Events that the caller passed to ``bound_event``, so that no time is after the
-            receipt.
+        events: The events. The caller has passed each event to ``bound_event``, so that no time in
+            an event is later than its receipt.
         now: The database's time of this transaction.
 
     Raises:

@@ -40,7 +40,7 @@ async def leave_out_erased(
     If a call began before the erasure, all its events are left out. An opt-out, opt-in or doubtful
     reply in a message that is left out is added to the consent history, without the text.
 
-    The number of a kept event of an erased person gets these flags:
+    If a returned event has the number of an erased person, the number gets these flags:
 
     - An opt-out or a hold, if the consent history shows it.
     - ``do_not_contact``, unless a user removed this flag after the erasure.

@@ -65,7 +65,8 @@ async def apply_decision_on_unknown_line(
     for one message add only one entry to the consent history.
 
     Args:
-        now: The database's time of this transaction. It replaces later times in the event.
+        now: The database's time of this transaction. If a time in the event is after ``now``, it is
+            replaced by ``now``.
 
     Returns:
         True for an opt-out or a doubtful reply; False for other messages, and if the person was
@@ -100,8 +101,8 @@ async def decided_before(
         senders: The sender's phone number of each message, by the provider's id of the message.
 
     Returns:
-        The found messages, by the provider's id: True if the opt-out or hold was new for the
-        number.
+        One item for each found message, by the provider's id. The value is True if the opt-out or
+        hold was new for the number.
     """
     hashes = {name: hash_phone(phone, apply_settings.secret) for name, phone in senders.items()}
     found = await queries.evidence_of_messages(uow.session, hashes)

@@ -124,8 +124,9 @@ async def _decide(
     """Apply the opt-outs, opt-ins and holds that received messages cause.
 
     Returns:
-        For each message, in the same order: whether it changed the consent of its sender. A change
-        made while the line was unknown counts, if the number is still opted out or on hold.
+        One value for each message, in the same order: True if the message changed the consent of
+        its sender. If the change was made while the line was unknown, the value is True only if the
+        number is still opted out or on hold.
     """
     if not replies:
         return []

@@ -152,8 +152,9 @@ async def replay_events(
 async def _make_due(uow: UnitOfWork, selection: EventSelection, *, now: datetime) -> int:
     """Schedule the selected events again with all their retries; return the number of events.
 
-    In each second, ``PER_SECOND`` of the events become due. Only one replay runs at a time, because
-    two replays that update the same rows could deadlock.
+    The count of attempts of each event is set to 0. In each second, ``PER_SECOND`` of the events
+    become due. Only one replay runs at a time, because two replays that update the same rows could
+    deadlock.
     """
     await uow.session.execute(LOCK_REPLAY)
     place = func.row_number().over(order_by=(WebhookEvent.received_at, WebhookEvent.id)) - 1

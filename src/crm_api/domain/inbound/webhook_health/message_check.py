@@ -91,7 +91,8 @@ async def begin_message_check(
     without a message if a line is unknown, the sending line is blocked, or both lines are the same.
 
     Returns:
-        The new check. If an earlier check with a test message has no result yet: that check.
+        The new check. If an earlier check with a test message has no result yet, the earlier check
+        is returned instead.
 
     Raises:
         WebhookHealthCheckOffError: The settings do not name two lines.

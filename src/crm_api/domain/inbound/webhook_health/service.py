@@ -133,9 +133,9 @@ async def due_sides(
 ) -> list[WebhookHealthSide]:
     """Return the kinds of checks that are due now.
 
-    A check is due an hour after the last check of the same kind, or 5 minutes after a failed check.
-    A test message that the settings switched off is never due; the alert about its last failure is
-    resolved.
+    A check is due an hour after the last check of the same kind. If the last check failed, the next
+    check is due after 5 minutes. If the settings switch off the check with a test message, this
+    check is never due, and the alert about its last failure is resolved.
     """
     due: list[WebhookHealthSide] = []
     for state in await read_sides(uow):

@@ -1,7 +1,8 @@
 """Check whether the time since the last event is unusually long, compared with earlier weeks.
 
-The same time span of each earlier week is used, by local time. The ten-minute slots with an event
-are counted, because one campaign can cause hundreds of events in an hour.
+In each earlier week, the span with the same weekdays and local hours is examined. Ten-minute slots
+with an event are counted. Events are not counted, because one campaign can cause hundreds of events
+in an hour.
 """
 
 from collections.abc import Sequence
@@ -132,8 +133,9 @@ def earlier_spans(
 ) -> list[Span]:
     """Return the time span from ``since`` to ``now``, moved back by one week, two weeks and so on.
 
-    The result has up to ``WEEKS`` spans, the newest first. A span of more than ``LONGEST`` begins
-    later. Spans that begin before ``first_at`` are left out.
+    The result has up to ``WEEKS`` spans, the newest first. If ``since`` is more than ``LONGEST``
+    before ``now``, the span begins ``LONGEST`` before ``now``. Spans that begin before ``first_at``
+    are left out.
 
     Args:
         first_at: When the oldest stored event arrived; None if no event is stored.

@@ -112,8 +112,8 @@ class Registration:
 
     Attributes:
         url: Our address, at which events are received.
-        ours: The webhooks of API version 2026-03-30, and the legacy webhooks, that point to our
-            address.
+        ours: The webhooks that point to our address: those of API version 2026-03-30, and legacy
+            webhooks.
         foreign: The webhooks that point to other addresses.
         dated_is_known: False if the provider supports only legacy webhooks, not API version
             2026-03-30.
@@ -251,10 +251,11 @@ def _findings(found: Registration) -> Iterator[Finding]:
 
     The first case that applies decides:
 
-    1. Webhooks of API version 2026-03-30: the faults of the first one; nothing if any has no fault.
-    2. Legacy webhooks: all faults and the missing event types; nothing if the webhooks without
-       faults deliver all needed events.
-    3. No webhook points to our address: only this fault.
+    1. There are webhooks of API version 2026-03-30. If one of them has no fault, nothing is
+       yielded. If not, the faults of the first webhook are yielded.
+    2. There are legacy webhooks. If those without faults deliver all needed events, nothing is
+       yielded. If not, all faults and the missing event types are yielded.
+    3. No webhook points to our address. Only this fault is yielded.
     """
     dated, legacy = found.of(SignatureScheme.STANDARD), found.of(SignatureScheme.LEGACY)
     if any(not one.faults for one in dated):

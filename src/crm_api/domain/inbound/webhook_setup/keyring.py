@@ -97,7 +97,8 @@ class KeyRing:
         database.
 
         Returns:
-            The verified signature; None, unchecked, if the keys may be out of date.
+            The verified signature. None if the keys in memory may be out of date; the signature was
+            then not checked.
 
         Raises:
             SignatureError: The signature is not valid, or no key in memory matches it.
@@ -125,7 +126,7 @@ class KeyRing:
         """Read the saved keys. If several callers wait, only one of them reads.
 
         Args:
-            generation: The version number of the keys that the caller has used.
+            generation: The version number (generation) of the keys that the caller has used.
 
         Returns:
             True if the keys in memory are no longer of this generation. False if the saved keys

@@ -31,8 +31,9 @@ class RuleSet:
     Attributes:
         version: The number of the version.
         model: How an outcome is divided among touches.
-        windows: For each class of touch: within how many hours after the touch the outcome must
-            happen. With 0 hours, touches of the class are never credited.
+        windows: A number of hours for each class of touch. A touch is credited only if the outcome
+            happens within these hours after the touch. With 0 hours, touches of the class are never
+            credited.
     """
 
     version: int
@@ -99,8 +100,9 @@ def divide_outcome(
 def _eligible(occurred_at: datetime, touches: Sequence[Touch], rules: RuleSet) -> list[Touch]:
     """Return the touches that may be credited with an outcome, the oldest first.
 
-    The outcome must happen within the rules' hours after the touch. Each message has at most one
-    touch: a reply is preferred to a call, a call to a delivery, and of the same class the latest.
+    The outcome must happen within the hours that the rules allow after the touch. At most one touch
+    of each message is returned. A reply is preferred to a call, and a call is preferred to a
+    delivery. Among touches of the same class, the latest touch is returned.
     """
     best: dict[UUID, Touch] = {}
     for touch in sorted(touches, key=_order):

@@ -130,13 +130,15 @@ async def count_cohorts(
 ) -> list[CohortCell]:
     """Return how many people of each cohort reached a stage, within several time limits (windows).
 
-    The result has one cell for each window of each cohort, in this order, for the latest 200
-    cohorts.
+    The result has one ``CohortCell`` for each window of the latest 200 cohorts. It is ordered by
+    cohort, the oldest first, and then by window, the shortest first.
 
     Args:
-        bucket: The period of the first messages of a cohort: a day, a week or a month.
-        zone: The IANA time zone of these periods.
-        step_days: The length of the shortest window, in days. The others are multiples of it.
+        bucket: The period in which the people of a cohort got their first message: a day, a week or
+            a month.
+        zone: The IANA time zone of the days, weeks and months.
+        step_days: The length of the shortest window, in days. Each longer window is a multiple of
+            this length.
         steps: The number of windows.
 
     Raises:

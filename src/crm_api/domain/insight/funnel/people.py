@@ -87,12 +87,14 @@ def time_of(stage: Stage) -> str | None:
 def first_message_sql(wanted: PeopleFilter) -> str:
     """Return the SQL of the common table ``first``, which must be placed after ``WITH``.
 
-    It has one row for each person who got the first message of a campaign in the period. If several
-    campaigns sent one, the earliest counts. Columns:
+    The table has one row for each person who got the first message of a campaign in the period. If
+    several campaigns sent a first message to the person, the earliest message counts. The columns
+    are:
 
     - ``person``: the id of the contact; for a merged duplicate, the id of the primary contact.
     - ``sent_at``: when the message was sent.
-    - ``times``: an array: when it was sent, delivered and replied to. The last two may be NULL.
+    - ``times``: an array of three instants: when the message was sent, when it was delivered, and
+      when the person replied. The last two may be NULL.
     """
     given = [name for name in _FILTERS if getattr(wanted, name) is not None]
     filters = [f"AND {_FILTERS[name]}" for name in given]

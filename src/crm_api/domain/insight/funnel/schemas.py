@@ -88,8 +88,8 @@ class CohortCellRead(ReadModel):
     def of(cls, cell: CohortCell) -> Self:
         """Build the response from one count of people who reached a stage of the funnel.
 
-        The count is for one cohort: the people who got their first message in one period, such as a
-        week. The count includes those who reached the stage within ``cell.days`` days after that
+        The people belong to one cohort: their first message was sent in the same day, week or
+        month. The count includes people who reached the stage within ``cell.days`` days after that
         message.
         """
         return cls(

@@ -105,10 +105,10 @@ class Comparison:
     """Numbers of people in the two groups of a holdout.
 
     Attributes:
-        messaged: The people in the group that gets messages.
-        messaged_with: The people in this group who had an outcome.
-        held: The people in the group that gets no messages.
-        held_with: The people in that group who had an outcome.
+        messaged: The number of people in the group that gets messages.
+        messaged_with: How many people in the group with messages had an outcome.
+        held: The number of people in the group that gets no messages.
+        held_with: How many people in the group without messages had an outcome.
     """
 
     messaged: int

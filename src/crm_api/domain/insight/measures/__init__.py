@@ -6,7 +6,7 @@
 - Key: one value of the breakdown, such as one campaign.
 - Bucket: a part of the requested period: a day, a week or a month.
 
-``figures`` computes figures from stored sums (``place_sums``, ``hour_sums``), copies or records
-(``queries``). ``records`` lists the records of a figure. A job updates the stored sums
-(``update_sums``) and the copies (``copy_records``).
+``figures`` computes figures. It reads stored sums (``place_sums``, ``hour_sums``), copies of
+records, or the records themselves (``queries``). ``records`` lists the records of a figure. A job
+updates the stored sums (``update_sums``) and the copies (``copy_records``).
 """

@@ -4,7 +4,8 @@
 - ``insight_reply``: first messages of campaigns that got a reply.
 - ``insight_outcome``: outcomes.
 
-A record that changes later is copied again. ``add_places`` adds the person's place to the copies.
+If a record changes after it was copied, it is copied again. ``add_places`` adds the person's
+place to the copies.
 """
 
 from typing import Any
@@ -95,9 +96,9 @@ async def copy_answers(
 ) -> bool:
     """Copy the messages in which users answered people to the table ``insight_answer``.
 
-    Each run continues after the last hour of the previous run. The answers of a conversation that
-    changed are copied again. While another transaction copies records or updates the stored sums,
-    nothing is done.
+    Each run copies the answers of the hours after the last copied hour. If a conversation changed,
+    its answers are copied again. While another transaction copies records or updates the stored
+    sums by place, this function does nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -129,9 +130,9 @@ _NOTE_MONTH = """
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
     """Delete the copied answers of one month, because the month's messages are removed.
 
-    The conversations of these messages are added to ``insight_answer_change``. So ``copy_answers``
-    copies the other answers of these conversations again, because the time until an answer may be
-    different now.
+    Without the removed messages, the time that a person waited for a remaining answer of the same
+    conversation may be different. So the conversations are added to ``insight_answer_change``. Then
+    ``copy_answers`` copies the remaining answers again.
 
     Args:
         name: The table with the month's messages.
@@ -202,9 +203,9 @@ async def copy_replies(
 ) -> bool:
     """Copy first messages of campaigns to the table ``insight_reply``, if the person replied.
 
-    Each run continues after the last hour of the previous run. If a message or its reply changes,
-    the message is copied again. While another transaction copies records or updates the stored
-    sums, nothing is done.
+    Each run copies the messages of the hours after the last copied hour. If a message or its reply
+    changes, the message is copied again. While another transaction copies records or updates the
+    stored sums by place, this function does nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -256,7 +257,8 @@ STORE_OUTCOMES = text("""
 async def copy_outcomes(uow: UnitOfWork, *, most: int = MOST_OUTCOMES) -> bool:
     """Copy new and changed outcomes to ``insight_outcome``.
 
-    While another transaction copies records or updates the stored sums, this function does nothing.
+    While another transaction copies records or updates the stored sums by place, this function does
+    nothing.
 
     Returns:
         True if there may be more to copy. False if all is copied or nothing was done.
@@ -312,12 +314,12 @@ async def add_places(
 ) -> bool:
     """Add the person's place to copied records that do not have it yet.
 
-    Nothing is added while another transaction copies records or updates stored sums, or while
-    ``insight_person_move`` has more than ``most_moves`` unprocessed changes. Until the transaction
-    ends, no other transaction can copy records or update stored sums.
+    While another transaction copies records or updates the stored sums by place, this function does
+    nothing. It also does nothing while ``insight_person_move`` has more than ``most_moves`` rows.
+    Until this transaction ends, no other transaction can copy records or update these sums.
 
     Returns:
-        True if something was added, so there may be more to add; False otherwise.
+        True if a place was added; then there may be more to add. False if no place was added.
     """
     session = uow.session
     if not await take_locks(session):

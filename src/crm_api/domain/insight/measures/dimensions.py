@@ -148,8 +148,9 @@ class BreakdownSql:
     Attributes:
         key: The SQL expression of the value, a text or NULL.
         joins: The SQL joins that ``key`` needs.
-        label: The SQL expression of the name that users see; NULL if they see the key.
-        labels: The names of all keys, for a breakdown with fixed keys, such as weekdays.
+        label: The SQL expression of the name that users see instead of the key; NULL if users see
+            the key.
+        labels: The name of each key, for a breakdown with fixed keys, such as weekdays.
     """
 
     key: str

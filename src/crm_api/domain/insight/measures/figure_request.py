@@ -1,7 +1,7 @@
 """Describe the figures that a caller wants, such as "reply rate by city in May", and build the SQL.
 
-All SQL is built from the record query of the measure, except that figures may be read from stored
-sums and copies of records.
+The SQL reads the records with the record query of the measure. To be faster, the SQL of figures may
+read stored sums or copies of records instead.
 """
 
 from dataclasses import dataclass, replace
@@ -109,9 +109,9 @@ class FigureRequest:
     def operands(self) -> "dict[Operand, FigureRequest]":
         """The requests that must be computed to get the figures of this request.
 
-        For a quotient of two measures, the result has one request for each of the two measures,
-        with the keys ``NUMERATOR`` and ``DENOMINATOR``. Otherwise, this request alone is the
-        ``DENOMINATOR``.
+        If the measure is a quotient of two measures, the result has a request for each of the two
+        measures, with the keys ``NUMERATOR`` and ``DENOMINATOR``. If not, the result has only this
+        request, with the key ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}
@@ -185,9 +185,9 @@ class FigureRequest:
         """Return the URL path of the list of records that one figure counts.
 
         Args:
-            key: The figure's key in the breakdown; None for the records without a value.
+            key: The figure's key, such as a ZIP; None for the records without a value.
             bucket_start: The beginning of the figure's bucket; None if the figures have no buckets.
-            total_url: The URL path that ``rows_url`` returns: the records of all figures.
+            total_url: The result of ``rows_url``: the URL path of the list of all records.
         """
         given = {}
         if self.by is not None:
@@ -238,10 +238,10 @@ def unite(
     """Combine queries with UNION ALL; return the SQL and the values of its parameters.
 
     Args:
-        request: Gives the values for the period, the time zone, the filters and the version of the
-            attribution rules.
+        request: The request whose period, time zone, filters and version of the attribution rules
+            become values of SQL parameters.
         relations: The queries, each in parentheses.
-        values: The values of other SQL parameters.
+        values: The values of further SQL parameters, by name.
     """
     relation = " UNION ALL ".join(relations)
     known: dict[str, Any] = {

@@ -41,20 +41,21 @@ def compile_sums(
 ) -> CompiledSql:
     """Return SQL that sums up the records of the requested figures.
 
-    A figure may have several rows, which the caller adds up. The columns of a row are:
+    The SQL can return several rows for one figure. The caller must add up these rows. The columns:
 
     - ``records``: the number of records.
     - ``counted``: the number of records in the numerator.
     - ``unripe``: the number of records that are not ripe.
     - ``amount``: the sum of the amounts; for a median, an array of the amounts.
     - ``at``: the instant of the earliest record, or the beginning of its hour or day.
-    - ``part``, ``key``, ``label`` and ``bucket_start``: the figure of the row.
+    - ``part``, ``key``, ``label`` and ``bucket_start``: which figure the row belongs to.
 
-    If ``has_row_per_record`` returns True, each row is one record, with other columns.
+    If ``has_row_per_record`` returns True, each row is one record. Then the column ``time``
+    replaces ``records``, ``counted`` and ``amount``.
 
     Args:
-        stored_until: The instant up to which stored sums or copies of records exist; None if the
-            request uses neither.
+        stored_until: The stored sums by place, or the copies, contain all records before this
+            instant. None if the request uses no such sums and no copies.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -106,8 +107,8 @@ def _copies_by_place(request: FigureRequest, operand: Operand, copies: RecordCop
     """Return two queries for a breakdown by place: ZIP, city or source.
 
     The first query reads the copies with a stored place. The second query reads all other records,
-    and looks up the places. For a median, each row is one record; otherwise, it sums the records
-    with the same value.
+    and looks up the places. For a median, each row of the two queries is one record. For any other
+    measure, each row is the sum of the records with the same place and bucket.
     """
     rest = request.in_period(copies.records_without_place)
     bucket = "CAST(NULL AS timestamptz)"
@@ -167,8 +168,9 @@ def _sums_by_key(request: FigureRequest, operand: Operand, records: str) -> str:
 def _grouped(request: FigureRequest, records: str) -> str:
     """Return the query that groups the records and sums each group.
 
-    The records of a group have equal values in all columns that the breakdown, the filters and the
-    buckets need. The key and the label of each group are looked up later.
+    The records of a group have equal values in all columns that the breakdown and the filters need.
+    If figures are grouped by time, these records are also of the same hour or instant. The caller
+    adds the key and the label of each group.
     """
     needed = _needed_columns(request)
     keys = [f"b.{name}" for name in needed]

@@ -60,7 +60,7 @@ class Figure:
 class FigureSums:
     """The sums from which one ``Figure`` is computed.
 
-    For a quotient of two measures, ``records`` and ``amount`` are about the denominator.
+    If a figure is a quotient of two measures, ``records`` and ``amount`` describe the denominator.
 
     Attributes:
         records: The number of records.
@@ -70,7 +70,8 @@ class FigureSums:
         numerator_records: For a quotient: the number of records in the numerator.
         unripe: The number of records whose result may still change.
         first_at: The instant of the earliest record, or the beginning of its hour or day.
-        stored_until: The instant up to which the stored sums or copies were complete when read.
+        stored_until: When the sums were read, the stored sums or copies contained all records
+            before this instant.
     """
 
     is_total: bool
@@ -336,8 +337,10 @@ def _is_enough(sums: FigureSums, request: FigureRequest) -> tuple[bool, int]:
 def _deciding_records(sums: FigureSums, request: FigureRequest) -> int:
     """Return the number of records that decides whether you can rely on a figure.
 
-    The caller compares this number with a minimum. For a ratio of money, the number counts the
-    records of the numerator. For other quotients, it counts the records of the denominator. For a
-    median, it counts all records.
+    The caller compares the number with a minimum. The number counts these records:
+
+    - for a ratio of money: the records of the numerator
+    - for any other quotient: the records of the denominator
+    - for a median: all records
     """
     return sums.numerator_records if request.measure.unit is Unit.RATIO else sums.records

@@ -1,8 +1,12 @@
 """Compute figures from sums stored for each hour and each day, and from single records.
 
 The table ``insight_tally`` contains the sums. Database triggers update the sums when a record
-changes. The sums are read for the whole hours of the period. The records are read for the
-incomplete hours at its beginning and end.
+changes. The sums are read for the whole hours of the period. Single records are read in these
+cases:
+
+- The period contains only a part of their hour.
+- Only some of the records of their hour are ripe.
+- No sums are stored for the records.
 """
 
 from collections.abc import Iterator
@@ -168,8 +172,9 @@ def ripening_period(
         unit: One hour or one day.
 
     Returns:
-        The hour or day, cut off at the end of ``period``. None if it does not begin in ``period``,
-        or if records are always ripe (``stored.ripe_after`` is None).
+        The hour or day. If it ends after ``period``, only the part in ``period`` is returned. None
+        if it does not begin in ``period``, or if ``stored.ripe_after`` is None: then all records
+        are ripe.
     """
     if stored.ripe_after is None:
         return None
@@ -210,9 +215,9 @@ def _sums(
 ) -> str:
     """Return the query that adds up the stored sums of the period ``hours``.
 
-    The period ``ripening`` is the hour in which only some of the records are final: the results of
-    the other records may still change. The sums of this hour are left out. If ``ripening`` is None,
-    no sums are left out.
+    In the hour ``ripening``, only some of the records are ripe. The sums of this hour are left out,
+    because the caller reads the records of this hour one by one. If ``ripening`` is None, no sums
+    are left out.
     """
     by = request.by
     is_of_campaign = request.is_of_campaign or by in OF_CAMPAIGN - {Dimension.STEP}
@@ -262,8 +267,9 @@ def _sums(
 def _time_keys(request: FigureRequest) -> list[str]:
     """Return the SQL expressions that group the stored sums by time.
 
-    First the beginning of the bucket, then the hour or weekday of a breakdown. An expression that
-    the request does not need is left out. In the SQL, ``b.at`` is the hour of a sum.
+    The first expression is the beginning of the bucket. The second expression is the key of a
+    breakdown by hour or weekday. An expression that the request does not need is left out. In the
+    SQL, ``b.at`` is the hour of a sum.
     """
     keys = []
     if request.bucket is not None:

@@ -63,12 +63,14 @@ class _CountColumns:
 class InsightTally(_CountColumns, Base):
     """Numbers of messages and accepted attempts, to be added up for each hour or day.
 
-    The number for a period is the sum of its rows of one granularity. A row can have negative
-    numbers. Triggers add rows (``migrations/objects``), and a job merges them.
+    To get the number for a period, add up the rows of the period that have the same granularity
+    (``grain``). A row can have negative numbers. Triggers add rows (``migrations/objects``), and a
+    job merges them.
 
-    - A message counts in the hour in which it was sent or, if unsent, was due.
-    - An attempt counts in the hour in which the provider accepted it, for the present step and
-      variant of its recipient.
+    - A message counts in the hour in which it was sent. If it was not sent, it counts in the hour
+      in which it was due.
+    - An attempt counts in the hour in which the provider accepted it. Its step and variant are the
+      present step and variant of the recipient.
     """
 
     __tablename__ = "insight_tally"
@@ -126,8 +128,9 @@ class InsightPersonTally(_CountColumns, Base):
     """How many messages and accepted attempts a ZIP, city or source had on a day or in a month.
 
     The job ``update_place_sums`` counts messages and attempts before ``InsightPersonUntil.until``.
-    Later changes wait for its next run: in ``InsightPersonChange`` (of messages and attempts) and
-    ``InsightPersonMove`` (of places).
+    If a counted message or attempt changes, ``InsightPersonChange`` lists the change until the job
+    processes it. If a person's place changes, ``InsightPersonMove`` lists the former place until
+    then.
     """
 
     __tablename__ = "insight_person_tally"
@@ -350,8 +353,8 @@ class InsightAnswer(PlaceColumns, Base):
     """A copy of a user's answer to a person, with the time that the person waited for it.
 
     Only the job ``copy_answers`` writes this table. The table has the answers that were sent before
-    ``InsightAnswerUntil.until``. If a conversation changes later, ``InsightAnswerChange`` lists it
-    until the next run of the job.
+    ``InsightAnswerUntil.until``. If a conversation changes after its answers were copied,
+    ``InsightAnswerChange`` lists the conversation until the job copies the answers again.
     """
 
     __tablename__ = "insight_answer"

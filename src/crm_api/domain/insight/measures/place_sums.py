@@ -1,7 +1,11 @@
 """Compute figures by ZIP, city or source from stored sums, and from records that the sums lack.
 
-Records of the period that are not in ``insight_person_tally`` yet are read one by one. Changes of
-records that are already in the sums are read from ``insight_person_change``.
+Changes of records in the sums are read from ``insight_person_change``. Single records are read in
+these cases:
+
+- The sums (``insight_person_tally``) do not contain them.
+- The period contains only a part of their day.
+- Only some records of their day are ripe.
 """
 
 from dataclasses import dataclass
@@ -67,7 +71,8 @@ def compile_place_sums(
     function once for each measure.
 
     Args:
-        prefix: ``numerator`` or ``denominator``, for the column ``part`` and the SQL parameters.
+        prefix: ``numerator`` or ``denominator``. It is the value of the column ``part``, and the
+            beginning of the names of the SQL parameters.
         stored_until: The stored sums include all records before this instant.
     """
     stored = request.query.stored_sums
@@ -125,8 +130,9 @@ def _ceil_month(at: datetime) -> datetime:
 def _periods(days: Period, months: Period) -> list[tuple[PlaceGranularity, Period]]:
     """Divide the period ``days`` into three parts: before, during and after ``months``.
 
-    Each part is returned with the granularity of the sums to read: months during ``months``, days
-    before and after. If ``months`` is empty, the only part is ``days``.
+    Each part is returned with the kind of sums to read. For ``months``, these are sums of months.
+    For the parts before and after ``months``, these are sums of days. If ``months`` is empty, the
+    only part is ``days``, with sums of days.
 
     Args:
         months: A period of whole months in ``days``.

@@ -64,11 +64,11 @@ def messages_with_sums(
 ) -> RecordQuery:
     """Return the result of ``messages``, with stored sums that can be read faster.
 
-    The other arguments are those of ``messages``.
+    The arguments that are not described here are the same as in ``messages``.
 
     Args:
-        sum_of_records: The SQL expression for the denominator, such as ``t.sent``. The columns of
-            ``t`` are stored sums.
+        sum_of_records: The SQL expression for the denominator, such as ``t.sent``. In the SQL,
+            ``t`` is a row of stored sums.
         sum_of_counted: The SQL expression for the numerator, such as ``t.delivered``.
     """
     query = messages(counted=counted, where=where, first_step=first_step, ripe_after=ripe_after)
@@ -154,8 +154,8 @@ def select_answers(columns: str, *, source: str = "activity a", where: str = "")
     """Return the SQL that selects answers: messages of users to people who waited for an answer.
 
     Args:
-        columns: The columns. ``a`` is the answer. ``w.at`` is the time of the person's first
-            message after the company's previous message.
+        columns: The SQL of the columns. In the SQL, ``a`` is the answer, and ``w.at`` is the time
+            of the person's first unanswered message before the answer.
         source: The table or subquery with the alias ``a``.
         where: Additional SQL conditions; each begins with ``AND``.
     """

@@ -23,8 +23,7 @@ class RecordKind(StrEnum):
     """The kind of a record that a figure counts.
 
     Attributes:
-        MESSAGE: A message to a person; `id` identifies the recipient, in a figure of costs the
-            attempt.
+        MESSAGE: A message to a person; `id` identifies the recipient or, for costs, the attempt.
         OUTCOME: A result, such as an appointment or a paid invoice.
         CREDIT: The share of an outcome that is credited to a message, or to no message.
         ANSWER: An answer of a user to a person; `id` identifies the message.
@@ -62,8 +61,10 @@ class StoredSums:
         is_first_step: True to leave out follow-ups, unless the request has a filter or a breakdown
             by step.
         ripe_after: The age at which a record is ripe; None if every record is ripe.
-        summed_records: SQL query for the records in the sums, used for parts of a sum's period.
-        other_records: SQL query for the records that are not in the sums; None if all are.
+        summed_records: SQL query for the records in the sums. It is used for periods whose sums
+            cannot be used, such as a part of an hour.
+        other_records: SQL query for the records that are not in the sums; None if all records are
+            in the sums.
     """
 
     records: str
@@ -86,11 +87,12 @@ class RecordCopies:
         columns: The SQL that selects the columns of a record query from the table.
         is_current: The SQL condition for up-to-date copies in the requested period.
         not_copied: The query for all records without an up-to-date copy.
-        until: SQL expression for the parameter ``:stored_until`` of ``is_current`` and
-            ``not_copied``. All records before this instant are copied. None without this parameter.
-        breakdowns: Only figures with one of these breakdowns, and without a filter by campaign,
-            line, list or step, use the copies. The element None means no breakdown. By default, all
-            figures use the copies.
+        until: SQL expression of an instant: all records before this instant are copied. It is the
+            value of the parameter ``:stored_until`` in ``is_current`` and ``not_copied``. None if
+            the SQL does not have this parameter.
+        breakdowns: The breakdowns for which the copies are used; the element None means figures
+            without a breakdown. Figures with a filter by campaign, line, list or step then do not
+            use the copies. If ``breakdowns`` is None, all figures use the copies.
     """
 
     source: str
@@ -141,11 +143,13 @@ class RecordCopies:
 
 @dataclass(frozen=True, kw_only=True)
 class RecordQuery:
-    """SQL that selects the records of a measure, and stored sums or copies that are read faster.
+    """The SQL that selects the records of a measure, and faster sources of the same data.
+
+    The faster sources are stored sums and copies of records.
 
     Attributes:
-        sql: SQL with the columns that this module lists. ``in_period`` replaces each
-            ``$period(column)$``.
+        sql: SQL with the columns that all record queries have. The function ``in_period`` replaces
+            each ``$period(column)$`` in it.
         has_campaign: True if the records have a campaign, a variant and a step.
     """
 

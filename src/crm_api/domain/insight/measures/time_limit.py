@@ -28,10 +28,11 @@ async def limit_time(
 
     The limit and the settings last until the end of the transaction.
 
-    - A sort or grouping may use 16 MB, enough for 200,000 values.
-    - The cache of look-ups (memoize) is off. For look-ups in the order of ids, it costs a fifth of
-      the time.
-    - Only statements that read millions of rows start parallel workers, which takes 13 ms of CPU.
+    - A sort or grouping may use 16 MB, which is enough for 200,000 values.
+    - The cache of look-ups (memoize) is off. If rows are looked up in the order of ids, the cache
+      would take a fifth of the time.
+    - Only statements that read millions of rows start parallel workers, because the start of the
+      workers takes 13 ms of CPU.
 
     Args:
         is_unordered: True makes PostgreSQL use bitmap scans instead of index scans.

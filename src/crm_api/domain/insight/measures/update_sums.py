@@ -72,12 +72,13 @@ _TAKE_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"
 async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
     """Take the locks of a job that copies records or updates sums.
 
-    Return False at once if another transaction has one of the locks. ``SUMS_LOCK`` lets only one of
-    these jobs run at a time. Locks last until the end of the transaction.
+    If another transaction has one of the locks, False is returned at once. All these jobs take
+    ``SUMS_LOCK``, so only one of the jobs runs at a time. Locks last until the end of the
+    transaction.
 
     Args:
-        name: A lock to take before ``SUMS_LOCK``: the only lock that workers of an earlier release
-            take.
+        name: The name of a lock that is taken before ``SUMS_LOCK``. Workers of an earlier release
+            take only this lock.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):
@@ -104,12 +105,13 @@ class HourStep:
 async def next_hours(session: AsyncSession, statement: TextClause, *, most: int) -> HourStep | None:
     """Return the hours whose records a job must process next; None if there is nothing to do.
 
-    Without new hours, ``since`` equals ``until``.
+    If processed records changed, but there are no new hours, ``since`` equals ``until``.
 
     Args:
         session: The session, with the locks of ``take_locks``.
         statement: Selects ``since``, ``until`` and ``has_changes``. Its parameter is ``most``.
-        most: About how many records the hours should have. Hours are never divided.
+        most: About how many records the hours should have. There can be more records, because hours
+            are never divided.
     """
     step = typed_row(HourStep, (await session.execute(statement, {"most": most})).one())
     return step if step.since < step.until or step.has_changes else None
@@ -243,9 +245,9 @@ ADD_TO_PLACE_SUMS = text(f"""
 async def update_place_sums(uow: UnitOfWork, *, most: int = MOST_MESSAGES) -> bool:
     """Update the stored sums by ZIP, city and source.
 
-    New messages and attempts are added, beginning with the oldest hours. Changed messages, attempts
-    and places correct the sums. While another transaction copies records or updates the stored
-    sums, this function does nothing.
+    New messages and attempts are added, beginning with the oldest hours. If messages, attempts or
+    places of people changed, the sums are corrected. While another transaction copies records or
+    updates the stored sums, this function does nothing.
 
     Returns:
         Whether there may be more to add.

@@ -116,8 +116,8 @@ class Budgets:
         used up.
 
         Args:
-            used: By carrier, the segments since midnight Pacific time. Those of ``unknown`` are
-                subtracted from the smallest budget.
+            used: For each carrier, the number of segments since midnight Pacific time. The segments
+                of the carrier ``unknown`` are subtracted from the smallest budget.
         """
         left = dict(self.daily)
         for carrier, segments in used.items():

@@ -1,8 +1,8 @@
 """Keep the numbers of erased people, and their opt-outs and holds, in a form without personal data.
 
-Only a keyed hash of the number remains. A transaction that stores the number again must set
-``do_not_contact``, and the opt-out or hold from the history. Only an opt-in ends an opt-out; the
-removal of ``do_not_contact`` does not.
+Only a keyed hash of the number remains. A transaction that stores the number again must also set
+its flags again (``suppress_erased``): ``do_not_contact``, and the opt-out or hold that the consent
+history shows. If a user removes ``do_not_contact``, the opt-out stays. Only an opt-in ends it.
 """
 
 from collections.abc import Collection, Sequence
@@ -49,9 +49,9 @@ async def suppress_erased(
 ) -> set[str]:
     """Set the flags again on numbers that belonged to an erased person.
 
-    ``do_not_contact`` is set, unless a user removed it after the erasure. An opt-out or hold in the
-    consent history is set. Call this function before you add a contact with one of the numbers, or
-    queue a message to one of them.
+    ``do_not_contact`` is set, unless a user removed it after the erasure. If the consent history
+    shows an opt-out or a hold, its flag is set too. Call this function before you add a contact
+    with one of the numbers, or queue a message to one of them.
 
     Returns:
         The numbers that now have ``do_not_contact`` because of an erasure.
@@ -247,9 +247,9 @@ async def keep_late_decision(
 ) -> None:
     """Record a consent decision from an erased person's message that arrived after the erasure.
 
-    The history gets the decision once, without the text. If a contact or a flag has the number
-    again, the decision also changes its flags. The caller must call ``lock_decisions`` for the
-    number first.
+    The decision is added to the consent history, without the text of the message. If a contact or a
+    flag with this number exists again, the flags of the number change too. If the history already
+    has the decision, nothing is done. The caller must first call ``lock_decisions`` for the number.
 
     Args:
         at: When the message was written or received, whichever was earlier.

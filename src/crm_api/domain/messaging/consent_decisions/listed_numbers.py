@@ -47,8 +47,8 @@ class ListedNumber:
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
     """Merge the entries of a suppression list to one per number; return them ordered by number.
 
-    The new entry is an opt-out if one of the entries is an opt-out, otherwise a hold. It sets
-    ``do_not_contact`` if one of the entries sets this flag.
+    If one of the entries of a number is an opt-out, the merged entry is an opt-out. If not, it is a
+    hold. If one of the entries sets ``do_not_contact``, the merged entry sets this flag too.
     """
     found: dict[str, ListedNumber] = {}
     for one in listed:

@@ -55,14 +55,15 @@ class DecisionDetails(TypedDict):
             component.
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
-        activity_id: The id of the message that contains the decision, or of the failed message that
-            showed it.
+        activity_id: The id of the message that contains the decision. If a failed message showed
+            the decision, the id of the failed message.
         message_id: The id of the reply about which a user decided; None if not given.
         at: When the person decided; the default is ``now``. A time after ``now`` is replaced by
             ``now``.
-        claimed_at: When the message was written, by the provider's clock; stored unchanged, even
-            after ``now``.
-        now: The database's time of the transaction, because the clock of a host may be wrong.
+        claimed_at: When the message was written, by the provider's clock. It is stored unchanged,
+            even if it is after ``now``.
+        now: The time of the transaction, by the clock of the database, because the clock of a host
+            may be wrong.
         secret: Key of the hash that identifies the number in the history.
     """
 
@@ -85,9 +86,9 @@ class DecisionDetails(TypedDict):
 async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages.
 
-    The opt-out ends a hold, and also opts out the contact's other numbers. Every opt-out gets a
-    history entry, except a repeated one from an import or the provider's stop list. The other
-    numbers get an entry if their consent changes.
+    The opt-out ends a hold. The contact's other numbers are opted out too. Every opt-out of the
+    number gets a history entry, except a repeated opt-out from an import or from the provider's
+    stop list. Each of the contact's other numbers gets an entry if its consent changes.
 
     Returns:
         True if the number was not opted out before.
@@ -124,8 +125,9 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    An opted-out number gets only a history entry. If a late opt-in from before the hold ends the
-    opt-out, the flag ``opt_out_hold`` is set then.
+    If the number is opted out, the hold is only added to the history. An opt-in that the person
+    sent before the hold may arrive after it. If this opt-in ends the opt-out, the flag
+    ``opt_out_hold`` is set.
 
     Returns:
         True if the number is on hold now and was not on hold before.
@@ -204,8 +206,8 @@ async def remove_flag(uow: UnitOfWork, *, flag: str, **act: Unpack[DecisionDetai
 
     - ``opted_out``: The removal is an opt-in.
     - ``opt_out_hold``: The removal releases the hold.
-    - ``do_not_contact``: The contact's other numbers lose it too. An opt-out or hold from before an
-      erasure is set again.
+    - ``do_not_contact``: The flag is also removed from the contact's other numbers. If a number
+      belonged to an erased person, the opt-out or hold in its consent history is set again.
     - ``invalid_number``: A stored landline type is deleted.
     - ``blocked_sender``: The number's conversations can wait for an answer again.
 
@@ -245,7 +247,7 @@ async def lock_people(uow: UnitOfWork, *, phones: Collection[str]) -> None:
     """For each person who has one of these numbers, lock all numbers of the person.
 
     A number without a contact is locked too. Other transactions that decide about these numbers
-    wait until this transaction ends. The contacts are locked first, because a merge could add a
+    wait until this transaction ends. The contacts are locked first. Otherwise, a merge could add a
     number that is not locked.
     """
     if phones:

@@ -78,13 +78,14 @@ async def queue_away_replies(
     away: AwaySettings | None,
     now: datetime,
 ) -> int:
-    """Queue the away reply (automatic answer) to these messages; return how many were queued.
+    """Queue an away reply (automatic answer) to each message; return how many replies were queued.
 
     No reply is queued if:
 
-    - the office is open
+    - the office is open, or the company has no away reply
     - the message is older than ``ANSWERED_WITHIN``
-    - the number is opted out, on hold or ``do_not_contact``, a blocked sender, or our line
+    - the number is opted out, on hold or a blocked sender, or has the flag ``do_not_contact``
+    - the number is one of our lines
     - the conversation has had an away reply since the office closed
     - an employee wrote less than ``ATTENDED_FOR`` ago
 

@@ -50,8 +50,8 @@ class RecordedCall:
 
     Attributes:
         phone: The person's number if the person called or answered; None for all other calls.
-        began_at: When the call began. If unknown, when its first event happened, or when it was
-            stored.
+        began_at: When the call began. If this time is unknown: when the first event happened. If
+            this time is unknown too: when the call was stored.
     """
 
     phone: str | None

@@ -1,8 +1,8 @@
 """Merge the provider's events about one call into one document.
 
-Events may arrive in any order and more than once, and the document must always be the same. So no
-field's rule may depend on the order: for example, a rule keeps the earliest value, the longest
-value or all values. An example of the document::
+Events may arrive in any order and more than once, but the resulting document must always be the
+same. So the rule that merges a field must not depend on the order. For example, a rule keeps the
+earliest value, the longest value or all values. An example of the document::
 
     {"created_at": "2026-11-20T16:10:00.221000+00:00", "answered_at": "…", "completed_at": "…",
      "duration_seconds": 155, "external": ["+16175550123"], "own": ["+16175550100"],
@@ -56,8 +56,9 @@ def merge_call(known: Document, facts: CallFacts, *, event_at: datetime | None) 
 
     Args:
         known: The document without this event; empty for a new call.
-        event_at: When the event happened. ``first_event_at`` keeps the earliest until the start of
-            the call is known, ``last_event_at`` the latest until the other party is known.
+        event_at: When the event happened. ``first_event_at`` keeps the earliest of these times
+            until the start of the call is known. ``last_event_at`` keeps the latest of these times
+            until the other party is known.
     """
     merged = dict(known)
     _set(merged, "created_at", _earliest(known.get("created_at"), facts.created_at))

@@ -33,9 +33,9 @@ async def emit_own_change(
 ) -> None:
     """Emit ``conversation.changed`` after the caller read a conversation or changed a draft in it.
 
-    Every client gets the event, because event streams have no filter by user. So it contains the
-    caller's id, but not the draft, and not what the caller has read. Webhook endpoints do not get
-    the event.
+    Every client gets the event, because event streams have no filter by user. So the event contains
+    the caller's id. It contains neither the draft nor what the caller has read. Webhook endpoints
+    do not get the event.
     """
     if conversation_ids:
         values = {"ids": list(conversation_ids), "caller_id": caller_id}

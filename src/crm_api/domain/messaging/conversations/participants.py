@@ -172,11 +172,11 @@ class ConversationTouch:
         phone: The person's number, or another identifier.
         openphone_id: The provider's id of the conversation.
         at: When the message or call happened.
-        outgoing_at: When the company called or wrote; None if the person did, or if the call's
-            beginning is unknown.
+        outgoing_at: When the company called or wrote. None if the person called or wrote, or if it
+            is unknown when the call began.
         incoming_at: When the person sent the message; None for everything else.
-        answered_at: When the company answered outside of this service: by a message from the
-            provider's app, or an answered call.
+        answered_at: When an employee answered outside of this service, by a message in the
+            provider's app or by an answered call; None if no employee did.
     """
 
     line_id: UUID

@@ -60,8 +60,8 @@ class StoredMessage:
             already applied.
         phone: The sender's number in E.164; None if the sender has another identifier.
         needs_answer: Whether the sender waits for an answer. Only valid if ``is_new`` is True.
-        is_first: True if the conversation was added together with this message, and already has its
-            state.
+        is_first: True if the conversation was added together with this message. Then the state of
+            the conversation is already stored.
     """
 
     activity_id: UUID
@@ -80,8 +80,7 @@ class IncomingRow:
     Attributes:
         phone: The sender's number in E.164, or another identifier.
         call: The participants of a group conversation; empty for all other messages.
-        asked_at: The time of this transaction if the message needs an answer; None otherwise. Later
-            steps of the transaction read this column.
+        asked_at: The time of this transaction if the message needs an answer; None otherwise.
     """
 
     line_id: UUID
@@ -292,7 +291,8 @@ async def add_incoming(
 ) -> dict[str, tuple[UUID, bool]]:
     """Store received messages, and return the row of each message.
 
-    If a row already has the provider id, only an empty ``user_id`` or ``media`` is filled.
+    If a message is already stored, its row changes in only one way: An empty ``user_id`` or
+    ``media`` gets the value of the message.
 
     Args:
         rows: The messages. Each provider id may occur only once.

@@ -80,8 +80,9 @@ async def decide_reply_class(
 ) -> Activity:
     """Store the class that a user chose for a reply; return the changed message.
 
-    ``stop`` opts the sender's number out; a later change is not an opt-in. ``wrong_number`` sets
-    the flag ``invalid_number``; a later change removes it.
+    The class ``stop`` opts the sender's number out. The number stays opted out if the class is
+    changed later. The class ``wrong_number`` sets the flag ``invalid_number``. This flag is removed
+    if the class is changed later.
 
     Args:
         caller_id: The id of the user or API key that chose the class.

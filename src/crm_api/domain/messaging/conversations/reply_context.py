@@ -29,9 +29,10 @@ class ReplyContexts:
     """What the company sent before each received message, and the settings of the away reply.
 
     Attributes:
-        contexts: For each message, what the reply reader must know about the conversation before.
-        replied_to: For each message, in the same order: the campaign message to which it replies;
-            None without one in the 72 hours before.
+        contexts: For each message, what the reply reader must know about the last message that the
+            company sent before.
+        replied_to: For each message, in the same order, the campaign message to which it replies.
+            None if no campaign message was sent in the 72 hours before the message.
         away: The settings of the away reply; None if it is off.
     """
 
@@ -63,8 +64,9 @@ async def read_reply_contexts(
 ) -> ReplyContexts:
     """Return the contexts of received messages, in the order of ``messages``.
 
-    A context describes the last message that was sent before: whether an employee wrote it, and
-    whether it ended with a question mark.
+    A context describes the last message that the company sent before the received message. It
+    contains whether an employee wrote that message, and whether that message ends with a question
+    mark.
 
     Args:
         messages: The line and the sender of each message, and when the message was received.

@@ -189,8 +189,8 @@ class MessageRead(ReadModel):
         conversation_id: The conversation that contains the message.
         line_id: The line that received or sends the message.
         contact_id: The contact of the other party; null if none.
-        campaign_id: The campaign that sent the message, or to whose message the person replied;
-            null if none.
+        campaign_id: The campaign that sent the message, or the campaign to which it replies; null
+            if none.
         direction: Whether the message was received or is sent.
         origin: What created the message.
         phone: The phone number of the other party.
@@ -296,8 +296,8 @@ class CallRead(ReadModel):
         recording: The first item of `recordings`; null if none.
         recordings: The recordings. Each has the provider's fields, and `media_id`, `status`,
             `content_type`, `size_bytes`, `error_code` and `error`, as in the `media` of a message.
-        voicemail: The voicemail; null if none. It has the provider's fields, and the further fields
-            of an item of `recordings`.
+        voicemail: The voicemail; null if none. It has the provider's fields and the same added
+            fields as `recordings`.
         summary: The provider's summary, with the fields `text` and `next_steps`; null if none.
         transcript: What was said, in order; null if none. Each item has the field `content` and, if
             known, `start` and `end` in seconds from the start of the call.

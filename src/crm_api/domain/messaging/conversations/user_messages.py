@@ -73,7 +73,8 @@ async def choose_departure(
     Legal hours apply only if the person has never sent a message to this line.
 
     Raises:
-        OutsideWindowError: Without ``send_at``, the message would be sent outside legal hours.
+        OutsideWindowError: ``send_at`` is None, and the message would be sent outside legal
+            hours.
         SendAtOutOfRangeError: ``send_at`` is in the past, or more than a year away.
         SendAtOutsideWindowError: ``send_at`` is outside legal hours. Either ``move`` is False, or
             no time within two weeks is legal.
@@ -278,7 +279,8 @@ async def queue_user_message(
         LineCannotSendError: The line is blocked.
         RecipientOptedOutError: The number is opted out.
         RecipientDoNotContactError: The number has the flag ``do_not_contact``.
-        OutsideWindowError: Without ``send_at``, the message would be sent outside legal hours.
+        OutsideWindowError: ``send_at`` is None, and the message would be sent outside legal
+            hours.
         AnsweredMeanwhileError: Another user has just answered, and ``confirm`` is False.
         MediaNotSupportedError: The provider cannot send files.
         UnknownMediaError: A file was not uploaded.

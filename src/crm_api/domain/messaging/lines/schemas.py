@@ -123,8 +123,8 @@ class LineRead(ReadModel):
         phone_number_id: The provider's id of the phone number. It begins with `PN`.
         number: The phone number of the line, in E.164.
         name: The name of the line.
-        daily_limit: The maximum number of messages per day. All messages count, but only campaign
-            messages then wait until the next day.
+        daily_limit: The limit of messages per day. All messages count. At the limit, only campaign
+            messages wait for the next day.
         ramp_plan: The limits of the first days, beginning with the first campaign message after the
             plan was set. A limit above `daily_limit` has no effect. Null if there is no plan.
         timezone: The IANA time zone in which the line's day begins and ends.

@@ -170,8 +170,8 @@ async def unblock_line(
 ) -> CountedLine:
     """End the block of a line, or its trial after a block, so that it sends normally again.
 
-    The audit log gets an entry, and the alert about the line is resolved. A pause that the provider
-    asked for ends for all lines, even if this line was not blocked.
+    If the line was blocked or on trial, the audit log gets an entry, and the alert about the line
+    is resolved. In any case, a pause that the provider asked for ends for all lines.
 
     Raises:
         LineNotFoundError: No line has this id.

@@ -145,8 +145,8 @@ async def fetch_file(
 ) -> FetchResult:
     """Download a file and write it to the media store, without an open transaction.
 
-    ``record_fetch`` stores the result in the database. If the worker stops before that, the next
-    attempt downloads the file again, but does not store it twice.
+    ``record_fetch`` stores the result in the database. If the worker stops before the result is
+    stored, the next attempt downloads the file again. The file is not stored twice.
     """
     if claimed.attempts > MOST_ATTEMPTS:
         return FetchError(
@@ -202,9 +202,9 @@ async def record_fetch(
 ) -> None:
     """Store the result of an attempt to download a file.
 
-    After a final error (``FetchError.is_final``) or ``MOST_ATTEMPTS`` failed attempts, there is no
-    further attempt; the latter raises an alert. If a later attempt has begun, the row does not
-    change.
+    After a final error (``FetchError.is_final``), there is no further attempt. After
+    ``MOST_ATTEMPTS`` failed attempts, there is no further attempt either, and an alert is raised.
+    If the next attempt has already begun, the result is not stored.
 
     Args:
         jitter: Returns a number from 0 to 1, by which the wait before the next attempt is

@@ -1,7 +1,8 @@
 """Detect the media type of a file by its first bytes, and decide which types are stored.
 
-The media types in the event and the header are ignored, because the sender chooses them. No stored
-type can execute code in a browser, so HTML, SVG and scripts are never stored.
+The provider's event and the HTTP header also name a media type. These two types are ignored,
+because the sender chooses them. No stored type can execute code in a browser, so HTML, SVG and
+scripts are never stored.
 """
 
 from crm_api.domain.messaging.media.errors import FetchError
@@ -106,7 +107,7 @@ def is_shown_inline(content_type: str) -> bool:
 def _is_mpeg_audio(head: bytes) -> bool:
     """Return True if the file starts with an MPEG audio frame of layer II or III.
 
-    ``puremagic`` does not recognise such files without a tag.
+    If such a file has no tag (metadata), the library ``puremagic`` does not always recognise it.
 
     Source: ISO/IEC 11172-3, 2.4.1.3: eleven sync bits, then version, layer, bit rate and sampling
     rate. The standard forbids some values of these fields.

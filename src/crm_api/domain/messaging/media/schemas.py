@@ -123,8 +123,8 @@ class MediaFetchesRetried(ReadModel):
 def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list[dict[str, Any]]:
     """Return the files of a message or call, each with the state of its download.
 
-    The files in ``items`` come first, with the download of the same URL. Other stored files follow,
-    each once.
+    The files in ``items`` come first. Stored files that are not in ``items`` follow, each file
+    once.
 
     Args:
         items: The files as reported: ``[{"url": "https://…", "type": "image/jpeg"}]``. All fields

@@ -214,7 +214,7 @@ async def retry_fetches(
     code is resolved if no dead download has this code any more.
 
     Args:
-        status: Only downloads with this status; none if it is ``stored``.
+        status: Only downloads with this status. If it is ``stored``, no download is started.
         error_code: Only downloads with this error code; None for all downloads.
     """
     if status is FetchStatus.STORED:

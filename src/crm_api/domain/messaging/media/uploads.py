@@ -84,7 +84,7 @@ async def describe_uploads(
 
     Raises:
         MediaNotSupportedError: ``is_supported`` is False.
-        UnknownMediaError: A file was not uploaded, or more than ``KEPT_FOR`` ago.
+        UnknownMediaError: A file was not uploaded, or it was uploaded more than ``KEPT_FOR`` ago.
     """
     if not media_ids:
         return []
@@ -166,8 +166,9 @@ async def forget_old_uploads(uow: UnitOfWork, *, now: datetime) -> tuple[int, li
     """Delete one batch of upload records that are older than ``KEPT_FOR``.
 
     Returns:
-        The number of deleted records, and the SHA-256 hashes of their files that no message or call
-        uses. The caller must delete these files from the media store after the commit.
+        The number of deleted records, and the SHA-256 hashes of files. These are the files of the
+        deleted records, except files that a message or call uses. The caller must delete the files
+        with these hashes from the media store after the commit.
     """
     values = {"before": now - KEPT_FOR, "limit": DELETED_AT_ONCE}
     ids = list(await uow.session.scalars(FORGET_UPLOADS, values))

@@ -28,7 +28,7 @@ class ConversationState(StrEnum):
     Attributes:
         WAITING: The person waits for an answer.
         OPEN: Somebody works on the conversation, and the person does not wait for an answer.
-        SNOOZED: Waiting or open again at `snoozed_until`, or when the person writes or calls.
+        SNOOZED: The work is paused until `snoozed_until` or until the person writes or calls.
         DONE: Nothing is to be done until the person writes or calls.
     """
 

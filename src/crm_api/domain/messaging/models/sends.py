@@ -183,9 +183,9 @@ class SendAttempt(Base):
 class SendTally(Base):
     """A number to add to a count of messages that the provider accepted; negative to subtract.
 
-    There is a count for each line, campaign and quarter of an hour, and for messages outside
-    campaigns. Its value is the sum of its rows. A database trigger adds the rows.
-    ``usage.compact_tally`` merges them, and deletes old ones.
+    Each combination of a line, a campaign and a quarter of an hour has one count. Messages outside
+    campaigns are counted separately. The value of a count is the sum of its rows. A database
+    trigger adds the rows. ``usage.compact_tally`` merges rows and deletes old rows.
     """
 
     __tablename__ = "send_tally"
@@ -204,8 +204,8 @@ class SendTally(Base):
 class CarrierTally(Base):
     """A number to add to the count of message segments for a carrier; negative to subtract.
 
-    There is a count for each carrier and quarter of an hour. It includes only messages that the
-    provider accepted. The trigger of ``SendTally`` also adds these rows.
+    Each combination of a carrier and a quarter of an hour has one count. It includes only messages
+    that the provider accepted. The trigger of ``SendTally`` also adds the rows of this table.
     """
 
     __tablename__ = "carrier_tally"

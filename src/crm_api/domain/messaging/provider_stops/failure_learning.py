@@ -66,10 +66,10 @@ MARK_LEARNED = text("""
 
 
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
-    """Process all new failed messages of the next phone number that has any.
+    """Process all new failed messages of one phone number.
 
-    The error codes decide: the number is opted out, stored as a landline, or marked as invalid
-    after several permanent failures. Each failure is processed only once.
+    The error codes decide the effect. The number is opted out, or it is stored as a landline. After
+    several permanent failures, it is marked as invalid. Each failure is processed only once.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.

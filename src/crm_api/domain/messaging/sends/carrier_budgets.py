@@ -37,8 +37,8 @@ class CarrierShare:
     Attributes:
         taken: The chosen recipients, as planned attempts.
         held: The ids of recipients whose message needs more segments than were left at the start.
-        has_passed_over: True if a recipient was left out only because recipients before it used
-            segments.
+        has_passed_over: True if a recipient's message would have fit at the start, but the
+            recipients before it used the segments.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)

@@ -224,9 +224,9 @@ async def _set_contacted_aside(
 ) -> Sequence[DueRecipient]:
     """Return the recipients that the campaign's rule ``previously_contacted`` allows.
 
-    Other recipients are skipped or put in review. The rule was already applied when the audience
-    was stored. It is applied again, because another campaign may have contacted the person since
-    then.
+    Recipients that the rule does not allow are skipped or put in review. The rule was already
+    applied when the audience was stored. It is applied again, because another campaign may have
+    contacted the person after the audience was stored.
     """
     if not due or order.previously_contacted == SEND_ANYWAY:
         return due

@@ -67,9 +67,9 @@ class Composer(Protocol):
     def variant_of(self, recipient: DueRecipient) -> int:
         """Return the index of the recipient's variant (a body that an A/B test compares).
 
-        If the variant of a first message was stopped, return the index of another variant that was
-        not stopped, if there is one. A follow-up always has the variant that is stored for the
-        recipient, even if this variant was stopped.
+        If the variant of a first message was stopped, another variant that was not stopped replaces
+        it. If all variants were stopped, the variant is not replaced. A follow-up always has the
+        variant that is stored for the recipient, even if this variant was stopped.
         """
 
     def __call__(self, recipient: DueRecipient, line: SendingLine) -> str:

@@ -2,10 +2,11 @@
 
     claim (commit) ─► ready ─► limiter ─► gate (commit) ─► parallel calls ─► answers ─► record
 
-The attempts in *ready* are claimed. The *limiter* keeps the rate limit of the provider. A *call* is
-a request to the provider. It begins only after the gate has allowed the attempt, and after the
-commit of the gate was confirmed. A *record* stores the responses (*answers*). Claims, calls and
-records run at the same time.
+Claimed attempts wait in *ready*. The *limiter* keeps the rate limit of the provider. The *gate* is
+the last check of an attempt. A *call* is a request to the provider. The call begins only after the
+gate has allowed the attempt and the commit of the gate was confirmed. The responses of the provider
+are the *answers*. The step *record* stores the answers. Claims, calls and records run at the same
+time.
 """
 
 import asyncio
@@ -170,8 +171,9 @@ class Dispatcher:
         """Send until no message may be sent now, or until the method ``stop`` is called.
 
         At the end, unused claims are released. If the database becomes unreachable or the method is
-        cancelled, no new request begins, but the responses to running requests are still stored. A
-        cancelled run waits for this at most ``call_timeout`` plus ``RECORD_IN`` (in seconds).
+        cancelled, no new request begins, but the responses to running requests are still stored. If
+        the method is cancelled, it waits for these responses, at most ``call_timeout`` plus
+        ``RECORD_IN`` (in seconds).
         """
         work = asyncio.create_task(self._work(claim_more))
         work.add_done_callback(_note_end)
@@ -211,8 +213,8 @@ class Dispatcher:
     def _was_clock_set(self) -> bool:
         """Return whether this machine's clock was set during the run, by more than ``MAX_SKEW``.
 
-        Then the stored times of requests would be wrong. A look-up by time would not find an
-        unclear message, and the message would be sent twice.
+        After such a change, the stored times of requests would be wrong. A look-up by time would
+        not find an unclear message, and the message would be sent twice.
         """
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 
@@ -292,9 +294,8 @@ class Dispatcher:
     async def _start_gate(self, gates: asyncio.TaskGroup, size: int) -> None:
         """Wait until the requests of a batch may start; then begin the last check of the batch.
 
-        The last check before a request is called the gate.
-
-        As soon as the check starts, the whole batch counts towards the limit of parallel requests.
+        The last check is called the gate. From the start of the gate, the whole batch counts
+        towards the limit of parallel requests.
         """
         starts_at = await self._starts.take(size, new_uow=self._new_uow, now=self._now())
         await self._wait(starts_at - self._now())

@@ -1,7 +1,7 @@
-"""Remove a message id of the provider from other rows, so that an attempt can get it.
+"""Free a message id of the provider that wrong rows have, so that the right attempt can get it.
 
-A message that was stored by mistake as sent in the provider's app is deleted. An attempt to which
-the id was matched by mistake loses the id.
+If the id belongs to a message that was stored by mistake as sent in the provider's app, the message
+is deleted. If the id was matched by mistake to another attempt, that attempt loses the id.
 """
 
 from dataclasses import dataclass

@@ -99,14 +99,15 @@ class AttemptOutcome:
         status: The attempt's new status.
         seen: The status that the attempt must still have; None if the new status is certain
             (``ARCHITECTURE.md``, "Sending, rule 6").
-        message_id: The provider's id, if the new status is sent, failed or delivered.
+        message_id: The provider's id of the message, if the new status is sent, failed or
+            delivered.
         is_matched: True if ``message_id`` was found by matching; False if a response gave it.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message but gave no usable id. Then the outcome
             is stored even if the attempt is ``unknown``, ``parked`` or ``not_found``.
-        shown: The final status that the provider reported; None if it reported none. For
-            ``undelivered``, ``status`` is ``failed``.
+        shown: The final status that the provider reported; None if it reported none. If ``shown``
+            is ``undelivered``, ``status`` is ``failed``.
     """
 
     attempt_id: UUID

@@ -53,10 +53,10 @@ class LegalHours:
     """When the law allows a message to a number, for messages outside campaigns.
 
     Attributes:
-        not_after: If ``is_open``: the latest instant at which the request may end; None for no
-            limit.
-        opens_at: If not ``is_open``: when the message may be sent; None if this is not within two
-            weeks.
+        not_after: The latest instant at which the request may end; None for no limit. Only valid if
+            ``is_open`` is True.
+        opens_at: When the message may be sent; None if no instant within two weeks is legal. Only
+            valid if ``is_open`` is False.
     """
 
     is_open: bool
@@ -78,7 +78,8 @@ async def read_legal_hours(
     If the person has ever sent a message to the line, a message may be sent at any hour.
 
     Args:
-        is_unasked: True for a test message or a reminder. It must keep the legal hours in any case.
+        is_unasked: True for a test message or a reminder. Such a message must always keep the legal
+            hours.
     """
     zone = await _read_zone(uow, line_id=line_id, phone=phone)
     return hours_of(zone, rules=rules, is_unasked=is_unasked, now=now)
@@ -132,7 +133,8 @@ def hours_of(
     If the person has written to the line before, the law allows a message at any hour.
 
     Args:
-        is_unasked: True for a test message or a reminder. It must keep the legal hours in any case.
+        is_unasked: True for a test message or a reminder. Such a message must always keep the legal
+            hours.
     """
     if number.has_written and not is_unasked:
         return LegalHours(is_open=True)

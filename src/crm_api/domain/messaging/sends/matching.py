@@ -119,7 +119,8 @@ class MatchCandidates:
     "Our own user" is the provider's user in whose name this service sends.
 
     Attributes:
-        ours: Messages of our own user with any text, and of other users with the attempt's text.
+        ours: All messages of our own user, whatever their text. Also the messages of other users,
+            if they have the attempt's text.
         same: Messages of our own user with the attempt's text. Only these may be matched.
         own_user_id: None if unknown. If this id or a message's user is unknown, the message counts
             as a message of our own user.
@@ -232,8 +233,9 @@ async def _in_window(
     """Return the messages whose phone number and time fit the attempt, by the provider's id.
 
     The message must have been sent between ``times.skew`` before ``unknown.called_at`` and
-    ``times.grace`` after it. The stored messages that seem to come from the provider's app are
-    searched too. Messages that already belong to an attempt are left out.
+    ``times.grace`` after ``unknown.called_at``. Besides ``listed``, the function searches stored
+    messages that seem to come from the provider's app. Messages that already belong to an attempt
+    are left out.
     """
     first, last = unknown.called_at - times.skew, unknown.called_at + times.grace
     found = {

@@ -133,8 +133,8 @@ async def begin_provider_pause(
 
     Args:
         seconds: How long to pause.
-        asked_seconds: The length that the provider asked for, if longer than ``seconds``; None
-            otherwise.
+        asked_seconds: The length of the pause that the provider asked for. None if the provider did
+            not ask for a pause longer than ``seconds``.
 
     Returns:
         When requests may begin again.

@@ -109,13 +109,17 @@ async def claim_queued(
 ) -> list[ClaimedAttempt]:
     """Claim up to ``limit`` queued messages outside campaigns.
 
-    The caller must commit before it sends the messages. Of a line on trial, only one message is
-    claimed at a time.
+    The caller must commit before it sends the messages. If a line is on trial, only one of its
+    messages is claimed at a time.
 
-    A message fails if a rule about the number forbids it, or if it cannot be sent before
-    ``QueuedMessage.latest``. Outside the legal hours, it is postponed. It waits while another
-    attempt to the number is open. Only confirmations, responses to HELP, answers to a person, and
-    test messages to our own lines ignore the legal hours.
+    A message fails if a rule about the number forbids the message, or if the message cannot be sent
+    before ``QueuedMessage.latest``. Outside the legal hours, a message is postponed. While another
+    attempt to the number is open, a message waits. These messages ignore the legal hours:
+
+    - confirmations
+    - responses to HELP
+    - answers to a person
+    - test messages to our own lines
 
     Args:
         media_link: Returns the URL of a file for the provider. With None, messages with files fail.

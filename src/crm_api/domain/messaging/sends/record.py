@@ -103,8 +103,9 @@ async def record_responses(uow: UnitOfWork, batch: Sequence[Answered], *, now: d
     """Store the results of a batch of attempts.
 
     A line or campaign that the provider refuses is blocked. If the provider accepts a message of a
-    line on trial, the line is unblocked. A certain result is always stored. An unclear result is
-    stored only while the attempt is ``calling``. A batch may be stored twice.
+    line on trial, the trial ends. A certain result is always stored. An unclear result is stored
+    only if the attempt still has the status ``calling``. It is harmless to store the same batch
+    twice.
     """
     outcomes = [_outcome_of(item, now=now) for item in batch]
     proved, refusals = _proved_lines(batch), _first_refusals(batch)
@@ -189,10 +190,12 @@ async def write_outcomes(
     alert.
 
     Args:
-        retry_at: The new due time of messages that were certainly not sent. With None, a message
-            outside campaigns is due now, and a campaign recipient keeps its due time.
-        back_off: If True, these messages become due after a random delay, but not before
-            ``retry_at``. The delay grows with every attempt. ``REFUSED_FOR_ALL`` causes no delay.
+        retry_at: The new due time of messages that were certainly not sent. If it is None, a
+            message outside campaigns is due now, and the due time of a campaign recipient does not
+            change.
+        back_off: If True, messages that were certainly not sent become due after a random delay,
+            but not before ``retry_at``. The largest delay grows with every attempt. An attempt with
+            the error code ``REFUSED_FOR_ALL`` causes no random delay.
 
     Returns:
         The attempts that changed.
@@ -259,9 +262,10 @@ async def _merge_strays(
 def _with_report(outcome: AttemptOutcome, stray: StrayMessage | None) -> AttemptOutcome:
     """Return the outcome of an attempt, or the same outcome corrected by a stored status report.
 
-    A final report corrects the outcome if it has a higher rank (``REPORT_RANKS``), or if the
-    statuses are equal, both times are known, and the report is earlier (``ARCHITECTURE.md``,
-    "Sending, rule 13").
+    A final report corrects the outcome in two cases (``ARCHITECTURE.md``, "Sending, rule 13"):
+
+    - The status of the report has a higher rank (``REPORT_RANKS``) than that of the outcome.
+    - Both statuses are equal, both times are known, and the report is earlier.
 
     Args:
         stray: The report that was stored before the result was known.
@@ -286,9 +290,9 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct matches that these responses disprove.
 
-    A match is disproved if a response gives the message id to another attempt. The matched attempt
-    then loses the id and becomes ``unknown``. If its number has an open attempt, it becomes
-    ``parked``, and an alert is raised. Each correction is written to the audit log.
+    A match is disproved if a response gives the message id to another attempt. The wrongly matched
+    attempt loses the id and becomes ``unknown``. But if its number has another open attempt, it
+    becomes ``parked``, and an alert is raised. Each correction is written to the audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(

@@ -183,8 +183,9 @@ class Recorder:
     async def _record_unstorable(self, batch: list[Answered]) -> None:
         """Write each response alone; if it still cannot be stored, write it without its text.
 
-        If the database refuses this too, the response is dropped. The attempt does not change until
-        its lease ends. Then it becomes ``unknown``, and its message is looked up at the provider.
+        If the database also refuses the response without its text, the response is dropped. The
+        attempt does not change until its lease ends. Then the attempt becomes ``unknown``, and its
+        message is looked up at the provider.
         """
         if len(batch) > 1:
             await self._record_each(batch)

@@ -113,8 +113,8 @@ async def end_all_follow_ups(
     """End the follow-ups of each campaign for people who replied or called after its first message.
 
     The recipients are locked first, the follow-ups are ended second, and claimed follow-ups are
-    withdrawn last. In another order, a follow-up that is created or claimed meanwhile would still
-    be sent.
+    withdrawn last. In any other order, a follow-up that another transaction creates or claims at
+    the same time would still be sent.
 
     Args:
         heard: For each phone number, when the person last replied or called.

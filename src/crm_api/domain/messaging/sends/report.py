@@ -161,10 +161,12 @@ async def apply_report(
 ) -> UUID:
     """Apply the provider's report about an outgoing message; return the message's ``activity`` id.
 
-    The report changes the attempt that has the provider's id. A status never goes back. Without
-    such an attempt, the report settles the only unclear attempt with the same number, time and
-    text. Otherwise, the message is stored as sent in the provider's app, until it proves to be
-    ours.
+    A status never goes back. The function does the first of these steps that is possible:
+
+    - The report changes the attempt that has the provider's id of the message.
+    - The report settles the unclear attempt with the same number, time and text, if there is only
+      one.
+    - The message is stored as sent in the provider's app, until it proves to be ours.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
     while True:

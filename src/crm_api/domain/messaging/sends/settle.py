@@ -1,9 +1,9 @@
 """Settle attempts with an unclear result: find out or decide whether the message was sent.
 
-1. When its lease ends, an attempt becomes ``unknown`` if its request may have been sent. Otherwise,
-   it is released.
+1. The lease of the attempt ends. If the request may have been sent, the attempt becomes
+   ``unknown``. If the request was not sent, the attempt is released.
 2. A look-up in the provider's list settles an ``unknown`` attempt.
-3. If the look-ups do not, the attempt is parked, and a user decides.
+3. If the look-ups do not settle the attempt, it is parked, and a user decides.
 """
 
 from collections.abc import Sequence
@@ -197,8 +197,8 @@ async def _conclude_absent(
 ) -> AttemptStatus:
     """Record a look-up that found nothing; after the second such look-up, set the final status.
 
-    The second look-up counts only if it began at least ``look_gap`` after the first. The status is
-    then ``not_found``. If the message must not be sent again (``resend_unclear`` is False, or
+    The second look-up counts only if it began at least ``look_gap`` after the first. If the message
+    may be sent again, the final status is ``not_found``. If not (``resend_unclear`` is False, or
     ``has_no_id`` is True), the status is ``parked``.
     """
     if unknown.nil_at is None:

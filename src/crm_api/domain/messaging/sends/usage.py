@@ -205,8 +205,8 @@ hour."""
 async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
     """Merge rows of the tables ``send_tally`` and ``carrier_tally``, so that the tables stay small.
 
-    Too many rows (``COMPACT_ABOVE``) are merged to one row per quarter of an hour, for each line
-    and campaign or for each carrier. A merge also deletes the rows for times more than three days
-    ago.
+    Rows are merged only if there are too many (``COMPACT_ABOVE``). A merge makes one row for each
+    line, campaign and quarter of an hour, or for each carrier and quarter of an hour. A merge also
+    deletes the rows for times more than three days ago.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

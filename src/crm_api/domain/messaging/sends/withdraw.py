@@ -122,9 +122,9 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
     """Withdraw messages to these numbers if a rule now forbids them.
 
     The caller must first set the flag that forbids the messages, such as an opt-out. Waiting
-    messages are withdrawn first, then claimed messages, so that a message claimed meanwhile is
-    found (``ARCHITECTURE.md``, "Sending, rule 10"). A withdrawn message outside campaigns fails. If
-    it was an answer, the person waits again.
+    messages are withdrawn first, and claimed messages second. So a message that is claimed between
+    these two steps is found too (``ARCHITECTURE.md``, "Sending, rule 10"). A withdrawn message
+    outside campaigns fails. If the message was an answer, the person waits again.
     """
     await _derive_members(uow, phones=phones, statuses=["pending", "review", "held"], now=now)
     await uow.session.execute(LOCK_WAITING_TEXTS, {"phones": list(phones)})

@@ -1,8 +1,8 @@
 """Move a service from the embedded servers to other servers, and check that nothing was lost.
 
-No process of the service may run during the move. So no sent message is missing, and the moved
-service may send immediately. Before the new database can be used, the data directory records the
-move (``data_dir.mark_moved``), so that the old copy never sends again.
+No process of the service may run during the move. So the copy contains every sent message, and the
+moved service may send immediately. The data directory records the move (``data_dir.mark_moved``)
+before the new database can be used. So ``crm-api up`` never starts on the old database again.
 """
 
 import io

@@ -20,9 +20,9 @@ _NEEDS_TLS = ("require", "verify-ca", "verify-full")
 def program(name: str, database_url: str) -> Path:
     """Return the path of ``pg_dump`` or ``pg_restore``.
 
-    The program on ``PATH`` and the embedded copy are compared. The newer version is used, because
-    ``pg_dump`` refuses a server that is newer than itself. The embedded copy does not support TLS,
-    so it is not used if the database requires TLS.
+    There can be two copies of the program: one on ``PATH``, and one that belongs to the embedded
+    PostgreSQL. The newer copy is used, because ``pg_dump`` refuses a server that is newer than
+    itself. The embedded copy does not support TLS, so it is not used if the database requires TLS.
 
     Raises:
         BackupError: The program was not found.

@@ -1,8 +1,9 @@
 """Pause all sending in a restored database, so that no message is sent a second time.
 
-The database lacks the messages that were sent after the backup. A process starts only if the
-database has a schema revision, so the revision is stored in the transaction of the pause. The
-statements run before the migration: they use only columns that exist in every release.
+The database lacks the messages that were sent after the backup. The same transaction pauses the
+sending and stores the schema revision. The service cannot start without the revision, so it cannot
+start before the pause. The statements run before the migration to the schema of this release. So
+they use only columns that exist in every release.
 """
 
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
     """Stop everything that a restored service would send.
 
     Campaigns are paused, and queued messages fail. Attempts that were claimed when the backup was
-    made become ``calling``, so that their messages are looked up at the provider. The schema
-    revision is stored in the same transaction. The service cannot start without it.
+    made become ``calling``, so that their messages are looked up at the provider. The same
+    transaction stores the schema revision. The service cannot start without the revision.
     """
     evidence = {
         "sentence": (

@@ -108,7 +108,8 @@ async def _prepare(
     """Check that the backup can be restored here, and that the database is empty.
 
     This release must know the schema of the backup. If the settings have secret keys, one of them
-    must be the key of the backup. ``again`` first deletes what an interrupted restore has left.
+    must be the key of the backup. If ``again`` is True, the data of an interrupted restore are
+    deleted from the database.
     """
     name, content = next(members, ("", None))
     if name != "manifest.json" or content is None:

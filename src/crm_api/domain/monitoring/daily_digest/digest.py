@@ -125,7 +125,8 @@ class Digest:
         since: The beginning of the reported period.
         until: The end of the reported period.
         zone: The time zone in which the mail shows days.
-        texts: One item for each campaign, and one for the messages outside campaigns.
+        texts: Message counts: one item for each campaign, and one item for all messages outside
+            campaigns.
         opt_outs: The numbers that were opted out in the period, in any way.
         lines: The blocked lines.
         campaigns: Blocked or automatically paused campaigns: at most ``MOST_CAMPAIGNS``, newest

@@ -42,7 +42,8 @@ class MonthlyTable:
         key: The name of the second table.
         key_id: The column of the second table for the id of the row.
         provider_id: The column for the provider's id, in both tables.
-        waits: An SQL condition for rows with unfinished work. Such a row keeps the partition.
+        waits: An SQL condition for rows with unfinished work. A partition that has such a row is
+            not dropped.
         archived: The archived columns. They contain nothing that must be erased later.
     """
 

@@ -1,8 +1,14 @@
 """Create monthly partitions in advance, and drop months that are past their retention time.
 
-A *month* is the partition with the rows of one calendar month. The order is: delete the rows of
-other tables that refer to it, detach, archive, drop. Each step may be repeated. The service may not
-change the schema, so it calls database functions.
+A *month* is the partition with the rows of one calendar month. A month is dropped in four steps,
+and each step may be repeated:
+
+- Delete the rows of other tables that refer to the month.
+- Detach the month.
+- Archive the month.
+- Drop the month.
+
+The service may not change the schema, so it calls database functions.
 """
 
 from collections.abc import Sequence

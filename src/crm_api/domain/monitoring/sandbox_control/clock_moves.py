@@ -33,8 +33,8 @@ class SandboxClock(Base):
     """The sandbox clock, with its current or last move.
 
     The table has no row until the clock is moved for the first time. ``from_at`` and ``to_at`` are
-    times of the sandbox clock. ``held_until`` is a time of the machine's clock: until then, only
-    the job run ``holder`` may continue the move.
+    times of the sandbox clock. Until ``held_until``, a time of the database's clock, only the job
+    run ``holder`` may continue the move.
     """
 
     __tablename__ = "sandbox_clock"
@@ -74,8 +74,8 @@ class TakenMove:
         holder: The id of this run of the job that moves the clock.
         from_at: The sandbox time before the move.
         to_at: The sandbox time after the move.
-        version: The version of the clock. The run moves the clock when every process knows this
-            version.
+        version: The version of the clock when this worker reserved the move. The run waits until
+            every process knows this version. Then it begins to work.
     """
 
     holder: UUID
@@ -133,8 +133,8 @@ _TAKE = text("""
 async def take_clock_move(uow: UnitOfWork) -> TakenMove | None:
     """Reserve the current move of the sandbox clock for this worker, and return the move.
 
-    A move sets the clock forward in steps. One worker makes all steps. The result is None if the
-    clock is not moving, or if another worker owns the move.
+    A move sets the clock forward in steps. The worker that has reserved the move makes the steps.
+    The result is None if the clock is not moving, or if another worker has reserved the move.
     """
     found = await uow.session.execute(_TAKE, {"holder": uuid4(), "lease": LEASE})
     return typed_row(TakenMove, found.first())

@@ -81,8 +81,8 @@ class Figures:
     Attributes:
         skew: How far this process's clock is ahead of the database's clock.
         last_run: The last reconciliation that ended; None if none has ended.
-        covered_until: Reconciliations have compared all messages and calls before this time; None
-            if none has completed.
+        covered_until: Reconciliations have compared all messages and calls before this time with
+            those of the provider; None if no reconciliation has completed.
         events: The received events that are not applied, by status: ``pending``, ``failed`` or
             ``dead``; at most ``MOST_COUNTED`` each.
         event_due_at: The earliest due time of a pending or failed event.

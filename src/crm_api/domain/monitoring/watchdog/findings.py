@@ -84,7 +84,8 @@ async def settle_alerts(
     """Raise alerts for problems that persist; resolve alerts whose problem is no longer found.
 
     Args:
-        patience: How long every run of the check must find a problem before its alert is raised.
+        patience: How long a problem must last before its alert is raised. It lasts as long as
+            every run of the check finds it.
         among: Only alerts whose subject begins with this text can change. Each subject in ``found``
             must begin with it.
     """

@@ -160,8 +160,8 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    If a message arrives or the person begins to wait during the request, the state does not change:
-    the user cannot have seen this.
+    If the person sends a message, or begins or stops to wait, during the request, the state does
+    not change. The reason is that the user cannot have seen this event.
 
     Args:
         user_id: The user who sends the request; None for an API key.
@@ -223,9 +223,9 @@ def state_values(
 ) -> dict[str, Any]:
     """Return the new column values of a conversation after a user's request to change its state.
 
-    The result is empty if nothing changes. If a user sets ``waiting`` for a person who does not
-    wait, ``waiting_since`` becomes the time of the person's last message, or ``now`` without a
-    message.
+    The result is empty if nothing changes. If a user sets ``waiting`` and the person does not wait
+    yet, ``waiting_since`` becomes the time of the person's last message. If the person has sent no
+    message, it becomes ``now``.
     """
     if wanted.state is ConversationState.SNOOZED:
         return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}

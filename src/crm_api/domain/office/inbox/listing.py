@@ -113,7 +113,8 @@ class _Page:
         States are constants in the SQL text, because partial indexes need this.
 
         Args:
-            parts: The states of each part of the query. With one state, an index gives the order.
+            parts: The query is a UNION of parts; each item has the states of one part. If a part
+                has only one state, an index has its conversations in the order of the page.
             line: An SQL expression for the line's id; empty to use the filter's ``line_id``.
         """
         conditions = list(self._conditions)
@@ -215,9 +216,9 @@ def _mirrored(instant: datetime) -> datetime:
 def _place_among_waiting(row: InboxRow) -> Position:
     """Return the position of a conversation in the order ``WAITING_LONGEST``.
 
-    If the person waits, the position is the instant at which the waiting began. Other conversations
-    get a position far in the future, so they come last. Among these other conversations, a later
-    activity gives an earlier position.
+    If the person waits, the position is the instant at which the waiting began. If the person does
+    not wait, the position is an instant far in the future, so the conversation comes last. There,
+    a conversation with a later activity gets an earlier instant.
     """
     if row.waiting_since is not None:
         return row.waiting_since, row.id

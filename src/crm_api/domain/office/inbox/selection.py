@@ -143,8 +143,9 @@ class Order:
     def after(self) -> str:
         """The SQL condition that a conversation comes after the position of a cursor.
 
-        The values of the cursor are in subqueries, so that PostgreSQL does not know them when it
-        plans the statement. Otherwise it would plan again for every page, which takes some ms.
+        The values of the cursor are in subqueries, so that PostgreSQL does not know the values when
+        it plans the statement. If PostgreSQL knew them, it would plan the statement again for every
+        page, which takes some ms.
         """
         sign = "<" if self.is_descending else ">"
         place = "(SELECT CAST(:after AS timestamptz)), (SELECT CAST(:after_id AS uuid))"

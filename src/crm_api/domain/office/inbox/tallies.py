@@ -1,8 +1,8 @@
-"""Count the conversations of the inbox, by sums that database triggers keep up to date.
+"""Count the conversations of the inbox, with the help of rows that database triggers add.
 
-A change of a counted value adds a row to ``conversation_tally``. The counts are sums of these rows.
-A trigger also stores in ``conversation_read`` whether a caller has read all messages of a
-conversation.
+If a counted value of a conversation changes, a trigger adds a row to ``conversation_tally``. Most
+counts are sums of the rows of this table. A trigger also stores in ``conversation_read`` whether a
+caller has read all messages of a conversation.
 """
 
 from dataclasses import dataclass

@@ -29,9 +29,9 @@ MOST_NAMED = 200
 class ConversationSearch:
     """Finds the conversations that match the terms of a search.
 
-    A conversation matches if the person's name and number together contain all terms. It also
-    matches if one message contains all terms that the name and number lack. Only messages that
-    people or users wrote are searched, not messages of campaigns.
+    A conversation matches if the person's name and number together contain all terms. If some terms
+    are in neither the name nor the number, the conversation matches if one message contains all
+    these terms. Messages of people and users are searched. Messages of campaigns are not searched.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:

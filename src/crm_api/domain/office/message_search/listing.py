@@ -38,8 +38,8 @@ class MessagePosition:
 
     Attributes:
         is_similar: True if the last message contains only similar words, not all search words.
-        after: The position of the last message of the page. If the search stopped early, the
-            position of the last message that it read.
+        after: The position of the last message of the page. If the search stopped before the page
+            was full, this is the position of the last message that the search read.
     """
 
     is_similar: bool
@@ -173,9 +173,10 @@ async def newest_with_all_words(
     in_order: Callable[[int], Awaitable[list[Row]]],
     by_words: Callable[[], Awaitable[list[Row]]],
 ) -> list[Row]:
-    """Return up to ``limit`` messages with all terms, or their conversations, newest first.
+    """Return up to ``limit`` matches of a search, newest first.
 
-    The newest messages are read first. If too few of them match, an index is used.
+    A match is a message that contains all terms, or the id of its conversation. The newest messages
+    are read first. If fewer than ``limit`` of them match, all matches are looked up in an index.
 
     Args:
         in_order: Reads the given number of messages, newest first, and returns up to ``limit``

@@ -3,8 +3,8 @@
 "In order" means newest first. A "written" message was written by hand, in the company or outside; a
 campaign message was not.
 
-A limited number of messages is read in order first, which is fast if many match. Otherwise, all
-matches are looked up in the trigram index and sorted.
+First, a limited number of messages is read in order. This is fast if many messages match. If too
+few of the read messages match, all matches are looked up in the trigram index and sorted.
 """
 
 from collections.abc import Sequence
@@ -91,8 +91,8 @@ class MessageSelection:
 
     Attributes:
         terms: The terms of ``wanted.q``.
-        people: For each term, up to ``MOST_PEOPLE`` people whose names or numbers contain it. The
-            search can miss old messages of further people.
+        people: For each term, up to ``MOST_PEOPLE`` people whose names or numbers contain the term.
+            If more people match, the search can miss old messages of the people that are left out.
         people_of_all: People whose names or phone numbers contain all terms.
     """
 
@@ -176,8 +176,8 @@ class MessageSelection:
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
         """Return a statement that finds the last of the next ``size`` messages, newest first.
 
-        The only row has the time and the id of this message. There is no row for fewer than
-        ``size`` messages.
+        The result is one row with the time and the id of this message. If fewer than ``size``
+        messages follow, the result has no row.
 
         Args:
             after: The next messages are older than this position; None to begin with the newest
@@ -253,9 +253,10 @@ class MessageSelection:
     def _range(self, after: Position | None) -> list[Condition]:
         """Return conditions with which PostgreSQL can read messages from an index, newest first.
 
-        The conditions select the messages that come after the position ``after``, and whose time
-        is in the filter's period (``since`` and ``until``). Of the other fields of the filter, the
-        conditions check only ``contact_id``.
+        A message must come after the position ``after``, and its time must be in the filter's
+        period (``since`` and ``until``). If ``contact_id`` is given, the message must belong to
+        this contact. If not, a search with terms finds only written messages. The method
+        ``_conditions`` checks the other fields of the filter.
         """
         wanted = self.wanted
         if wanted.contact_id is not None:
@@ -324,8 +325,8 @@ def _is_of(message: _Message, people: Sequence[UUID]) -> Condition:
 def _is_named(message: _Message, term: Term) -> Condition:
     """Return the condition that the name or phone number of a message's contact contains a term.
 
-    The subquery reads the contact of each message. With EXISTS, PostgreSQL would first read all
-    contacts with the term, which is slow if there are many.
+    The condition is a subquery that reads the contact of each message. If it were an EXISTS,
+    PostgreSQL would first read all contacts with the term. That is slow if there are many.
     """
     named = select(literal(1)).where(
         Contact.id == message.contact_id, _contains(Contact.search_text, term)

@@ -46,9 +46,12 @@ async def with_similar_words(
 ) -> list[Activity]:
     """Return messages with words similar to the terms, newest first.
 
-    The index is searched for at most 0.04 s (``FIRST_SECONDS``). If this is too short, the newest
-    3,000 messages (``WINDOW``) are compared. If they do not fill the page, the index is searched in
-    steps (``SPANS``) for at most 0.1 s (``SECONDS``), so matches may be missing.
+    The search has up to three stages:
+
+    - Search the index for at most 0.04 s (``FIRST_SECONDS``).
+    - If that search did not end in time, compare the next 3,000 messages (``WINDOW``).
+    - If these messages do not fill the page, search the index again, one period (``SPANS``) after
+      the other. This search stops after 0.1 s (``SECONDS``), so matches may be missing.
     """
     usual = (
         (await session.execute(SET_SIMILARITY, {"least": str(selection.similarity)})).one().usual

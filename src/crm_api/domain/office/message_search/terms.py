@@ -33,8 +33,8 @@ class Term:
     """A part of a search text.
 
     Attributes:
-        patterns: LIKE patterns. One must match the message after ``fold``, with a space added in
-            front.
+        patterns: LIKE patterns. A text contains the term if at least one pattern matches the text.
+            The text is first normalised by ``fold``, and a space is added in front of it.
         word: The word after ``fold``, to find similar words. None for numbers, short words and
             phrases.
     """

@@ -173,9 +173,8 @@ class SavedReplyUsed(ReadModel):
     """The effects of a saved reply that were applied to a conversation.
 
     Attributes:
-        tag: The tag that the contact has now; null if no tag is set or could be added.
-        message: The person's last message, with its new class; null if there is no class or
-            message.
+        tag: The tag that the saved reply gave the contact; null if it gave none.
+        message: The person's last message, with its new class; null if no class was set.
         state: The state that the saved reply sets; null if none. A message received at the same
             moment sets `waiting` instead.
     """

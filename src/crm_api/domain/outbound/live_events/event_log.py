@@ -95,7 +95,8 @@ class LoggedEvent:
 
     Attributes:
         position: The position in the log and public id; None if the event is not stored.
-        type: An ``EventType``, or a type of a newer release. This release sends no such event.
+        type: An ``EventType``, or a type that only a newer release knows. This release does not
+            send an event of an unknown type.
         subject_id: The id of what the event is about.
     """
 
@@ -159,8 +160,8 @@ class StoredEnds:
     """The ends of the event log, as ``READ_ENDS`` returns them.
 
     Attributes:
-        final: Only events of transactions with smaller numbers can be read; these transactions have
-            ended.
+        final: All transactions with a smaller number than this have ended. Only the events of
+            these transactions can be read.
         transaction_id: The transaction of the newest deleted event; None if no event was deleted.
         id: The id of the newest deleted event; None if no event was deleted.
     """

@@ -1,7 +1,8 @@
 """Read the details of a ``message.received`` event: phone number, contact and first words.
 
-The details are read when an event is sent, only for callers who may read messages. The log and the
-deliveries must not contain them, because an erasure changes neither.
+The details are read when an event is sent, and only for callers who may read messages. The event
+log and the stored deliveries must not contain the details, because the erasure of a person does not
+change the log or the deliveries.
 """
 
 from collections.abc import Sequence

@@ -27,7 +27,8 @@ class NoticeOutcome(StrEnum):
 class Notice(Base):
     """A notice to one user by mail or web push, about a conversation, a note or a due task.
 
-    A user gets at most one notice by each channel for each message, note, and due time of a task.
+    By each channel (mail or web push), a user gets at most one notice about the same message or
+    note. A task causes one notice by each channel, and one more if its due time changes.
     ``outcome`` is None until the notice has ended. Rows are deleted a week after creation.
     """
 

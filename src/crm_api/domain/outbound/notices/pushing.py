@@ -183,9 +183,11 @@ async def record_push(
 ) -> None:
     """Store the results of a push, and delete the subscriptions (devices) that have ended.
 
-    If a device accepted the push, the notices are ``sent`` and the push is never repeated, because
-    a repeat goes to all devices. Otherwise, the push is repeated later if it may succeed, in at
-    most ``MOST_ATTEMPTS`` attempts; else the notices are ``failed``.
+    - If a device accepted the push, the notices become ``sent``. The push is never repeated,
+      because a repeated push goes to all devices.
+    - If no device accepted the push, but a later attempt may succeed, the push is repeated later.
+      There are at most ``MOST_ATTEMPTS`` attempts.
+    - In all other cases, the notices become ``failed``.
     """
     over = [one.subscription_id for one in results if one.is_over]
     if over:

@@ -79,8 +79,9 @@ async def subscribe(
 ) -> PushSubscription:
     """Store a subscription of a user.
 
-    A stored subscription with the same endpoint gets the new keys and the new user. Then the oldest
-    subscriptions beyond ``MOST_SUBSCRIPTIONS`` are deleted, but never the one of this request.
+    A stored subscription with the same endpoint gets the new keys and the new user. If the user
+    then has more than ``MOST_SUBSCRIPTIONS`` subscriptions, the oldest ones are deleted. The
+    subscription of this request is never deleted.
 
     Raises:
         InvalidPushEndpointError: The address is not allowed.

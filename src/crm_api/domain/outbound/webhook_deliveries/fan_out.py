@@ -135,8 +135,9 @@ class FannedOutPage:
 async def adopt_cursor(uow: UnitOfWork) -> None:
     """Create the cursor if it is missing, and repair it after a move to another database server.
 
-    Transaction numbers of the new server may be lower. A cursor that is ahead of them is set to the
-    end of the log. An endpoint's ``since_transaction`` that is ahead is set to 0.
+    The new server may use lower transaction numbers than the old server. If the new server has not
+    reached the number of the cursor, the cursor is set to the end of the log. If it has not reached
+    the ``since_transaction`` of an endpoint, that number is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

@@ -120,8 +120,9 @@ class LoadedContacts:
     def begin(self, changes: ContactUpdate) -> Columns:
         """Add a new contact for an upsert item (an item that changes or adds a contact).
 
-        Call this only if ``holder`` returned None for the number. A deleted contact's id is used
-        again. The database is not changed yet.
+        Call this only if ``holder`` returned None for the phone number. If a deleted contact has
+        the number, the new contact gets the id of the deleted contact. The database is not changed
+        yet.
 
         Raises:
             FieldValuesError: An attribute does not fit its custom field, or a required one is

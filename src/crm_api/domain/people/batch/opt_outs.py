@@ -108,10 +108,11 @@ class Named(NamedTuple):
     """A contact that a request names by an id or a phone number.
 
     Attributes:
-        named_id: The id of the contact, or of a merged duplicate that the request names.
-        named_phone: The number of the contact, or of a merged duplicate that the request names.
-        contact_id: The id of the contact.
-        phone: The phone number of the contact.
+        named_id: The id of the named contact, which may be a merged duplicate.
+        named_phone: The phone number of the named contact.
+        contact_id: For a merged duplicate, the id of the contact that the duplicate was merged
+            into. For every other contact, the same as ``named_id``.
+        phone: The phone number of the contact ``contact_id``.
     """
 
     named_id: UUID

@@ -88,8 +88,8 @@ async def update_contact_by_hand(
 ) -> FlaggedContact:
     """Change a contact for an API request of a user or an integration.
 
-    If an erased person had the new number, the number is blocked, and messages that wait for it are
-    withdrawn.
+    If an erased person had the new number, the number is blocked, and the waiting messages to the
+    number are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.

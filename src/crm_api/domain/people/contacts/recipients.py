@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 def _add_zones_of(statuses: str) -> str:
     """Return SQL that adds the zone keys of contacts to their campaigns.
 
-    A message is planned only if its recipient's zone key is in ``campaign.zone_keys``. Run the
-    statement before the recipients are locked, because other code also locks campaigns before
-    recipients.
+    A message is planned only if its recipient's zone key is in ``campaign.zone_keys``. The
+    statement locks campaigns. Run it before the recipients are locked: other code also locks
+    campaigns first, and another order could cause a deadlock.
 
     Args:
         statuses: An SQL list of the statuses of recipients, such as ``'sending', 'unknown'``.
@@ -123,9 +123,11 @@ async def move_recipients(
 ) -> None:
     """Copy a contact's new phone number and zone key to the contact's campaign recipients.
 
-    Recipients whose message waits, is being sent, or was perhaps sent change. If another recipient
-    of the step has the new number, the old number stays: a waiting message is skipped
-    (``duplicate_number``) and keeps the old zone key; any other message gets the new zone key.
+    The function changes only recipients whose message waits, is being sent, or was perhaps sent. If
+    another recipient of the same step has the new number, the recipient keeps the old number:
+
+    - If its message waits, the message is skipped (``duplicate_number``), and the zone key stays.
+    - If not, the recipient gets the new zone key.
     """
     values = {
         "contact_id": contact_id,

@@ -1,7 +1,8 @@
 """SQL that finds a page of the contacts that match a filter, for every filter and every order.
 
-PostgreSQL often chooses a slow plan. So this module first reads a limited number of contacts in
-order. If these do not fill the page, few contacts match, and all matches are looked up.
+PostgreSQL often chooses a slow plan. So this module usually checks a limited number of contacts
+first, in the order of the list. If too few of them match to fill the page, all matches are looked
+up and sorted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -283,8 +284,13 @@ class Search:
     def span(self) -> list[ColumnElement[bool]]:
         """Return the SQL conditions that the database can check with an index on the sort column.
 
-        The first condition is that the contact is not deleted. Then come the filter's limits of the
-        sort column, and the position ``after``. ``conditions`` returns the other conditions.
+        The conditions are, in this order:
+
+        - The contact is not deleted.
+        - The filter's limits for the sort column, if there are any.
+        - The contact comes after the position ``after``, if there is one.
+
+        The method ``conditions`` returns the other conditions of the filter.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
@@ -339,9 +345,11 @@ class Search:
     ) -> Iterator[tuple[Select[Any], ColumnElement[bool], bool]]:
         """Yield the conditions of the filter that need other tables: lists and flags.
 
-        Each condition is ``(rows, is_theirs, is_wanted)``: a query for rows of the other table, the
-        SQL condition that a row belongs to the contact, and whether the contact must have such a
-        row (True) or must have none (False).
+        Each condition is a tuple ``(rows, is_theirs, is_wanted)``:
+
+        - ``rows``: a query for rows of the other table.
+        - ``is_theirs``: the SQL condition that a row belongs to the contact.
+        - ``is_wanted``: True if the contact must have a row; False if it must have none.
         """
         wanted = self.wanted
         if wanted.list_id is not None:

@@ -1,8 +1,8 @@
 """Replace state names by state codes in old contacts.
 
-A text that is not the name of a state is moved to the attribute ``state_as_written``. The zone key
-is computed again. Without a state and a ZIP code, messages are sent only at hours that all states
-allow.
+If the stored state is not the name of a state, the text is moved to the attribute
+``state_as_written``. Then the zone key of the contact is computed again. If a contact has neither a
+state nor a ZIP code, messages are sent only at hours that all states allow.
 """
 
 from datetime import datetime

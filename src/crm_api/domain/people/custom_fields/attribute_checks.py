@@ -105,8 +105,8 @@ class Definitions:
     ) -> dict[str, Any] | None:
         """Check a change of a contact's attributes, and return the change with converted values.
 
-        None removes: as a value, one attribute; as ``attributes``, all attributes. The contact's
-        other attributes are not checked.
+        If a value is None, the change removes that attribute. If ``attributes`` is None, the change
+        removes all attributes. The contact's other attributes are not checked.
 
         Raises:
             FieldValuesError: A value does not fit its custom field, or a required attribute would

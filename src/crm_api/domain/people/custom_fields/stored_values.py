@@ -103,8 +103,8 @@ async def _stream_values(session: AsyncSession, *, name: str) -> AsyncIterator[l
 async def apply_chunk(uow: UnitOfWork, *, now: datetime, limit: int = CHUNK_CONTACTS) -> bool:
     """Convert stored values to the type of their custom field, for up to ``limit`` contacts.
 
-    One run converts values of the field that has waited longest. The next run continues after the
-    last contact. Values that do not fit do not change.
+    A call converts values of the field that has waited longest. The next call for this field
+    continues after the last contact of this call. Values that do not fit do not change.
 
     Returns:
         False if no field waits for the conversion of its values.

@@ -243,8 +243,11 @@ async def dismiss(uow: UnitOfWork, *, candidate_id: UUID, actor: str, now: datet
 async def find_candidates(uow: UnitOfWork, *, now: datetime, clock: Callable[[], datetime]) -> bool:
     """Scan all contacts for pairs that may be the same person.
 
-    Do nothing while another worker scans, during the pause after the last scan (``REST``), or if no
-    contact has changed since that scan began.
+    Do nothing in these cases:
+
+    - Another worker scans now.
+    - The pause after the last scan (``REST``) is not over.
+    - No contact has changed since one minute before the last scan began.
 
     Args:
         clock: Returns the current time. It is called when the scan ends.
@@ -287,7 +290,7 @@ async def fetch_candidates(
 
     Args:
         contact_id: Only pairs with this contact.
-        after: Only pairs after this position.
+        after: Only pairs after this position; None for the first page.
     """
     pair, first, second = MergeCandidate, aliased(Contact), aliased(Contact)
     statement = (

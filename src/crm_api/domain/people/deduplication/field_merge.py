@@ -61,8 +61,8 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The primary's recipients from before the merge, in campaigns in which a
-            duplicate's recipients were moved.
+        member_ids: The ids of the recipients that the primary had before the merge. Only
+            campaigns in which the merge moved recipients of a duplicate are included.
     """
 
     before: dict[str, Any]
@@ -85,9 +85,9 @@ def content_of(contact: object) -> Values:
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     """Return the fields of a contact, with missing values taken from the contact's duplicates.
 
-    The first duplicate with a value is used. All tags are combined. The whole address of a
-    duplicate is left out if it contradicts the address merged so far. Tags and attributes beyond
-    the limits are left out.
+    A missing value is taken from the first duplicate that has a value. If an address contradicts
+    the address merged so far, no part of it is used. The tags of all contacts are combined. Tags
+    and attributes that exceed the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:
@@ -101,14 +101,16 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 
 
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
-    """Return the changes to the primary contact's fields that undo a merge of duplicates.
+    """Return the new values of the primary contact's fields after the undo of a merge.
 
-    Fields that were edited after the merge do not change. ``now``, ``before`` and ``after`` are
-    fields of the primary.
+    Fields that were edited after the merge are left out.
 
     Args:
-        others: The fields of duplicates from other merges. The primary keeps their tags and
-            attributes.
+        now: The present fields of the primary.
+        before: Its fields before the merge.
+        after: Its fields after the merge.
+        others: The fields of duplicates from other merges. The primary keeps the tags and
+            attributes of these duplicates.
     """
     changes = {
         name: before[name]

@@ -33,8 +33,8 @@ class Group:
     Attributes:
         primary: The contact that remains after the merge.
         duplicates: The contacts that are merged into ``primary`` now.
-        aliases: By the id of an earlier duplicate: the contact that it was merged into, and its
-            number.
+        aliases: The duplicates of earlier merges. The key is the id of the duplicate. The value is
+            the id of the contact that it was merged into, and the duplicate's phone number.
     """
 
     primary: Contact
@@ -153,7 +153,7 @@ async def find_aliases(session: AsyncSession, *, ids: Collection[UUID]) -> set[U
 async def point_aliases(
     session: AsyncSession, *, ids: Collection[UUID], to: UUID, only_of: UUID | None = None
 ) -> None:
-    """Store that these duplicates are now merged into the contact ``to``.
+    """Store that the given duplicates are now merged into the contact ``to``.
 
     Args:
         ids: The ids of the duplicates.

@@ -54,8 +54,8 @@ async def share_consent(
     """Copy flags that stop messages, such as an opt-out, to all phone numbers of merged contacts.
 
     The flags of ``people`` are copied to every number in ``phones``. ``phones`` may also contain
-    numbers of earlier duplicates; flags are not copied from these. If one of ``people`` has opted
-    out, no hold is copied.
+    numbers of earlier duplicates; the flags of these numbers are not copied. If one of ``people``
+    has opted out, the opt-out is copied, but no hold.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}
@@ -91,11 +91,13 @@ async def merge_contacts(
 ) -> tuple[FlaggedContact, ContactMerge | None]:
     """Merge duplicates into the primary contact.
 
-    A look-up by a duplicate's id or number then returns the primary. If a given id belongs to an
-    earlier duplicate, the contact that it was merged into is used.
+    After the merge, a look-up by a duplicate's id or number returns the primary. A given id may
+    belong to a duplicate of an earlier merge. Then the contact into which this duplicate was
+    merged is used.
 
     Returns:
-        The primary contact, and the merge; None if all ids already belong to one contact.
+        The primary contact, and the merge. The merge is None if all ids already belong to one
+        contact.
 
     Raises:
         ContactNotFoundError: The primary does not exist or was deleted.

@@ -188,17 +188,19 @@ async def return_members(
 ) -> list[UUID]:
     """Move campaign recipients from the primary contact back to a duplicate, to undo a merge.
 
-    These recipients are not moved:
+    A recipient is not moved in these cases:
 
-    - Recipients whose id is in ``kept_ids``.
-    - All other recipients in a campaign, if a message to one of them was sent, or was perhaps sent,
-      to a number other than ``phone``.
-    - A recipient in a step that already has a recipient with the duplicate's id or number.
+    - Its id is in ``kept_ids``.
+    - In the same campaign, a message to the primary was sent, or was perhaps sent, to a number
+      other than ``phone``. Recipients in ``kept_ids`` are ignored in this check.
+    - The same step of the campaign already has a recipient with the duplicate's id or number.
 
     Args:
-        of: The primary contact; ``phone_of`` is its number.
-        to: The duplicate. Moved recipients with the number ``phone_of`` get ``phone`` and
+        of: The id of the primary contact.
+        phone_of: The primary's number. A moved recipient with this number gets ``phone`` and
             ``zone_key``.
+        to: The id of the duplicate.
+        phone: The duplicate's number.
         campaign_ids: Only recipients in these campaigns are moved.
 
     Returns:

@@ -64,7 +64,8 @@ def judge_tracks(
 
     Args:
         members: The recipients of the merged contacts, and all others with the same numbers.
-        heads: The contact to merge, by its own id and the ids of its earlier duplicates.
+        heads: For the id of each contact to merge, and for the ids of its earlier duplicates: the
+            id of the contact.
         order: The ids of the contacts to merge, the primary first.
         phone: The primary's number.
     """
@@ -108,12 +109,12 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    The criteria, the most important first:
+    These properties give a higher rank, the most important first:
 
-    1. The last step whose message was sent, or was perhaps sent.
-    2. The track of the primary.
-    3. An unfinished message.
-    4. A lower ``place`` (position of the contact; 0 is the primary).
+    1. The last message that was sent, or was perhaps sent, belongs to a later step.
+    2. The track belongs to the primary.
+    3. The track has a message that is waiting, being sent or unclear.
+    4. The contact has a lower ``place`` (its position; 0 is the primary).
     """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)
@@ -140,7 +141,7 @@ def _move_track(
     """Plan which rows of a track move to the primary contact; skip waiting rows that cannot move.
 
     ``rows`` are all rows of the campaign. A row does not move if the primary already has a row for
-    this step.
+    the same step. A waiting row also does not move if the number ``phone`` has one.
     """
     taken = {row.step for row in rows if row.contact_id == primary_id}
     taken_numbers = {row.step for row in rows if row.phone == phone}

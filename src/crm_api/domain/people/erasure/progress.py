@@ -95,7 +95,7 @@ async def erase_remains(session: AsyncSession, *, contact_id: UUID) -> None:
     """Remove a contact's old values from imports, and old phone numbers from campaign recipients.
 
     An import stores the old values of the contacts that it changes, so that the import can be
-    undone. No index helps to find these values and the old phone numbers.
+    undone. The search for the old values and numbers is slow, because no index helps to find them.
     """
     await session.execute(ERASE_CHANGES, {"contact_id": contact_id})
     await session.execute(FORMER_MEMBERSHIPS, {"contact_id": contact_id})
@@ -195,8 +195,9 @@ async def _finish(
 ) -> bool:
     """End a search of all tables: complete the erasure, or plan another search.
 
-    Another search follows at once if data was found, or later if provider events or files of the
-    person wait. If a contact now has a number of the person, the number is blocked again.
+    If data was found, another search begins immediately. If not, another search begins later if the
+    person has unprocessed provider events, or files that must be fetched or removed. If a contact
+    now has a number of the person, the number is blocked again.
 
     Returns:
         True if another search begins immediately.

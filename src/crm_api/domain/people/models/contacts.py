@@ -62,8 +62,9 @@ class Contact(Base):
     """A person, known by one phone number in E.164.
 
     Each number has one row. A deletion clears the row's personal fields; a new contact with the
-    number uses the row again. A merged duplicate is marked as deleted, and found as the contact
-    that it was merged into. A worker locks the row before it sends a message to the number.
+    number uses the row again. A merged duplicate is marked as deleted. A look-up of the duplicate
+    finds the contact that it was merged into. A worker locks the row before it sends a message to
+    the number.
     """
 
     __tablename__ = "contact"

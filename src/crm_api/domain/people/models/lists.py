@@ -64,9 +64,10 @@ class ContactListMember(Base):
 class ContactListTally(Base):
     """One change of the number of contacts on a list, or the sum of several changes.
 
-    ``contacts`` is negative if contacts were removed. The sum over a list is its number of
-    contacts; a count would take 40 to 60 ms for a million. A trigger
-    (``migrations/objects/count_list_members.sql``) adds rows; a job merges them.
+    ``contacts`` is negative if contacts were removed. The sum of the rows of a list is the number
+    of contacts on the list. Counting the contacts of a list would be slower: 40 to 60 ms for a
+    million contacts. A trigger (``migrations/objects/count_list_members.sql``) adds rows. A job
+    merges the rows.
     """
 
     __tablename__ = "contact_list_tally"

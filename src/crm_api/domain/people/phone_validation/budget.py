@@ -46,9 +46,9 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Limits the number of paid look-ups per day (the daily budget).
 
-    Use an object in an ``async with`` block; several tasks may share it. It reserves up to ``LOT``
-    look-ups at a time. Unused ones become free when the block ends, but stay recorded as used if
-    the worker is killed.
+    Use an object in an ``async with`` block; several tasks may share the object. It reserves up to
+    ``LOT`` look-ups at a time. When the block ends, the reserved look-ups that were not used are
+    returned to the budget. If the worker is killed, they count as used.
     """
 
     def __init__(

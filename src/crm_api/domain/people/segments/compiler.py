@@ -1,8 +1,8 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-Without a value in the field, a rule is false and the negated rule is true, except for ``is_empty``.
-So ``IS NOT TRUE`` must negate a condition that may be NULL. A group is negated by its parts, which
-PostgreSQL plans better than NOT.
+If a contact has no value in a field, a rule on the field is false, and the negated rule is true
+(except for ``is_empty``). The condition may then be NULL, so ``IS NOT TRUE`` negates it. A negated
+group consists of negated members. PostgreSQL plans this better than a NOT before the group.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -56,7 +56,8 @@ def compile_filter(
         now: The end of periods such as "the last 30 days". Flags that expired earlier are ignored.
         prefix: Begins the names of the bind values. It must be unique in a statement.
         is_negated: True: match the contacts that the tree does not match.
-        by_person: True: query other tables once per contact, to read a page. False: allow joins.
+        by_person: True: PostgreSQL queries other tables separately for each contact. Use this to
+            read one page. False: joins are allowed.
     """
     builder = ConditionBuilder(now=now, prefix=prefix, by_person=by_person)
     sql = _node(builder, node, is_negated=is_negated)
@@ -138,7 +139,7 @@ async def faults_of(uow: UnitOfWork, named: Mapping[str, UUID]) -> list[FieldPro
     The segments are locked against changes until the transaction ends.
 
     Args:
-        named: The id of each segment, by the JSON pointer of its field.
+        named: The id of each segment, by the JSON pointer of the field that contains the id.
     """
     if not named:
         return []

@@ -1,12 +1,12 @@
 """Write the SQL condition of one rule of a segment, with one function for each kind of field.
 
-For ``ne``, this module writes the condition of ``eq``; ``compiler.py`` negates it. A value can
-match these attributes:
+For ``ne``, this module writes the condition of ``eq``; ``compiler.py`` negates it. The value of a
+rule is compared with these attributes of contacts:
 
-- String: strings and, with ``contains``, arrays of strings.
-- Number: numbers and numeric strings.
-- ``true``, ``false``: the same, also as a string.
-- Date: strings that begin with a date.
+- A string: with strings. For ``contains``, also with arrays of strings.
+- A number: with numbers and numeric strings.
+- ``true`` or ``false``: with booleans and with these words as strings.
+- A date: with strings that begin with a date.
 """
 
 from collections.abc import Callable
@@ -211,8 +211,8 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
     """Return the condition of a rule about the time of the contact's newest message.
 
-    A contact may have several conversations. At least one must have a time that is not too early
-    for the rule, and none may have a time that is too late.
+    A contact may have several conversations, each with the time of its newest message. The rule
+    matches if at least one of these times is not too early, and none of these times is too late.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":

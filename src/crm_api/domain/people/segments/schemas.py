@@ -172,7 +172,7 @@ class SegmentNodeVerdict(ReadModel):
         field: The field that the rule compares; null for a group.
         op: The operator of the rule; null for a group.
         value: The value in the rule; null for a group.
-        actual: The contact's present value of the field; null for a group or without a value.
+        actual: The contact's value of the field; null for a group, or if there is no value.
     """
 
     model_config = example(

@@ -57,7 +57,7 @@ class Rule:
     Attributes:
         pointer: JSON pointer of the rule.
         attribute: The name of the attribute; None if the field is not an attribute.
-        op: The operator, never a negated one: ``eq`` for ``ne``.
+        op: The operator without negation. For example, it is ``eq`` if the request has ``ne``.
         is_negated: True if the operator in the request is negated, such as ``ne``.
         given: The operator as written in the request.
         given_value: The value as written in the request.

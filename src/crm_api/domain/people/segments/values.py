@@ -49,7 +49,7 @@ def read_value(kind: SegmentFieldKind, op: str, value: Any) -> Value:  # noqa: A
     """Check the value of a rule and convert it to its type.
 
     Args:
-        op: The operator, never a negated one: ``eq`` for ``ne``.
+        op: The operator without negation. For example, it is ``eq`` if the request has ``ne``.
         value: The value as parsed from JSON; None if the rule has no value.
 
     Raises:

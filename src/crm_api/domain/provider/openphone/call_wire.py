@@ -1,12 +1,13 @@
 """Parse calls from the provider's events.
 
-Own numbers belong to lines of the workspace, external numbers to other parties:
+Own numbers belong to our lines; external numbers belong to the other parties. The versions of
+events have these fields:
 
-- 2026-03-30: ``data.context.participants`` has ``external`` and ``workspace``. The call is
-  ``data.resource``.
-- Legacy v4: ``participants`` is ``[external, own]`` (incoming), ``[own, external]`` (outgoing) or
-  empty. The call is ``data.object``.
-- Legacy v3: the call has ``from``, ``to``, ``media`` (recordings) and ``voicemail``.
+- 2026-03-30: the call is ``data.resource``. ``data.context.participants`` has the fields
+  ``external`` and ``workspace`` (own numbers).
+- Legacy v4: the call is ``data.object``. Its list ``participants`` is ``[external, own]`` if the
+  call is incoming, and ``[own, external]`` if it is outgoing. The list may be empty.
+- Legacy v3: the call has the fields ``from``, ``to``, ``media`` (recordings) and ``voicemail``.
 """
 
 import re

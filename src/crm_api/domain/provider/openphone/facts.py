@@ -31,12 +31,14 @@ class MessageFacts:
     Attributes:
         direction: ``incoming`` or ``outgoing``.
         status: The provider's word for the status, in lower case; it can be unknown to us.
-        from_number: The sender's number in E.164, or another identifier. None only if outgoing.
-        to_numbers: Identifiers of the recipients; several for a group. Can be empty in an event.
-        created_at: When the message was created, by the provider's clock; at most the time of
-            receipt (``bound_event``).
-        claimed_at: The time of creation that the provider sent. None until ``bound_message`` sets
-            it.
+        from_number: The sender's number in E.164, or another identifier. It can be None only if
+            the message is outgoing.
+        to_numbers: Identifiers of the recipients. A message to a group has several. In an event,
+            the tuple can be empty.
+        created_at: When the message was created, by the provider's clock. ``bound_event`` replaces
+            a time after the receipt by the time of the receipt.
+        claimed_at: The time of creation as the provider sent it. It is None until
+            ``bound_message`` sets it.
     """
 
     provider_message_id: str
@@ -93,8 +95,8 @@ class CallFacts:
     """Facts about a call from one event; None or empty means that the event has no such value.
 
     Attributes:
-        provider_call_id: The id of the call, also in events of its voicemail, summary or
-            transcript.
+        provider_call_id: The id of the call. It is also the id of the call if the event is about
+            a voicemail, summary or transcript.
         external: Phone numbers of the outside parties; sometimes empty.
         own: Our own phone numbers in the call.
         created_at: When the call began; None in an event about a voicemail, summary or transcript.
@@ -146,7 +148,8 @@ class ConversationFacts:
 class ProviderEvent:
     """One webhook event.
 
-    Exactly one of ``message`` and ``call`` is set; if the kind is ``UNKNOWN``, both are None.
+    If the kind is ``UNKNOWN``, both ``message`` and ``call`` are None. If not, exactly one of them
+    is set.
 
     Attributes:
         event_id: The provider's id ``EV…``, the same for every webhook that gets the event.
@@ -178,9 +181,10 @@ class RegisteredWebhook:
     The API does not list the webhooks that users created in the provider's app.
 
     Attributes:
-        key: The signing key; None if not shown. API version 2026-03-30 shows it only at the
-            creation.
-        resource_ids: Ids (``PN…``) of the delivered lines; ``*`` or an empty list means all lines.
+        key: The signing key; None if the response does not show the key. API version 2026-03-30
+            shows the key only when the webhook is created.
+        resource_ids: Ids (``PN…``) of the lines whose events are delivered; ``*`` or an empty
+            tuple means all lines.
     """
 
     webhook_id: str
@@ -199,7 +203,8 @@ class HookDelivery:
         delivery_id: The value of the header ``webhook-id``.
         event_id: The id ``EV…``; None for sample events, and for deliveries before 2026-09-02.
         response_statuses: The HTTP status of our response to each try, newest first. A status is
-            None if the provider received no response. Empty if read from a list.
+            None if the provider received no response. The tuple is empty if the delivery was read
+            from a list.
     """
 
     delivery_id: str

@@ -102,8 +102,8 @@ class HookApi:
             events: The types of the events to deliver.
 
         Raises:
-            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After the last two, the
-                webhook may exist.
+            OpenPhoneBusyError: 429 even after retries, 5xx or no response. After 5xx or no
+                response, the webhook may exist nevertheless.
             OpenPhoneRefusedError: Any other 4xx.
             UnreadableEventError: The response contains no webhook.
         """

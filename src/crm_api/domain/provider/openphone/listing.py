@@ -285,7 +285,7 @@ def _was_left(call: Json, extras: CallExtras) -> bool | None:
     """Return whether the caller left a voicemail; None if this is not known.
 
     Only unanswered incoming calls can have a voicemail. If the voicemail was not fetched, return
-    None for such a call, and False for every other call.
+    None for an unanswered incoming call, and False for every other call.
     """
     if extras.voicemail is not None:
         return bool(extras.voicemail)

@@ -62,10 +62,10 @@ class SendResponse:
         reason: Only for ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
-        retry_after_seconds: Only for LATER: the seconds to wait, at most our maximum; None if not
-            asked for.
-        retry_after_asked: Only for LATER: the seconds asked for, if above our maximum; otherwise
-            None.
+        retry_after_seconds: Only for LATER: the seconds to wait, at most our maximum; None if the
+            provider has not asked for a wait.
+        retry_after_asked: Only for LATER: the seconds for which the provider has asked, if they
+            exceed our maximum; None if they do not.
         server_date: The provider's time, from the ``Date`` header.
     """
 

@@ -1,8 +1,9 @@
 """Send one message with one API request to the provider, and classify the result.
 
-After a failure, the message was certainly not sent if the transport (the HTTP client) did not get
-the body. Otherwise it may have been sent. ``GatedBody`` records which, because exceptions do not
-show it. See ARCHITECTURE.md, "Sending, rule 4" and "Sending, rule 5".
+After a failure, it matters whether the transport (the HTTP client) got the body of the request. If
+not, the message was certainly not sent. If so, the message may have been sent. Exceptions do not
+show whether the transport got the body, so ``GatedBody`` records it. See ARCHITECTURE.md,
+"Sending, rule 4" and "Sending, rule 5".
 """
 
 import asyncio

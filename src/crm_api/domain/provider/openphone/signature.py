@@ -4,8 +4,8 @@ A signature is an HMAC-SHA256 of the raw body. There are two schemes:
 
 - Legacy: the header ``openphone-signature: hmac;1;<milliseconds>;<base64>[,…]`` signs
   ``<milliseconds>.<body>``.
-- Standard Webhooks, since 2026-03-30: ``webhook-signature: v1,<base64> [v1,…]`` signs
-  ``<webhook-id>.<webhook-timestamp>.<body>``, in seconds.
+- Standard Webhooks, since 2026-03-30: the header ``webhook-signature: v1,<base64> [v1,…]`` signs
+  ``<webhook-id>.<webhook-timestamp>.<body>``. The timestamp is in seconds.
 
 Source: OpenPhone support, "How to use webhooks", and Quo, "Webhooks quickstart", read 2026-11-24.
 """

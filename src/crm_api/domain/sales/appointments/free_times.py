@@ -140,8 +140,8 @@ async def find_free_times(
     Appointments (also from calendars) and recurring events make a user busy.
 
     Args:
-        assignee_id: The user who must be free. None: every user, and no appointment without an
-            assignee may overlap.
+        assignee_id: The user who must be free. If None, every user must be free, and appointments
+            without an assignee count as busy times too.
         shortest: The minimum duration of a period.
 
     Raises:

@@ -84,7 +84,8 @@ class BillKind(Generic[Bill]):
         name: ``quote`` or ``invoice``. The external ids of the outcomes begin with this name.
         missing: The error if the quote or invoice does not exist.
         taken: The error if another quote or invoice has the same number.
-        outcomes: The kind of outcome to record, by the new status. Other statuses record none.
+        outcomes: Maps a status to the kind of outcome to record when the quote or invoice gets
+            this status. For other statuses, no outcome is recorded.
     """
 
     name: str
@@ -163,8 +164,9 @@ async def change_bill(
 ) -> Bill:
     """Change a quote or an invoice.
 
-    A new status in ``kind.outcomes`` records an outcome. A new contact, property or amount corrects
-    the recorded outcomes. So does a new date if the status stays.
+    If the new status is in ``kind.outcomes``, also record an outcome. If the contact, property or
+    amount changes, also correct the recorded outcomes. If the date changes and the status does not,
+    also correct the date of the outcome of this status.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -223,8 +225,12 @@ async def _record(
 ) -> Bill:
     """Record an outcome if a quote or an invoice got a new status, such as ``paid``.
 
-    First correct the recorded outcomes if the contact, property or amount changed, or the date
-    without the status. Record nothing if there is no contact.
+    Before that, correct the recorded outcomes in these cases:
+
+    - The contact, the property or the amount changed.
+    - The date changed, and the status did not.
+
+    If there is no contact, do nothing.
 
     Args:
         changed: The names of the fields that changed.

@@ -182,8 +182,8 @@ class DavClient:
             etag: The version to replace; None creates the event.
 
         Returns:
-            The event with its new version. None if nothing was written: the event to create exists,
-            or the event to replace is gone or has another version.
+            The event with its new version. None if nothing was written, because the event to create
+            already exists, or the event to replace is gone or has another version.
 
         Raises:
             CalendarServerError: The server cannot be used now, or refuses the event.
@@ -241,8 +241,11 @@ class DavClient:
         """Request the changes that are later than a sync token (RFC 6578), page by page.
 
         Returns:
-            The changes; every event if ``token`` is None. The result is None if the server does not
-            know the token, does not support such a request, or ends a list before it is complete.
+            The changes; if ``token`` is None, they contain every event. None in these cases:
+
+            - The server does not know the token, or does not support such a request.
+            - The list ends before it is complete.
+            - ``token`` is None, and the list has too many pages.
         """
         found = Changes(token=token, is_whole=token is None)
         for _ in range(MOST_PAGES):

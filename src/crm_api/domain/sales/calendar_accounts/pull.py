@@ -191,9 +191,9 @@ async def _change_appointment(
 ) -> bool:
     """Apply the change of an event to its appointment. Return whether the appointment changed.
 
-    ``known`` has the start and the end that this service last read or wrote. The appointment gets
-    the times of the event if the event has another start or end now, or if the event was deleted
-    and has come back.
+    ``known`` has the start and the end that this service last read or wrote. If the event now has
+    another start or end, or was deleted and exists again, the appointment gets the times of the
+    event. If the event is cancelled, a booked appointment is cancelled.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}
@@ -329,8 +329,8 @@ async def _find_known(
 ) -> CalendarEvent | None:
     """Return the stored event with this UID; None if no stored event has it.
 
-    ``href`` is not used for the search, because the path of an event may change. If no event has
-    the UID, stored events with this path that belong to no appointment are deleted.
+    The search does not use the path ``href``, because the path of an event may change. If no stored
+    event has the UID, delete the stored event that has this path and belongs to no appointment.
     """
     statement = known_event_statement(account_id=account_id, uid=uid)
     found = await uow.session.scalar(statement.execution_options(populate_existing=True))
@@ -351,8 +351,11 @@ async def _find_known(
 async def _own_appointment(uow: UnitOfWork, account: CalendarAccount, uid: str) -> UUID | None:
     """Return the id of the appointment for which this service made an event with this UID.
 
-    The result is None if this service did not make the event, if the appointment does not exist any
-    more, or if the calendar belongs to one user and the appointment now has another assignee.
+    The result is None in these cases:
+
+    - This service did not make the event.
+    - The appointment does not exist any more.
+    - The calendar belongs to one user, and the appointment is now not assigned to this user.
     """
     name, _, host = uid.partition("@")
     if host != HOST:

@@ -1,8 +1,8 @@
 """Write changed appointments to a calendar, and delete events that must not be in it any more.
 
-The UID, the start and the end of an event are stored before the request, and the response after it.
-If the response is lost, the next synchronisation finds the event by its UID, and does not create it
-again.
+The UID, the start and the end of an event are stored before the request that writes the event. The
+event's new version is stored after the response. If the response is lost, the next synchronisation
+finds the event by its UID, and does not create the event again.
 """
 
 from dataclasses import dataclass
@@ -192,8 +192,8 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
 async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:
     """Return the iCalendar text to write; None if the event was changed in the calendar meanwhile.
 
-    If a person created the event in the calendar, and the event still exists there, the text is the
-    present text of the event with the times of the appointment.
+    The text is made from the appointment. Exception: If a person created the event in the calendar,
+    and the event still exists there, only the times in its present text are replaced.
     """
     if planned.uid.endswith(f"@{HOST}"):
         return write_calendar([entry])

@@ -87,10 +87,10 @@ def read_remote_event(
 
 
 def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> bytes:
-    """Return the iCalendar text of an event with new times; everything else stays the same.
+    """Return the iCalendar text of an event with new times, and with a new sequence number.
 
-    If the event has these times already, the text does not change. So an event of whole days keeps
-    its dates.
+    If the event already has these times, the text does not change. So an all-day event is still an
+    all-day event.
 
     Raises:
         ValueError: The text has no event.

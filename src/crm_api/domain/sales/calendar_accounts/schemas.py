@@ -24,8 +24,8 @@ class CalendarAccountCreate(RequestModel):
         name: The name of the account, and the author of the appointments from the calendar.
         url: The address of the calendar (the collection) on its CalDAV server.
         username: The user name at the server.
-        password: The password at the server, best one for this service only. It is stored encrypted
-            and never shown.
+        password: The password at the server; use a separate password. It is stored encrypted and
+            never shown.
         assignee_id: The user whose appointments are in the calendar; new events become appointments
             of this user. Null: all users.
         timezone: The IANA time zone of events that have no time zone.

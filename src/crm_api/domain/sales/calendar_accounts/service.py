@@ -96,9 +96,9 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the argument ``about`` for encrypting and decrypting the password of an account.
+    """Return the text ``about`` with which the password of an account is encrypted and decrypted.
 
-    The password can be decrypted only with the same value. The value contains the account's id. So
+    The password can be decrypted only with the same text. The text contains the account's id. So
     the encrypted password of one account cannot be used for another account.
     """
     return f"calendar account {account_id}"

@@ -43,7 +43,8 @@ async def synchronise(
     """Synchronise a claimed calendar with the appointments, in both directions; release the claim.
 
     No transaction is open during a request to the calendar server. An error of the server is stored
-    in the account. After an early end, the next synchronisation does not apply a change twice.
+    in the account. If this synchronisation ends early, the next synchronisation continues, and does
+    not apply a change twice.
 
     Args:
         is_over: Returns True when this synchronisation must end. The next one writes the remaining

@@ -39,9 +39,10 @@ class CalendarEntry:
     """An appointment with everything that a calendar shows.
 
     Attributes:
-        contact_name: First and last name of the contact; None without a contact or a name.
-        phone: The phone number of the contact (E.164); None without a contact.
-        address: The address of the property, else of the contact; None if unknown.
+        contact_name: First and last name of the contact; None if there is no contact or no name.
+        phone: The phone number of the contact (E.164); None if there is no contact.
+        address: The address of the property. If there is no property, the address of the contact.
+            None if the address is unknown.
     """
 
     id: UUID
@@ -133,7 +134,8 @@ def write_calendar(
     Args:
         name: The name that calendar programs show; None for no name.
         busy_only: True leaves out the kind, the person, the location and the note.
-        uid: The UID of the single entry, if a calendar program created it. None: ``uid_of``.
+        uid: The UID of a single entry whose event a calendar program created. If None, ``uid_of``
+            makes the UID of each entry.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 

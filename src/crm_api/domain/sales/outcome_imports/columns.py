@@ -45,12 +45,14 @@ def detect_columns(
     sample: Sequence[Sequence[str]],
     overrides: Mapping[str, str | None] | None = None,
 ) -> Detected:
-    """Find out which field each column contains, by its name; the phone column also by its values.
+    """Find out from the column names which field each column contains.
+
+    The phone column is also found by the values in ``sample``.
 
     Args:
         sample: The first rows of the file.
-        overrides: The user's choice of fields, by column name; None as a value leaves the column
-            out.
+        overrides: The user's choice: maps a column name to a field. The value None means that the
+            column is not imported.
 
     Raises:
         InvalidMappingError: The overrides name an unknown column or field, or use a field twice.

@@ -86,15 +86,16 @@ class CellError(Exception):
 
 
 def read_kind(kind: str, status: str, *, noun: str | None) -> OutcomeKind:
-    """Return the kind of outcome that a row describes, from two cells of the row.
+    """Return the kind of outcome that a row describes, from two values (cells) of the row.
 
     Args:
-        kind: The cell for the kind; may be empty.
-        status: The cell for the status; may be empty.
-        noun: What the rows describe, used if ``kind`` is empty; None if unknown.
+        kind: The value in the column for the kind; may be empty.
+        status: The value in the column for the status; may be empty.
+        noun: What the rows describe, such as ``invoice``; None if unknown. It is used if ``kind``
+            is empty.
 
     Raises:
-        CellError: The row does not describe an outcome, such as an unpaid invoice.
+        CellError: The row does not describe an outcome. For example, an invoice is unpaid.
     """
     word, state = _tidy(kind) or (noun or ""), _tidy(status)
     if state in _ENDED:

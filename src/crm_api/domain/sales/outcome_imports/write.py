@@ -125,8 +125,10 @@ async def _record(
 ) -> RecordedOutcome:
     """Record an outcome under its external id; if it is already recorded, only return it.
 
-    - If an outcome of another kind has the id, the new kind is appended to the id.
-    - If an outcome that an undo has reversed has the id, a number is appended to the id.
+    The id may belong to another outcome already:
+
+    - If that outcome has another kind, the new kind is appended to the id.
+    - If the undo of an import has reversed that outcome, a number is appended to the id.
 
     So a second import of the same file adds nothing, unless the first import was undone.
 

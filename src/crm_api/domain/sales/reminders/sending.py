@@ -1,8 +1,8 @@
 """Decide about due reminders, and put their messages into the send queue.
 
-One transaction locks the appointment and writes the decision and the message. So no reminder is
-queued twice, or for a cancelled appointment. Consent and legal hours are checked again when the
-message is sent.
+One transaction locks the appointment, and writes the decision and the message. So no reminder is
+queued twice, and no reminder of a cancelled appointment is queued. Consent and legal hours are
+checked again when the message is sent.
 """
 
 from dataclasses import dataclass, fields

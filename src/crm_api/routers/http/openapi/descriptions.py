@@ -24,7 +24,7 @@ SHARED = {
     "contact_id": "The id of the contact; null if no contact has the phone number.",
     "contact_ids": "The ids of the contacts.",
     "conversation_id": "The id of the conversation; null without a conversation.",
-    "created_at": "When the {thing} was created.",
+    "created_at": "The time of creation.",
     "detail": "What happened and what to do next, in a sentence.",
     "direction": "Whether the {thing} is incoming or outgoing.",
     "dry_run": "True if nothing is changed and the response only counts what would change.",
@@ -55,7 +55,7 @@ SHARED = {
     "street": "The street and the house number.",
     "timezone": "The IANA name of the time zone, such as `America/New_York`.",
     "type": "The type of the {thing}.",
-    "updated_at": "When the {thing} was last changed.",
+    "updated_at": "The time of the last change.",
     "variant": "The name of the variant of the message.",
     "variants": "The variants of the message.",
 }

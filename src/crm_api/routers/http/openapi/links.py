@@ -54,11 +54,13 @@ def _linked_item(document: Node, schema: Node) -> tuple[str, Node]:
 def _to_operations(document: Node, path: str, item: tuple[str, Node], source: Node) -> Node:
     """Return the links from an item to the operations on this item.
 
-    The path of such an operation begins with ``path`` and the item's id, and has no further id.
+    The path of each linked operation begins with ``path`` and the item's id. The rest of the path
+    has no parameter.
 
     Args:
         path: The path of the operation that returns the item.
-        item: The runtime expression and the schema of the item.
+        item: The place of the item in the response (an OpenAPI runtime expression), and the schema
+            of the item.
         source: The operation that returns the item. It gets no link to itself.
     """
     outer = _outer(path)
@@ -80,8 +82,9 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
     """Return the name of the field that has the value of a path parameter; None if none has it.
 
-    This field has the name of the parameter, or else the name ``id``. If ``is_inner`` is True,
-    ``id`` is used only if the schema's name fits the parameter, as ``ListRead`` fits ``list_id``.
+    If the item has a field with the name of the parameter, return this name. If not, return ``id``,
+    if the item has a field ``id``. But if ``is_inner`` is True, ``id`` is returned only for a
+    schema that is named after the parameter, as ``ListRead`` is for ``list_id``.
 
     Args:
         schema: The schema of the item.
