@@ -30,7 +30,7 @@ async def record_responses(
         limiter=Limiter(rate_per_second=10),
         outage=OutageWatch(None, new_uow=new_uow, now=lambda: now),
         now=lambda: now,
-        split_waiting=lambda: None,
+        end_run=lambda: None,
         pause=lambda _: None,
     )
     for item in answered:

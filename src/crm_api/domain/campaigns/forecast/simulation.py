@@ -291,7 +291,7 @@ class _Run:
     def _take(
         queue: _Queue, texts: float, zone_groups: Sequence[int], end: float
     ) -> Iterator[tuple[Cohort, list[tuple[int, float]]]]:
-        """Remove up to ``texts`` people of a queue, in the order in which they became due.
+        """Remove at most ``texts`` people of a queue, in the order in which they became due.
 
         Yields:
             Each cohort (people who wait for the same message) from which people were removed, with

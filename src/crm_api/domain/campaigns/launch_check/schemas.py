@@ -97,7 +97,7 @@ class LaunchRule(ReadModel):
     Attributes:
         rule: The rule that the campaign obeys.
         detail: What the rule means for this campaign.
-        is_binding: True if this rule delays the last message of the campaign most, or prevents all
+        is_binding: True if no other rule delays the last message more, or if this rule prevents all
             messages.
     """
 

@@ -86,7 +86,7 @@ class ImportColumnRead(ReadModel):
     Attributes:
         column: The name of the column in the file.
         field: The field to which the column is imported; null if the column is left out.
-        confidence: How certain the field is: ``high``, ``medium`` or ``low``.
+        confidence: How surely the column has this field: ``high``, ``medium`` or ``low``.
         fits: The percentage of values in the first rows that look like the field. Null if this
             cannot be checked.
         examples: Up to two values of the column.

@@ -171,7 +171,7 @@ class ProviderCheck:
     async def _with_event_id(self, one: GivenUp) -> GivenUp:
         """Return the delivery with its event id.
 
-        If the log entry has no event id, fetch the delivery, because its request body has the id.
+        If ``one`` has no event id, fetch the delivery from the provider. Its body has the id.
         """
         if one.delivery.event_id is not None:
             return one

@@ -110,8 +110,8 @@ class FigureRequest:
         """The requests that must be computed to get the figures of this request.
 
         If the measure is a quotient of two measures, the result has a request for each of the two
-        measures, with the keys ``NUMERATOR`` and ``DENOMINATOR``. If not, the result has only this
-        request, with the key ``DENOMINATOR``.
+        measures, with the keys ``NUMERATOR`` and ``DENOMINATOR``. If the measure is not a
+        quotient, the result has only this request. Its key is ``DENOMINATOR``, too.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}

@@ -130,7 +130,7 @@ class InsightPersonTally(_CountColumns, Base):
     The job ``update_place_sums`` counts messages and attempts before ``InsightPersonUntil.until``.
     If a counted message or attempt changes, ``InsightPersonChange`` lists the change until the job
     processes it. If a person's place changes, ``InsightPersonMove`` lists the former place until
-    then.
+    the job processes this change.
     """
 
     __tablename__ = "insight_person_tally"

@@ -130,7 +130,7 @@ class Dispatcher:
             limiter=limiter,
             outage=self._outage,
             now=now,
-            split_waiting=self._hold_back,
+            end_run=self._end_run,
             pause=self._pause,
         )
         self._new_uow = new_uow
@@ -218,7 +218,7 @@ class Dispatcher:
         """
         return abs(self._wall_offset() - self._begun_at) > MAX_SKEW.total_seconds()
 
-    def _hold_back(self) -> None:
+    def _end_run(self) -> None:
         """End the run because the provider is down.
 
         At the end, the run releases its claims: reserved messages that were not sent.
@@ -251,7 +251,7 @@ class Dispatcher:
                 await self._has_room.wait()
                 continue
             if await self._outage.is_on():
-                self._hold_back()
+                self._end_run()
                 break
             if await self._is_held():
                 break

@@ -53,8 +53,9 @@ class Recorder:
     Args:
         limiter: Pauses the requests if the provider asks for a pause.
         outage: Detects an outage of the provider from the responses.
-        split_waiting: Ends the run. It is called if the provider is down.
-        pause: Ends the run. It is called with the end of a pause that is longer than ``MOST_WAIT``.
+        end_run: Called if the provider is down. It ends the run.
+        pause: Called if the provider asks for a pause that is longer than ``MOST_WAIT``. Its
+            argument is the end of the pause. It ends the run.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Recorder:
         limiter: Limiter,
         outage: OutageWatch,
         now: Callable[[], datetime],
-        split_waiting: Callable[[], None],
+        end_run: Callable[[], None],
         pause: Callable[[datetime], None],
     ) -> None:
         self._new_uow = new_uow
         self._limiter = limiter
         self._outage = outage
         self._now = now
-        self._hold_back = split_waiting
+        self._end_run = end_run
         self._pause = pause
         self._answered: list[Answered] = []
         self._users: dict[UUID, str] = {}
@@ -174,7 +175,7 @@ class Recorder:
         await self._slow_down(batch, now=now)
         await self._learn_users(batch)
         if await self._outage.note([item.answer for item in batch]):
-            self._hold_back()
+            self._end_run()
 
     async def _record_each(self, batch: list[Answered]) -> None:
         for item in batch:

@@ -63,7 +63,7 @@ class RecordedOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Person:
-    """A person: the id of the present contact, or a phone number that no contact has."""
+    """A person: the id of a contact that was not merged or deleted, or a number without contact."""
 
     contact_id: UUID | None
     phone: str | None
