@@ -70,12 +70,12 @@ def _judge_role(*, is_limited: bool) -> Check:
 async def check_pooler(settings: Settings) -> list[Check]:
     """Check the pooler (such as PgBouncer): it must support prepared statements.
 
-    The function also opens a direct connection to the database, without the pooler. If there is
-    no pooler, the result is empty.
+    If the pooler supports prepared statements, the function also opens a direct connection to the
+    database, without the pooler. If there is no pooler, the result is empty.
 
     Raises:
-        SettingsError: CRM_DATABASE_URL is not set. Or CRM_DATABASE_URL leads to a pooler, and
-            CRM_DATABASE_DIRECT_URL is not set.
+        SettingsError: CRM_DATABASE_URL is not set. The error is also raised if a direct connection
+            is needed, but CRM_DATABASE_DIRECT_URL is not set.
     """
     connection = await connect(settings.require_database_url(), application="crm-api doctor")
     try:

@@ -53,8 +53,8 @@ class EmbeddedServers:
             postgres: True to start PostgreSQL.
             redis: True to start Redis.
             fsync: False makes PostgreSQL faster but unsafe; for tests.
-            is_moving: True to start PostgreSQL even if the data of this directory was moved to
-                another PostgreSQL server before.
+            is_moving: True for `crm-api move`. PostgreSQL then starts even if its data was already
+                moved to another server.
         """
         self._is_moving = is_moving
         self._held = held
@@ -155,7 +155,8 @@ def servers(
         data_dir: It is created if it is missing.
         postgres: True to start PostgreSQL, with the database ``crm``.
         fsync: False makes PostgreSQL faster but unsafe; for tests.
-        is_moving: True to start PostgreSQL even if its data was moved to another server before.
+        is_moving: True for `crm-api move`. PostgreSQL then starts even if its data was already
+            moved to another server.
 
     Raises:
         StartError: Another process uses the directory, or a server cannot start. The message is one

@@ -115,12 +115,12 @@ async def follow_clock(
 ) -> AsyncIterator[None]:
     """Let ``clock.now()`` return the time of the sandbox's clock inside an ``async with`` block.
 
-    If a real API key of the provider is set, do nothing. Otherwise, first set the clock to
-    ``CRM_SANDBOX_CLOCK``, unless the clock was set before or this time is in the past.
+    If a real API key of the provider is set, do nothing. If not, and the sandbox's clock was never
+    set or moved, first set the clock to ``CRM_SANDBOX_CLOCK``. A value in the past is ignored.
 
     Args:
-        hold: Pauses (True) or continues (False) the work that depends on time. If None, no work is
-            paused.
+        hold: Function that pauses (argument True) or continues (argument False) the work that
+            depends on time. If None, no work is paused.
     """
     if not settings.uses_sandbox:
         yield

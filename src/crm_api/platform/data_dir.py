@@ -42,8 +42,8 @@ class Claim:
 def claim(path: Path) -> Iterator[Claim]:
     """Create the data directory if it is missing, and lock it until the block ends.
 
-    First wait until the servers of a killed process have ended. Otherwise two servers would write
-    the same files and damage them.
+    First wait until the servers of a killed process have ended. Without this wait, two servers
+    would write the same files and damage them.
 
     Raises:
         StartError: Another process has locked the directory, the servers of a killed process do not

@@ -3,8 +3,8 @@
 - The service role cannot run DDL, and cannot update or delete rows of the append-only tables.
 - The report role can only read, and cannot read columns with secrets.
 
-Neither role can log in: the operator adds logins to them (``docs/explanation/security.md``). The
-owner owns the tables and runs the migrations.
+Neither role can log in: the operator adds logins to them (``docs/explanation/security.md``). A
+third role, the owner, owns the tables and runs the migrations.
 """
 
 from dataclasses import dataclass
@@ -148,8 +148,8 @@ async def _look(connection: AsyncConnection) -> tuple[Roles, set[str], bool]:
 async def _allow(connection: AsyncConnection, roles: Roles) -> None:
     """Revoke all table rights of the service and report roles, and grant the rights that they need.
 
-    Other rights of these roles, such as the use of sequences, are only added. The change is part of
-    the caller's transaction.
+    Rights that do not concern tables, such as the use of sequences, are granted but never revoked
+    from these roles. The change is part of the caller's transaction.
     """
     service, reports = _quoted(roles.service), _quoted(roles.reports)
     database = _quoted(str(await connection.scalar(text("SELECT current_database()"))))

@@ -4,7 +4,7 @@ The row of ``sandbox_clock`` stores how far the sandbox's time is ahead of the d
 There is no row until the sandbox's clock is set or moved.
 
 - SQL statements use ``DATABASE_NOW``: the database's clock plus the value in the row.
-- Python code calls ``clock.now()``, which ``clock_follower`` moves when the row changes.
+- Python code calls ``clock.now()``. ``clock_follower`` changes its result when the row changes.
 """
 
 from datetime import datetime
@@ -49,7 +49,8 @@ async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: d
         wall: The current time of the machine's clock.
 
     Returns:
-        False, without any change, if the clock was set before or ``start`` is before ``wall``.
+        True if the clock was set. False if it was already set or moved, or if ``start`` is before
+        ``wall``. Nothing has changed then.
     """
     is_set = (await session.execute(_START, {"ahead": start - wall})).first() is not None
     if is_set:

@@ -1,8 +1,8 @@
 """Look up the API key or user session of each request, on one separate database connection.
 
-While a statement runs, new look-ups wait. Then one statement finds all waiting API keys, and one
-finds all waiting sessions. Nothing is cached, so every process refuses a revoked API key at the
-next request.
+While a statement runs, new look-ups wait. When the statement has ended, one statement finds all
+waiting API keys, and another statement finds all waiting sessions. Nothing is cached, so every
+process refuses a revoked API key at the next request.
 """
 
 import asyncio

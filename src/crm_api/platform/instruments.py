@@ -3,8 +3,8 @@
 ``metrics_export`` exports them. Metrics that are read from the database are in
 ``domain/monitoring/system_metrics``.
 
-A label must have few values and must not identify a person: the template of a route or the id of a
-line, not a path or a phone number.
+A label must have few values and must not identify a person. So use the template of a route instead
+of a path, and the id of a line instead of a phone number.
 """
 
 from functools import cache

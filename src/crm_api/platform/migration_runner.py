@@ -59,7 +59,8 @@ def run(
     Args:
         connection: A connection for this run only. Closing it releases the advisory lock.
         target: A revision, ``head`` or ``base``.
-        lock_seconds: How long a statement waits for a table that others use. Then the try fails.
+        lock_seconds: Seconds that a statement waits for a table that other statements use. After
+            this wait, the try fails.
         pause_seconds: Pause before the next try. In this pause, other statements that wait for the
             table can run.
 
@@ -141,8 +142,11 @@ async def upgrade(database_url: str, *, revision: str = "head") -> None:
 
     Raises:
         SettingsError: The database cannot be reached with this URL.
-        StartError: This code cannot run on the schema of a later release, or a restore was
-            interrupted, or other statements used a table at every try.
+        StartError: One of these conditions is true:
+
+            - A later release has migrated the schema, and this code cannot run on it.
+            - A restore into the database was interrupted.
+            - At every try, other statements used a table that a migration needs.
     """
     async with open_engine(database_url, pool_size=1) as engine:
         await _reach(engine)

@@ -1,8 +1,8 @@
 """Connect to PostgreSQL, directly or through a pooler (such as PgBouncer) in transaction mode.
 
 Behind such a pooler, locks, settings and temporary tables can be lost when their transaction ends.
-No code may use them after it. Work that needs a session (migrations, dumps, LISTEN) gets a direct
-URL from ``require_direct``.
+So no code may use them after the end of the transaction. Work that needs a session (migrations,
+dumps, LISTEN) gets a direct URL from ``require_direct``.
 """
 
 from collections.abc import Mapping
@@ -160,9 +160,9 @@ async def is_pooled(connection: Connection) -> bool:
 async def renames_statements(connection: Connection) -> bool:
     """Return True if the pooler supports prepared statements.
 
-    A pooler that supports prepared statements gives each statement another name on the server. To
-    find out whether the pooler does so, this function prepares a statement. The result is True if
-    the name that this process has given to the statement is unknown on the server.
+    Such a pooler changes the name of each prepared statement. To find out whether the pooler does
+    so, this function prepares a statement. The result is True if the server does not know the name
+    that this process has given to the statement.
     """
     async with connection.transaction():
         statement = await connection.prepare("SELECT name FROM pg_prepared_statements")
@@ -183,8 +183,10 @@ def unreachable_sentence(error: BaseException) -> str:
 async def require_direct(settings: Settings) -> str:
     """Return a database URL without a pooler such as PgBouncer, for work that needs a session.
 
-    This is ``CRM_DATABASE_DIRECT_URL`` if set, else ``CRM_DATABASE_URL``. If the test connection
-    fails, the URL is returned unchecked; the caller must handle an unreachable database.
+    The result is ``CRM_DATABASE_DIRECT_URL`` if set. If not, this function opens a test connection
+    with ``CRM_DATABASE_URL`` to find out whether there is a pooler, and returns this URL. If the
+    test connection fails, the URL is returned unchecked, and the caller must handle an unreachable
+    database.
 
     Raises:
         SettingsError: No database URL is set, or ``CRM_DATABASE_URL`` leads to a pooler and no

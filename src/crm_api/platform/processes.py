@@ -96,8 +96,8 @@ def child_command(argv: Sequence[str], *, account: Account, death_signal: int) -
     """Return the command line that runs the command ``argv`` as the user ``account``.
 
     On Linux, the child gets the signal ``death_signal`` when the thread that started it ends. So
-    start it from the main thread. On other systems, the child survives this process, and the next
-    `crm-api up` stops it.
+    the caller must start the child from the main thread. On other systems, the child survives this
+    process, and the next `crm-api up` stops it.
     """
     step = [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal))]
     return [*step, account.kind, str(account.uid), str(account.gid), *argv]
@@ -120,8 +120,8 @@ def start(
         death_signal: Signal that the child gets if this process dies before the child.
         environment: All environment variables of the child.
         pass_fd: A file descriptor that the child keeps open until it ends.
-        output: File for the child's output; None: the output of this process.
-        folder: Working directory of the child; None: that of this process.
+        output: File for the child's output; None means the output of this process.
+        folder: Working directory of the child; None means the directory of this process.
         has_input: If True, the standard input of the child is a pipe. If False, the child gets no
             input.
     """

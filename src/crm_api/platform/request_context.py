@@ -20,7 +20,8 @@ class RequestOrigin:
         address: IP address of the client.
         operation: The operationId of the route.
         route: Method and path template, such as ``POST /v1/contacts/{contact_id}/notes``.
-        ids: The ids in the path, by the names of their path parameters; no free text.
+        ids: The ids in the path, by the names of their path parameters. Values that are not ids are
+            left out.
         actor: Name of the API key, or e-mail address of the user.
         actor_id: Id of the API key or user; None without a caller.
     """
@@ -56,8 +57,8 @@ def current_cause() -> dict[str, str]:
 def cause_of_nudge(job: JobName) -> dict[str, str]:
     """Return the ids of the current API request and trace span, to store with a requested job.
 
-    The result is empty if the job requests its own next run. Otherwise a job that continues for
-    days would log the ids of the first request in every run.
+    If a job requests its own next run, the result is empty. So a job that continues for days does
+    not log the ids of its first request in every run.
     """
     running = structlog.contextvars.get_contextvars().get("job")
     return {} if running == job.value else current_cause()

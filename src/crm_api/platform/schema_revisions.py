@@ -94,8 +94,8 @@ def serves_since() -> str:
     """Return the schema revision of the oldest release that can run on the schema of this code.
 
     A release can run on its own schema and on the schema of the next release. So the result is the
-    last released revision that differs from the revision of this code. If there is none, the result
-    is the revision of this code.
+    revision of the release before this code. Releases with the same revision as this code are
+    skipped. If there is no other release, the result is the revision of this code.
     """
     head = head_revision()
     earlier = [release.revision for release in releases() if release.revision != head]

@@ -100,9 +100,9 @@ class Deps:
         """Begin or end a pause of all jobs except the job that moves the sandbox's time.
 
         When the pause begins, this function waits until all running jobs have ended. When the pause
-        ends, jobs that were requested during the pause are requested again, and so are jobs that it
-        may have interrupted. A pause is also needed while ``ClockFollower`` has no database
-        connection, because this process would not notice a move.
+        ends, this function requests a run of each job that was requested during the pause, or that
+        the pause may have interrupted. The jobs also pause while ``ClockFollower`` has no database
+        connection, because this process would not notice that the sandbox's time is moved.
         """
         if is_moving == self.is_paused:
             return

@@ -38,8 +38,8 @@ async def wait_until_clock_is_set(
 ) -> None:
     """Wait until a person or program changes this machine's clock by more than ``MAX_SKEW``.
 
-    Then the caller must plan the next run of each job again, because the planned times were
-    computed with the old clock.
+    When this function returns, the caller must plan the next run of each job again, because the
+    planned times were computed with the old clock.
 
     Args:
         read: Returns wall clock minus monotonic clock, in seconds.
@@ -79,8 +79,8 @@ async def report_provider_skew(deps: Deps, skew: timedelta) -> None:
 async def provider_read(deps: Deps) -> AsyncIterator[None]:
     """Let the ``async with`` block send one read request to the provider.
 
-    All requests to the provider share one circuit breaker. It is checked before the block. After
-    the block, it records whether the provider responded.
+    All requests to the provider share one circuit breaker. This function checks the circuit breaker
+    before the block. After the block, the circuit breaker records whether the provider responded.
 
     Raises:
         OpenPhoneDownError: The circuit is open, because the provider does not respond; the block

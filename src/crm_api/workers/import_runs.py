@@ -37,7 +37,7 @@ class ImportWork(Generic[ImportRow, ChunkT]):
             deleted.
         stays: A sentence for the user that says which changes remain after a failed import.
         clean_after: Cleans up after a stored chunk, in its own transaction, while the next chunk is
-            stored. If an earlier clean-up is still running, no clean-up follows the chunk.
+            stored. A chunk gets no clean-up if the clean-up of an earlier chunk is still running.
         settle: Cleans up once, after the last chunk, before the import is completed.
     """
 

@@ -92,9 +92,9 @@ def outcome_work(
 class ContactCleanUp:
     """Makes search and lists fast again during and after contact imports.
 
-    The clean-up moves new words from PostgreSQL's pending list into the search indexes. After many
-    changes, it also refreshes the statistics of the tables, if possible while the last chunk is
-    stored.
+    The clean-up moves new words from PostgreSQL's pending list into the search indexes. If an
+    import has changed many contacts, the clean-up also refreshes the statistics of the tables. It
+    does so while the last chunk is stored if possible, and after the last chunk if not.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:

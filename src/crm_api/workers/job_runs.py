@@ -39,8 +39,9 @@ def one_at_a_time(name: JobName, function: JobFunction, *, is_tick: bool = False
     run, the job runs again after the pause.
 
     Args:
-        is_tick: True for the schedule, False for nudges. If a scheduled run cannot begin now, this
-            is recorded, so that the run does not count as missed.
+        is_tick: True if the schedule calls the function; False if nudges call it. If a scheduled
+            run cannot begin because of a pause or another run, this is recorded, so that the run
+            does not count as missed.
     """
 
     async def run(ctx: dict[str, Any], cause: Cause | None = None) -> None:
@@ -94,11 +95,12 @@ async def run_once(
 
     Args:
         ctx: The context that arq passes to the function.
-        caused_by: The request id and trace ids of the request that caused the run; None for the
-            schedule.
+        caused_by: The request id and trace ids of the request that caused the run; None if the
+            schedule caused it.
 
     Raises:
-        asyncio.CancelledError: The run was cancelled. This is stored as a failure first.
+        asyncio.CancelledError: The run was cancelled. Before the error is raised, the run is stored
+            as failed. If the worker is stopping, no other run is requested.
     """
     started = time.monotonic()
     error: str | None = None

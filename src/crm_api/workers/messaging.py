@@ -282,10 +282,10 @@ async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
 async def _end_waiting(deps: Deps, claimed: Sequence[ClaimedAttempt]) -> None:
     """Record that people no longer wait for an answer, because messages to them are being sent.
 
-    Only messages with a chosen send time end the waiting here. This update needs its own
-    transaction, because a conversation must be locked before its messages, but the claim locks the
-    messages first. If the worker dies between the two transactions, the conversation is updated
-    when the delivery report arrives.
+    This function handles only messages with a chosen send time. The update needs its own
+    transaction, because a conversation must be locked before its messages, but the claim of
+    messages locks the messages first. If the worker dies after the claim and before this update,
+    the conversation is updated when the delivery report arrives.
     """
     leaving = [one.attempt_id for one in claimed if one.is_scheduled]
     if leaving:

@@ -139,9 +139,9 @@ class ArqJobQueue:
         """Request a run of the job (send a nudge).
 
         The run starts ``job.delay_seconds`` from now, rounded up to a multiple of
-        ``NUDGE_STEP_SECONDS``. All nudges of a job with the same start time cause one run. It gets
-        the request id and trace ids of the first nudge. If Redis fails, only a warning is logged;
-        the schedule runs the job within a minute anyway.
+        ``NUDGE_STEP_SECONDS``. All nudges of a job with the same start time cause one run. This run
+        gets the request id and trace ids of the first nudge. If Redis fails, only a warning is
+        logged; the schedule runs the job within a minute anyway.
         """
         try:
             pool = await self._connect()

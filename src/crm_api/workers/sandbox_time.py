@@ -307,9 +307,9 @@ class NudgedJobs:
     async def push(self, job: Job) -> None:
         """Store the time of the sandbox's clock at which a job must run.
 
-        If an earlier time is already stored for the job, it is kept. Requests for the jobs in
-        ``_TIMED_ELSEWHERE`` are ignored. Requests for ``check_webhook_health`` without a delay are
-        ignored too: the job itself makes such requests.
+        If an earlier time is already stored for the job, the earlier time is kept. Requests for the
+        jobs in ``_TIMED_ELSEWHERE`` are ignored. Requests for ``check_webhook_health`` without a
+        delay are ignored too: the job itself makes such requests.
         """
         is_own_order = job.name is JobName.CHECK_WEBHOOK_HEALTH and not job.delay_seconds
         if job.name not in _TIMED_ELSEWHERE and not is_own_order:

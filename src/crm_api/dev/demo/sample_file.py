@@ -1,7 +1,7 @@
 """Create an invented list of properties as CSV, in PropertyRadar's format with 39 columns.
 
-Each row has two owners. In their phone numbers, the digits after the area code are 555, so that the
-phone numbers belong to nobody.
+Each row has two owners. In each phone number, the three digits after the area code are 555, so that
+the number belongs to nobody.
 """
 
 import csv

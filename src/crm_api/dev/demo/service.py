@@ -57,9 +57,9 @@ def service(
 ) -> Iterator[Service]:
     """Yield a service that is ready.
 
-    If ``url`` is None, this function looks for a running service: in the data directory, then at
-    the host and port of the settings, then at ``CRM_PUBLIC_URL``. If none is found, it runs one
-    until the end of the block.
+    If ``url`` is given, the service at this URL is used. If not, a running service is searched for:
+    in the data directory, then at the host and port of the settings, then at ``CRM_PUBLIC_URL``. If
+    no service is found, this function starts one, and stops it at the end of the block.
 
     Args:
         variables: The ``CRM_*`` variables of the demo.

@@ -44,8 +44,8 @@ class Story:
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     """Record results of the campaign, for the people whose replies show interest.
 
-    Half of the people are visited now and get a quote. The others book appointments while free
-    hours are left. Half of the quotes are approved.
+    Every second person is visited now and gets a quote. Each of the others books an appointment, as
+    long as a free hour is left in the calendar. Half of the quotes are approved.
 
     Args:
         rows: The number of rows in the purchased list. The demo records a cost of ``ROW_CENTS`` for

@@ -68,9 +68,9 @@ class Sandbox(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request.
 
-        Requests to send a message do not go through the router, because that is faster. For each
-        other request to the provider's API, this method first checks the API version, the API key,
-        the rate limit and the active faults.
+        A request to send a message goes directly to ``send_endpoint``, because the router is slow.
+        Before any other request to the provider's API, this method checks the API version, the API
+        key, the rate limit and the active faults.
         """
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await super().__call__(scope, receive, send)

@@ -50,8 +50,8 @@ class OwnLine:
 class PeopleWeights:
     """The share of the simulated people for each action after a message, from 0 to 1.
 
-    All other people get the message and do nothing. The phone number and the seed decide, so the
-    action is the same in every run.
+    All other people get the message and do nothing. The action of a person follows from the phone
+    number and the seed, so it is the same in every run.
 
     Attributes:
         stop: Share of people who opt out.
@@ -89,8 +89,8 @@ class SandboxConfig:
         slow_seconds: By how many seconds the fault ``slow`` delays a response.
         journal: File that keeps the messages after a restart; None keeps them only in memory.
         media_url: URL of this sandbox, for the files in events; None if they cannot be fetched.
-        post: The function that delivers webhooks in tests in one process. If None, webhooks are
-            delivered over HTTP.
+        post: A function that delivers webhooks without HTTP, for tests that run in one process. If
+            None, webhooks are delivered over HTTP.
     """
 
     webhook_url: str | None = None

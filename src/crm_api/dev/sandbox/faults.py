@@ -24,8 +24,9 @@ class Fault:
     Attributes:
         on: What the fault applies to.
         number: The fault applies only to requests about this phone number; None for all requests.
-        count: How many more times the fault happens; None means until it is deleted.
-        probability: Probability that the fault happens, from 0 to 1; None means always.
+        count: How many more times the fault happens. If None, the fault happens until it is
+            deleted.
+        probability: Probability that the fault happens, from 0 to 1. If None, it always happens.
         retry_after: Seconds in the header ``Retry-After``; None for no header.
         delay: Seconds by which an event is delayed, if ``kind`` is ``WEBHOOK_LATE``.
     """

@@ -99,10 +99,10 @@ class Delivery:
 
     Attributes:
         scheme: Format and signature of the request.
-        event_id: Id of the event in the delivery log; None for a sample event, as at the real
-            provider.
+        event_id: Id of the event in the delivery log; None for a sample event. The real provider
+            gives sample events no id either.
         resource_id: Id of the message or call; None for a sample event.
-        first_at: When the delivery was created.
+        first_at: When the delivery was created. Later attempts do not change this time.
         attempts: All attempts so far, oldest first.
         is_given_up: True if all scheduled attempts have failed.
         is_manual: True if the next attempt was requested over the API.

@@ -54,12 +54,12 @@ class NoticePolicy:
     """The rules by which mail reports news about alerts.
 
     Attributes:
-        quiet: A problem that happens again is reported again only after this time. Other changes do
-            not wait.
+        quiet: If a problem happens again after a report, it is reported again only after this time.
+            Other news, such as the end of a problem, is reported without this wait.
         escalate_after: An alert that is open and not acknowledged for this long is reported once
             more.
-        quiet_after_over: If the last report said that the problem has ended, this time applies
-            instead of ``quiet``, provided that it is shorter than ``quiet``.
+        quiet_after_over: The time that replaces ``quiet`` after a report that a problem has ended.
+            If ``quiet`` is shorter, ``quiet`` applies.
         gap: The shortest time between two mails.
         leaves_out: The kinds of alerts that no mail reports, such as a failure of the mail server.
     """

@@ -43,7 +43,7 @@ class Circuit:
     Attributes:
         name: The name of the circuit's database row, and the subject of the circuit's alert.
         alert: The kind of alert that is raised when the circuit opens.
-        down: The text of this alert. The last error is appended.
+        down: The text of the circuit's alert. The last error is appended to it.
         opens_after: The number of failures in a row that open the circuit.
         waits: How long an open circuit waits before each test request; the waits grow.
         forgets_after: If there is no failure for longer than this, the previous failures no longer

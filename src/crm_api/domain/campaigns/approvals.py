@@ -2,7 +2,7 @@
 
 If the setting ``require_approval`` is on, a campaign can start only in one of these cases:
 
-- Someone who neither wrote nor changed the campaign approved it after its last change.
+- After its last change, the campaign was approved by someone who neither wrote nor changed it.
 - Each of its message bodies is an approved version of a template.
 """
 
@@ -85,9 +85,11 @@ async def require_approval(uow: UnitOfWork, detail: CampaignDetail) -> None:
     """Raise an error if the campaign needs an approval to start, and has none.
 
     Raises:
-        ApprovalNeededError: The setting ``require_approval`` is on, nobody approved the campaign
-            since its last change, and at least one message body is not an approved version of a
-            template.
+        ApprovalNeededError: All of these conditions are true:
+
+            - The setting ``require_approval`` is on.
+            - The campaign was not approved after its last change.
+            - At least one message body is not an approved version of a template.
     """
     if detail.campaign.approved_at is not None or not await is_approval_required(uow):
         return

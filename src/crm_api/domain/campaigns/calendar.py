@@ -33,7 +33,7 @@ class CalendarCampaign(ReadModel):
         status: The status of the campaign.
         starts_at: When the campaign begins or began: the later of ``start_at`` and the instant at
             which a user started it.
-        ends_at: When the campaign was completed or cancelled; before that, its ``end_at`` or null.
+        ends_at: When the campaign was completed or cancelled; if neither, its ``end_at`` or null.
         series_id: If this campaign is an occurrence, the id of the repeated campaign; otherwise
             null.
     """
@@ -115,8 +115,8 @@ class CampaignCalendar(ReadModel):
             start.
         occurrences: The second and later occurrences of repeated campaigns, ordered by instant.
         days: The planned messages by day and line; days without planned messages are left out.
-        is_partial: True if there are too many entries to list all. A shorter period helps only for
-            campaigns and occurrences.
+        is_partial: True if there are too many entries to list all. A shorter period can help,
+            except for ``days``.
     """
 
     model_config = example(

@@ -65,9 +65,9 @@ class _MissedStart:
 async def begin_due_campaigns(uow: UnitOfWork, *, now: datetime) -> list[UUID]:
     """Begin scheduled campaigns whose audience is stored and whose start time has come.
 
-    The status of these campaigns becomes ``running``. A campaign that is late by more than its
-    ``start_grace_hours`` is paused instead, with the reason ``missed_start`` and an alert. A person
-    then resumes or cancels it.
+    The status of these campaigns becomes ``running``. If a campaign is late by more than its
+    ``start_grace_hours``, it does not begin. It is paused with the reason ``missed_start`` and an
+    alert, and a user must resume or cancel it.
 
     Returns:
         The ids of the campaigns that began.
@@ -259,7 +259,7 @@ async def complete_finished_campaigns(
 ) -> list[UUID]:
     """Complete the running campaigns in which every recipient has a final status.
 
-    A recipient of an unclear attempt has no final status. A campaign is not completed before its
+    A recipient with an unclear attempt has no final status. A campaign is not completed before its
     whole audience is stored.
 
     First, ``end_overdue`` cancels waiting recipients, with the limit ``at_once``. If more

@@ -375,11 +375,11 @@ class CampaignMembership(Base):
 
 
 class CampaignTally(Base):
-    """A change of the counts of a campaign's recipients, by step, variant and status.
+    """A change of the number of a campaign's recipients that have one step, variant and status.
 
-    The present count is the sum over the rows of the campaign. When recipients change, a trigger
-    (``migrations/objects/count_recipients.sql``) inserts rows; a decrease is a negative number. A
-    job merges the rows.
+    The present number of recipients is the sum over the rows of the campaign. When recipients
+    change, a trigger (``migrations/objects/count_recipients.sql``) inserts rows; a decrease is a
+    negative number. A job merges the rows.
     """
 
     __tablename__ = "campaign_tally"

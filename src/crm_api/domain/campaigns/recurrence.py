@@ -173,9 +173,9 @@ def _moved(local: datetime, years: int) -> datetime:
 def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
-    The library ``dateutil`` may search for an occurrence until the year 9999. So a search that
-    begins shortly before the year 9999 is fast. The years after ``year`` and the years after the
-    result also have equal calendars, until 2100, which is not a leap year.
+    The library ``dateutil`` may search for an occurrence until the year 9999. So a search is fast
+    if it begins shortly before the year 9999. The calendars remain equal if the same number of
+    years is added to both years, until ``year`` reaches 2100, which is not a leap year.
     """
     first = date(year, 1, 1).weekday()
     return next(

@@ -224,7 +224,7 @@ class CampaignRules(RequestModel):
 class ABTest(RequestModel):
     """The settings of an A/B test: when variants are compared, and when they are stopped.
 
-    The other variants share the remaining recipients of a stopped variant.
+    If a variant is stopped, the others share its remaining recipients.
 
     Attributes:
         min_per_variant: How many messages a variant must have sent before it is compared.

@@ -122,12 +122,14 @@ async def resume_campaign(uow: UnitOfWork, *, campaign_id: UUID, now: datetime) 
     """Resume a paused or blocked campaign.
 
     The new status is ``scheduled`` if the start is in the future or the audience is not completely
-    stored; otherwise it is ``running``. Opt-outs and failures are counted from zero again.
+    stored. If not, it is ``running``. The rules that pause a campaign automatically count opt-outs
+    and failures from zero again.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.
         InvalidTransitionError: The campaign is neither paused nor blocked.
-        NotReconciledError: The messages since the backup of a restored campaign are not all found.
+        NotReconciledError: The campaign was restored from a backup, and the messages since the
+            backup are not completely read from the provider.
         AudienceLostError: The backup has only a part of the campaign's recipients.
     """
     await restore_protection.set_aside_messaged_recipients(uow, campaign_id=campaign_id, now=now)

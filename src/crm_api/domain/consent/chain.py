@@ -1,8 +1,8 @@
 """Compute and check the digests of the hash chain over the consent history.
 
 The digest of a link is HMAC-SHA256 over the digest of the previous link and the consent entry. The
-key is derived from ``CRM_SECRET_KEY``. The personal data of an entry can be erased, so the chain
-covers only a digest of them.
+key is derived from ``CRM_SECRET_KEY``. The consent entry contains only a digest of its personal
+data, so the chain remains valid if the personal data are erased.
 """
 
 import hashlib
@@ -83,7 +83,8 @@ def link_digest(key: bytes, previous: bytes, entry: ChainedEntry) -> bytes:
 def is_link_digest(digest: bytes, key: bytes, previous: bytes, entry: ChainedEntry) -> bool:
     """Return whether ``digest`` is the correct digest of a consent entry in the hash chain.
 
-    A digest without ``claimed_at`` is correct too: older releases did not hash this field.
+    A digest that was computed without ``claimed_at`` is correct too, because older releases did not
+    hash this field.
 
     Args:
         previous: The digest of the previous entry in the chain.

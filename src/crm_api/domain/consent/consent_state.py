@@ -1,8 +1,8 @@
 """Derive the consent flags of a phone number from the history of decisions about it.
 
 Decisions are applied in the order in which they were made. So the flags do not depend on the order
-in which the decisions arrive (ARCHITECTURE.md, "Invariant 8"). A decision never counts as made
-after its arrival.
+in which the decisions arrive (ARCHITECTURE.md, "Invariant 8"). If the stated time of a decision is
+later than its arrival, the time of the arrival is used.
 """
 
 from collections.abc import Collection, Iterable

@@ -59,7 +59,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply, and how the reader classified it: when the reply arrived, and now.
+    """A labelled reply, with the reader's result at its arrival and that of the current reader.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.

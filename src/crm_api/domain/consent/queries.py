@@ -215,7 +215,7 @@ async def history(
     """Return decisions about a phone number, newest first, each with its texts.
 
     Args:
-        before_id: Only entries with a lower id; None starts with the newest entry.
+        before_id: Only entries with a lower id are returned; None for no such limit.
 
     Returns:
         Pairs of an entry and its texts. The texts are None if they were erased.

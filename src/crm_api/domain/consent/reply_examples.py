@@ -254,8 +254,8 @@ async def _read_decided_reply(
 def _reading_of(reply: DecidedReply) -> dict[str, Any]:
     """Return the stored reading of a reply. If none is stored, read the reply again.
 
-    A reply without an entry in the consent history changed nothing when it arrived. If such a reply
-    is read again, a ``kind`` that would change consent becomes ``none``.
+    A reply without an entry in the consent history changed nothing when it arrived. If a reply
+    without an entry is read again, every ``kind`` except ``help`` becomes ``none``.
     """
     if reply.reading is not None:
         return dict(reply.reading)

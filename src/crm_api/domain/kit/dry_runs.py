@@ -138,18 +138,19 @@ async def make_call(
 ) -> AnswerT:
     """Carry out an API request, or do a dry run of it.
 
-    A dry run is rolled back, and its response has a token. If the real request has the token, both
-    requests must have the same ``counts`` and ``basis``.
+    A dry run is rolled back, and its response has a token. If the real request has the token, its
+    response must have the same ``counts`` as the response of the dry run.
 
     Args:
         act: Carries out the request in the open transaction, and returns the response.
-        basis: Returns a further value to compare.
+        basis: Returns a value that must also be the same for the dry run and the real request; None
+            if only ``counts`` are compared.
 
     Raises:
         DryRunTokenError: The token belongs to another request or another caller.
         DryRunExpiredError: The token is too old.
-        DryRunChangedError: The real request made other changes. The caller must roll back the
-            transaction.
+        DryRunChangedError: The real request made other changes than the dry run. The caller must
+            roll back the transaction.
     """
     bound = _digest([call.name, call.caller_id, body.content()])
     if body.dry_run:

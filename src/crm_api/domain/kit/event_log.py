@@ -73,9 +73,9 @@ types that have a file.
 class Event(Base):
     """One event, written in the transaction of the change that it reports.
 
-    An event with a lower id can become visible later, because ids are assigned before the commit.
-    To miss no event, read events in the order of ``transaction_id``, and stop before the oldest
-    transaction that is still running.
+    An event can become visible after events with higher ids, because ids are assigned before the
+    commit. To miss no event, read events in the order of ``transaction_id``, and stop before the
+    oldest transaction that is still running.
     """
 
     __tablename__ = "event"

@@ -43,8 +43,8 @@ def example_id(thing: str) -> str:
 def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
-    The example of a request has only the fields of ``bases`` and ``fields``. In the example of a
-    response, every other field gets a value by name and type.
+    The example of a request has only the fields that ``bases`` and ``fields`` give. The example of
+    a response has all fields: a field that is not given gets a value that fits its name and type.
 
     Args:
         bases: Models whose example fields are copied.

@@ -154,8 +154,9 @@ class Cursors:
 
         Args:
             rows: All rows, in their order.
-            name: Returns a text that identifies a row. If the last row of the previous page was
-                removed, the page begins where that row was.
+            name: Returns a text that identifies a row. The cursor contains this text for the last
+                row of the previous page. If the list no longer has that row, the page begins at the
+                position that the row had.
 
         Raises:
             InvalidCursorError: The cursor does not belong to this list.

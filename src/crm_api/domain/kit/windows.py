@@ -100,9 +100,9 @@ def day_span(window: Window, zone: str, day: date) -> Span | None:
 
     At the end of daylight saving time, an hour occurs twice. The window is never open too long:
 
-    - If it starts in this hour, it opens at the later instant.
-    - If it ends in this hour, it closes at the earlier instant.
-    - If it starts and ends in this hour, it opens at the earlier instant too.
+    - If only its start is in this hour, it opens when this time occurs for the second time.
+    - If only its end is in this hour, it closes when this time occurs for the first time.
+    - If both are in this hour, it opens and closes when these times occur for the first time.
     """
     if DAYS[day.weekday()] not in window.days:
         return None

@@ -66,13 +66,14 @@ def zone_key(
     - The states are the state of the address and, if it differs, the state of the area code.
     - The state of the address is the written state. If the written state is empty or not
       recognised, the state of the ZIP code is used.
-    - If the address has a written state or a military ZIP code, but its state is not found, the key
-      has no state. The state of the area code is left out too; its zones stay.
+    - If the address has a written state or a military ZIP code, but the state of the address is not
+      found, the key has no state, not even the state of the area code. The key still has the zones
+      of the area code.
     - If a state has several zones, the ZIP code decides in the state of the address, and the area
       code decides in the state of the area code. If the code cannot decide, all zones of the state
       are used.
     - If the key has no state, all zones in ``regions.ANYWHERE`` are added.
-    - If ``timezone`` exists, it replaces all these zones.
+    - If ``timezone`` is the name of a time zone, it is the only zone of the key.
 
     Args:
         timezone: An IANA name. A name that does not exist is ignored.

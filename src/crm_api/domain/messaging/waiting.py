@@ -35,9 +35,9 @@ class Asked:
     Attributes:
         at: When the message or call happened, by the provider's clock.
         needs_answer: False if the message or call needs no answer, such as an opt-out.
-        campaign_id: The campaign to which the message replies.
-        received: Facts to store in the conversation; None for a call, or if they are already
-            stored.
+        campaign_id: The campaign to which the message replies; None if none.
+        received: Facts to store in the conversation; None for a call, or if the conversation
+            already contains the facts.
     """
 
     conversation_id: UUID

@@ -63,9 +63,10 @@ def watch_statements(engine: AsyncEngine, tracer: trace.Tracer) -> None:
 def summary(statement: str) -> str:
     """Return the verb and the table of an SQL statement, such as ``INSERT contact``.
 
-    If the statement writes, return the verb and the table of each write, in order and without
-    repetitions. If it only reads, return SELECT and the first table. Otherwise return only the
-    verb.
+    - If the statement writes, return the verb and the table of each write, in order and without
+      repetitions.
+    - If the statement only reads from tables, return SELECT and the first table.
+    - For any other statement, return only the verb.
     """
     writes = [
         " ".join(part for part in found.groups() if part) for found in _WRITE.finditer(statement)

@@ -197,11 +197,12 @@ def _check_kind(scope: Scope, kind: str) -> None:
 def giving(body: bytes | None, receive: Receive) -> Receive:
     """Return an ASGI ``receive`` function that first returns the body that was already read.
 
-    After the body, the function returns the results of ``receive``.
+    The first call returns the body as one message. Each later call returns the result of
+    ``receive``.
 
     Args:
-        body: The complete body of the request. None means that the client has disconnected. The
-            returned function then first returns a disconnect message.
+        body: The complete body of the request. None means that the client has disconnected: the
+            first call then returns a disconnect message instead of a body.
         receive: The ``receive`` function of the server.
     """
     message: Message = (

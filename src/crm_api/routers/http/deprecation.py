@@ -1,7 +1,8 @@
 """Mark operations as deprecated, in the OpenAPI document and in the headers of their responses.
 
-``Deprecation`` (RFC 9745) has the day of the deprecation, ``Sunset`` (RFC 8594) the first day of a
-possible removal, and ``Link`` the path of the new operation. Declare the route in this way::
+``Deprecation`` (RFC 9745) contains the day of the deprecation. ``Sunset`` (RFC 8594) contains the
+first day on which the operation may be removed. ``Link`` contains the path of the new operation.
+Declare the route in this way::
 
     @router.get("/v1/old", **deprecated(since=..., sunset=..., instead="/v1/new"))
 """

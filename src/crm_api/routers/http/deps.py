@@ -253,8 +253,9 @@ async def _find(scope: AsgiScope) -> Caller:
 async def authenticate(request: Request) -> Caller:
     """Return the caller of a request, and record the caller.
 
-    The caller is stored in the log line, in the audit log, and with the response for an idempotency
-    key. For an API key, the time of this use is recorded too.
+    The caller is stored in the log line and in the audit log. If the request has an
+    ``Idempotency-Key``, the caller is also stored with the response. If the caller is an API key,
+    the time of this use is recorded too.
 
     Raises:
         UnauthenticatedError: An error of the function ``identify()``.

@@ -61,11 +61,12 @@ def mask(value: Any) -> Any:  # noqa: ANN401 - JSON
 def hidden_of(names: Collection[str]) -> set[str]:
     """Return the names of the fields or columns that a marketer does not see.
 
-    - If there is a field ``first_name`` and no field ``kind``, the object is a contact. All fields
+    - With a field ``first_name`` and without a field ``kind``, the object is a contact. All fields
       except ``SHOWN_OF_PERSON`` are hidden.
-    - Otherwise, the fields in ``HIDDEN`` are hidden. If there is a field ``phone``, or both
-      ``type`` and ``at``, the fields in ``ABOUT_PERSON`` are hidden too. But with a field ``kind``,
-      ``name`` stays visible, because it is not the name of a person.
+    - In all other objects, the fields in ``HIDDEN`` are hidden.
+    - If an object that is not a contact has a field ``phone``, or the two fields ``type`` and
+      ``at``, the fields in ``ABOUT_PERSON`` are hidden too. One exception: if the object has a
+      field ``kind``, ``name`` stays visible, because it is not the name of a person.
 
     Args:
         names: The names of all fields of a JSON object, or of all columns of a CSV file.

@@ -15,8 +15,8 @@ def fails_with(*codes: str) -> dict[str, Any]:
     """Return a note with the error codes of a route, for the OpenAPI document.
 
     Do not pass the codes for authentication, the request body, paging, and each id in the path.
-    These codes are added automatically. But if the route has another code that ends in
-    ``_not_found``, pass all its codes with this ending.
+    These codes are added automatically. But if you pass a code that ends in ``_not_found``, no
+    codes for the ids in the path are added. Then pass the codes for these ids too.
     """
     return {PROBLEMS: codes}
 

@@ -81,9 +81,9 @@ async def receive(request: Request, target: Path, *, max_bytes: int) -> Upload:
 
 
 def check_file(upload: Upload) -> None:
-    """Check that the form of an import contains a file if and only if its source needs a file.
+    """Check that the form of an import has a file, or has none if its source is ``openphone``.
 
-    Only the value ``openphone`` of the field ``source`` needs no file.
+    The field ``source`` of the form names the source. Every other source needs a file.
 
     Raises:
         ImportOptionError: The file is missing, or there is a file but the source is ``openphone``.

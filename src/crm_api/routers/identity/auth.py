@@ -202,8 +202,8 @@ async def _renewed(uow: Uow, token: str) -> SessionTokens:
 def _token_of_cookie(request: Request, csrf_token: str) -> str:
     """Return the refresh token from the cookie.
 
-    Only a page of our own site can read the CSRF cookie. So an equal CSRF token proves that another
-    site did not cause the request.
+    Only a page of our own site can read the CSRF cookie. So if ``csrf_token`` is equal to this
+    cookie, no other site has caused the request.
 
     Raises:
         SessionOverError: There is no cookie with a refresh token.

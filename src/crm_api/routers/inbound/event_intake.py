@@ -82,9 +82,9 @@ class EventIntake:
         """Store an event, unless it is already stored; wait until it is committed.
 
         Args:
-            cause: The ids of the request that delivered the event. The log lines of the job show
-                these ids. If a job handles events of several requests, it shows the ids of one
-                request.
+            cause: The ids of the request that delivered the event. The job that handles the event
+                shows these ids in its log lines. If the job handles events of several requests, it
+                shows the ids of one request.
 
         Raises:
             EventNotStoredError: The database is unavailable, or too many deliveries already wait to

@@ -96,8 +96,8 @@ async def get_cohorts(
 ) -> CohortsRead:
     """Count the people who reach a stage, for each day, week or month of their first message.
 
-    A cohort is all people whose first message was sent in one of these periods. Each cell counts
-    the people who reached the stage within some days. A cell is empty until these days are over for
+    A cohort is all people whose first message was sent in the same period. Cell n counts the people
+    who reached the stage within n times `step_days` days. It is empty until these days are over for
     the whole cohort.
     """
     async with uow:

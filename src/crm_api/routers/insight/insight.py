@@ -132,10 +132,10 @@ WantedFigures = Annotated[FigureRequest, Depends(figure_request_of)]
 
 
 async def with_rules(uow: UnitOfWork, request: FigureRequest, *, now: datetime) -> FigureRequest:
-    """Find the attribution rules for a figure request, and return the request with their version.
+    """Find the attribution rules for a figure request; return the request with the rules' version.
 
-    Without a version in the request, the current rules are used. Missing credits that the measure
-    needs are computed now.
+    If the request has no version, the current rules are used. If the measure needs credits that are
+    missing, these credits are computed now.
 
     Raises:
         BreakdownError: The measure does not allow the breakdown or the filter.

@@ -33,8 +33,8 @@ async def ready(request: Request, state: State) -> JSONResponse:
     """Show whether this process can serve requests, and the state of each part that it needs.
 
     The status code is 503 if the database is unavailable, its schema does not fit this release, or
-    this process is stopping. The other parts, ``ok`` or ``degraded``, do not change the status
-    code. ``jobs`` is ``degraded`` while a scheduled job is overdue.
+    this process is stopping. Other parts do not change the code: each is ``ok`` or ``degraded``.
+    ``jobs`` is ``degraded`` while a scheduled job is overdue.
     """
     if getattr(request.app.state, "is_stopping", False):
         stopping = {"status": "unavailable", "checks": {"process": "stopping"}}

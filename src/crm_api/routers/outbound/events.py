@@ -101,8 +101,8 @@ async def follow_events(
 ) -> EventStreamResponse:
     """Stream events; a new event arrives within a second.
 
-    With the header `Last-Event-ID`, the stream begins after this event. Events are stored for seven
-    days. After a `reset` event, some events are missing: load all your data again.
+    The stream begins after the event in the header `Last-Event-ID`, if given. Events are stored for
+    seven days. After a `reset` event, some events are missing: reload all data.
 
     Scopes: `messages:read` for messages, `contacts:read` for imports and opt-outs, `operations` for
     alerts, `campaigns:read` for everything that belongs to a campaign.

@@ -171,10 +171,10 @@ def assess(
     ``assessed`` (the people with their verdicts).
 
     Args:
-        is_named: An SQL condition: true if the contact ``c`` belongs to the audience.
+        is_named: An SQL condition that is true if the contact ``c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: The end of each sub-select. ``OFFSET 0`` makes PostgreSQL run the sub-select once per
-            person. If empty, PostgreSQL may use a join.
+        each: SQL at the end of each sub-select. ``OFFSET 0`` makes PostgreSQL run the sub-select
+            once per person. With an empty text, PostgreSQL may use a join.
         flags_filter: A condition that limits ``flags`` to some phone numbers; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)

@@ -249,8 +249,9 @@ def insert_chunk_statement(conditions: AudienceConditions, *, on_conflict: str =
     The result of the statement is an ``InsertedChunk``.
 
     Args:
-        on_conflict: With ``SKIP_STORED``, the statement leaves out the people and phone numbers
-            that the campaign already has. With an empty text, they cause an ``IntegrityError``.
+        on_conflict: What to do with people and phone numbers that the campaign already has. With
+            ``SKIP_STORED``, the statement leaves them out. With an empty text, they cause an
+            ``IntegrityError``.
     """
     return text(f"""
         WITH {_assess_page(conditions)}, inserted AS (
@@ -288,9 +289,9 @@ class InsertedChunk:
 
     Attributes:
         people: The number of recipients that were stored.
-        zone_keys: The different zone keys of these recipients.
-        named: The number of contacts that were read. If it is below the limit, the chunk is the
-            last.
+        zone_keys: The zone keys of the stored recipients, without duplicates.
+        named: The number of contacts that were read. If it is below the maximum for a chunk, this
+            chunk is the last.
         up_to: The id of the last contact that was read; None if no contact was read.
     """
 

@@ -198,10 +198,10 @@ async def clone_campaign(
     author_id: str | None = None,
     now: datetime,
 ) -> CampaignDetail:
-    """Store a new draft with the content of another campaign (the original), in any status.
+    """Store a new draft with the content of another campaign (the original).
 
-    The copy is not approved. Its authors are ``author_id`` and all authors of the original.
-    ``start_at`` and ``end_at`` are not copied if they are in the past.
+    The original may have any status. The copy is not approved. Its authors are ``author_id`` and
+    all authors of the original. ``start_at`` and ``end_at`` are not copied if they are in the past.
 
     Args:
         name: None for the name of the original, followed by ``(copy)``.

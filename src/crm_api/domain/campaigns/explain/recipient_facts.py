@@ -146,17 +146,16 @@ class RecipientFacts(ContactValues):
         name: The name of the line.
         number: The phone number of the line.
         unclear_status: The status of the unclear attempt; None if there is none.
-        unclear_since: When the request of the unclear attempt began; None if there is no such
-            attempt.
-        is_trial_busy: True while the line is tested after a block and is sending a message. A test
-            sends one message at a time.
+        unclear_since: When the request of the unclear attempt began; None if there is none.
+        is_trial_busy: True if the line is tested after a block, and one of its messages is being
+            sent. During the test, the line sends one message at a time.
         number_rules: The rules about the phone number that prevent campaign messages, such as an
             opt-out.
         ended_by: What ended the follow-ups to the person, such as a reply; None if nothing did.
         is_kept: True if the phone number must wait until ``kept_until``.
-        kept_until: The end of the wait after a parked attempt (unclear, waiting for a user) or a
-            matched attempt (found by a look-up or a report). It may be in the past. None if the
-            number has no such attempt.
+        kept_until: The end of the wait after a parked or matched attempt; it may be in the past. An
+            unclear attempt is parked if a user must settle it, and matched if a look-up or a report
+            found its message. None if the number has no parked or matched attempt.
         was_contacted: True if the person got a message before, and the campaign skips or reviews
             such people.
         was_texted_lately: True if another campaign sent to the number in the last

@@ -191,7 +191,7 @@ async def find_standstills(
 ) -> list[Standstill]:
     """Return the campaigns that should send messages, but have sent none for the time ``after``.
 
-    All of these conditions are true:
+    For each of the returned campaigns, all of these conditions are true:
 
     - The message to a recipient has been due for longer than ``after``.
     - The provider has accepted no message of the campaign since ``now - after``.

@@ -33,8 +33,8 @@ class RecipientCount:
     """The number of recipients of a campaign who have the same status and the same variant.
 
     Attributes:
-        status: The status. For recipients for whom a user must decide whether the message was sent,
-            it is ``parked``. These recipients are counted again with the status ``unknown``.
+        status: The status. It is ``parked`` if a user must decide whether their messages were
+            sent. Recipients that are counted as ``parked`` are also counted as ``unknown``.
         variant: The ``position`` of the variant; 0 for ``parked``.
         people: The number of recipients.
         replied: The number of these recipients who replied; 0 for ``parked``.

@@ -57,7 +57,7 @@ async def stop_variants(
     settings: ABTest,
     now: datetime,
 ) -> bool:
-    """Stop variants that are worse than others in a campaign's A/B test; return whether any was.
+    """Stop the worse variants in a campaign's A/B test; return True if any variant was stopped.
 
     The settings decide which variants are stopped:
 

@@ -1,8 +1,8 @@
 """Statistical tests of rates that remain valid when they are repeated after every message.
 
 A test computes an e-value: the greater the e-value, the stronger the evidence that two rates
-differ, or that a rate is above its limit. Without a real difference, the e-value ever reaches 20
-with a probability of at most 5 % (Ville's inequality). See
+differ, or that a rate is above its limit. If there is no real difference, the probability that the
+e-value reaches 20 at any time is at most 5 % (Ville's inequality). See
 ``docs/decisions/2026-11-25-always-valid-tests.md``.
 
 Source: G. Shafer and others, "Test Martingales, Bayes Factors and p-Values", arXiv:0912.4269, read
@@ -132,8 +132,8 @@ class ExperimentResult:
 def evaluate_experiment(arms: Sequence[Arm], *, min_per_variant: int) -> ExperimentResult:
     """Compare the variants of a campaign by replies and by opt-outs.
 
-    A stopped variant is not compared, because people may still reply to the latest messages of the
-    other variants.
+    A stopped variant is not compared, because the comparison would be unfair: all its replies have
+    arrived, but the latest replies to the other variants have not.
 
     Args:
         arms: The variants with a weight above 0, including the stopped ones; at least two.
@@ -205,7 +205,7 @@ def log_difference(hits: tuple[int, int], *, texts: tuple[int, int]) -> float:
 
     The result is the natural logarithm of an e-value: the likelihood of the hits (replies or
     opt-outs) if the rates differ, divided by their likelihood if the rates are equal. The formula
-    treats hits as independent. In fact, a person can cause only one hit, but this difference does
+    treats hits as independent, although a person can cause only one hit. This simplification does
     not make the evidence seem stronger than it is.
 
     Args:

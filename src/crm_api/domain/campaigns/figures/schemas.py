@@ -160,8 +160,8 @@ class VariantComparisonRead(ReadModel):
             difference.
         e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20 is
             strong evidence.
-        p_value: The probability that variants with equal rates give evidence at least as strong,
-            from 0 to 1; corrected for the number of comparisons.
+        p_value: The probability, from 0 to 1, that equal rates give evidence at least this strong;
+            corrected for the number of comparisons.
     """
 
     measure: ComparedMeasure
@@ -183,7 +183,7 @@ class ABTestRead(ReadModel):
         winner: The name of the variant that gets more replies than all others; null if there is
             none, or if it is harmful.
         p_value: The p-value of the winner, corrected for the number of comparisons. Null without a
-            winner, or after the other variants were stopped; the audit log then has it.
+            winner, or after the other variants were stopped; then see the audit log.
         min_per_variant: The number of messages from which a variant is compared.
         comparisons: The comparisons of each pair of variants. Variants that are stopped or have too
             few messages are left out.

@@ -3,9 +3,9 @@
 Two instants are predicted. The last message is sent before P50 with a probability of 50 %, and
 before P90 with a probability of 90 %.
 
-To find the rule that delays most (the binding rule), each rule is removed in turn. The binding rule
-is the rule without which the most additional people get a message. If there are no additional
-people without any of the rules, it is the rule that delays the end of the campaign most.
+To find the rule that delays most (the binding rule), the campaign is simulated without each rule in
+turn. The binding rule is the rule whose removal lets the most additional people get a message. If
+no removal adds people, the binding rule is the rule whose removal makes the campaign end earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -280,9 +280,9 @@ def _costliest(costs: Mapping[str, tuple[int, datetime]], cost: tuple[int, datet
     """Return the rule that has the largest effect on the plan.
 
     The effect is the number of additional people who would get a message without the rule. If this
-    number is 0 for all rules, the effect is how much earlier the plan would end. If several effects
-    are nearly equal, the first rule is returned. If no additional person would get a message, and
-    the plan would end less than a minute earlier, the result is None.
+    number is 0 for all rules, the effect is how much earlier the plan would end without the rule.
+    If several effects are nearly equal, the first rule is returned. If no rule prevents
+    messages to people, and no rule delays the end by a minute or more, the result is None.
 
     Args:
         costs: For each rule, the cost of the plan without this rule.

@@ -56,8 +56,8 @@ class Segment:
     All times are in seconds from the start of the day in the line's time zone.
 
     Attributes:
-        closes: When the allowed hours end in which this part of the day lies. It is at or after
-            ``end``. If the groups have different hours, it is the latest end.
+        closes: The end of the allowed hours of the groups, at or after ``end``. If the groups have
+            different hours, it is the latest end.
         zone_groups: The indices of the zone groups, as in ``Calendar.zone_group_of``.
     """
 

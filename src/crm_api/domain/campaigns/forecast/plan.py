@@ -175,10 +175,10 @@ class Plan:
         return sum(group.people for group in self.waiting)
 
     def without_messages_of_today(self) -> "Plan":
-        """Return this plan for a campaign that begins on a later day than today.
+        """Return this plan as it is for a campaign that begins tomorrow or later.
 
-        In the returned plan, no messages count for the daily limits yet, because the messages of
-        today do not count for the limits of a later day.
+        The returned plan has no messages that count for daily limits, because the messages of today
+        do not count for the limits of a later day.
         """
         rivals = [replace(one, used_today=0, is_over_today=False) for one in self.rivals]
         carriers = [replace(one, left_today=one.daily) for one in self.carriers]

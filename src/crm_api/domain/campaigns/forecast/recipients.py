@@ -146,10 +146,10 @@ def _estimate(
 
     Args:
         pending: The number of waiting people by step.
-        few: The numbers of waiting people by step and zone key. The number of a zone key is exact
-            only if it is below ``FEW``.
-        sample: The waiting people in a sample of the recipients. They are used to estimate the zone
-            keys whose number is not exact.
+        few: Counts of waiting people by step and zone key. The count for a zone key is exact only
+            if it is below ``FEW``.
+        sample: The waiting people in a sample of the recipients. From the sample, the function
+            estimates the counts that are not exact.
     """
     counted: Counter[str] = Counter()
     for group in few:

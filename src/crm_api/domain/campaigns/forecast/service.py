@@ -81,7 +81,7 @@ class _Halt:
     Attributes:
         rule: A value of ``StopRule``.
         detail: What the reason is, and what can be done.
-        is_liftable: True if a person can remove the reason, for example by resuming the campaign.
+        is_liftable: True if a user can remove the reason, for example by resuming the campaign.
     """
 
     rule: str
@@ -131,8 +131,8 @@ async def estimate_finish(
     With a probability of about 50 %, the last message is sent later.
 
     Args:
-        used: The numbers of today's messages that count for the daily limits of the campaign and of
-            the line.
+        used: Two numbers of messages that were sent today. The first counts for the daily limit of
+            the campaign, the second for the daily limit of the line.
 
     Returns:
         The time of the last message, or the end of the campaign if the end is earlier. None if one
@@ -165,9 +165,10 @@ async def plan_days(
 ) -> Sequence[tuple[date, int]]:
     """Return how many messages a campaign will probably send on each of the next 60 days.
 
-    The days are those of the line's time zone. The numbers are the same as in the forecast. Days
-    without messages are left out, but a small number may be rounded to 0. The result is empty if
-    the campaign is over, paused or blocked, or if its line is blocked.
+    The days are those of the line's time zone. The numbers are the same as in the forecast. A day
+    on which no message is expected is left out. A number below 0.5 is rounded to 0, so a day may
+    have the number 0. The result is empty if the campaign is over, paused or blocked, or if its
+    line is blocked.
     """
     if _halt(campaign, line, now=now) is not None:
         return ()

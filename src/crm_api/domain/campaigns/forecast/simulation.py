@@ -62,8 +62,10 @@ def people_shut_out(plan: Plan) -> float:
 class _Queue:
     """The waiting people whose messages count for one carrier's budget, or for no budget.
 
+    A carrier's budget limits the messages a day to the customers of one phone company.
+
     Attributes:
-        share: The number of these people, divided by the number of all waiting people.
+        share: The number of people in the queue, divided by the number of all waiting people.
         daily: The number of messages that the budget allows in a day; infinite without a budget.
         left: The number of messages that the budget still allows on the simulated day.
         cohorts: The waiting people in groups, ordered by ``due_from``. The people of a group wait
@@ -274,7 +276,7 @@ class _Run:
         """Divide ``room`` messages among the queues, in proportion to the people who are due.
 
         A queue contains the people whose messages count for the same carrier's budget, or for no
-        budget. A queue gets at most as many messages as this budget still allows on the day.
+        budget. A queue with a budget gets no more messages than the budget still allows on the day.
         """
         if len(self._queues) == 1:
             yield self._queues[0], room
@@ -291,7 +293,10 @@ class _Run:
     def _take(
         queue: _Queue, texts: float, zone_groups: Sequence[int], end: float
     ) -> Iterator[tuple[Cohort, list[tuple[int, float]]]]:
-        """Remove at most ``texts`` people of a queue, in the order in which they became due.
+        """Remove people from a queue, in the order in which they became due.
+
+        ``texts`` is the maximum number of messages that the removed people count as, as in
+        ``_fill``.
 
         Yields:
             Each cohort (people who wait for the same message) from which people were removed, with

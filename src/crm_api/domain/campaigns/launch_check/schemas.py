@@ -31,7 +31,7 @@ class LaunchProblem(ReadModel):
 
 
 class LaunchWarning(ReadModel):
-    """Something that a person should know before the start.
+    """Something that a user should know before the start.
 
     Attributes:
         code: The code of the warning: ``sender_not_named``, ``no_way_to_stop``, ``missing_value``,

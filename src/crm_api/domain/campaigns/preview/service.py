@@ -88,8 +88,9 @@ async def preview_draft(
 ) -> CampaignPreview:
     """Return the messages that a campaign would send, without storing the campaign.
 
-    The shares of the variants are correct. But the id of the campaign decides which variant a
-    contact gets. So a contact may get another variant when the campaign is stored.
+    The preview shows the correct share of each variant. But the id of the campaign decides which
+    variant a contact gets, and a draft that is not stored has no id yet. So a contact may get
+    another variant when the campaign is stored.
 
     Raises:
         InvalidCampaignError: The content has faults, or a contact in ``contact_ids`` is not in the

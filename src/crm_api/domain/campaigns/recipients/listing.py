@@ -193,8 +193,8 @@ class RecipientSearch:
         """Return the statement for a page of the matching recipients, ordered by contact id.
 
         If the filter has search words, the statement searches only the next ``_NEAR`` (2,000)
-        recipients. If it returns fewer than ``limit`` rows, use the statement of ``look_up()``
-        instead.
+        recipients. If the result then has fewer than ``limit`` rows, use the statement of
+        ``look_up()`` instead, because more recipients may match.
 
         Args:
             after: The contact id at which the previous page ended; None for the first page.
@@ -243,7 +243,7 @@ class RecipientSearch:
         A step is the first message or one of the follow-ups.
 
         Args:
-            after: Only recipients with a higher contact id are wanted. None means no such limit.
+            after: Only recipients with a contact id above this one are selected; None for all.
         """
         member = CampaignMembership
         later = [] if after is None else [member.contact_id > after]

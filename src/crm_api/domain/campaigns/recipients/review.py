@@ -1,7 +1,7 @@
 """Store decisions of users about recipients.
 
-- A user approves or rejects a recipient in review. Such a person already got a message before the
-  campaign.
+- A user approves or rejects a recipient in review. A recipient in review is a person who
+  already got a message, for example before the campaign.
 - A user settles a parked attempt. The service could not find out whether the message was sent, so
   the user decides whether it was sent.
 """

@@ -111,7 +111,7 @@ async def _lock_newest(
 
     Raises:
         TemplateNotFoundError: The template does not exist.
-        TemplateChangedError: The number is not ``wanted``.
+        TemplateChangedError: The number of the newest version is not ``wanted``.
     """
     statement = (
         select(MessageTemplate)

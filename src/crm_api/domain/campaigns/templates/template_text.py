@@ -171,8 +171,8 @@ def find_template_faults(
 ) -> list[FieldProblem]:
     """Return the faults of a body: syntax errors, unknown variables, unknown filters.
 
-    If there are none, the body is rendered with test values. If all these renderings fail, the
-    fault of the first rendering is returned.
+    If the body has no such fault, the body is rendered with sets of test values. If the rendering
+    fails with every set, the fault of the first rendering is returned.
 
     Args:
         pointer: The JSON pointer of the body in the request.
@@ -180,8 +180,8 @@ def find_template_faults(
             its fields.
 
     Returns:
-        One problem for each fault. Its text names the line and the column, both from 1, if they are
-        known.
+        One problem for each fault. The text of the problem names the line and the column of the
+        fault, both from 1, if they are known.
     """
     if "{{" not in body and "{%" not in body:
         return []
@@ -277,8 +277,8 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
     """Return sets of placeholder values for a message that is rendered without a contact.
 
     Returns:
-        If the body has no variables and no tags: one empty set. If it has: three sets, which the
-        caller tries in the order of the list:
+        If the body has no variables and no tags, the result is one empty set. If it has some, the
+        result is three sets. The caller tries the sets in this order:
 
         - Each value is the name of its field in brackets, such as ``[first_name]``.
         - Each value is the same number.

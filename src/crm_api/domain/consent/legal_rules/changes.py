@@ -163,9 +163,10 @@ class _Change(NamedTuple):
 async def list_changes(
     uow: UnitOfWork, book: RuleBook, *, since: date, until: date
 ) -> RuleChangesRead:
-    """List the rules that begin or end in a period, with the contacts to whom each rule applies.
+    """List the rules that begin or end in a period, and count the contacts of each rule.
 
-    A rule of a state also applies to contacts whose state is not known.
+    Each item has the number of contacts to whom the rule applies, and a sample of them. A rule of a
+    state also applies to contacts whose state is not known.
 
     Args:
         since: The first day of the period.

@@ -32,8 +32,8 @@ class ComplianceRuleKind(StrEnum):
         NO_DAY: On the rule's weekdays, no messages may be sent.
         HOLIDAY: No messages may be sent on federal holidays, or on the days of their observance.
         FREQUENCY: A phone number may get at most ``max_texts`` messages in ``per_hours`` hours.
-        DUTY: Another duty, which is only shown. The service or the operator must fulfil it in
-            another way.
+        DUTY: A duty that is only shown. Another part of the service, or the operator, must fulfil
+            it.
     """
 
     WINDOW = "window"

@@ -1,8 +1,8 @@
 """The trained part of the reply reader: a small neural network with one hidden layer.
 
 The inputs are hashes of the features of a reply, such as pairs of words. The value of a hidden unit
-is the sum of the weights of these features, plus a bias. The unit is active above 0. The service
-can compute how much each feature adds to a score.
+is the sum of the weights of these features, plus a bias. A unit is active if its value is above 0.
+The service can compute how much each feature adds to a score.
 """
 
 import json
@@ -145,12 +145,13 @@ class Scores:
     Attributes:
         analyses: The replies, in the given order.
         probabilities: One row per reply, one column per output, from 0 to 1.
-        known: The occurrences in all replies.
+        known: The features of all replies that the model knows. There is one entry for each
+            occurrence.
         values: What each occurrence adds to each hidden unit: one row per occurrence, one column
             per unit.
-        factors: For each reply and hidden unit, two factors. A value of ``values`` multiplied by
-            the first factor is the effect on ``asks_to_stop``. The second factor is for
-            ``needs_a_person``. Both are 0 if the unit is not active.
+        factors: Two factors for each reply and hidden unit. The effect of an occurrence on the
+            score ``asks_to_stop`` is its value in ``values``, multiplied by the first factor. The
+            second factor is for ``needs_a_person``. Both are 0 if the unit is not active.
     """
 
     analyses: Sequence[Analysis]
@@ -186,8 +187,8 @@ class Scores:
 
         The first row is for ``asks_to_stop``, the second row for ``needs_a_person``. There is one
         column for each word, in the order of the replies and their words. A reply without words has
-        one column. After these columns, there is one that is not used. The effect of a feature with
-        several words is divided equally among the words.
+        one column. The last column is not used. The effect of a feature with several words is
+        divided equally among the words.
         """
         firsts = self.known.firsts
         covers = (firsts >= 0).nonzero()[0]

@@ -1,6 +1,6 @@
 """The keywords that opt out, opt in or ask for help if a reply consists only of a keyword.
 
-Keywords of other languages are everyday translations.
+Most keywords in languages other than English are everyday translations of the English keywords.
 
 Source: 47 CFR 64.1200(a)(10) (stop, quit, end, revoke, opt out, cancel, unsubscribe); Quo,
 "Opt-out" (the six words that the provider confirms); Twilio, "Opt-out keywords" (ARRET, ARRETE,
@@ -64,10 +64,10 @@ def only_word(folded: str) -> str | None:
 
 
 def keyword_in(folded: str) -> str | None:
-    """Return the opt-out keyword of a reply; None if the reply says more than a keyword.
+    """Return the opt-out keyword of a reply; None if the reply is not just an opt-out keyword.
 
-    Courtesies (such as "please") may surround the keyword. Also recognised: ``stop stop``,
-    ``s.t.o.p``, ``stoooop``, ``st op``, ``st0p``.
+    Courtesies (such as "please") may surround the keyword. Other spellings of a keyword are also
+    recognised, such as ``stop stop``, ``s.t.o.p``, ``stoooop``, ``st op`` and ``st0p``.
 
     Args:
         folded: The reply in lower case, without accents.

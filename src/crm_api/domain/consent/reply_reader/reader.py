@@ -2,7 +2,7 @@
 
 A courtesy (such as "thank you") or a reaction to our message changes nothing. If the whole reply is
 a keyword, the keyword decides. The trained model decides about all other replies.
-``docs/explanation/reply-reading.md`` has the measured rates.
+``docs/explanation/reply-reading.md`` shows how often the reader is right.
 """
 
 import re
@@ -180,7 +180,7 @@ def read_past_replies(texts: Sequence[str]) -> list[Reading | None]:
 
     Returns:
         One item for each reply. If the reply has the kind ``ReplyKind.NONE`` in all contexts, the
-        item is its reading. If not, the item is None.
+        item is its reading without a context. If not, the item is None.
     """
     analyses = {text: analyse(text) for text in texts}
     found = _read_in(NO_CONTEXT, list(analyses), analyses)

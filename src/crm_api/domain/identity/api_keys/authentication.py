@@ -1,7 +1,8 @@
 """Generate the text of API keys, and find the key that a request sends.
 
-A key is ``crm_``, 40 random letters and digits (238 bits), and 6 characters: the CRC-32 of the
-random part in base 62. Scanners for leaked secrets can use ``KEY_PATTERN`` and this checksum.
+A key consists of ``crm_``, 40 random letters and digits (238 bits), and a checksum of 6 characters.
+The checksum is the CRC-32 of the random part, in base 62. Scanners for leaked secrets can use
+``KEY_PATTERN`` and the checksum.
 """
 
 import re

@@ -26,8 +26,8 @@ def normalize_email(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     """Return an e-mail address in its normal form, so that one address has one spelling.
 
     Full-width letters and ligatures become plain letters (NFKC). An international host becomes
-    ASCII (``xn--…``). The case of the letters before ``@`` is kept, but the unique index and
-    ``find_user_by_email`` ignore it.
+    ASCII (``xn--…``). The case of letters before ``@`` is kept. The unique index and
+    ``find_user_by_email`` ignore the case.
 
     Raises:
         PydanticCustomError: The value is not an e-mail address, or the part before ``@`` is not
@@ -101,7 +101,7 @@ class UserUpdate(RequestModel):
 
 
 class UserRead(ReadModel):
-    """A person who can sign in, or who is invited to do so.
+    """A user who can sign in, or who is invited to do so.
 
     Attributes:
         status: `invited` until the user has chosen a password, then `active`. A `disabled` user

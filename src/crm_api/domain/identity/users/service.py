@@ -37,7 +37,7 @@ owner."""
 def require_first_owner_token(token: str, expected: Iterable[str]) -> None:
     """Check the token of the link that creates the first owner.
 
-    The caller does this before it hashes the password, because hashing is expensive.
+    The caller checks the token before it hashes the password, because hashing is expensive.
 
     Args:
         token: The token from the link.

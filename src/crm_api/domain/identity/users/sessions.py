@@ -106,8 +106,8 @@ async def begin_session(
 ) -> SessionTokens:
     """Begin a session for a user whose password was verified.
 
-    The user's row is locked until the caller commits, so that a simultaneous change of the password
-    or the status also ends this session.
+    The user's row is locked until the caller commits. If the password or the status is changed at
+    the same time, the change waits for the commit, and then also ends this session.
 
     Args:
         uow: The caller commits it.
@@ -147,9 +147,10 @@ async def _store_sign_in(
 ) -> User | None:
     """Store the time of a sign-in, and return the user.
 
-    The result is None if the user is not active or has another password hash.
+    The result is None if the user is not active, or if the stored hash of the password is not
+    ``password_hash``.
 
-    The statement locks the user's row, and checks the newest committed values of the row.
+    This function locks the user's row, and checks the newest committed values of the row.
     """
     statement = (
         update(User)

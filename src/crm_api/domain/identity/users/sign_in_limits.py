@@ -8,8 +8,10 @@ failed attempts of:
 2. this account at all addresses that are not known for this account,
 3. all accounts at this address, except accounts for which the address is known.
 
-When a counter is above its allowance, the next attempt must wait. At a known address, only the
-first counter is used. So a stranger or a colleague cannot lock out the owner.
+Each counter has an allowed number of failed attempts. After each failure above this number, the
+next attempt must wait. At a known address, only the first counter is used. So failed attempts at
+other addresses, or for the accounts of colleagues at the same address, cannot lock out the owner at
+a known address.
 """
 
 import hashlib
@@ -84,8 +86,8 @@ class CountedAttempt:
         user: The user whose password must be verified; None if no active user has the e-mail
             address.
         network: The network address of the client; for IPv6, the /64 network.
-        own: The key of the first counter. If the address is not known, the key of the second
-            counter is included too.
+        own: The keys of the counters of this account: the first counter and, if the address is not
+            known, the second counter.
         shared: The key of the third counter; None if the address is known for the account.
     """
 

@@ -86,8 +86,8 @@ async def fetch_contacts(
     """Write the provider's contacts to the import's file, and map the file's columns to fields.
 
     Args:
-        is_over: Called after each page. If True, this function stops; its next run continues with
-            the next page.
+        is_over: Called after each page. If it returns True, this function stops. The next call of
+            this function continues with the next page.
 
     Returns:
         False if ``is_over`` returned True, another worker has continued the import, or the import
@@ -97,8 +97,8 @@ async def fetch_contacts(
         OpenPhoneBusyError: The provider cannot be read now. Pages already written stay stored.
         OpenPhoneRefusedError: The provider refused the request.
         OpenPhoneListError: The provider returned the same page twice, or its list is too large.
-        ImportFileError: Rows that were written before are missing, the custom fields have changed,
-            or the provider has no contacts.
+        ImportFileError: The file is missing or has lost rows, the custom fields have changed, or
+            the provider has no contacts.
         InvalidMappingError: The user's mapping does not fit the columns.
     """
     async with provider.around():
@@ -178,13 +178,15 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the column names as the first line of the CSV file, or check the stored line.
+        """Write the column names as the first line of the CSV, or compare them with its first line.
 
         Returns:
             False if another worker has continued the import, or if the import was cancelled.
 
         Raises:
-            UploadChangedError: The custom fields in OpenPhone were changed during the import.
+            UploadChangedError: The custom fields in OpenPhone were changed during the import, so
+                the first line differs.
+            UploadGoneError: The CSV file is missing.
         """
         if not self.size:
             return await self.add([header], token=None)
@@ -208,7 +210,7 @@ class _Spool:
 
         Raises:
             OpenPhoneListError: The contacts take more than 512 MiB.
-            UploadGoneError: Rows that were written before are missing.
+            UploadGoneError: The CSV file is missing, or is shorter than the checkpoint.
         """
         content = csv_lines(rows)
         if self.size + len(content) > _MAX_BYTES:
@@ -244,7 +246,7 @@ class _Spool:
         written it.
 
         Raises:
-            UploadGoneError: Rows that were written before are missing.
+            UploadGoneError: The CSV file is missing, or is shorter than the checkpoint.
         """
         if not self.size:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ A dry run ends after this statement, so it computes its result in the same way a
 
 The option ``on_duplicate`` decides about a contact that exists (a deleted contact counts as new):
 
-- ``fill`` sets only empty fields, and adds tags. If the file contradicts the stored address, no
-  part of the address changes: a mixture would be wrong.
+- ``fill`` sets only empty fields, and adds tags. If the address in the file contradicts the stored
+  address, no part of the stored address changes. A mixture of two addresses would be wrong.
 - ``overwrite`` sets every field for which the file has a value, and adds tags.
 - ``skip`` changes nothing.
 """

@@ -96,8 +96,8 @@ def consent_field(column: str) -> str | None:
 def read_answer(text: str, *, column: str) -> bool | None:
     """Read one cell of a consent column, which says who must not get messages.
 
-    A date counts as a yes: it is the day of the opt-out. The name of the column, as the text of the
-    cell, counts as a yes too.
+    A date counts as a yes: it is the day of the opt-out. A cell that contains the name of its
+    column counts as a yes too.
 
     Returns:
         True for a yes, which stops messages. False for a no or a blank cell. None for any other

@@ -178,11 +178,11 @@ class ImportUndoRead(ReadModel):
     Attributes:
         removed: How many created contacts were removed; for outcomes: how many were reversed.
         restored: The number of contacts that got back their values from before the import.
-        memberships_removed: The number of contacts that were removed from the import's list.
-        left_edited: How many contacts were kept because they were edited later; for outcomes: how
-            many were already reversed.
-        left_in_use: The number of created contacts left because they later got a message, a phone
-            call, a flag, a note, a task or a sales record (appointment, quote, invoice, outcome).
+        memberships_removed: The number of contacts removed from the import's list.
+        left_edited: How many contacts were kept because they were edited after the import; for
+            outcomes: how many were already reversed.
+        left_in_use: The number of created contacts left because they later got a message, a call, a
+            flag, a note, a task or a sales record (appointment, quote, invoice, outcome).
     """
 
     status: Annotated[str, Vocabulary(UndoState, "ImportUndoStatus")]
@@ -290,8 +290,8 @@ class UndoRequest(DryRunRequest):
 class UndoneImportRead(ImportRead, DryRunRead):
     """The import that is being undone. ``undo`` is the progress of the undo.
 
-    ``counts``, only in the response to a dry run of the undo, has five fields of ``undo``:
-    ``removed``, ``restored``, ``memberships_removed``, ``left_edited`` and ``left_in_use``.
+    Only the response to a dry run has ``counts``, with these fields of ``undo``: ``removed``,
+    ``restored``, ``memberships_removed``, ``left_edited`` and ``left_in_use``.
 
     Attributes:
         dry_run: True if the request only counted what the undo would do, and changed nothing.

@@ -43,10 +43,11 @@ class ContactChunk:
         records: The people whose phone numbers did not occur earlier in the file.
         duplicates: The number of people left out because an earlier row has the same phone number.
         invalid: The number of rows from which no person could be read.
-        properties: The properties of all rows, also of rows whose people were left out.
-        opt_outs: The cells that are, or may be, opt-outs, also of people who were left out.
-        repeats: For each duplicate, its line number and that of the earlier row. An import lists at
-            most ``MAX_REPEATS`` duplicates.
+        properties: The properties of all rows, including the rows of people who were left out.
+        opt_outs: The cells that are opt-outs or may be opt-outs, including the cells of people who
+            were left out.
+        repeats: For each duplicate, two line numbers: its own line, and the earlier line with the
+            same phone number. An import lists at most ``MAX_REPEATS`` duplicates.
     """
 
     start: int

@@ -55,7 +55,7 @@ class AppliedChunk:
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo one chunk of an import, the last chunk first.
+    """Undo one chunk of an import: the last chunk that is not undone yet.
 
     A contact that was edited after the chunk was stored does not change. For the other contacts:
 
@@ -64,8 +64,8 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
     - A changed contact gets its previous values back.
     - A contact that was added to a list is removed from the list.
 
-    Flags and consent decisions are kept, because an undo must not revoke an opt-out. After the last
-    chunk, each call undoes some of the imported properties.
+    Flags and consent decisions are kept, because an undo must not revoke an opt-out. When all
+    chunks are undone, each call undoes some of the imported properties.
 
     Returns:
         True if there may be more to undo; False if the undo has ended.
@@ -222,10 +222,10 @@ async def remove_list_members(
 ) -> int:
     """Remove from a list the contacts that a chunk of an import added to it.
 
-    A contact that was edited after the import stays on the list.
+    A contact that was edited after the chunk was stored stays on the list.
 
     Args:
-        staying: The ids of other contacts that must stay on the list.
+        staying: The ids of contacts that stay on the list even if they were not edited.
 
     Returns:
         The number of contacts that were removed from the list.
@@ -266,8 +266,9 @@ async def restore_contacts(
 ) -> list[str | None]:
     """Restore the values that existing contacts had before a chunk of an import changed them.
 
-    Contacts that were edited or deleted later do not change. ``updated_at`` is restored too.
-    Otherwise the contact would look edited, and an undo of an earlier import would skip it.
+    Contacts that were edited or deleted after the chunk was stored do not change. ``updated_at`` is
+    restored too. With a new ``updated_at``, the contact would look edited, and the undo of an
+    earlier import would skip the contact.
 
     Returns:
         One item for each restored contact: its phone number if its ``zone_key`` was restored,

@@ -2,7 +2,7 @@
 
 PostgreSQL first collects new words for a GIN index in a list (the pending list). An import raises
 the size limit of this list. A second connection empties the list while the next chunk is stored.
-This saves a sixth of the database's CPU time.
+The higher limit and the second connection save a sixth of the database's CPU time.
 """
 
 from collections.abc import Mapping, Sequence

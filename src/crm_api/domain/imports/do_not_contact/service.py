@@ -111,11 +111,11 @@ class NumberSurvey:
     """Counts about the phone numbers of a chunk, before the flags of these numbers are set.
 
     Attributes:
-        suppressed: The phone numbers that are opted out or flagged ``do_not_contact``.
-        contacts: The contacts that have one of the phone numbers.
-        waiting: The campaign messages that no worker has claimed yet.
-        claimed: The campaign messages that are claimed, but not sent.
-        sent: The messages that the provider accepted since a given time.
+        suppressed: The number of phone numbers that are opted out or flagged ``do_not_contact``.
+        contacts: The number of contacts that have one of the phone numbers.
+        waiting: The number of campaign messages that no worker has claimed yet.
+        claimed: The number of campaign messages that are claimed, but not sent.
+        sent: The number of messages that the provider accepted since a given time.
     """
 
     suppressed: int

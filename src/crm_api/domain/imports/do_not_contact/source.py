@@ -54,10 +54,10 @@ class NumberChunk:
 
 
 def phone_columns(path: Path, chosen: str | None = None) -> list[str]:
-    """Find the columns with phone numbers by the column names, or else by the values.
+    """Find the columns that contain phone numbers, by the names and the values of the columns.
 
     Args:
-        chosen: The column that the user chose. Then only this column is returned.
+        chosen: The column that the user chose. If it is given, only this column is returned.
 
     Raises:
         EmptyFileError: The file has no rows.

@@ -62,7 +62,8 @@ class CallToRead:
     Attributes:
         known: The stored call; None if the call is not stored.
         extras: The names of the missing parts to fetch, such as ``transcript``.
-        is_behind: True if the listed call must be stored; False if only ``extras`` are missing.
+        is_behind: True if the call is not stored, or if the stored call is outdated. False if only
+            ``extras`` are missing.
     """
 
     call: ListedCall
@@ -73,7 +74,7 @@ class CallToRead:
 
 @dataclass(slots=True)
 class Difference:
-    """The differences between a batch of the provider's messages and calls and the stored data.
+    """What differs between the stored data and a batch of messages and calls from the provider.
 
     Attributes:
         messages: The messages that must be stored or updated here.
@@ -98,10 +99,10 @@ async def compare_batch(
     """Compare messages and calls from the provider with the stored messages and calls.
 
     Args:
-        since: The start of the time span of ``batch.threads``, exclusive; None if the span has no
-            start. Stored messages and calls outside the span are not compared with
-            ``batch.threads``.
-        until: The end of the time span of ``batch.threads``, inclusive.
+        since: The start of the time span, exclusive, for which the lists of conversations
+            (``batch.threads``) were read; None if the span has no start. Stored messages and calls
+            outside the span are not compared with these lists.
+        until: The end of the time span, inclusive.
     """
     found = Difference()
     if batch.messages:

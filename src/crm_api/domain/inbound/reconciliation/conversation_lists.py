@@ -47,8 +47,9 @@ def begin(now: datetime, *, is_v1: bool) -> Position:
 async def read(reading: Reading, position: Position) -> bool:
     """Read the provider's conversations page by page, until the list ends or the time is up.
 
-    Only the stage in ``position`` is read (see ``walking``). At the end of the list, ``position``
-    gets the next stage.
+    ``position`` names a stage (see ``walking``). Each stage reads the conversations that were
+    updated since a certain time. If the run has no start time, the first stage reads all
+    conversations. At the end of the list, the next stage is stored in ``position``.
 
     Returns:
         True at the end of the list; False if the time was up first.

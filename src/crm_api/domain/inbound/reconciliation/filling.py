@@ -46,9 +46,9 @@ class ExtrasReader:
     """Fetches the recordings, voicemails, summaries and transcripts of the calls of one batch.
 
     Attributes:
-        missed: The part of a call that could not be fetched, because the provider was unavailable.
-            It is a list with one item, or an empty list if no request failed. After the first
-            failure, no further parts are fetched in this batch. The next run can fetch them.
+        missed: The first part of a call that could not be fetched, because the provider was
+            unavailable. The list is empty if no request failed. It has at most one item, because no
+            further parts of the batch are fetched after a failure. The next run can fetch them.
     """
 
     def __init__(self, *, lists: Listing, pace: RequestPace, now: Callable[[], datetime]) -> None:
@@ -271,7 +271,8 @@ class Filler:
         conflicts with another transaction that uses the same rows.
 
         Args:
-            is_last_try: True counts such an item as an error. The result is then empty.
+            is_last_try: If True, an item that conflicts is counted as an error and not tried again.
+                The result is then empty.
         """
         collided: list[ListedItem] = []
         async with self._new_uow() as uow:

@@ -137,15 +137,17 @@ def _is_before(page: ListPage, since: datetime | None) -> bool:
 def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
     """Set ``batch.span``, the time span for which the batch has all messages of the list.
 
-    Stored messages in the span that are neither in the batch nor in ``Span.near`` are missing at
-    the provider. The batches of a run go from new to old messages:
+    A stored message in the span is missing at the provider if it is neither in the batch nor in
+    ``Span.near``. Each batch of a run has older messages than the previous batch:
 
-    - The span ends at ``edge``. Usually, the previous span begins there.
-    - The span begins ``SKEW`` after the oldest message of the batch, because stored and listed
-      times differ by at most ``SKEW``. The last span begins at the run's ``since``.
-    - ``near`` gets the messages whose listed time is at most ``SKEW`` after the start of the span.
-      Their stored time may be in the span of the next batch. If there are more than ``MOST_NEAR``,
-      ``near`` is empty, and the next span ends 2 ``SKEW`` earlier.
+    - The span ends at ``edge``. This is usually the start of the previous span.
+    - The span begins ``SKEW`` after the oldest message of the batch, because the stored time and
+      the listed time of a message differ by at most ``SKEW``. The last span begins at the ``since``
+      of the run.
+    - ``near`` gets the messages whose listed time is not later than ``SKEW`` after the start of the
+      span. The stored times of these messages may be in the next span.
+    - If more than ``MOST_NEAR`` messages are near, ``near`` is emptied, and the next span ends 2
+      ``SKEW`` before the start of this span.
 
     ``edge``, ``near`` and ``reached`` of ``position`` are updated.
     """

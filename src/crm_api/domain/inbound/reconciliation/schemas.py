@@ -13,8 +13,8 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. Default: 24 hours before ``until``, or before the end of
-            the compared period if that is earlier. No start if nothing was compared yet.
+        since: The start of the time span. Default: 24 hours before the earlier of ``until`` and the
+            end of the compared period; no start if nothing was compared yet.
         until: The end of the time span. The default is now. A time in the future counts as now.
     """
 

@@ -6,19 +6,21 @@ The progress of a run (its position) is stored as JSON, so that any worker can c
     {"stage": "threads", "is_v1": false, "token": "…", "pages": 1, "done": ["CN…"],
      "began_at": "2026-11-24T…"}
 
-- ``stage``: ``messages``, ``threads`` (conversations), ``late_threads`` (conversations that were
-  updated since ``began_at``), then ``done``.
-- ``lines``: The phone numbers by the provider's line ids.
-- ``token``, ``pages``: The token of the next page (null for the first page); the pages read so far.
+- ``stage``: First ``messages``, then ``threads`` (conversations), then ``late_threads``
+  (conversations that were updated since ``began_at``), then ``done``.
+- ``lines``: The phone number of each line, by the provider's id of the line.
+- ``token``: The token of the next page; null for the first page.
+- ``pages``: The number of pages of the list that were read so far.
 - ``edge``: Messages after this time were already compared (see ``message_list.cover``).
-- ``near``: Maps ids of compared messages, up to ``SKEW`` after ``edge``, to their listed times.
+- ``near``: The id of each compared message near ``edge``, with the time of the message in the list
+  (see ``message_list.cover``).
 - ``reached``: The time of the oldest message of the batches that were written.
-- ``below``: A time, set when the provider refuses a page token. Then only messages before this time
-  are read again.
-- ``begun_below``: The value of ``reached`` at the time of the refusal. If a token is refused again
-  while ``reached`` still has this value, the run ends.
-- ``is_v1``: True if messages are read by conversation: API v1 has no list of all messages.
-- ``done`` (the member): The ids of the conversations of the current page that were read.
+- ``below``: Missing until the provider refuses a page token. Then it is a time, and only messages
+  before this time are read again.
+- ``begun_below``: The value that ``reached`` had when the provider refused the token. If the
+  provider refuses a token again before ``reached`` has changed, the run fails.
+- ``is_v1``: True if messages are read by conversation, because API v1 has no list of all messages.
+- ``done``: The ids of the conversations of the current page that were already read.
 - ``began_at``: When the reading of the conversations began.
 """
 

@@ -17,8 +17,8 @@ class ApplySettings:
         business_contact: How people reach the business; None means the number of the line.
         secret: The key for the hashes of the consent history.
         times: The time limits for sending a message.
-        resend_unclear: Whether unclear messages are sent again by a line that is added because an
-            event names the line.
+        resend_unclear: The setting ``resend_unclear`` of a new line: whether the line sends unclear
+            messages again. A new line is added if an event names a line that is not stored.
         retry_means: The mean wait before the first retry, the second retry, and so on.
     """
 

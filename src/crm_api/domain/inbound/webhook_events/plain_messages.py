@@ -99,9 +99,10 @@ class _Read:
 def _without_consent(texts: Sequence[tuple[MessageFacts, str]]) -> list[_Read]:
     """Return the messages that do not concern consent, each with the person's phone number.
 
-    The reply reader (the code that classifies replies) reads each received message in several
-    contexts, because the earlier messages may not be stored yet. A message that concerns consent in
-    one of these contexts is left out.
+    The earlier messages of a conversation may not be stored yet. So the reply reader (the code that
+    classifies replies) reads each received message several times: without an earlier message, and
+    as a reply to different kinds of messages. If one of the readings concerns consent, the message
+    is left out.
     """
     readings = iter(read_past_replies([facts.text for facts, _ in texts if _is_received(facts)]))
     found = []

@@ -127,8 +127,8 @@ class ReplayRequest(DryRunRequest):
     def content(self) -> Any:  # noqa: ANN401 - JSON
         """Return the fields that select events, as JSON values.
 
-        A dry run without such a field selects all events, and the result is ``{"all": true}``. A
-        request that is not a dry run must have at least one such field.
+        A dry run without these fields selects all events, and the result is ``{"all": true}``. A
+        request that is not a dry run must have at least one of them.
         """
         return super().content() or {"all": True}
 

@@ -114,8 +114,9 @@ STORE_OUTCOMES = text("""
 async def _store_outcomes(uow: UnitOfWork, outcomes: Sequence[EventOutcome]) -> None:
     """Store the new state of each event after an attempt to apply it, in one statement.
 
-    The statement joins only on the id. With a condition on the status too, the planner could choose
-    the partial index of waiting rows, which does not begin with the id.
+    The statement finds the events by their ids alone. If it also had a condition on the status,
+    PostgreSQL could choose the partial index of waiting events. This index is unsuitable, because
+    it does not begin with the id.
     """
     await uow.session.execute(
         STORE_OUTCOMES,

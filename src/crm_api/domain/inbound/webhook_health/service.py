@@ -150,7 +150,7 @@ async def due_sides(
 
 
 async def next_check_at(uow: UnitOfWork, *, message_is_on: bool, now: datetime) -> datetime:
-    """Return when the next check of any kind is due; this is in the past if the check is late.
+    """Return when the next check of any kind is due; the time is past if the check is late.
 
     Args:
         message_is_on: False if the settings switch off the check that sends a test message. This

@@ -66,7 +66,8 @@ class SilenceJudgement:
     Attributes:
         counts: For each earlier week, the newest first: the number of ten-minute slots with an
             event.
-        chance: The probability of the silence while nothing is wrong; None if it was not judged.
+        chance: The probability that the silence occurs although nothing is wrong. None if the
+            silence was not judged.
         why_not: Why the silence was not judged; None if it was judged.
     """
 
@@ -175,12 +176,13 @@ def judge_silence(counts: Sequence[int], *, now: datetime, zone: str) -> Silence
 
 
 def chance_of_none(counts: Sequence[int]) -> float:
-    """Return the probability that no event arrives in a time span.
+    """Return the probability that no event arrives in a time span, although nothing is wrong.
 
-    The estimate uses a Poisson distribution and Jeffreys' prior:
-    ``(n / (n + 1)) ** (total / dispersion + 1/2)``.
-    ``n`` is the number of weeks, ``total`` the sum of ``counts``, and ``dispersion`` the variance
-    divided by the mean, at least 1. The result is 1 if no event arrived in the earlier weeks.
+    The probability is estimated from the same time span in earlier weeks, with a Poisson
+    distribution and Jeffreys' prior: ``(n / (n + 1)) ** (total / dispersion + 1/2)``. ``n`` is the
+    number of weeks, ``total`` the sum of ``counts``, and ``dispersion`` the variance divided by the
+    mean, at least 1. The result is 1 if no event arrived in the earlier weeks, or if there are no
+    earlier weeks.
 
     Args:
         counts: For each earlier week: the number of ten-minute slots with an event.

@@ -143,8 +143,9 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
     """Divide an amount in cents into one part for each share. The parts sum to the amount.
 
-    The shares must sum to 1. Each part is rounded down. The remaining cents go one by one to the
-    parts that lost the largest fractions; at equal fractions, to the first part.
+    The shares must sum to 1. Each part is rounded down. Then the remaining cents are added, one
+    cent to each part, first to the parts that were rounded down by the largest amounts. If two
+    amounts are equal, the earlier part comes first.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

@@ -85,9 +85,9 @@ def time_of(stage: Stage) -> str | None:
 
 
 def first_message_sql(wanted: PeopleFilter) -> str:
-    """Return the SQL of the common table ``first``, which must be placed after ``WITH``.
+    """Return the SQL of the common table expression ``first``, which must be placed after ``WITH``.
 
-    The table has one row for each person who got the first message of a campaign in the period. If
+    ``first`` has one row for each person who got the first message of a campaign in the period. If
     several campaigns sent a first message to the person, the earliest message counts. The columns
     are:
 
@@ -122,11 +122,12 @@ def first_message_sql(wanted: PeopleFilter) -> str:
 
 
 def outcome_stage_sql() -> str:
-    """Return the SQL of the common table ``later``: when each person's outcomes first happened.
+    """Return the SQL of the common table expression ``later``, with the outcomes of each person.
 
     An outcome is a result of the work with a person, such as ``quote_sent``. ``later`` has one row
-    for each person and kind of outcome. Only outcomes after the person's first message count. The
-    SQL reads the common table ``first`` (``first_message_sql``).
+    for each person and kind of outcome, with the instant of the earliest such outcome. Only
+    outcomes after the person's first message count. The SQL reads the common table expression
+    ``first`` (``first_message_sql``).
     """
     return """
     happened AS MATERIALIZED (

@@ -24,7 +24,8 @@ class HoldoutPlan:
     """How many messages a holdout prevents, and when its result can be expected.
 
     Attributes:
-        people: The number of people in the two groups together at the end, at the present pace.
+        people: The number of people in the two groups together at the end of the holdout, if people
+            continue to be assigned at the present pace.
         cost_messages: The number of messages that the holdout prevents, from its beginning to its
             end.
         needed_people: The number of people, in both groups together, needed to compare the groups.
@@ -41,9 +42,9 @@ class HoldoutPlan:
 def needed_in_held_group(percent: int) -> int:
     """Return how large the group without messages must be to show the effect of messages.
 
-    Messages are assumed to raise the share of people who book from ``RATE_WITHOUT`` to
-    ``RATE_WITH``. A two-sided test at 5 %, made once at the end, then shows this difference in 80
-    of 100 experiments.
+    The result assumes that ``RATE_WITH`` of the people with messages, and ``RATE_WITHOUT`` of the
+    people without messages, book an appointment. If a two-sided test at 5 % is made once, at the
+    end of the holdout, it shows this difference in 80 of 100 holdouts.
 
     Args:
         percent: How many of 100 people of the holdout get no messages.

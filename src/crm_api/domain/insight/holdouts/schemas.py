@@ -52,9 +52,9 @@ class HoldoutPlanRead(ReadModel):
         people: The number of people in the two groups together at the end of the holdout.
         cost_messages: The number of messages that the holdout prevents, from its beginning to its
             end.
-        needed_people: The number of people that the comparison needs, in both groups together. It
-            then shows the effect with a probability of 80 %, if 1.5 % of the people with messages
-            and 1 % of the people without messages book an appointment.
+        needed_people: The number of people that the comparison needs, in both groups together. If
+            1.5 % of the people with messages and 1 % of the other people book an appointment, the
+            comparison shows the effect with a probability of 80 %.
         knows_at: When `needed_people` people are expected to be assigned; null if this takes more
             than ten years.
     """
@@ -109,9 +109,9 @@ class HoldoutLiftRead(ReadModel):
             group has no people.
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the 95 % interval of the difference (Newcombe).
-        enough: Whether a statistical test shows a difference, and at least 10 people of both groups
-            together have an outcome. You may look every day: if messages have no effect, the test
-            wrongly shows a difference in at most 5 of 100 holdouts.
+        enough: True if a statistical test shows a difference, and the groups together have 10 or
+            more people with an outcome. You may look every day: if messages have no effect, the
+            test wrongly shows a difference in at most 5 of 100 holdouts.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)

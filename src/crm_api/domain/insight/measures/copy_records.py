@@ -1,7 +1,7 @@
 """Copy three kinds of records to tables that can be read faster.
 
 - ``insight_answer``: messages in which a user answered a person.
-- ``insight_reply``: first messages of campaigns that got a reply.
+- ``insight_reply``: first messages of campaigns to people who replied.
 - ``insight_outcome``: outcomes.
 
 If a record changes after it was copied, it is copied again. ``add_places`` adds the person's
@@ -130,9 +130,9 @@ _NOTE_MONTH = """
 async def delete_answer_copies_of_month(session: AsyncSession, name: str) -> None:
     """Delete the copied answers of one month, because the month's messages are removed.
 
-    Without the removed messages, the time that a person waited for a remaining answer of the same
-    conversation may be different. So the conversations are added to ``insight_answer_change``. Then
-    ``copy_answers`` copies the remaining answers again.
+    The same conversations may have answers in other months. Without the removed messages, the times
+    that people waited for these answers may be different. So the conversations are added to
+    ``insight_answer_change``, and ``copy_answers`` copies their remaining answers again.
 
     Args:
         name: The table with the month's messages.
@@ -201,7 +201,7 @@ SET_REPLIES_UNTIL = text("""
 async def copy_replies(
     uow: UnitOfWork, *, most: int = MOST_REPLIES, most_changes: int = MOST_CHANGES
 ) -> bool:
-    """Copy first messages of campaigns to the table ``insight_reply``, if the person replied.
+    """Fill ``insight_reply`` with copies of first messages of campaigns to people who replied.
 
     Each run copies the messages of the hours after the last copied hour. If a message or its reply
     changes, the message is copied again. While another transaction copies records or updates the
@@ -315,8 +315,9 @@ async def add_places(
     """Add the person's place to copied records that do not have it yet.
 
     While another transaction copies records or updates the stored sums by place, this function does
-    nothing. It also does nothing while ``insight_person_move`` has more than ``most_moves`` rows.
-    Until this transaction ends, no other transaction can copy records or update these sums.
+    nothing. It also does nothing while more than ``most_moves`` changes of people's places
+    (``insight_person_move``) are missing in these sums. Until this transaction ends, no other
+    transaction can copy records or update the stored sums by place.
 
     Returns:
         True if a place was added; then there may be more to add. False if no place was added.

@@ -111,7 +111,7 @@ class FigureRequest:
 
         If the measure is a quotient of two measures, the result has a request for each of the two
         measures, with the keys ``NUMERATOR`` and ``DENOMINATOR``. If the measure is not a
-        quotient, the result has only this request. Its key is ``DENOMINATOR``, too.
+        quotient, the result has only this request, with the key ``DENOMINATOR``.
         """
         if self.measure.quotient_of is None:
             return {Operand.DENOMINATOR: self}
@@ -185,7 +185,8 @@ class FigureRequest:
         """Return the URL path of the list of records that one figure counts.
 
         Args:
-            key: The figure's key, such as a ZIP; None for the records without a value.
+            key: The value of the breakdown, such as a ZIP; None for the records that have no value.
+                It is ignored if the request has no breakdown.
             bucket_start: The beginning of the figure's bucket; None if the figures have no buckets.
             total_url: The result of ``rows_url``: the URL path of the list of all records.
         """

@@ -55,7 +55,7 @@ def compile_sums(
 
     Args:
         stored_until: The stored sums by place, or the copies, contain all records before this
-            instant. None if the request uses no such sums and no copies.
+            instant. None if the request uses neither of them.
     """
     relations: list[str] = []
     values: dict[str, Any] = {"as_of": now}
@@ -169,8 +169,10 @@ def _grouped(request: FigureRequest, records: str) -> str:
     """Return the query that groups the records and sums each group.
 
     The records of a group have equal values in all columns that the breakdown and the filters need.
-    If figures are grouped by time, these records are also of the same hour or instant. The caller
-    adds the key and the label of each group.
+    If the request has buckets, or a breakdown by hour or weekday, the records of a group also
+    belong to the same hour. If hours in the request's time zone do not begin at full hours in UTC,
+    the records of a group have the same instant. The caller adds the key and the label of each
+    group.
     """
     needed = _needed_columns(request)
     keys = [f"b.{name}" for name in needed]

@@ -65,13 +65,13 @@ class FigureSums:
     Attributes:
         records: The number of records.
         counted: The number of records in the numerator of a rate.
-        amount: The sum of the amounts of the records that ``records`` counts.
+        amount: The sum of the amounts of all these records.
         numerator_amount: For a quotient: the sum of the amounts in the numerator.
         numerator_records: For a quotient: the number of records in the numerator.
         unripe: The number of records whose result may still change.
         first_at: The instant of the earliest record, or the beginning of its hour or day.
-        stored_until: When the sums were read, the stored sums or copies contained all records
-            before this instant.
+        stored_until: The stored sums by place, or the copies, contained all records before this
+            instant. The statement that read the sums also read this instant.
     """
 
     is_total: bool

@@ -124,7 +124,8 @@ def compile_hour_sums(request: FigureRequest, prefix: str, *, now: datetime) -> 
     """Return the SQL that reads the figures from stored sums; None if no sums can be used.
 
     Args:
-        request: For a quotient of two measures, the caller passes each measure separately.
+        request: The wanted figures. For a quotient of two measures, the caller calls this function
+            once for each of the two measures.
         prefix: The beginning of the names of the SQL parameters. It must differ between the two
             measures of a quotient.
     """
@@ -172,9 +173,11 @@ def ripening_period(
         unit: One hour or one day.
 
     Returns:
-        The hour or day. If it ends after ``period``, only the part in ``period`` is returned. None
-        if it does not begin in ``period``, or if ``stored.ripe_after`` is None: then all records
-        are ripe.
+        The hour or day. If it ends after ``period``, only the part in ``period`` is returned. The
+        result is None in two cases:
+
+        - The hour or day does not begin in ``period``.
+        - All records are ripe, because ``stored.ripe_after`` is None.
     """
     if stored.ripe_after is None:
         return None

@@ -41,8 +41,8 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
 
     You may repeat the test while the counts grow. If the true rates are equal, at most 5 of 100
     series of tests ever show a difference. The result is also False while ``newcombe_interval``
-    contains 0. Do not decide by this interval alone. If it is computed daily for a year, it wrongly
-    excludes 0 in about 40 of 100 cases.
+    contains 0. Do not decide by this interval alone. If you compute the interval daily for a year,
+    it wrongly excludes 0 on at least one day in about 40 of 100 cases.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:
@@ -54,8 +54,8 @@ def is_rate_enough(part: int, whole: int) -> bool:
     """Return True if a rate has enough records, so that you can rely on it.
 
     A rate needs at least 30 records, and a 95 % interval that is at most 4 percentage points wide.
-    Without repetition, 5 of 100 intervals do not contain the true rate. If the check is repeated
-    until it returns True, up to 10 of 100 intervals do not contain the true rate.
+    If the check is made once, 5 of 100 intervals do not contain the true rate. If the check is
+    repeated until it returns True, up to 10 of 100 intervals do not contain the true rate.
     """
     found = wilson_interval(part, whole)
     return found is not None and whole >= FEWEST and found[1] - found[0] <= WIDEST

@@ -191,8 +191,8 @@ class InsightPersonMove(Base):
     """A former place (ZIP, city and source) of a person whose place has changed.
 
     Triggers append rows when a place changes or a contact is deleted. The job ``update_place_sums``
-    corrects the sums and deletes the rows. Until then, sums and lists of records use the place in
-    the person's oldest row.
+    corrects the sums and deletes the rows. While a person has rows, sums and lists of records use
+    the place in the person's oldest row.
     """
 
     __tablename__ = "insight_person_move"

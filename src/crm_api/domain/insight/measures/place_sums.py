@@ -1,7 +1,7 @@
 """Compute figures by ZIP, city or source from stored sums, and from records that the sums lack.
 
-Changes of records in the sums are read from ``insight_person_change``. Single records are read in
-these cases:
+If a record has changed since the sums were updated, the change is read from
+``insight_person_change``. Single records are read in these cases:
 
 - The sums (``insight_person_tally``) do not contain them.
 - The period contains only a part of their day.

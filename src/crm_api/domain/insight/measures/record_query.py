@@ -91,8 +91,9 @@ class RecordCopies:
             value of the parameter ``:stored_until`` in ``is_current`` and ``not_copied``. None if
             the SQL does not have this parameter.
         breakdowns: The breakdowns for which the copies are used; the element None means figures
-            without a breakdown. Figures with a filter by campaign, line, list or step then do not
-            use the copies. If ``breakdowns`` is None, all figures use the copies.
+            without a breakdown. The copies are not used for figures with a filter by campaign,
+            line, list or step. If ``breakdowns`` itself is None, all figures use the copies, also
+            figures with these filters.
     """
 
     source: str

@@ -79,7 +79,7 @@ class FigureRead(ReadModel):
         low: The lower bound of the 95 % interval of a rate (Wilson); null for other units.
         high: The upper bound of the 95 % interval of a rate (Wilson); null for other units.
         enough: Whether you can rely on the figure. A rate needs 30 records and an interval of at
-            most 4 percentage points; a median needs 30 records. Counts and sums are always true.
+            most 4 percentage points; a median needs 30 records. Always true for counts and sums.
         enough_at: When there will be enough records at the present pace; null if there are enough
             now, or if the pace is unknown.
         unripe: The number of records whose result may still change. Replies can arrive for 72

@@ -117,9 +117,9 @@ async def erase_consent_of(
 async def lift_suppression(uow: UnitOfWork, *, phone: str, now: datetime, secret: bytes) -> None:
     """Store that messages to the number of an erased person are allowed again.
 
-    Call this function when a user has removed the flag ``do_not_contact``. An opt-out or a hold in
-    the consent history is set again. For other numbers, nothing changes. The caller must have
-    locked the consent decisions about the number.
+    Call this function when a user has removed the flag ``do_not_contact``. If the consent history
+    shows an opt-out or a hold, its flag is set again. If the number did not belong to an erased
+    person, nothing changes. The caller must have locked the consent decisions about the number.
     """
     phone_hash = hash_phone(phone, secret)
     if await lift_erased(uow.session, phone_hash=phone_hash, now=now):
@@ -345,8 +345,10 @@ async def is_message_known(
 ) -> bool:
     """Return whether the consent history of a number already has an entry for a message.
 
-    Such an entry has the source ``message``, and its ``occurred_at`` equals ``at`` or its
-    ``claimed_at`` equals the argument ``claimed_at``.
+    The entry must have the source ``message``. At least one of these conditions must be true:
+
+    - The entry's ``occurred_at`` equals ``at``.
+    - The entry's ``claimed_at`` equals the argument ``claimed_at``.
 
     Args:
         at: When the message was written or received, whichever was earlier.

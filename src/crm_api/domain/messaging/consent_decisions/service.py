@@ -55,8 +55,8 @@ class DecisionDetails(TypedDict):
             component.
         text_shown: The text that the person read and agreed to.
         evidence: What proves the decision, for example ``{"text": "stop texting me"}``.
-        activity_id: The id of the message that contains the decision. If a failed message showed
-            the decision, the id of the failed message.
+        activity_id: The id of the message that shows the decision: the person's reply, or a message
+            that the provider refused to send because of an opt-out.
         message_id: The id of the reply about which a user decided; None if not given.
         at: When the person decided; the default is ``now``. A time after ``now`` is replaced by
             ``now``.
@@ -126,8 +126,8 @@ async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
     If the number is opted out, the hold is only added to the history. An opt-in that the person
-    sent before the hold may arrive after it. If this opt-in ends the opt-out, the flag
-    ``opt_out_hold`` is set.
+    sent before the hold can arrive after the hold. If this opt-in ends the opt-out, the number is
+    put on hold at that moment.
 
     Returns:
         True if the number is on hold now and was not on hold before.

@@ -174,7 +174,8 @@ async def _assign_people(
         heard: The time of each call's latest event.
 
     Returns:
-        The ids of the conversations in which the person already waited for an answer.
+        The ids of the conversations in which the person already waited for an answer before these
+        events.
     """
     placed = {name: call for name, call in known.items() if call.call.get("external")}
     phones = {name: as_phone(call.call["external"][0]) for name, call in placed.items()}
@@ -215,9 +216,9 @@ async def _assign_people(
 def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
     """Return the call with an updated field ``asked_at``.
 
-    The field is the time at which it became known that the call needs an answer. It is None if the
+    The field contains when this service learned that the call needs an answer. It is None if the
     call needs no answer or has no conversation. If a call that needs an answer is older than
-    ``WAITS_FOR``, its field does not change.
+    ``WAITS_FOR``, the field does not change.
     """
     if call.conversation_id is None or not call_state.needs_answer(call.call):
         return replace(call, asked_at=None)

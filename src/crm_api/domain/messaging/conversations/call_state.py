@@ -35,8 +35,8 @@ _STAGE_OF_WORD = {"queued": 1, "initiated": 1, "ringing": 1, "in-progress": 2}
 def rank_status(facts: CallFacts, event_type: str | None) -> tuple[int, str]:
     """Return the rank and the name of the call status that an event reports.
 
-    A call gets the status with the highest rank. Of equal ranks, the later name in alphabetical
-    order wins.
+    A call gets the status with the highest rank. If two statuses have the same rank, the call gets
+    the one that comes later in the alphabet.
 
     Args:
         event_type: None if the call was read from a list of the provider.
@@ -125,8 +125,8 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest known event of a call; None if no time is known.
 
     Args:
-        known: The stored document before the new event. It contains a time only while the other
-            party is unknown.
+        known: The stored document, without the new event. It contains the time of its latest event
+            only while the other party is unknown.
         event_at: When the new event happened.
     """
     written = _latest(known.get("last_event_at"), event_at)

@@ -170,11 +170,12 @@ class ConversationTouch:
 
     Attributes:
         phone: The person's number, or another identifier.
-        openphone_id: The provider's id of the conversation.
+        openphone_id: The provider's id of the conversation; None if unknown.
         at: When the message or call happened.
         outgoing_at: When the company called or wrote. None if the person called or wrote, or if it
             is unknown when the call began.
-        incoming_at: When the person sent the message; None for everything else.
+        incoming_at: When the person sent the message; None for calls and for messages to the
+            person.
         answered_at: When an employee answered outside of this service, by a message in the
             provider's app or by an answered call; None if no employee did.
     """

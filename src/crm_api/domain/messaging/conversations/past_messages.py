@@ -70,7 +70,7 @@ class KnownNumber:
     """What is known about a phone number before its past messages are stored.
 
     Attributes:
-        id: The id of the contact with the number; None if none.
+        id: The id of the contact with the number; None if no contact has it.
         was_texted: True if this service has tried to send a message to the number.
         is_own: True if the number is one of our lines.
     """

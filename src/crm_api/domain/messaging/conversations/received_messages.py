@@ -79,7 +79,8 @@ class IncomingRow:
 
     Attributes:
         phone: The sender's number in E.164, or another identifier.
-        call: The participants of a group conversation; empty for all other messages.
+        call: The participants of a group conversation; empty for all other messages. The column
+            ``call`` also contains the data of calls.
         asked_at: The time of this transaction if the message needs an answer; None otherwise.
     """
 
@@ -108,8 +109,8 @@ async def store_received_messages(
 ) -> list[StoredMessage]:
     """Store received messages, and add the conversations that do not exist yet.
 
-    The download of the files is requested. If ``messages`` contains a message twice, at most one of
-    its two results has ``is_new`` True.
+    The download of the files of the messages is requested. If ``messages`` contains a message
+    twice, ``is_new`` is True for at most one of the two results.
 
     Args:
         contacts: The contact of each sender's number.
@@ -291,8 +292,8 @@ async def add_incoming(
 ) -> dict[str, tuple[UUID, bool]]:
     """Store received messages, and return the row of each message.
 
-    If a message is already stored, its row changes in only one way: An empty ``user_id`` or
-    ``media`` gets the value of the message.
+    If a message is already stored, only an empty ``user_id`` and an empty ``media`` in its row are
+    filled. The values come from ``rows``.
 
     Args:
         rows: The messages. Each provider id may occur only once.

@@ -1,7 +1,8 @@
 """Find the messages to which a received message may reply.
 
-These are the last message that was sent in the conversation, and the last campaign message that the
-line sent to the number. The same SQL statement also reads the settings of the away reply.
+A received message may reply to two messages: to the last message that the company sent in the
+conversation, or to the last campaign message that the line sent to the number. The same SQL
+statement also reads the settings of the away reply.
 """
 
 from collections.abc import Sequence
@@ -29,10 +30,10 @@ class ReplyContexts:
     """What the company sent before each received message, and the settings of the away reply.
 
     Attributes:
-        contexts: For each message, what the reply reader must know about the last message that the
-            company sent before.
-        replied_to: For each message, in the same order, the campaign message to which it replies.
-            None if no campaign message was sent in the 72 hours before the message.
+        contexts: For each received message, what the reply reader must know about the last message
+            that the company sent before the received message.
+        replied_to: For each received message, the campaign message to which it replies. None if no
+            campaign message was sent in the 72 hours before the received message.
         away: The settings of the away reply; None if it is off.
     """
 
@@ -64,9 +65,9 @@ async def read_reply_contexts(
 ) -> ReplyContexts:
     """Return the contexts of received messages, in the order of ``messages``.
 
-    A context describes the last message that the company sent before the received message. It
-    contains whether an employee wrote that message, and whether that message ends with a question
-    mark.
+    A context describes the last message that the company sent before the received message. The
+    context answers two questions: Did an employee write the message of the company? Does this
+    message end with a question mark?
 
     Args:
         messages: The line and the sender of each message, and when the message was received.

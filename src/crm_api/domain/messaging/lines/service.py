@@ -170,8 +170,9 @@ async def unblock_line(
 ) -> CountedLine:
     """End the block of a line, or its trial after a block, so that it sends normally again.
 
-    If the line was blocked or on trial, the audit log gets an entry, and the alert about the line
-    is resolved. In any case, a pause that the provider asked for ends for all lines.
+    If the line was blocked or on trial, the audit log gets an entry, the alert about the line is
+    resolved, and the jobs that send messages are requested. If the provider has asked for a pause,
+    the pause ends for all lines, even if this line was not blocked.
 
     Raises:
         LineNotFoundError: No line has this id.

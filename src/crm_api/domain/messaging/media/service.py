@@ -175,8 +175,8 @@ RETRY_FETCH = text("""
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
     """Start one fetch (the download of a file) again; the count of its attempts begins at 0.
 
-    The job that fetches files is requested. The alert about an error code is resolved if no dead
-    fetch has this code any more.
+    The job that fetches files is requested. A fetch is dead if all its attempts failed. If this was
+    the last dead fetch with its error code, the alert about the code is resolved.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -210,8 +210,9 @@ async def retry_fetches(
 ) -> int:
     """Start downloads of media files again, and return their number.
 
-    Attempts are counted from 0 again, and the download job is requested. The alert about an error
-    code is resolved if no dead download has this code any more.
+    The attempts of each download are counted from 0 again. If a download was started, the download
+    job is requested. A download is dead if all its attempts failed. If no dead download has an
+    error code any more, the alert about this code is resolved.
 
     Args:
         status: Only downloads with this status. If it is ``stored``, no download is started.

@@ -37,7 +37,7 @@ class ProviderStop(Base):
     """A number that the provider refuses, because the person opted out at the provider.
 
     The first refused message creates the row. Further refused messages update the row, until a user
-    marks it as resolved. After that, the next refused message creates a new row.
+    marks the row as resolved. After that, the next refused message creates a new row.
     """
 
     __tablename__ = "provider_stop"

@@ -181,7 +181,7 @@ class SendAttempt(Base):
 
 
 class SendTally(Base):
-    """A number to add to a count of messages that the provider accepted; negative to subtract.
+    """A change of a count of messages that the provider accepted, for example +1 or -1.
 
     Each combination of a line, a campaign and a quarter of an hour has one count. Messages outside
     campaigns are counted separately. The value of a count is the sum of its rows. A database
@@ -202,7 +202,7 @@ class SendTally(Base):
 
 
 class CarrierTally(Base):
-    """A number to add to the count of message segments for a carrier; negative to subtract.
+    """A change of the count of message segments for a carrier, for example +2 or -2.
 
     Each combination of a carrier and a quarter of an hour has one count. It includes only messages
     that the provider accepted. The trigger of ``SendTally`` also adds the rows of this table.

@@ -91,8 +91,9 @@ wrote by hand."""
 class Activity(Base):
     """A message or a call: one row of the timeline.
 
-    The table has one partition per month. The id of a row contains a time, which decides the month.
-    The status of a message changes only to a status of the same or a higher ``rank``
+    The table has one partition per month. The id of a row contains a time. This time decides in
+    which partition the row is stored. The status of a message changes only to a status of the same
+    or a higher ``rank``
     (``ARCHITECTURE.md``, Invariant 9). A message outside campaigns is ``queued`` until a worker
     claims it.
     """

@@ -124,8 +124,8 @@ async def _learn_stop(
 ) -> None:
     """Opt the number out, with the last failed message as evidence; store the provider's refusal.
 
-    The time of the opt-out is the time of this failure, so an opt-in after the failure overrides
-    the opt-out.
+    The time of the opt-out is the time of the last failure, so an opt-in after the last failure
+    overrides the opt-out.
 
     Args:
         stops: The failures that mean an opt-out, earliest first; at least one.

@@ -36,9 +36,10 @@ class CarrierShare:
 
     Attributes:
         taken: The chosen recipients, as planned attempts.
-        held: The ids of recipients whose message needs more segments than were left at the start.
-        has_passed_over: True if a recipient's message would have fit at the start, but the
-            recipients before it used the segments.
+        held: The ids of recipients whose message needs more segments than the budget had left
+            before the first recipient was chosen.
+        has_passed_over: True if a recipient was not chosen only because the recipients chosen
+            before had used the segments.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)
@@ -81,8 +82,8 @@ class CarrierRoom:
     def take(self, candidates: Sequence[PlannedAttempt], *, most: int) -> "CarrierShare":
         """Choose the first recipients, at most ``most``, whose messages fit the carrier budgets.
 
-        The segments of the chosen messages are subtracted from ``left``. The fields of
-        ``CarrierShare`` describe the recipients whose messages do not fit.
+        The segments of the chosen messages are subtracted from ``left``. The result also
+        contains facts about the recipients whose messages do not fit.
 
         Args:
             candidates: The recipients, as planned attempts.

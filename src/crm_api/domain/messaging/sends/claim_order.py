@@ -87,13 +87,14 @@ class ClaimOrder:
     """The rules by which one campaign may claim recipients now.
 
     Attributes:
-        open_zones: For each zone key that allows messages now: the instant at which this ends.
+        open_zones: The zone keys for which messages are allowed now, each with the end of the
+            allowed time.
         compose: Writes the body of a recipient's message.
         daily_limit: The messages of the campaign per day, in the line's time zone.
         min_days_between: The days that must pass after a message of another campaign; None for no
             minimum.
-        caps: The legal limits by zone key. ``(3, 24)`` allows a number three campaign messages in
-            24 hours. A zone key without an entry has no limit.
+        caps: How many campaign messages to one phone number are legal, by zone key. ``(3, 24)``
+            allows three messages in 24 hours. A zone key without an entry has no limit.
         frequency_cap: The campaign's own limit; None for no limit. ``(2, 7)`` allows a number two
             messages in seven days, over all campaigns.
         stopped_variants: How many variants were stopped when these rules were computed.
@@ -149,8 +150,8 @@ class ClaimedAttempt:
         membership_id: The recipient; None for a message outside campaigns.
         sender: The provider's id of the line.
         is_probe: True if this message tests whether a blocked line works again.
-        is_scheduled: True if a user chose a later time. The person then waits for an answer until
-            the message is sent.
+        is_scheduled: True if a user chose a later time for the message. If the person waits for
+            an answer, the waiting ends only when the message is sent.
         media_urls: The URLs from which the provider downloads the files of the message.
     """
 

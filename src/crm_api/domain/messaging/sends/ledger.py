@@ -101,7 +101,8 @@ class AttemptOutcome:
             (``ARCHITECTURE.md``, "Sending, rule 6").
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
-        is_matched: True if ``message_id`` was found by matching; False if a response gave it.
+        is_matched: True if ``message_id`` belongs to a message at the provider that fits the
+            attempt. False if a response gave the id.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message but gave no usable id. Then the outcome

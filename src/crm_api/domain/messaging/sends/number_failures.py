@@ -1,8 +1,8 @@
 """Store failed messages whose error code says something about the phone number.
 
-The row is written in the transaction that records the response or report. The job
-``learn_from_failures`` evaluates the row later: the evaluation waits for locks, and the recording
-must not wait.
+Each failure gets a row in the transaction that records the provider's response or report. The job
+``learn_from_failures`` evaluates the rows in another transaction. The evaluation waits for locks,
+and the recording must not wait for them.
 """
 
 from collections.abc import Sequence

@@ -110,8 +110,8 @@ def stopping_rule(
 
     Args:
         phone: The SQL expression of the number.
-        facts: For each rule, an SQL condition that the rule applies. A rule without an entry does
-            not apply.
+        facts: For each rule, an SQL condition that is true if the rule applies to the number. A
+            rule without an entry does not apply.
     """
     if facts is None:
         facts = {rule: rule_applies(rule, phone=phone) for rule in STOPS[kind]}

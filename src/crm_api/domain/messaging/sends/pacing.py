@@ -1,8 +1,8 @@
 """Compute how many messages a campaign may claim now, and when it may claim more.
 
 ``Even`` spreads the messages over the day, also after a long pause. ``Burst`` sends batches at
-regular intervals. All functions are pure. Only a transaction with a lock on the line writes the
-state, a row in ``campaign_pace``.
+All functions are pure. The state of a campaign's pacing is a row in the table ``campaign_pace``.
+Only a transaction with a lock on the line writes this row.
 """
 
 import math

@@ -68,8 +68,9 @@ class NewMessage:
         scheduled_for: The instant that the sender chose, or the next legal instant after it; None
             if the sender chose none.
         media: The files of the message, as ``uploads.describe_uploads`` returns them.
-        is_immediate: True if queueing the message ends the person's waiting. A message for a later
-            time ends it only when it is sent.
+        is_immediate: True if a user wrote the message and chose no later time. Then the person's
+            waiting ends when the message is queued. If the user chose a later time, the waiting
+            ends when the message is sent.
     """
 
     line_id: UUID

@@ -186,8 +186,8 @@ async def write_outcomes(
 ) -> list[ChangedAttempt]:
     """Store the results of attempts, and update the status of their recipients.
 
-    A delivery report that arrived earlier is merged into the result. A parked attempt raises an
-    alert.
+    A delivery report that arrived before the result is merged into the result. If an attempt
+    becomes parked, an alert is raised.
 
     Args:
         retry_at: The new due time of messages that were certainly not sent. If it is None, a

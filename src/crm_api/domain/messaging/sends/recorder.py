@@ -214,9 +214,9 @@ class Recorder:
     async def _learn_users(self, batch: list[Answered]) -> None:
         """Store which user at the provider is the sender of each line's messages.
 
-        This method locks the line, so it uses a separate transaction. The transaction that records
-        responses has already locked attempts. A claim locks the line before the attempts, so the
-        two could deadlock.
+        This method locks the line in a separate transaction. The transaction that records responses
+        has already locked attempts, and a claim locks the line before the attempts. So if the
+        recording also locked the line, it could deadlock with a claim.
         """
         named = {
             item.claimed.line_id: item.answer.provider_user_id

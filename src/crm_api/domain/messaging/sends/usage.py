@@ -53,9 +53,10 @@ class LineUsage:
         line_limit: The line's limit for today, from its ramp plan or its daily limit.
         ends_at: When the line's day ends.
         is_ramp_waiting: True if the line has a ramp plan that has not started.
-        line_used: The line's messages of today that the provider accepted or may have accepted.
-        campaign_used: The campaign's messages that count today.
-        line_open: The line's open attempts, with and without a campaign.
+        line_used: How many of the line's messages the provider accepted or may have accepted today.
+            Open attempts count too.
+        campaign_used: The same number, only for messages of the campaign.
+        line_open: The number of the line's open attempts, with and without a campaign.
         next_at: When the pacing allows the next message; None before the campaign's first message.
         batch_left: The messages left in the batch; None before the campaign's first message.
     """

@@ -65,9 +65,10 @@ class PausedSending:
 async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetime) -> PausedSending:
     """Stop everything that a restored service would send.
 
-    Campaigns are paused, and queued messages fail. Attempts that were claimed when the backup was
-    made become ``calling``, so that their messages are looked up at the provider. The same
-    transaction stores the schema revision. The service cannot start without the revision.
+    Campaigns are paused, and queued messages fail. If an attempt was claimed when the backup was
+    made, its message may have been sent after the backup. So the attempt gets the status
+    ``calling``, and a worker then looks up its message at the provider. The same transaction stores
+    the schema revision. The service cannot start without the revision.
     """
     evidence = {
         "sentence": (

@@ -94,8 +94,8 @@ class MessageFigures:
         delivered: Messages of ``sent`` that have been delivered until now.
         failed: Messages of ``sent`` that have failed until now.
         received: Messages from people in the period.
-        answered: People who sent at least one of the received messages.
-        opted_out: People who sent a message in the period and were opted out in it.
+        answered: People who replied: they sent at least one of the received messages.
+        opted_out: People who sent a message in the period and were opted out in the same period.
     """
 
     name: str | None

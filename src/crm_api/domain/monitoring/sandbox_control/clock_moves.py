@@ -32,9 +32,9 @@ from crm_api.platform.settings import Settings, SettingsError
 class SandboxClock(Base):
     """The sandbox clock, with its current or last move.
 
-    The table has no row until the clock is moved for the first time. ``from_at`` and ``to_at`` are
-    times of the sandbox clock. Until ``held_until``, a time of the database's clock, only the job
-    run ``holder`` may continue the move.
+    The table has no row until the clock is moved for the first time. A move goes from ``from_at``
+    to ``to_at``; both are times of the sandbox clock. The job run ``holder`` has reserved the move
+    until ``held_until``, which is a time of the database's clock.
     """
 
     __tablename__ = "sandbox_clock"
@@ -154,7 +154,7 @@ async def step_clock(
 ) -> int | None:
     """Move the sandbox clock forward by one step.
 
-    The stored heartbeats move too, so that no process looks silent.
+    The stored times of heartbeats move forward by ``skipped``, so that no process looks silent.
 
     Args:
         ahead: How far the sandbox clock is ahead of the machine's clock after the step.

@@ -1,7 +1,8 @@
 """Convert the state of the service to Prometheus metric families with names, units and help texts.
 
-A past event is exported as its timestamp; `time() - x` is its age. Waiting work is exported as the
-age of the oldest item, or 0.
+A past event is exported as its timestamp: for a metric `x`, the Prometheus query `time() - x`
+returns the age of the event. For waiting work, the age of the oldest item is exported; it is 0 if
+nothing waits.
 
 Source: Prometheus documentation, "Metric and label naming" and "Instrumentation", read 2026-11-26.
 """

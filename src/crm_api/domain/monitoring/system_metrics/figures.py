@@ -93,7 +93,8 @@ class Figures:
         people: The recipients in campaigns that have not ended, by status.
         lines: The most recently added lines, at most ``MOST_LINES``.
         alerts: The unresolved alerts, by kind.
-        circuits: For each outside system, whether it is considered down.
+        circuits: For each outside system, True if the system is considered down (its circuit
+            breaker is open).
         endpoints: The number of webhook endpoints of clients, by state.
         delivery_due_at: The earliest due time of a delivery to an active endpoint.
         jobs: Every scheduled job with its last run.

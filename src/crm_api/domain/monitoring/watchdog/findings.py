@@ -84,10 +84,10 @@ async def settle_alerts(
     """Raise alerts for problems that persist; resolve alerts whose problem is no longer found.
 
     Args:
-        patience: How long a problem must last before its alert is raised. It lasts as long as
-            every run of the check finds it.
+        patience: How long a problem must last before its alert is raised. A problem lasts as long
+            as every run of the check finds it.
         among: Only alerts whose subject begins with this text can change. Each subject in ``found``
-            must begin with it.
+            must begin with this text.
     """
     subjects = sorted(one.subject for one in found)
     values = {"kind": kind.value, "subjects": subjects}

@@ -56,7 +56,7 @@ async def mark_read(
 ) -> None:
     """Store that a caller has read a conversation up to a message.
 
-    A message that was read never becomes unread: an earlier message has no effect.
+    If the caller has already read the conversation up to a later message, nothing changes.
 
     Args:
         caller_id: The user or API key.
@@ -160,8 +160,8 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    If the person sends a message, or begins or stops to wait, during the request, the state does
-    not change. The reason is that the user cannot have seen this event.
+    During the request, the person may send a message, or may begin or stop to wait. If this
+    happens, state and snooze do not change, because the user cannot have seen it yet.
 
     Args:
         user_id: The user who sends the request; None for an API key.

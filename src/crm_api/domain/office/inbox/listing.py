@@ -92,9 +92,9 @@ class _Page:
     def by_numbers(self) -> str:
         """Return the query that finds the conversations of the phone numbers with a flag.
 
-        ``page_of`` adds the subquery ``flagged`` with these numbers. For more than ``FEW_NUMBERS``
-        numbers, this query finds nothing, and ``page_of`` uses ``in_order``. ``OFFSET 0`` makes
-        PostgreSQL look up the conversations by number.
+        The numbers are in the subquery ``flagged``, which ``page_of`` adds. If there are more than
+        ``FEW_NUMBERS`` numbers, this query finds nothing, and the query of ``in_order`` finds the
+        conversations. ``OFFSET 0`` makes PostgreSQL look up the conversations by number.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:
@@ -113,8 +113,9 @@ class _Page:
         States are constants in the SQL text, because partial indexes need this.
 
         Args:
-            parts: The query is a UNION of parts; each item has the states of one part. If a part
-                has only one state, an index has its conversations in the order of the page.
+            parts: Lists of states. The query selects the conversations of each list separately, and
+                combines them with UNION ALL. If a list has only one state, an index has its
+                conversations in the order of the page.
             line: An SQL expression for the line's id; empty to use the filter's ``line_id``.
         """
         conditions = list(self._conditions)
@@ -216,9 +217,9 @@ def _mirrored(instant: datetime) -> datetime:
 def _place_among_waiting(row: InboxRow) -> Position:
     """Return the position of a conversation in the order ``WAITING_LONGEST``.
 
-    If the person waits, the position is the instant at which the waiting began. If the person does
-    not wait, the position is an instant far in the future, so the conversation comes last. There,
-    a conversation with a later activity gets an earlier instant.
+    If the person waits, the position is the instant at which the waiting began. If not, it is an
+    instant far in the future, so that the conversation comes after those in which a person waits.
+    A later activity gives an earlier position, so that the latest activity comes first.
     """
     if row.waiting_since is not None:
         return row.waiting_since, row.id

@@ -32,8 +32,8 @@ async def search_conversations(
 ) -> Page[InboxRow]:
     """Return a page of the conversations that match the terms of a search.
 
-    Conversations in which all terms occur come first, then conversations with similar words. Each
-    part has the order ``sort``.
+    First come the conversations in which all terms occur, in the order ``sort``. Then come the
+    conversations that have only similar words, again in this order.
 
     Args:
         with_names: Also search the names and phone numbers of people.

@@ -86,8 +86,10 @@ class InboxFilter:
     def wanted_states(self) -> tuple[ConversationState, ...]:
         """The states that this filter selects; an empty tuple selects all states.
 
-        If the filter names no states, its other fields decide. A filter for unread conversations,
-        or by assignee, then selects ``waiting`` and ``open``. Any other filter selects all states.
+        - If the filter names states, it selects these states.
+        - If it names no states, but asks for unread conversations or for an assignee, it selects
+          ``waiting`` and ``open``.
+        - In all other cases, it selects all states.
         """
         if not self.states and (self.is_unread is True or self.assignee is not None):
             return TO_WORK_ON
@@ -116,7 +118,7 @@ class Order:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
         condition: The SQL condition for conversations in this order; None for all.
-        states: The states of the conversations that are read in this order.
+        states: The only states that conversations in this order can have.
     """
 
     column: str

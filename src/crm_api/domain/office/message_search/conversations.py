@@ -29,9 +29,12 @@ MOST_NAMED = 200
 class ConversationSearch:
     """Finds the conversations that match the terms of a search.
 
-    A conversation matches if the person's name and number together contain all terms. If some terms
-    are in neither the name nor the number, the conversation matches if one message contains all
-    these terms. Messages of people and users are searched. Messages of campaigns are not searched.
+    A conversation matches in two cases:
+
+    - The person's name and number together contain all terms.
+    - One message contains all terms that are in neither the name nor the number of the person.
+
+    Messages of people and users are searched. Messages of campaigns are not searched.
     """
 
     def __init__(self, session: AsyncSession, selection: MessageSelection) -> None:

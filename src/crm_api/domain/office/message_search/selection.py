@@ -1,7 +1,7 @@
 """SQL that finds messages of all conversations, newest first.
 
-"In order" means newest first. A "written" message was written by hand, in the company or outside; a
-campaign message was not.
+"In order" means newest first. A "written" message is a message that a person or an employee of the
+company wrote by hand. Automatic messages, such as campaign messages, are not written messages.
 
 First, a limited number of messages is read in order. This is fast if many messages match. If too
 few of the read messages match, all matches are looked up in the trigram index and sorted.
@@ -253,10 +253,14 @@ class MessageSelection:
     def _range(self, after: Position | None) -> list[Condition]:
         """Return conditions with which PostgreSQL can read messages from an index, newest first.
 
-        A message must come after the position ``after``, and its time must be in the filter's
-        period (``since`` and ``until``). If ``contact_id`` is given, the message must belong to
-        this contact. If not, a search with terms finds only written messages. The method
-        ``_conditions`` checks the other fields of the filter.
+        A message must meet these conditions:
+
+        - It comes after the position ``after``.
+        - Its time is in the filter's period (``since`` and ``until``).
+        - If the filter has a contact, the message belongs to this contact. If not, and the filter
+          has terms or selects only received messages, it is a written message.
+
+        The method ``_conditions`` checks the other fields of the filter.
         """
         wanted = self.wanted
         if wanted.contact_id is not None:

@@ -56,8 +56,9 @@ class EventFilter:
     """Decides which events a caller gets.
 
     Attributes:
-        types: The types of events without a campaign that the caller asks for and may get.
-        campaign_types: The types of campaign events that the caller asks for and may get.
+        types: For events that belong to no campaign: the types that the caller asks for and may
+            get.
+        campaign_types: For events of campaigns: the types that the caller asks for and may get.
         campaign_id: Only events of this campaign pass. None means any event.
         reads_messages: Whether events about received messages contain the number, contact and first
             words.

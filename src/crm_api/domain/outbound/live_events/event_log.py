@@ -94,7 +94,8 @@ class LoggedEvent:
     """An event of the log, or one that is not stored.
 
     Attributes:
-        position: The position in the log and public id; None if the event is not stored.
+        position: The position in the log, which is also the public id of the event; None if the
+            event is not stored.
         type: An ``EventType``, or a type that only a newer release knows. This release does not
             send an event of an unknown type.
         subject_id: The id of what the event is about.

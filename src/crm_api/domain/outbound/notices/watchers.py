@@ -71,8 +71,8 @@ WATCHERS = text("""
 async def read_watchers(uow: UnitOfWork, *, has_mail: bool) -> list[Watcher]:
     """Return the active users who get notices by mail or push.
 
-    Quiet times are in the first of these time zones that is set: the time zone of the user, the
-    time zone of the office hours, UTC.
+    A user's quiet times are in the time zone that the user has set. If the user has set none, they
+    are in the time zone of the office hours. If that is not set either, they are in UTC.
 
     Args:
         has_mail: Whether the service can send mail.

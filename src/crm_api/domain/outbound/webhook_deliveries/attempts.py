@@ -32,8 +32,8 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: The number of claims, including this one. After a later claim, this worker's result
-            is not stored.
+        claims: The number of claims, including this one. If the delivery is claimed again, this
+            worker's result is not stored.
     """
 
     id: UUID

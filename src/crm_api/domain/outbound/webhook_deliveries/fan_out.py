@@ -135,9 +135,11 @@ class FannedOutPage:
 async def adopt_cursor(uow: UnitOfWork) -> None:
     """Create the cursor if it is missing, and repair it after a move to another database server.
 
-    The new server may use lower transaction numbers than the old server. If the new server has not
-    reached the number of the cursor, the cursor is set to the end of the log. If it has not reached
-    the ``since_transaction`` of an endpoint, that number is set to 0.
+    The new server may use lower transaction numbers than the old server. Two stored numbers are
+    repaired if the new server has not reached them yet:
+
+    - The number of the cursor: the cursor is set to the end of the log.
+    - ``since_transaction`` of an endpoint, after which its events begin: it is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

@@ -45,7 +45,7 @@ def sign(
     """Return the signature headers of a delivery; the signatures are in the order of ``signers``.
 
     Args:
-        signers: One for each secret, the current secret first.
+        signers: One signer for each secret. The signer for the current secret comes first.
         body: The exact body that is sent.
         now: The time in UTC. Receivers refuse a time that is wrong by more than five minutes.
     """

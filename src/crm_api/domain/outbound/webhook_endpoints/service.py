@@ -258,8 +258,8 @@ def _check_url(address: str, policy: AddressPolicy) -> None:
 def _check_types(types: Collection[WebhookEventType], maker: Maker) -> None:
     """Check that the maker's scopes allow all requested event types.
 
-    Each type needs its scope in ``SCOPE_OF``, or ``admin``. If ``types`` is empty, the scopes must
-    allow at least one event type.
+    ``SCOPE_OF`` has the scope that allows each type; the scope ``admin`` allows every type. If
+    ``types`` is empty, the scopes must allow at least one event type.
 
     Raises:
         MissingScopeError: The scopes do not allow one of the types; or ``types`` is empty, and the

@@ -34,8 +34,9 @@ BLANK: Mapping[str, Any] = {
 class LoadedContacts:
     """The contacts of a batch, and the ids of the contacts whose changes are not written yet.
 
-    A change must replace the dict of a contact by a new dict, because results of earlier items
-    refer to the old dict. ``moved`` contains restored contacts and contacts with a new zone key.
+    Each contact is a dict of its columns. Results of earlier items refer to this dict. So a change
+    of a contact must not modify the dict, but replace it by a new dict. ``moved`` contains the ids
+    of restored contacts and of contacts with a new zone key.
     """
 
     definitions: Definitions

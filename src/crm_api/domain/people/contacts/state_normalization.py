@@ -1,8 +1,8 @@
 """Replace state names by state codes in old contacts.
 
-If the stored state is not the name of a state, the text is moved to the attribute
-``state_as_written``. Then the zone key of the contact is computed again. If a contact has neither a
-state nor a ZIP code, messages are sent only at hours that all states allow.
+If the stored text does not name a state, it is moved to the attribute ``state_as_written``. The
+zone key of each changed contact is computed again. If neither the text nor the ZIP code gives a
+state, messages are sent only at hours that all states allow.
 """
 
 from datetime import datetime

@@ -85,9 +85,10 @@ def content_of(contact: object) -> Values:
 def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
     """Return the fields of a contact, with missing values taken from the contact's duplicates.
 
-    A missing value is taken from the first duplicate that has a value. If an address contradicts
-    the address merged so far, no part of it is used. The tags of all contacts are combined. Tags
-    and attributes that exceed the limits of a contact are left out.
+    A missing value is taken from the first duplicate that has a value. If a part of a duplicate's
+    address (such as the city) contradicts the address merged so far, the whole address of this
+    duplicate is left out. The tags of all contacts are combined. Tags and attributes that exceed
+    the limits of a contact are left out.
     """
     folded = {**primary, "attributes": dict(primary["attributes"])}
     for one in duplicates:

@@ -33,8 +33,9 @@ class Group:
     Attributes:
         primary: The contact that remains after the merge.
         duplicates: The contacts that are merged into ``primary`` now.
-        aliases: The duplicates of earlier merges. The key is the id of the duplicate. The value is
-            the id of the contact that it was merged into, and the duplicate's phone number.
+        aliases: The duplicates of earlier merges. Each key is the id of a duplicate. Each value has
+            two parts: the id of the contact into which the duplicate was merged, and the
+            duplicate's phone number.
     """
 
     primary: Contact

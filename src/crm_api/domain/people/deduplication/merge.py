@@ -55,7 +55,7 @@ async def share_consent(
 
     The flags of ``people`` are copied to every number in ``phones``. ``phones`` may also contain
     numbers of earlier duplicates; the flags of these numbers are not copied. If one of ``people``
-    has opted out, the opt-out is copied, but no hold.
+    has opted out, the opt-out is copied, and the flag ``opt_out_hold`` is not copied.
     """
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}

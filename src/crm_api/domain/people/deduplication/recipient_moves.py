@@ -191,14 +191,14 @@ async def return_members(
     A recipient is not moved in these cases:
 
     - Its id is in ``kept_ids``.
-    - In the same campaign, a message to the primary was sent, or was perhaps sent, to a number
-      other than ``phone``. Recipients in ``kept_ids`` are ignored in this check.
+    - A message of the same campaign was sent, or was perhaps sent, to the primary at a number other
+      than ``phone``. Messages to recipients in ``kept_ids`` do not count.
     - The same step of the campaign already has a recipient with the duplicate's id or number.
 
     Args:
         of: The id of the primary contact.
-        phone_of: The primary's number. A moved recipient with this number gets ``phone`` and
-            ``zone_key``.
+        phone_of: The primary's number. If a moved recipient has this number, the recipient gets
+            ``phone`` and ``zone_key`` instead.
         to: The id of the duplicate.
         phone: The duplicate's number.
         campaign_ids: Only recipients in these campaigns are moved.

@@ -63,9 +63,10 @@ def judge_tracks(
     After the changes, the person does not get the same message at two phone numbers.
 
     Args:
-        members: The recipients of the merged contacts, and all others with the same numbers.
-        heads: For the id of each contact to merge, and for the ids of its earlier duplicates: the
-            id of the contact.
+        members: The recipients of the contacts to merge, and all other recipients with the phone
+            numbers of these contacts.
+        heads: Maps the id of each contact to merge to itself, and the ids of the contact's earlier
+            duplicates to the id of the contact.
         order: The ids of the contacts to merge, the primary first.
         phone: The primary's number.
     """
@@ -141,7 +142,8 @@ def _move_track(
     """Plan which rows of a track move to the primary contact; skip waiting rows that cannot move.
 
     ``rows`` are all rows of the campaign. A row does not move if the primary already has a row for
-    the same step. A waiting row also does not move if the number ``phone`` has one.
+    the same step. A waiting row also does not move if the same step already has a row with the
+    number ``phone``.
     """
     taken = {row.step for row in rows if row.contact_id == primary_id}
     taken_numbers = {row.step for row in rows if row.phone == phone}

@@ -86,8 +86,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     Raises:
         MergeNotFoundError: No merge has this id.
         MergeUndoneError: The merge was already undone.
-        MergeNotUndoableError: The primary was deleted or merged, or a duplicate was deleted or its
-            number changed.
+        MergeNotUndoableError: The primary was deleted or was merged into another contact. Or a
+            duplicate was deleted, or its phone number was changed.
     """
     merge = await get_merge(uow, merge_id=merge_id)
     # The contacts are locked before the row of the merge, in the same order as during a merge, so

@@ -36,9 +36,9 @@ async def erase_contact(
 ) -> Erasure:
     """Erase a person and block the person's phone numbers.
 
-    The job ``run_erasures`` erases the remaining data. A number that is added again gets
-    ``do_not_contact`` (unless a user removed this flag after the erasure), and its earlier opt-out
-    or hold.
+    The job ``run_erasures`` erases the remaining data. If a number is added again later, it gets
+    its earlier opt-out or hold again. It also gets ``do_not_contact``, unless a user removed this
+    flag after the erasure.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.

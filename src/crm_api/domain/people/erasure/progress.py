@@ -195,9 +195,13 @@ async def _finish(
 ) -> bool:
     """End a search of all tables: complete the erasure, or plan another search.
 
-    If data was found, another search begins immediately. If not, another search begins later if the
-    person has unprocessed provider events, or files that must be fetched or removed. If a contact
-    now has a number of the person, the number is blocked again.
+    If a contact now has a number of the person, the number is blocked again. Then there are three
+    cases:
+
+    - If the search found data, another search begins immediately.
+    - If it found no data, but the person has unprocessed provider events, or files that must be
+      fetched or removed, another search begins later.
+    - In all other cases, the erasure is complete.
 
     Returns:
         True if another search begins immediately.

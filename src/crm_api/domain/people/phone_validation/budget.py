@@ -46,9 +46,9 @@ _RETURN_LOOKUPS = text("""
 class Budget:
     """Limits the number of paid look-ups per day (the daily budget).
 
-    Use an object in an ``async with`` block; several tasks may share the object. It reserves up to
-    ``LOT`` look-ups at a time. When the block ends, the reserved look-ups that were not used are
-    returned to the budget. If the worker is killed, they count as used.
+    Use an object in an ``async with`` block; several tasks may share the object. The object
+    reserves up to ``LOT`` look-ups of the budget at a time. When the block ends, reserved look-ups
+    that were not used are returned to the budget. If the worker is killed, they are not returned.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Validator(Protocol):
 
         Raises:
             PhoneLookupBusyError: The validator is unavailable; a later attempt may succeed.
-            PhoneLookupRefusedError: Every look-up is refused until a person corrects the settings.
+            PhoneLookupRefusedError: Every look-up is refused until the settings are corrected.
             BudgetSpentError: All look-ups of today are used.
         """
 

@@ -27,9 +27,9 @@ async def store_properties(
 ) -> None:
     """Store the properties in some rows of a file, and attach each row's people to its property.
 
-    The people must already be contacts. Rows without a complete address are skipped. An existing
-    property only gets a missing ``year_built`` or ``property_type``. An attached contact keeps its
-    role.
+    The people must already be contacts. Rows without a complete address are skipped. If a property
+    is already stored, only a missing ``year_built`` or ``property_type`` is added to it. If a
+    contact is already attached to a property, the contact keeps its role.
     """
     roles = set(PropertyRole)
     properties: dict[str, dict[str, Any]] = {}
@@ -117,8 +117,8 @@ async def write_properties(
 async def undo_some(uow: UnitOfWork, *, import_id: UUID, limit: int = UNDONE_AT_ONCE) -> bool:
     """Undo a part of an import: detach the contacts that it attached, then delete properties.
 
-    A property of the import is deleted if it has not changed and has no contacts left. Older
-    properties keep their added values.
+    A property that the import created is deleted if it has not changed and has no contacts left.
+    Properties that existed before the import keep the values that the import added.
 
     Returns:
         False if nothing is left to undo.

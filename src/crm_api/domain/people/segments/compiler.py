@@ -1,8 +1,11 @@
 """Compile a tree of rules to an SQL condition; every value and attribute name is a bind value.
 
-If a contact has no value in a field, a rule on the field is false, and the negated rule is true
-(except for ``is_empty``). The condition may then be NULL, so ``IS NOT TRUE`` negates it. A negated
-group consists of negated members. PostgreSQL plans this better than a NOT before the group.
+If a contact has no value in a field, a rule on the field does not match, and the negated rule does.
+(For ``is_empty``, it is the opposite.) The SQL condition of the rule may be NULL for such a
+contact. Therefore, such a condition is negated with ``IS NOT TRUE`` instead of NOT.
+
+A group is negated by negating each of its members. PostgreSQL plans the result better than a NOT
+before the group.
 """
 
 from collections.abc import Collection, Mapping, Sequence

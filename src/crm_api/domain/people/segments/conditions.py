@@ -209,10 +209,10 @@ def _start_of_period(builder: ConditionBuilder, rule: Rule) -> str:
 
 
 def _contact_instant(builder: ConditionBuilder, rule: Rule) -> str:
-    """Return the condition of a rule about the time of the contact's newest message.
+    """Return the condition of a rule about the contact's newest incoming or outgoing message.
 
-    A contact may have several conversations, each with the time of its newest message. The rule
-    matches if at least one of these times is not too early, and none of these times is too late.
+    A contact may have several conversations, and each stores the times of its newest messages. The
+    latest of these times must match the rule. The field of the rule names the direction.
     """
     column = f"k.{CONVERSATION_TIMES[rule.field]}"
     if rule.op == "is_empty":

@@ -86,8 +86,8 @@ def grade_sql(builder: ConditionBuilder) -> str:
 def last_class_sql(builder: ConditionBuilder) -> str:
     """Return the SQL of the reply class of the last reply from ``contact c``.
 
-    A reply class is the kind of a reply, such as ``question``. The SQL value is NULL if there is no
-    reply, or if the last reply has no class.
+    A reply class is the kind of a reply, such as ``question``. The SQL value is NULL if the contact
+    has sent no reply, or if the last reply has no class.
     """
     return f"CASE WHEN {builder.exists(_REPLY)} THEN {_LAST_CLASS} END"
 

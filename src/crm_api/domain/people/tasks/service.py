@@ -31,8 +31,8 @@ class TaskFilter:
 
     Attributes:
         assignee: Only tasks of the user with this id; ``NOBODY``: only tasks without an assignee.
-        is_overdue: True: only tasks that are not done and were due before now; False: only other
-            tasks.
+        is_overdue: True: only tasks that are not done and were due before now. False: only tasks
+            that are done, or that are not due yet.
         due_before: Only tasks that are due before this instant.
     """
 

@@ -69,7 +69,7 @@ class OpenPhoneClient:
             api_key: The value of the ``Authorization`` header.
             transport: Replaces the network, for tests.
             sleep: Waits between two tries of a read, in seconds.
-            is_ours: Whether the provider is the sandbox, which alone gets trace headers.
+            is_ours: True if the provider is the sandbox. Only the sandbox gets trace headers.
         """
         headers = {"authorization": api_key, "user-agent": "crm-api"}
         self._messages_url = httpx.URL(f"{base_url.rstrip('/')}/v1/messages")
@@ -119,10 +119,10 @@ class OpenPhoneClient:
 
         Args:
             sender: The line's ``PN…`` id or its phone number.
-            media_urls: Files to send. OpenPhone does not document this. Use it only with the
-                sandbox, or if ``CRM_OPENPHONE_SENDS_MEDIA`` is on.
+            media_urls: URLs of files to send. OpenPhone does not document how to send files. Use
+                this argument only with the sandbox, or if ``CRM_OPENPHONE_SENDS_MEDIA`` is on.
             gate: The time just before the database was asked to allow this attempt.
-            call_timeout: The maximum duration in seconds.
+            call_timeout: The maximum duration of the request, in seconds.
             call_start: The body must be sent at most this many seconds after ``gate``.
 
         Raises:

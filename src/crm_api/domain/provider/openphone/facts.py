@@ -30,13 +30,15 @@ class MessageFacts:
 
     Attributes:
         direction: ``incoming`` or ``outgoing``.
-        status: The provider's word for the status, in lower case; it can be unknown to us.
+        status: The provider's word for the status, in lower case. This service may not know the
+            word.
         from_number: The sender's number in E.164, or another identifier. It can be None only if
             the message is outgoing.
         to_numbers: Identifiers of the recipients. A message to a group has several. In an event,
             the tuple can be empty.
-        created_at: When the message was created, by the provider's clock. ``bound_event`` replaces
-            a time after the receipt by the time of the receipt.
+        created_at: When the message was created, by the provider's clock. If this time is later
+            than the receipt of the message, ``bound_message`` replaces it by the time of the
+            receipt.
         claimed_at: The time of creation as the provider sent it. It is None until
             ``bound_message`` sets it.
     """
@@ -95,8 +97,8 @@ class CallFacts:
     """Facts about a call from one event; None or empty means that the event has no such value.
 
     Attributes:
-        provider_call_id: The id of the call. It is also the id of the call if the event is about
-            a voicemail, summary or transcript.
+        provider_call_id: The id of the call, even if the event is about the voicemail, the summary
+            or the transcript of the call.
         external: Phone numbers of the outside parties; sometimes empty.
         own: Our own phone numbers in the call.
         created_at: When the call began; None in an event about a voicemail, summary or transcript.

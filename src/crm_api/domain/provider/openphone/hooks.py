@@ -1,6 +1,7 @@
 """Register webhooks at the provider, and read their delivery logs.
 
-The provider has two systems. Each lists only its own webhooks, and none from the provider's app.
+The provider has two systems. Each system lists only the webhooks that were created with this
+system. Webhooks that users created in the provider's app are not listed.
 
 - Legacy (``/v1/webhooks``): a webhook gets one family of events. Its key is always shown. It cannot
   be changed.

@@ -1,8 +1,8 @@
 """Read the provider's lists page by page, so that the caller can stop and continue later.
 
-Items are JSON values. A listed call, and its parts that are fetched separately (recordings,
-voicemail, summary, transcript), are converted to events. These events and the call's webhooks lead
-to the same stored call.
+The items of a list are JSON values. A listed call is converted to events, together with its parts
+that are fetched separately (recordings, voicemail, summary, transcript). If the provider's webhooks
+deliver the same call, it is stored only once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -229,7 +229,7 @@ def events_of_call(
     Args:
         person: The number of the person whose calls were listed.
         own: The number of the line.
-        conversation_id: The provider's id, which the list lacks.
+        conversation_id: The provider's id of the conversation. A listed call does not contain it.
 
     Raises:
         UnreadableEventError: The call has no id or no time of creation.
@@ -284,8 +284,9 @@ def _parts(call: Json, extras: CallExtras, began_at: datetime) -> Iterator[_Part
 def _was_left(call: Json, extras: CallExtras) -> bool | None:
     """Return whether the caller left a voicemail; None if this is not known.
 
-    Only unanswered incoming calls can have a voicemail. If the voicemail was not fetched, return
-    None for an unanswered incoming call, and False for every other call.
+    If the voicemail was not fetched, the result depends on the call: None for an unanswered
+    incoming call, and False for every other call. Only unanswered incoming calls can have a
+    voicemail.
     """
     if extras.voicemail is not None:
         return bool(extras.voicemail)

@@ -56,16 +56,16 @@ class SendResponse:
             ``timeout``.
         detail: A short reason without phone numbers; None for an accepted message.
         provider_user_id: Id of the provider's user that sent the message.
-        no_id: True if an accepted message has no readable id. It must never be recorded as not
-            sent.
+        no_id: True if an accepted message has no readable id. Such a message must never be recorded
+            as not sent.
         scope: Whether the refusal stops the line or the campaign. Only for ACCOUNT_REFUSED.
         reason: Only for ACCOUNT_REFUSED: ``no_credits``, ``subscription_expired``,
             ``a2p_not_approved``, ``unauthorized``, ``daily_cap``, ``not_number_user`` or
             ``number_not_found``.
         retry_after_seconds: Only for LATER: the seconds to wait, at most our maximum; None if the
             provider has not asked for a wait.
-        retry_after_asked: Only for LATER: the seconds for which the provider has asked, if they
-            exceed our maximum; None if they do not.
+        retry_after_asked: Only for LATER: the seconds that the provider has asked us to wait, if
+            they are more than our maximum. If they are not, the value is None.
         server_date: The provider's time, from the ``Date`` header.
     """
 

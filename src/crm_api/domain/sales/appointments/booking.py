@@ -203,7 +203,7 @@ async def write_changes(
     If ``contact_id`` changes, the caller must first lock the old and the new contact.
 
     Raises:
-        AppointmentConflictError: The assignee has another appointment then.
+        AppointmentConflictError: The assignee has another appointment at this time.
         AppointmentNotFoundError: The appointment does not exist.
         AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
         PropertyNotFoundError: The property does not exist.
@@ -345,8 +345,9 @@ async def _lock_assignee(
 ) -> None:
     """Lock the row of an assignee, so that simultaneous bookings run one after the other.
 
-    The caller must search for overlaps in a later statement, which sees bookings committed during
-    the wait (``ARCHITECTURE.md``, "Sending, rule 1").
+    After this call, the caller must search for overlaps in a new statement. This statement also
+    sees bookings that were committed while this function waited for the lock (``ARCHITECTURE.md``,
+    "Sending, rule 1").
 
     Raises:
         UnknownAssigneeError: The assignee is not an active user.

@@ -137,7 +137,7 @@ async def find_free_times(
 ) -> list[Span]:
     """Return the free periods in the working hours, the earliest first.
 
-    Appointments (also from calendars) and recurring events make a user busy.
+    A user is busy during appointments, and during recurring events of the user's calendars.
 
     Args:
         assignee_id: The user who must be free. If None, every user must be free, and appointments

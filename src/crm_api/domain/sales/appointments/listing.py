@@ -28,8 +28,8 @@ class AppointmentFilter:
     """Which appointments a list contains. A field that is None does not filter.
 
     Attributes:
-        starting: The start of a period. Only appointments that overlap this period.
-        ending: The end of this period.
+        starting: Only appointments that end after this instant.
+        ending: Only appointments that begin before this instant.
         assignee: Only appointments of the user with this id; ``NOBODY``: only those without an
             assignee.
     """

@@ -165,8 +165,8 @@ async def change_bill(
     """Change a quote or an invoice.
 
     If the new status is in ``kind.outcomes``, also record an outcome. If the contact, property or
-    amount changes, also correct the recorded outcomes. If the date changes and the status does not,
-    also correct the date of the outcome of this status.
+    amount changes, also correct the recorded outcomes. If the date changes and the status stays the
+    same, also correct the date of the outcome for the present status.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -225,12 +225,12 @@ async def _record(
 ) -> Bill:
     """Record an outcome if a quote or an invoice got a new status, such as ``paid``.
 
-    Before that, correct the recorded outcomes in these cases:
+    The outcomes that are already recorded are corrected first, in these cases:
 
     - The contact, the property or the amount changed.
     - The date changed, and the status did not.
 
-    If there is no contact, do nothing.
+    If the quote or invoice has no contact, do nothing.
 
     Args:
         changed: The names of the fields that changed.

@@ -191,9 +191,12 @@ async def _change_appointment(
 ) -> bool:
     """Apply the change of an event to its appointment. Return whether the appointment changed.
 
-    ``known`` has the start and the end that this service last read or wrote. If the event now has
-    another start or end, or was deleted and exists again, the appointment gets the times of the
-    event. If the event is cancelled, a booked appointment is cancelled.
+    ``known`` is the event as this service last read or wrote it.
+
+    - If the event has other times than ``known``, or was deleted and exists again, the appointment
+      gets the times of the event. A cancelled appointment is booked again.
+    - If the event has another location, the appointment gets this location.
+    - If the event is cancelled, a booked appointment is cancelled.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
     values: dict[str, Any] = {}

@@ -192,8 +192,9 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
 async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:
     """Return the iCalendar text to write; None if the event was changed in the calendar meanwhile.
 
-    The text is made from the appointment. Exception: If a person created the event in the calendar,
-    and the event still exists there, only the times in its present text are replaced.
+    Usually, the text is made from the appointment. But if the event was created with a calendar
+    program and still exists in the calendar, only the times in the event's present text are
+    replaced.
     """
     if planned.uid.endswith(f"@{HOST}"):
         return write_calendar([entry])

@@ -89,8 +89,8 @@ def read_remote_event(
 def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> bytes:
     """Return the iCalendar text of an event with new times, and with a new sequence number.
 
-    If the event already has these times, the text does not change. So an all-day event is still an
-    all-day event.
+    If the event already has these times, the text is returned unchanged. So an all-day event does
+    not get times of day.
 
     Raises:
         ValueError: The text has no event.

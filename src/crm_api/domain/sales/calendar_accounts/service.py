@@ -96,10 +96,11 @@ async def create_account(
 
 
 def about_password(account_id: UUID) -> str:
-    """Return the text ``about`` with which the password of an account is encrypted and decrypted.
+    """Return the argument ``about`` for encrypting and decrypting the password of an account.
 
-    The password can be decrypted only with the same text. The text contains the account's id. So
-    the encrypted password of one account cannot be used for another account.
+    A password can be decrypted only with the ``about`` with which it was encrypted. This text
+    contains the account's id. So the encrypted password of one account cannot be used for another
+    account.
     """
     return f"calendar account {account_id}"
 

@@ -95,9 +95,9 @@ def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | N
     """Find out from the column names what each row of a file describes.
 
     Returns:
-        The word with which column names begin: ``invoice``, ``quote``, ``estimate`` or
-        ``appointment``. None if no word or several words are found, or if a column contains the
-        kind of each outcome.
+        ``invoice``, ``quote``, ``estimate`` or ``appointment``, if column names begin with this
+        word. None if the names begin with none or with several of these words, or if a column
+        contains the kind of each outcome.
     """
     if "kind" in mapping.values():
         return None

@@ -165,8 +165,8 @@ class OutcomeSourceFile:
         """Compare a row with the earlier rows of the file.
 
         Returns:
-            None if no earlier row has the same external id and kind. True if such an earlier row
-            also has the same values, False if its values differ.
+            None if no earlier row has the same external id and kind. If an earlier row has them,
+            the result is True if its other values are the same too, and False if they differ.
         """
         key = hashlib.sha256(f"{new.external_id}\0{new.kind}".encode()).digest()[:16]
         values = values_hash(new)[:16]

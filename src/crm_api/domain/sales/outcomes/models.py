@@ -66,8 +66,8 @@ class OutcomeSource(StrEnum):
 class Outcome(Base):
     """A result of the work with a person: an appointment, a quote, a job, a payment.
 
-    A trigger prevents every change of a row (``migrations/objects/refuse_change.sql``). A reversal
-    corrects a mistake: a second row with the negative amount.
+    A trigger prevents every change of a row (``migrations/objects/refuse_change.sql``). To correct
+    a mistake, a reversal is added. It is a second row, with the negative amount.
 
     Data about the person are only in ``outcome_subject``, where an erasure removes them.
     """
@@ -118,10 +118,10 @@ class Outcome(Base):
 class OutcomeSubject(Base):
     """The person of an outcome, and of its reversal.
 
-    ``contact_id`` does not change when the contact is merged; ``contact.merged_into`` is then the
-    id of the present contact. ``phone`` is set only while no contact has this phone number. When a
-    contact gets the number, triggers (``migrations/objects/adopt_outcomes*.sql``) set
-    ``contact_id`` and clear ``phone``.
+    When the contact is merged into another contact, ``contact_id`` does not change. The id of the
+    other contact is then in ``contact.merged_into``. ``phone`` is set only while no contact has
+    this phone number. When a contact gets the number, triggers
+    (``migrations/objects/adopt_outcomes*.sql``) set ``contact_id`` and clear ``phone``.
     """
 
     __tablename__ = "outcome_subject"

@@ -19,7 +19,8 @@ class FoundOutcome:
     """An outcome, with its person and its reversal.
 
     Attributes:
-        contact_id: The id of the person's present contact; None if the person has no contact.
+        contact_id: The id of the person's contact. If this contact was merged into another contact,
+            the id of the other contact. None if the person has no contact.
         phone: The phone number of the person; None after an erasure, and for a deleted contact.
         reversed_by_id: The id of the reversal of this outcome; None if it was not reversed.
         first_name: The contact's first name; None without a contact or a first name.
@@ -51,8 +52,8 @@ class OutcomeFilter:
 
     Attributes:
         contact_id: The id of the contact, or of a duplicate that was merged into it.
-        is_reversed: True selects only reversed outcomes and their reversals. False selects all
-            others, which statistics count.
+        is_reversed: True: only reversed outcomes and their reversals. False: only outcomes that
+            were not reversed. Statistics count only outcomes that were not reversed.
         occurred_before: Only outcomes before this instant.
         occurred_after: Only outcomes at or after this instant.
     """

@@ -106,11 +106,11 @@ class ReminderRead(ReadModel):
 
     Attributes:
         rule_id: The rule that made the reminder.
-        starts_at: The start of the appointment when the reminder was made.
+        starts_at: The start that the appointment had when the reminder was made.
         status: What happened to the reminder.
         reason: Why the reminder waits or is not sent; null if its message is queued or sent.
         message_id: The message of the reminder; null if it has none.
-        updated_at: When the service decided on the status.
+        updated_at: When the status was decided.
     """
 
     model_config = example(starts_at=NOW, status="queued", reason=None)

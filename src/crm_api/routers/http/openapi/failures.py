@@ -147,8 +147,8 @@ def _classes(kind: type[CrmError]) -> Iterator[type[CrmError]]:
 
     Classes that only group their subclasses are left out.
 
-    The classes are sorted by module and name. Otherwise the documentation would depend on the order
-    of imports if two classes have the same code.
+    The direct subclasses of a class are sorted by module and name. Without this order, the
+    documentation would depend on the order of imports if two classes have the same code.
     """
     for error in sorted(kind.__subclasses__(), key=lambda one: (one.__module__, one.__name__)):
         if not groups_only(error):

@@ -82,9 +82,10 @@ def _to_operations(document: Node, path: str, item: tuple[str, Node], source: No
 def _member(document: Node, schema: Node, parameter: str, *, is_inner: bool) -> str | None:
     """Return the name of the field that has the value of a path parameter; None if none has it.
 
-    If the item has a field with the name of the parameter, return this name. If not, return ``id``,
-    if the item has a field ``id``. But if ``is_inner`` is True, ``id`` is returned only for a
-    schema that is named after the parameter, as ``ListRead`` is for ``list_id``.
+    - If the item has a field with the name of the parameter, return this name.
+    - If not, and if the item has a field ``id``, return ``id``. But if ``is_inner`` is True, the
+      name of the schema must also begin with the name of the parameter, as ``ListRead`` does for
+      ``list_id``.
 
     Args:
         schema: The schema of the item.
