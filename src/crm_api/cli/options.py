@@ -36,7 +36,8 @@ def load_settings(*, data_dir: Path | None = None) -> Settings:
     """Read the settings of a command from the options, the environment and ``.env``.
 
     If the URL of the database or of Redis is missing, this function looks for a running `crm-api
-    up` with the same data directory. If one runs, the variables that are not set are read from it.
+    up` with the same data directory. If there is one, the function reads from it all variables that
+    are not set.
 
     Raises:
         SettingsError: A setting is wrong. The message is one sentence with the name of the setting.

@@ -102,11 +102,11 @@ def _say(settings: Settings, sentence: str) -> None:
 
 
 def _require_place_for_keys(settings: Settings) -> None:
-    """Refuse a real API key if no place can contain a signing key for webhooks.
+    """Refuse a real API key if there is neither a signing key nor a database that may have one.
 
-    A signing key can be in the settings or in the database. The API key is refused if the settings
-    contain no signing key and there is no database yet. If a database exists, this function does
-    not read it, and accepts the API key.
+    A signing key for webhooks can be in the settings or in the database. If the settings contain
+    none and there is no database yet, the API key is refused. If a database exists, this function
+    does not read it, and accepts the API key.
 
     Raises:
         SettingsError: The API key is refused.

@@ -291,7 +291,8 @@ def make_folder(folder: Path, account: Account) -> None:
     If the folder exists, this user account becomes the owner of all its files.
 
     Raises:
-        StartError: The folder cannot be created, or belongs to another user.
+        StartError: The folder cannot be created, or this process may not change its owner or its
+            rights.
     """
     owner = account.file_owner
     with explained(folder):

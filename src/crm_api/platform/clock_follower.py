@@ -116,7 +116,8 @@ async def follow_clock(
     """Let ``clock.now()`` return the time of the sandbox's clock inside an ``async with`` block.
 
     If a real API key of the provider is set, do nothing. If not, and the sandbox's clock was never
-    set or moved, first set the clock to ``CRM_SANDBOX_CLOCK``. A value in the past is ignored.
+    set or moved, first set the clock to ``CRM_SANDBOX_CLOCK``. If this time is in the past, the
+    clock is not set.
 
     Args:
         hold: Function that pauses (argument True) or continues (argument False) the work that

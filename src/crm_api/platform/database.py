@@ -114,9 +114,9 @@ class UnitOfWork:
     async def database_now(self) -> datetime:
         """Return the time of this transaction by the database's clock.
 
-        The clock is read once; later calls in the same transaction return the same time, even if
-        somebody sets the clock in between. Decisions about consent use this time, never the host's
-        clock.
+        The clock is read once in each transaction. All calls in the same transaction return the
+        same time, even if the clock is set between two calls. Decisions about consent use this
+        time, never the host's clock.
         """
         if self._database_now is None:
             self._database_now = await read_database_now(self.session)
@@ -165,8 +165,8 @@ class UnitOfWork:
 
         Audit log entries are also discarded.
 
-        Build the response inside the block, because rows that the block has created or changed
-        cannot be read after it.
+        Build the response inside the block. After the block, rows that the block has created or
+        changed cannot be read.
         """
         jobs = list(self._jobs)
         savepoint = await self.session.begin_nested()

@@ -43,14 +43,14 @@ async def read_database_now(session: AsyncSession) -> datetime:
 
 
 async def start_sandbox_clock(session: AsyncSession, start: datetime, *, wall: datetime) -> bool:
-    """Set the sandbox's clock to ``start``, unless it was set before or ``start`` is in the past.
+    """Set the sandbox's clock to ``start``; do nothing if it is already set or ``start`` is past.
 
     Args:
         wall: The current time of the machine's clock.
 
     Returns:
-        True if the clock was set. False if it was already set or moved, or if ``start`` is before
-        ``wall``. Nothing has changed then.
+        True if this function has set the clock. False, without any change, if the clock was already
+        set or moved, or if ``start`` is before ``wall``.
     """
     is_set = (await session.execute(_START, {"ahead": start - wall})).first() is not None
     if is_set:

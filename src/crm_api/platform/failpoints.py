@@ -11,10 +11,10 @@ _hook: Hook | None = None
 
 
 def set_hook(hook: Hook | None) -> None:
-    """Set the hook: the function that runs at each step at which a test can pause the process.
+    """Set the hook: a function that runs at certain steps, so that a test can pause the process.
 
-    The argument of the hook is the name of the step, such as ``claim.open``. If ``hook`` is None,
-    the present hook is removed.
+    The hook gets the name of the step, such as ``claim.open``. If ``hook`` is None, no function
+    runs at the steps from now on.
     """
     global _hook  # noqa: PLW0603 - one per process, because it kills the process
     _hook = hook

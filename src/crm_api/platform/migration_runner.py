@@ -60,9 +60,9 @@ def run(
         connection: A connection for this run only. Closing it releases the advisory lock.
         target: A revision, ``head`` or ``base``.
         lock_seconds: Seconds that a statement waits for a table that other statements use. After
-            this wait, the try fails.
-        pause_seconds: Pause before the next try. In this pause, other statements that wait for the
-            table can run.
+            this wait, this try of the migration fails.
+        pause_seconds: Seconds between two tries of the migration. In this pause, other statements
+            that wait for the table can run.
 
     Raises:
         StartError: A table was in use during every one of ``LOCK_TRIES`` tries.

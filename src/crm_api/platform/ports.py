@@ -9,8 +9,8 @@ def require_free_port(host: str, port: int, *, takes: str) -> None:
     """Check that this process can listen on a port.
 
     Args:
-        takes: The end of the error message, such as "the API needs this port; set CRM_PORT to
-            another port".
+        takes: What takes the port, and what the operator can do. The error message ends with this
+            text, such as "the API needs this port; set CRM_PORT to another port".
 
     Raises:
         StartError: The port is in use or not allowed, or the host is not an address of this

@@ -105,9 +105,9 @@ async def connect(
 class Connector:
     """Opens the connections of one connection pool, directly or through a pooler like PgBouncer.
 
-    If a pooler refuses session settings, every later transaction sends the settings at its
-    beginning. If a pooler ignores the settings (``ignore_startup_parameters``), the defaults of the
-    database server apply.
+    If the pooler refuses session settings, each transaction sends the settings at its beginning. If
+    the pooler ignores the settings (``ignore_startup_parameters``), the defaults of the database
+    server apply.
     """
 
     def __init__(

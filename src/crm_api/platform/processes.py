@@ -32,9 +32,10 @@ class Account:
     """User and group of a child process.
 
     Attributes:
-        kind: How the user of the child differs from the user of the parent. ``same``: it is the
-            same user. ``switch``: it is another user; only root can choose it. ``namespace``: it is
-            the same user, but the child sees another user id, in a user namespace.
+        kind: How the user of the child differs from the user of the parent. ``same``: the child has
+            the same user. ``switch``: the child has another user; only root can choose it.
+            ``namespace``: the child has the same user, but sees another user id, in a user
+            namespace.
         uid: The user id of the child, as the child itself sees it.
         gid: The group id of the child, as the child itself sees it.
     """
@@ -62,10 +63,10 @@ def own_account() -> Account:
 def choose_account(binary: Path, folder: Path) -> Account:
     """Choose an account for PostgreSQL, which refuses to run as root.
 
-    - For root, choose the user ``nobody``. If ``nobody`` cannot run the server, choose a user
-      namespace.
-    - For a user id without a name, choose a user namespace. If the server cannot run in it, choose
-      the account of this process.
+    - For root, choose the user ``nobody``. If ``nobody`` cannot run the server or enter ``folder``,
+      run the server in a user namespace.
+    - For a user id without a name, run the server in a user namespace. If the server cannot run in
+      it, choose the account of this process.
     - For any other user, choose the account of this process.
 
     Args:

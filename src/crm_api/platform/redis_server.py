@@ -40,8 +40,8 @@ class RedisServer:
     def from_url(cls, url: str) -> Self:
         """Return the connection parameters in the URL of a Redis server.
 
-        The URL is parsed here, not by the two client libraries. The libraries differ from each
-        other in how they decode %-escapes and in how they check certificates.
+        This function parses the URL, because the client libraries of Redis differ: in how they
+        decode %-escapes, and in how they check certificates.
 
         Raises:
             ValueError: The URL is wrong; the message is one line that says what is accepted.

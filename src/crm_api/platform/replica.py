@@ -1,8 +1,9 @@
 """Read lists and statistics from a replica of the database, unless the replica is too far behind.
 
-Once a second, this process stores the position of the primary's write-ahead log. The lag is the age
-of the newest stored position that the replica has replayed. If the replica loses its connection to
-the primary, the lag grows. While the primary is idle, the lag does not grow.
+Once a second, this process stores the position of the primary's write-ahead log in memory. The lag
+is the age of the newest stored position that the replica has replayed. If the replica loses its
+connection to the primary, the lag grows. While the primary is idle, the lag does not grow, because
+the position does not change.
 """
 
 import asyncio

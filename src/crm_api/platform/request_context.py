@@ -87,8 +87,9 @@ _IPV6_PREFIX = 64
 def network_of(address: str) -> str:
     """Return the network of a client. Rate limits count the requests of each network.
 
-    For IPv4, this is the address itself; for IPv6, the /64 network, because a client can use every
-    address of it. Text that is not an IP address is returned unchanged.
+    For an IPv4 address, the network is the address itself. For an IPv6 address, it is the /64
+    network, because a client can use every address of its /64 network. Text that is not an IP
+    address is returned unchanged.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

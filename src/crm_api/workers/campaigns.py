@@ -71,10 +71,10 @@ class DrainResult:
     """The result of one call of ``drain_campaigns()``, which sends messages that may be sent now.
 
     Attributes:
-        is_done: True if nothing more may be sent now; False at the time limit or after an
-            interruption.
-        wakes_at: When a campaign that waits for its pacing or for the provider may send again; None
-            if none waits.
+        is_done: True if nothing more may be sent now. False if the time limit was reached, or if
+            the call was stopped, for example by a pause of the jobs.
+        wakes_at: If campaigns wait for their pacing or for the provider, the time at which the
+            first of them may send again. None if no campaign waits.
     """
 
     is_done: bool = True
@@ -86,7 +86,7 @@ async def process_campaign_queue(ctx: dict[str, Any]) -> None:
 
     The job requests its next run in these cases:
 
-    - Messages are left at the time limit, or after a pause of the jobs.
+    - The time limit or a pause of the jobs has ended the sending, and messages are left.
     - A message is due before the next scheduled run.
 
     Several workers may run the job at the same time, because each recipient is reserved for one
@@ -123,8 +123,8 @@ async def _request_next_run(deps: Deps, *, delay: float) -> None:
 async def prepare_campaigns(deps: Deps, limit: TimeLimit | None = None) -> None:
     """Do everything that must be done before messages are sent.
 
-    - Begin a trial of each blocked line whose wait has ended. A line on trial sends one message at
-      a time.
+    - Begin a trial of each blocked line whose waiting time has ended, and end the trials that have
+      succeeded. A line on trial sends one message at a time.
     - Store the first chunks of new audiences.
     - Put recipients back in the queue if they are no longer on hold, or if they no longer wait for
       the daily budget of a phone carrier.

@@ -30,8 +30,8 @@ class JobSlot:
 
     Attributes:
         lock: Locked while a run is working.
-        is_asked: True if another run is needed. That is so if a run was requested after the last
-            run began, or if a pause interrupted the last run.
+        is_asked: True if another run is needed, because a run was requested after the last run
+            began, or because a pause interrupted the last run.
         cause: The request id and trace ids of the first API request that caused the next run. None
             if the schedule caused the next run.
     """

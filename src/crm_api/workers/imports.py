@@ -93,8 +93,9 @@ class ContactCleanUp:
     """Makes search and lists fast again during and after contact imports.
 
     The clean-up moves new words from PostgreSQL's pending list into the search indexes. If an
-    import has changed many contacts, the clean-up also refreshes the statistics of the tables. It
-    does so while the last chunk is stored if possible, and after the last chunk if not.
+    import has changed many contacts, the clean-up also refreshes the statistics of the tables. If
+    possible, it refreshes them while the last chunk is stored. If not, it refreshes them after the
+    last chunk.
     """
 
     def __init__(self, new_uow: UnitOfWorkFactory) -> None:

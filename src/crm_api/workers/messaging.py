@@ -228,8 +228,10 @@ async def _find_listed(
 async def send_messages(ctx: dict[str, Any]) -> dict[str, object] | None:
     """Send queued messages that belong to no campaign, such as manual messages and HELP replies.
 
-    The job requests its next run at its time limit, after an interruption, and if a message with a
-    chosen send time is due within a minute.
+    The job requests its next run in these cases:
+
+    - The time limit or a pause of the jobs has ended the run.
+    - A message with a chosen send time is due within a minute.
 
     Returns:
         The counts of the run for the log; None if no message was claimed.

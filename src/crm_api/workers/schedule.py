@@ -92,8 +92,8 @@ def require_schedule(worker: Worker, settings: Settings) -> None:
     With the sandbox, the worker must also run the job ``move_sandbox_time``.
 
     Raises:
-        StartError: A job is missing or unknown, or the worker reads another queue. The error
-            message lists these jobs or queues.
+        StartError: A job is missing or unknown, or the worker reads a queue with another name than
+            ``QUEUE_NAME``. The error message lists the jobs, or the name of the queue.
     """
     expected = set(SCHEDULE)
     if settings.uses_sandbox:

@@ -44,12 +44,12 @@ class Story:
 def play_story(api: Api, *, campaign_id: str, rows: int) -> Story:
     """Record results of the campaign, for the people whose replies show interest.
 
-    Every second person is visited now and gets a quote. Each of the others books an appointment, as
-    long as a free hour is left in the calendar. Half of the quotes are approved.
+    Every second person is visited now and gets a quote. Each of the other people books an
+    appointment, as long as a free hour is left in the calendar. Half of the quotes are approved.
 
     Args:
-        rows: The number of rows in the purchased list. The demo records a cost of ``ROW_CENTS`` for
-            each row.
+        rows: The number of rows in the campaign's list. The demo records that each row was bought
+            for ``ROW_CENTS``.
 
     Raises:
         DemoError: The API refuses a request.

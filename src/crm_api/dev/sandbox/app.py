@@ -69,8 +69,9 @@ class Sandbox(Starlette):
         """Handle a request.
 
         A request to send a message goes directly to ``send_endpoint``, because the router is slow.
-        Before any other request to the provider's API, this method checks the API version, the API
-        key, the rate limit and the active faults.
+        For every other request to the provider's API, this method first checks the API version, the
+        API key, the rate limit and the active faults. If no check fails, the router handles the
+        request.
         """
         if scope["type"] != "http" or scope["path"].startswith(_OWN_PATHS):
             await super().__call__(scope, receive, send)

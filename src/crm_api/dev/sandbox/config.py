@@ -50,8 +50,8 @@ class OwnLine:
 class PeopleWeights:
     """The share of the simulated people for each action after a message, from 0 to 1.
 
-    All other people get the message and do nothing. The action of a person follows from the phone
-    number and the seed, so it is the same in every run.
+    The people to whom no share applies get the message and do nothing. The action of a person
+    follows from the phone number and the seed, so it is the same in every run.
 
     Attributes:
         stop: Share of people who opt out.
@@ -72,12 +72,14 @@ class SandboxConfig:
     Attributes:
         webhook_url: URL to which all events are sent. ``POST /v1/webhooks/…`` registers further
             URLs.
-        signing_key: The key, in base64, that signs the events to ``webhook_url``, in both formats.
+        signing_key: The key, in base64, that signs the events to ``webhook_url``. It is the same
+            key for each ``scheme``.
         own_keys: True gives each registered webhook its own signing key, as the real provider does.
             False gives it ``signing_key``. A rotation always creates a new key.
         scheme: Format and signature of the events to ``webhook_url``.
         people: The share of simulated people for each action, such as a reply. If ``silent``,
-            nothing happens after a message. A script of a person replaces this setting.
+            nothing happens after a message, except that messages to blocked numbers fail. If a
+            phone number has a script, the script decides instead.
         seed: Seed of the random decisions.
         time_scale: Factor for all delays, including those of webhook retries; 0 for no delays.
         delivered_after_seconds: Shortest and longest time until a message is delivered.

@@ -54,12 +54,13 @@ class NoticePolicy:
     """The rules by which mail reports news about alerts.
 
     Attributes:
-        quiet: If a problem happens again after a report, it is reported again only after this time.
-            Other news, such as the end of a problem, is reported without this wait.
+        quiet: After a report, the problem of an alert may happen again. It is then reported again
+            only when this time has passed since the report. Other news, such as the end of a
+            problem, is reported without this wait.
         escalate_after: An alert that is open and not acknowledged for this long is reported once
             more.
-        quiet_after_over: The time that replaces ``quiet`` after a report that a problem has ended.
-            If ``quiet`` is shorter, ``quiet`` applies.
+        quiet_after_over: If the last report said that the problem has ended, the shorter of
+            ``quiet_after_over`` and ``quiet`` is used instead of ``quiet``.
         gap: The shortest time between two mails.
         leaves_out: The kinds of alerts that no mail reports, such as a failure of the mail server.
     """

@@ -225,8 +225,9 @@ async def end_trial(
 ) -> CircuitState:
     """Record the result of a test request, and return the new state of the circuit.
 
-    If the system responded, the circuit is on trial; otherwise, it stays open with a longer wait. A
-    circuit that is not open does not change.
+    The word "trial" in the name means the test request. If the system responded, the circuit gets
+    the state "on trial". If not, it stays open with a longer wait. A circuit that is not open does
+    not change.
 
     Args:
         error: The error of the test request; None if the system responded.

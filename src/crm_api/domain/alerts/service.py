@@ -173,11 +173,11 @@ async def get_alert(uow: UnitOfWork, alert_id: UUID) -> Alert:
 
 
 async def acknowledge_alert(uow: UnitOfWork, *, alert_id: UUID, actor: str, now: datetime) -> Alert:
-    """Record that a person takes care of an alert.
+    """Record that a user takes care of an alert.
 
-    If the alert is raised more than ``ACKNOWLEDGED_FOR`` (one day) later, it opens again. An alert
-    that is resolved or already acknowledged does not change. The first acknowledgement is written
-    to the audit log.
+    If the alert is raised more than ``ACKNOWLEDGED_FOR`` (one day) after the acknowledgement, it
+    opens again. An alert that is resolved or already acknowledged does not change. If this call
+    acknowledges the alert, the audit log gets an entry.
 
     Raises:
         AlertNotFoundError: There is no alert with this id.

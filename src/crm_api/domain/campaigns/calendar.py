@@ -115,8 +115,8 @@ class CampaignCalendar(ReadModel):
             start.
         occurrences: The second and later occurrences of repeated campaigns, ordered by instant.
         days: The planned messages by day and line; days without planned messages are left out.
-        is_partial: True if there are too many entries to list all. A shorter period can help,
-            except for ``days``.
+        is_partial: True if there are too many entries to list. A shorter period can help, but not
+            for ``days``.
     """
 
     model_config = example(

@@ -223,14 +223,16 @@ END_CANCELLED = text(f"""
 
 
 async def end_overdue(session: AsyncSession, *, limit: int, now: datetime) -> bool:
-    """Cancel waiting recipients of campaigns that reached their ``end_at`` or were cancelled.
+    """Cancel waiting recipients of campaigns that have ended or were cancelled.
+
+    One SQL statement is for running campaigns that reached their ``end_at``. The other is for
+    campaigns that were cancelled in the last 24 hours.
 
     Args:
-        limit: The largest number of recipients for each of these two kinds of campaigns.
+        limit: The largest number of recipients that each statement cancels.
 
     Returns:
-        True if ``limit`` recipients were cancelled for one of the two kinds of campaigns. More
-        waiting recipients may then remain.
+        True if a statement cancelled ``limit`` recipients. More recipients may then wait.
     """
     values = {"limit": limit, "now": now}
     ended = [

@@ -257,9 +257,10 @@ REPLY_MICROSECONDS = "((EXTRACT(epoch FROM replied_at - sent_at) * 1000000)::big
 class CampaignMembership(Base):
     """A recipient of a campaign at one of its steps.
 
-    There is no foreign key to ``contact``: the row records what was sent, so it must remain when
-    the contact is deleted. There is no foreign key to ``campaign``: each new recipient would lock
-    the campaign's row. A campaign with recipients is never deleted.
+    The table has no foreign key to ``contact``, because a row records what was sent. The row must
+    remain when the contact is deleted. The table has no foreign key to ``campaign``, because with
+    this key, each new recipient would lock the campaign's row. A campaign with recipients is never
+    deleted.
     """
 
     __tablename__ = "campaign_membership"

@@ -124,7 +124,7 @@ class CampaignRulesRead(ReadModel):
         previously_contacted: For contacts that already got a message: ``send``, ``skip``, or
             ``review`` (wait until a user approves).
         skip_landlines: True to skip the phone numbers that a validation found to be landlines.
-        min_days_between: The minimum days since another campaign's last message to the number; null
+        min_days_between: The minimum days since another campaign's last message to a number; null
             means no minimum.
         frequency_cap: The maximum of campaign messages to a number in a period, over all campaigns;
             null means no maximum.

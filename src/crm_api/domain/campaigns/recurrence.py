@@ -174,8 +174,8 @@ def _alike_year(year: int) -> int:
     """Return a year from 9934 to 9961 that has the same calendar as ``year``.
 
     The library ``dateutil`` may search for an occurrence until the year 9999. So a search is fast
-    if it begins shortly before the year 9999. The calendars remain equal if the same number of
-    years is added to both years, until ``year`` reaches 2100, which is not a leap year.
+    if it begins shortly before the year 9999. The year after ``year`` also has the same calendar as
+    the year after the result, and so on. This ends in 2100, because 2100 is not a leap year.
     """
     first = date(year, 1, 1).weekday()
     return next(
@@ -232,7 +232,7 @@ def _known_rule(value: str) -> str:
 class Recurrence(RequestModel):
     """How a campaign is repeated.
 
-    Two weeks before each occurrence after the first, its draft is created.
+    Each occurrence after the first gets a draft 14 days before its start.
 
     Attributes:
         rrule: The rule, as in RFC 5545. ``FREQ`` is ``DAILY``, ``WEEKLY``, ``MONTHLY`` or

@@ -110,8 +110,11 @@ def first_opening(
 class ZonedRecipient(Protocol):
     """A row with the values that decide at which hours a recipient may get a message.
 
-    These values are the hours and the time zone of the campaign, the time zone of the line, and the
-    recipient's ``zone_key``: the US states and time zones in which the recipient may live.
+    The values are:
+
+    - the days, hours and time zone of the campaign
+    - the time zone of the line
+    - the recipient's ``zone_key``: the US states and time zones in which the recipient may live
     """
 
     @property

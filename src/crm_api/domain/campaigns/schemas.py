@@ -183,7 +183,7 @@ class CampaignRules(RequestModel):
     Attributes:
         previously_contacted: For contacts that already got a message: ``send``, ``skip``, or
             ``review`` (wait until a user approves).
-        min_days_between: The minimum days since another campaign's last message to the number; null
+        min_days_between: The minimum days since another campaign's last message to a number; null
             means no minimum.
         frequency_cap: The maximum of campaign messages to a number in a period, over all campaigns;
             null means no maximum.

@@ -86,8 +86,11 @@ async def start_campaign(
         InvalidTransitionError: The campaign is not a draft.
         ApprovalNeededError: The company requires an approval, and the campaign has none.
         EmptyAudienceError: No contact of the audience may get a message.
-        InvalidCampaignError: A date is in the past, the audience names a deleted list, segment or
-            campaign, or the campaign's hours never overlap the legal hours.
+        InvalidCampaignError: At least one of these conditions is true:
+
+            - ``start_at`` or ``end_at`` is in the past.
+            - A list, segment or campaign that the audience names was deleted.
+            - The campaign's hours never overlap the legal hours.
         MissingIdentificationError: A first message does not name the sender or a way to opt out.
     """
     campaign = await _change_status(

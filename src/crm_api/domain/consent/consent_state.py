@@ -104,9 +104,9 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
 def _order(decision: Decision) -> tuple[datetime, bool, int]:
     """Return the key that sorts decisions by the time at which they were made.
 
-    If several decisions have the same instant, decisions from messages come first. Among these, the
-    strictest comes last. All other decisions follow in the order of arrival, because the sort is
-    stable.
+    If several decisions have the same instant, decisions from messages come first, and the
+    strictest of them is the last. Then follow the decisions from all other sources, in the order of
+    arrival. They keep this order because the sort is stable.
     """
     is_message = decision.source == ConsentSource.MESSAGE
     strictness = _STRICTNESS[ConsentAction(decision.action)] if is_message else 0

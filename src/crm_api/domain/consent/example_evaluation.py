@@ -1,6 +1,6 @@
-"""Measure how often the current reply reader is right about the replies that people have labelled.
+"""Measure how often the current reply reader is right about labelled replies.
 
-A label is the decision of a person about whether the reply asked for no more messages.
+A label is a stored decision about whether the reply asked for no more messages.
 """
 
 import re
@@ -59,7 +59,7 @@ FIRST = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, kw_only=True)
 class ReadExample:
-    """A labelled reply, with the reader's result at its arrival and that of the current reader.
+    """A labelled reply, with the stored result of the reader and the result of the current reader.
 
     Attributes:
         previous: Our last message before the reply; None if there was none.
@@ -84,7 +84,7 @@ class ReadExample:
 
     @property
     def is_stop(self) -> bool:
-        """True if a person decided that the reply asked for no more messages."""
+        """True if the label is that the reply asked for no more messages."""
         return self.label is ExampleLabel.STOP
 
     @property

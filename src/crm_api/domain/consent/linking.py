@@ -204,8 +204,8 @@ async def verify_links(session: AsyncSession, found: ChainVerification, *, secre
 async def verify_tail(session: AsyncSession, found: ChainVerification, *, now: datetime) -> None:
     """Report consent entries that have no link in the hash chain.
 
-    Entries younger than ``LINKED_WITHIN`` (5 minutes) are not reported. If an older entry has no
-    link, the end of the chain was removed.
+    Entries younger than ``LINKED_WITHIN`` (5 minutes) are not reported. An older entry without a
+    link is reported as a sign that the end of the chain was removed.
 
     Args:
         found: The result so far. The function adds at most ``SHOWN_FINDINGS`` faults to it.

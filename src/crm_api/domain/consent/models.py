@@ -238,7 +238,7 @@ class ConsentLink(Base):
 
 
 class ReplyExample(Base):
-    """A reply and a person's decision about it, to measure the accuracy of the reply reader.
+    """A reply and the decision about it, to measure the accuracy of the reply reader.
 
     The row is deleted when the message is deleted or the person is erased.
     """

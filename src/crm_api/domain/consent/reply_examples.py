@@ -158,11 +158,11 @@ async def keep_reply_example(
     Args:
         before: The consent state of the number before the decision.
         phones: First the number of the decision, then the other numbers of the same person.
-        message_id: The id of the reply. If it is None, a reply is stored only if both conditions
-            are true:
+        message_id: The id of the reply. If it is None, ``_find_reply`` searches for the reply. The
+            reply that was found is stored only if both conditions are true:
 
             - A user or an API client made the decision.
-            - The model read the reply, or the reply put the number on hold.
+            - The model read the reply, or the number was on hold before the decision.
     """
     if message_id is None and source not in BY_THE_OFFICE:
         return

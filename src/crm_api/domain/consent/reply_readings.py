@@ -72,7 +72,8 @@ async def find_reading(session: AsyncSession, *, phone: str, secret: bytes) -> R
 
         - No reply opted the number out or put it on hold.
         - A later decision ended the opt-out or the hold.
-        - The classification is not completely stored, because of an erasure or another release.
+        - The classification was erased.
+        - Another release stored the classification, and did not store all fields.
     """
     found = await session.execute(READING, {"phone_hash": hash_phone(phone, secret)})
     row = found.one_or_none()

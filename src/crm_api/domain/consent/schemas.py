@@ -110,8 +110,8 @@ class ConsentEntryRead(ReadModel):
         evidence: The proof of the decision.
         claimed_at: When the message was sent, by the provider's clock. Null without a message, and
             in entries of older releases.
-        occurred_at: When the decision was made, or when it was received if that was earlier.
-            Decisions are applied in this order.
+        occurred_at: When the decision was made, or when it was received if earlier. Decisions are
+            applied in order of this time.
         created_at: When the decision was stored.
     """
 

@@ -31,7 +31,7 @@ class EngagementFactor(StrEnum):
         REPLIES: 5 points for each reply, at most 20 points.
         APPOINTMENTS: 15 points if there is at least one appointment or quote.
         BOUGHT: 25 points if there is at least one done job or paid invoice.
-        IGNORED: -3 points for each campaign message since the last reply or call, at most -21
+        IGNORED: -3 points for each campaign message since the last reply or call, down to -21
             points.
         OPTED_OUT: The person opted out, so the score is 0.
     """
@@ -71,8 +71,8 @@ class EngagementReasonRead(ReadModel):
         factor: What the points are for, such as `replies`.
         points: The points that the factor adds to the score; negative if they lower the score.
         because: The reason for the points, in a sentence.
-        count: The number on which `because` is based, for clients that write their own sentence:
-            for `recent`, days since the last reply or call; otherwise a number of replies, messages
+        count: The number on which `because` is based, for clients that write their own sentence.
+            `recent` counts days since the last reply or call; other factors count replies, messages
             and so on. Null for `opted_out`.
     """
 

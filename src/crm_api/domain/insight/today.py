@@ -138,9 +138,9 @@ class TodayRead(ReadModel):
         tasks: The tasks that are due. Needs `contacts:read`.
         appointments: The day's booked or held appointments of all users, the earliest first; up to
             100. Needs `sales:read`.
-        campaigns: Started campaigns that are neither over nor archived; up to 20. Running campaigns
-            come first, then the newest. Needs `campaigns:read`.
-        lines: The lines, with `sent_today`, `limit_today` and `remaining_today`; up to 100. Needs
+        campaigns: Up to 20 started campaigns, neither over nor archived. Running ones come first,
+            then the others; both newest first. Needs `campaigns:read`.
+        lines: Up to 100 lines, with `sent_today`, `limit_today` and `remaining_today`. Needs
             `campaigns:read`.
         alerts: Open alerts, the most recently raised first; up to 20. Needs `operations`.
     """

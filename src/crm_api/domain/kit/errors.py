@@ -22,15 +22,13 @@ class Example:
 class CrmError(Exception):
     """An error that a use case raises, and that the API returns as a problem document.
 
-    Subclasses do not inherit ``is_abstract`` and ``example``.
-
     Attributes:
         code: Identifies the error for programs; it never changes.
         title: A heading for people, the same for every occurrence.
         is_abstract: True if only subclasses are raised. The documentation then leaves the class
-            out.
+            out. Subclasses do not inherit it.
         example: The constructor's arguments in the documentation. Required if the constructor needs
-            arguments.
+            arguments. Subclasses do not inherit it.
         detail: What happened and what to do next. It has no secrets, and no data of people other
             than the caller.
         extras: Further fields of the problem document.

@@ -72,9 +72,10 @@ def retrying(
 ) -> AsyncRetrying:
     """Return a ``tenacity`` object that repeats a request to an outside service after a failure.
 
-    ``THROTTLED`` has the number of tries and the waits after status 429, and ``UNAVAILABLE`` has
-    them after any other failure. If the last try fails, its error is raised. If the service asks
-    for a wait above ``LONGEST_RETRY_AFTER_SECONDS``, the request is not repeated.
+    ``THROTTLED`` defines the number of tries and the waits after status 429. ``UNAVAILABLE``
+    defines the number of tries and the waits after any other failure. If the last try fails, its
+    error is raised. If the service asks for a wait above ``LONGEST_RETRY_AFTER_SECONDS``, the
+    request is not repeated.
 
     Args:
         busy: The class of the errors after which the request is repeated.

@@ -42,8 +42,9 @@ class Vocabulary:
     the field is not checked.
 
     Attributes:
+        words: The enum with the possible values.
         name: The name of the enumeration in the OpenAPI document. The default is the name of the
-            class ``words``.
+            enum class.
     """
 
     words: type[StrEnum]

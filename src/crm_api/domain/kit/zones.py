@@ -66,12 +66,12 @@ def zone_key(
     - The states are the state of the address and, if it differs, the state of the area code.
     - The state of the address is the written state. If the written state is empty or not
       recognised, the state of the ZIP code is used.
-    - If the address has a written state or a military ZIP code, but the state of the address is not
-      found, the key has no state, not even the state of the area code. The key still has the zones
-      of the area code.
-    - If a state has several zones, the ZIP code decides in the state of the address, and the area
-      code decides in the state of the area code. If the code cannot decide, all zones of the state
-      are used.
+    - If the address has a written state or a military ZIP code, but no state with known time zones
+      is found for the address, the key has no state, not even the state of the area code. The key
+      still has the zones of the area code.
+    - If the state of the address has several zones, the ZIP code decides between these zones. If
+      the state of the area code has several zones, the area code decides. If a code cannot decide,
+      all zones of the state are used.
     - If the key has no state, all zones in ``regions.ANYWHERE`` are added.
     - If ``timezone`` is the name of a time zone, it is the only zone of the key.
 

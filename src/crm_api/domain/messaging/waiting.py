@@ -110,10 +110,12 @@ NOTE_ASKED = text(f"""
 async def note_asked(session: AsyncSession, asked: Sequence[Asked], *, now: datetime) -> None:
     """Mark the conversations of new messages and calls as waiting for an answer.
 
-    The caller must lock the conversations. Even a ``done`` or ``snoozed`` conversation becomes
-    ``waiting``. If no answer is needed or the sender is blocked, the state does not change. If an
-    employee has already answered outside of this service, the state ``done`` becomes ``open``, and
-    every other state stays the same.
+    The caller must lock the conversations. The new state of a conversation depends on these rules:
+
+    - If no answer is needed or the sender is blocked, the state does not change.
+    - If an employee has already answered outside of this service, the state ``done`` becomes
+      ``open``. All other states stay the same.
+    - Otherwise the state becomes ``waiting``, even if it was ``done`` or ``snoozed``.
     """
     if not asked:
         return

@@ -115,8 +115,8 @@ async def open_root_secret(
     Args:
         session: The session of a transaction that the caller commits.
         keys: The current secret key, then other known keys.
-        adopts: If the database has no root secret: True stores the current key as the root secret.
-            False uses the current key and stores nothing.
+        adopts: Matters only if the database has no root secret. The current key is then used as the
+            root secret. True: the key is also stored as the root secret. False: nothing is stored.
 
     Raises:
         UnsealError: No key decrypts the root secret. Or there is no root secret, ``adopts`` is

@@ -204,7 +204,8 @@ class Identified:
 async def identify(scope: AsgiScope) -> Caller:
     """Return the caller of a request, from its API key or access token.
 
-    The result is stored in the scope, and used again for ``IDENTIFIED_SECONDS``.
+    The result is stored in the scope. Calls for the same request return the stored result for
+    ``IDENTIFIED_SECONDS``; then the caller is looked up again.
 
     Raises:
         MissingCredentialsError: The request has no bearer token.

@@ -267,10 +267,10 @@ class UnsatisfiableRangeError(ValueError):
 def wanted_range(header: str | None, *, size: int) -> tuple[int, int] | None:
     """Return the bytes that a ``Range`` header requests, as ``(start, end)``; ``end`` is exclusive.
 
-    None means the whole file. The result is None if the header is missing or invalid, or requests
-    several ranges. A server may ignore such a header (RFC 9110, 14.2). werkzeug's
-    ``parse_range_header`` is not used, because it refuses ``bytes=-1000`` for a file of fewer
-    bytes, and reads ``bytes=-0`` as the whole file.
+    The result is None (the whole file) if the header is missing or invalid, or requests several
+    ranges. A server may ignore such a header (RFC 9110, 14.2). This function replaces werkzeug's
+    ``parse_range_header``, which refuses ``bytes=-1000`` for a file with fewer than 1,000 bytes,
+    and reads ``bytes=-0`` as the whole file.
 
     Args:
         header: The value of the header; None if missing.

@@ -142,8 +142,8 @@ def step_of(scope: Scope) -> AbstractContextManager[Span]:
     """Return a context manager that records the trace span of a request.
 
     If the request has the header ``traceparent``, the span belongs to the trace in this header. If
-    not, it begins a new trace. Health checks and metrics get no span. The span contains the path
-    template, not the path, which may contain a phone number.
+    not, the span begins a new trace. Health checks and metrics get no span. The span contains the
+    path template, but not the path, because a path may contain a phone number.
     """
     if not tracing.is_on() or scope["path"] in POLLED:
         return tracing.NO_SPAN

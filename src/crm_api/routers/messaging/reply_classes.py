@@ -40,9 +40,9 @@ async def choose_reply_class(
 
     No rule changes your choice later. Two classes have an effect on the sender's number:
 
-    - `stop` opts the number out. Another class later does not opt it in again.
-    - `wrong_number` sets the flag `invalid_number`, so that campaigns skip the number. Another
-      class later removes the flag.
+    - `stop` opts the number out. It stays opted out if you change the class.
+    - `wrong_number` sets the flag `invalid_number`, so that campaigns skip the number. A change of
+      the class removes the flag.
     """
     async with uow:
         message = await decide_reply_class(

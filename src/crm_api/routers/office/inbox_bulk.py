@@ -41,7 +41,7 @@ async def change_conversations(
     Make a dry run first. Then send the request again, with the `token` of the dry run. The second
     request is refused with 409 `dry_run_changed` if, after the dry run:
 
-    - the selection or the state of a selected conversation changed,
+    - the selected conversations or their states changed,
     - a person began or ceased to wait for an answer,
     - a person sent a new message.
     """

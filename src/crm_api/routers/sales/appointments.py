@@ -240,8 +240,8 @@ async def find_free_times(
     """Find the periods in the working hours in which one user is free, or all users are free.
 
     Without `day_start`, `day_end` and `day`, the working hours are the company's office hours, or
-    Monday to Friday from 09:00 to 18:00 if none are set. Holidays are left out. The search begins
-    now or at `from`, and ends after 14 days or at `to`.
+    Monday to Friday from 09:00 to 18:00 if none are set. Holidays are left out. By default, the
+    search begins now and ends after 14 days.
     """
     days = list(Weekday)
     first: datetime = start_of(begin, zone) or clock.now()

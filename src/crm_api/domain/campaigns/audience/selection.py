@@ -173,8 +173,9 @@ def assess(
     Args:
         is_named: An SQL condition that is true if the contact ``c`` belongs to the audience.
         people: The table or the sub-select from which the contacts are read.
-        each: SQL at the end of each sub-select. ``OFFSET 0`` makes PostgreSQL run the sub-select
-            once per person. With an empty text, PostgreSQL may use a join.
+        each: SQL at the end of each sub-select that looks up facts about one person. ``OFFSET 0``
+            makes PostgreSQL run the sub-select once per person. With an empty text, PostgreSQL may
+            use a join.
         flags_filter: A condition that limits ``flags`` to some phone numbers; empty for all.
     """
     before = WAS_MESSAGED_BEFORE.format(phone="a.phone", contact="a.contact_id", each=each)

@@ -33,7 +33,7 @@ def columns_of_request(body: CampaignCreate | CampaignUpdate, *, only_given: boo
 
     Args:
         only_given: True leaves out the fields that are not in the request; False gives them default
-            values. This also applies inside ``schedule``, ``pacing`` and ``rules``.
+            values. The fields inside ``schedule``, ``pacing`` and ``rules`` follow the same rule.
     """
     given = body.model_dump(exclude_unset=only_given)
     columns: Columns = {name: given[name] for name in _DIRECT if name in given}

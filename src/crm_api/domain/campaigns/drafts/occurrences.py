@@ -53,8 +53,9 @@ def due_series_statement(*, now: datetime) -> Select[Campaign]:
 async def draft_due_occurrences(uow: UnitOfWork, *, now: datetime) -> DraftedOccurrences:
     """Create the drafts that are due for up to 20 repeated campaigns (series).
 
-    For each series, this function creates the draft of the next repetition. Then it stores when the
-    repetition after that one starts. A repetition whose start time has passed gets no draft.
+    For each series, this function creates a draft of the next repetition. If the start time of the
+    repetition has passed, no draft is created. In both cases, the function then stores when the
+    following repetition starts.
 
     Call this function again until the field ``series`` of the result is 0.
     """

@@ -30,14 +30,14 @@ _SHOWN_FAULTS = 20
 async def copy_template_bodies(uow: UnitOfWork, body: CampaignCreate | CampaignUpdate) -> None:
     """Copy the bodies of templates to the variants and follow-ups that name a template.
 
-    If a variant or follow-up already has a body in the request, this body is kept. If not, the body
-    of the version ``template_version`` is copied. If ``template_version`` is None, the current body
-    of the template is copied. Finally, ``template_version`` is set to the version of the template's
-    body.
+    If a variant or follow-up already has a body in the request, this body is kept. If it has no
+    body, the body of the version ``template_version`` is copied. If ``template_version`` is None,
+    the current body of the template is copied. Then ``template_version`` is set to the number of
+    the template version that contains the body.
 
-    But ``template_id`` and ``template_version`` are set to None in each of these cases:
+    In each of these cases, ``template_id`` and ``template_version`` are set to None instead:
 
-    - The template or the version does not exist.
+    - The template or the version does not exist, and the request has a body.
     - The body in the request differs from the template's body.
     - The template's body has no version.
 

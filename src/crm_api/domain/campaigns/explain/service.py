@@ -1,8 +1,8 @@
 """Explain whether a recipient would get a message now, which rules prevent it, and until when.
 
 The module also finds running campaigns that send nothing although no rule prevents their messages.
-The explanation must check the same rules as a worker. So both use the same SQL fragments, allowed
-hours and code to write the message.
+The explanation must check the same rules as a worker. So the explanation and the worker use the
+same SQL fragments, allowed hours and code to write the message.
 """
 
 from dataclasses import dataclass
@@ -57,8 +57,8 @@ async def explain_recipient(
             not failed is explained. If there is no such step, step 0 is explained.
         business: The business details that a message may name.
         times: The maximum durations of the steps of sending.
-        secret: The secret with which the consent history hashes phone numbers. Without it, the
-            field ``reading`` of the result is None.
+        secret: The secret with which the consent history hashes phone numbers. If None, the field
+            ``reading`` of the result (how the reply of the person was classified) is None too.
 
     Raises:
         RecipientNotFoundError: The contact is not a recipient, or the campaign's audience is not

@@ -33,8 +33,8 @@ class RecipientCount:
     """The number of recipients of a campaign who have the same status and the same variant.
 
     Attributes:
-        status: The status. It is ``parked`` if a user must decide whether their messages were
-            sent. Recipients that are counted as ``parked`` are also counted as ``unknown``.
+        status: The status. It is ``parked`` if a user must decide whether the messages to these
+            recipients were sent. The same recipients are also counted with the status ``unknown``.
         variant: The ``position`` of the variant; 0 for ``parked``.
         people: The number of recipients.
         replied: The number of these recipients who replied; 0 for ``parked``.

@@ -69,7 +69,7 @@ async def read_campaign_stats(
     Args:
         step: 0 for the first message, 1 for the first follow-up, and so on.
         limits: The limits of sending. An unclear attempt of yesterday also counts for today if its
-            request to the provider was made less than ``limits.times.grace`` before today began.
+            request to the provider was made in the last ``limits.times.grace`` before midnight.
 
     Raises:
         CampaignNotFoundError: The campaign does not exist.

@@ -114,8 +114,9 @@ class ExperimentResult:
         status: The result of comparing the reply rates.
         winner: The variant that gets more replies than every other variant; None if there is none.
             A harmful variant never wins.
-        p_value: The largest p-value of the comparisons in which the winner is compared with other
-            variants by replies. None if there is no winner, or if all other variants are stopped.
+        p_value: The winner is compared by replies with each other variant, and each comparison has
+            a p-value; this is the largest of them. None if there is no winner, or if all other
+            variants are stopped.
         comparisons: Two comparisons for each pair of variants: one by replies, and one by opt-outs.
             Variants that are stopped or have too few messages are left out.
         harmful: The variants that get more opt-outs than another variant, including those stopped
@@ -230,10 +231,12 @@ def _log_beta(first: float, second: float) -> float:
 def log_excess(hits: int, *, texts: int, limit: float) -> float:
     """Return how strong the evidence is that a rate is above its limit.
 
-    The rate is the share of messages with a hit (an opt-out or a failure). A likelihood ratio is
-    computed for each of ``ODDS_RATIOS``. The e-value is the mean of these ratios, and the result is
-    the natural logarithm of the e-value. A message without a result counts as a message without a
-    hit.
+    The rate is the share of messages with a hit (an opt-out or a failure). A message without a
+    result counts as a message without a hit.
+
+    Each of ``ODDS_RATIOS`` defines one rate above the limit. For each of these rates, a likelihood
+    ratio is computed. The e-value is the mean of the likelihood ratios, and the result is the
+    natural logarithm of the e-value.
 
     Args:
         limit: The allowed rate, above 0. The result is ``-inf`` for a limit of 1.

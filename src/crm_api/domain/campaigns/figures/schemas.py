@@ -160,7 +160,7 @@ class VariantComparisonRead(ReadModel):
             difference.
         e_value: The strength of the evidence that the rates differ: 1 or less is no evidence, 20 is
             strong evidence.
-        p_value: The probability, from 0 to 1, that equal rates give evidence at least this strong;
+        p_value: If the rates were equal, the probability (0 to 1) of evidence at least this strong;
             corrected for the number of comparisons.
     """
 
@@ -182,8 +182,8 @@ class ABTestRead(ReadModel):
         status: The result of comparing the reply rates.
         winner: The name of the variant that gets more replies than all others; null if there is
             none, or if it is harmful.
-        p_value: The p-value of the winner, corrected for the number of comparisons. Null without a
-            winner, or after the other variants were stopped; then see the audit log.
+        p_value: The p-value of the winner, corrected for the number of comparisons. Null if there
+            is no winner. Null if all other variants are stopped: see the audit log.
         min_per_variant: The number of messages from which a variant is compared.
         comparisons: The comparisons of each pair of variants. Variants that are stopped or have too
             few messages are left out.

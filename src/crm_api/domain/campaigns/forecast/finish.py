@@ -4,8 +4,9 @@ Two instants are predicted. The last message is sent before P50 with a probabili
 before P90 with a probability of 90 %.
 
 To find the rule that delays most (the binding rule), the campaign is simulated without each rule in
-turn. The binding rule is the rule whose removal lets the most additional people get a message. If
-no removal adds people, the binding rule is the rule whose removal makes the campaign end earliest.
+turn. If at least one of these simulations reaches more people, the binding rule is the rule without
+which the most people get a message. If none reaches more people, it is the rule without which the
+campaign ends earliest.
 """
 
 from collections.abc import Callable, Mapping
@@ -66,7 +67,7 @@ class Share:
         hits: The number of measured messages that have the property, such as a reply.
         texts: The number of measured messages.
         assumed: The assumed share.
-        weight: The number of measured messages that would have the same influence as ``assumed``.
+        weight: The weight of ``assumed``: it counts as much as this number of measured messages.
     """
 
     hits: int

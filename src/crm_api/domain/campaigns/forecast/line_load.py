@@ -198,10 +198,11 @@ CARRIERS = text("""
 async def read_carrier_limits(
     uow: UnitOfWork, campaign: Campaign, *, now: datetime
 ) -> list[CarrierLimit]:
-    """Return how many messages a day the budget of each mobile carrier allows to the campaign.
+    """Return how many of the campaign's messages the budget of each mobile carrier allows per day.
 
-    A budget is the number of message segments a day that the company may send to one carrier. The
-    list is empty if there are no budgets, or if the audience is not completely stored.
+    The company sets a budget for each carrier: the number of message segments that it may send to
+    the carrier per day. The list is empty if there are no budgets, or if the audience is not
+    completely stored.
     """
     if campaign.recipients_total is None:
         return []

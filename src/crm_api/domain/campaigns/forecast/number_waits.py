@@ -33,8 +33,8 @@ class TextedNumber:
         last_other: The time of the newest recent message from another campaign; None if there is no
             such message.
         texted: The instants of the recent messages of all campaigns, newest first.
-        read: The number of recipients that the query examined, including recipients that its result
-            leaves out. All items of a result have the same number.
+        read: How many recipients the query examined, including recipients that its result leaves
+            out. The value is equal in all items of a result.
     """
 
     step: int

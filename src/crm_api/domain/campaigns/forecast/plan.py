@@ -175,10 +175,10 @@ class Plan:
         return sum(group.people for group in self.waiting)
 
     def without_messages_of_today(self) -> "Plan":
-        """Return this plan as it is for a campaign that begins tomorrow or later.
+        """Return this plan without today's messages, for a campaign that begins tomorrow or later.
 
-        The returned plan has no messages that count for daily limits, because the messages of today
-        do not count for the limits of a later day.
+        The messages of today do not count for the daily limits of a later day. So the returned plan
+        has no messages that count for daily limits.
         """
         rivals = [replace(one, used_today=0, is_over_today=False) for one in self.rivals]
         carriers = [replace(one, left_today=one.daily) for one in self.carriers]

@@ -128,7 +128,7 @@ async def estimate_finish(
 ) -> datetime | None:
     """Estimate when a campaign will have sent its last message.
 
-    With a probability of about 50 %, the last message is sent later.
+    With a probability of about 50 %, the last message is sent later than the returned time.
 
     Args:
         used: Two numbers of messages that were sent today. The first counts for the daily limit of

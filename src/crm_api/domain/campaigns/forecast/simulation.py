@@ -62,7 +62,8 @@ def people_shut_out(plan: Plan) -> float:
 class _Queue:
     """The waiting people whose messages count for one carrier's budget, or for no budget.
 
-    A carrier's budget limits the messages a day to the customers of one phone company.
+    A carrier's budget is the maximum number of messages a day to the customers of one phone
+    company.
 
     Attributes:
         share: The number of people in the queue, divided by the number of all waiting people.
@@ -295,13 +296,14 @@ class _Run:
     ) -> Iterator[tuple[Cohort, list[tuple[int, float]]]]:
         """Remove people from a queue, in the order in which they became due.
 
-        ``texts`` is the maximum number of messages that the removed people count as, as in
-        ``_fill``.
+        Args:
+            texts: The maximum number of messages to the removed people. A person counts as
+                ``plan.workload`` messages.
 
         Yields:
             Each cohort (people who wait for the same message) from which people were removed, with
-            a list of pairs: the index of a zone group, and the number of people who were removed
-            from this zone group.
+            a list of pairs: the index of a zone group, and the number of messages to the removed
+            people of this zone group.
         """
         for cohort in queue.cohorts:
             if texts < _TINY or cohort.due_from >= end:
@@ -364,8 +366,8 @@ class _Run:
         A day has at most as many messages as the same day of the first year.
 
         Args:
-            left: The messages that are not sent in the first year, by step. The function changes
-                it.
+            left: For each step, the number of messages that are not sent in the first year. The
+                function changes this list.
 
         Returns:
             When the last message is sent. None if the campaign ends before the last message, or if

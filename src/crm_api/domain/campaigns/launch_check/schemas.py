@@ -75,9 +75,9 @@ class LaunchReason(ReadModel):
         rule: The name of the rule, as in a recipient's ``skip_reason``.
         outcome: ``review`` if a user must approve the contacts; ``held`` if a user must check a
             reply; else ``skipped``.
-        people: The number of these contacts.
+        people: The number of stopped contacts.
         detail: What the rule means.
-        sample: Up to 10 of these contacts.
+        sample: Up to 10 of the contacts.
     """
 
     model_config = example(

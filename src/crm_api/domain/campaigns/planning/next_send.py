@@ -61,7 +61,8 @@ async def find_next_send(
     instant.
 
     Args:
-        call: The longest duration of a request to the provider.
+        call: The longest duration of a request to the provider. A request must end within the
+            hours in which messages are allowed.
 
     Returns:
         None if no campaign is scheduled, and no waiting recipient can get a message within six

@@ -129,7 +129,7 @@ class PreviewRecipients(ReadModel):
     Attributes:
         total: The number of contacts in the audience.
         would_be_texted: The number of contacts that would get a message.
-        review: The number of contacts that a user must approve: they already got a message.
+        review: The number of contacts that already got a message. A user must approve them.
         held: The number of contacts on hold until a user checks a reply.
         skipped: The number of contacts that would be skipped, by skip reason.
     """

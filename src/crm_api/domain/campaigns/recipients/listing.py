@@ -164,8 +164,8 @@ class RecipientSearch:
         wanted: The filter.
         campaign_id: The campaign.
         variant: The position of the variant; None for all variants.
-        patterns: One list of LIKE patterns for each term of ``wanted.q``. A recipient is found if
-            at least one pattern of each list matches.
+        patterns: For each search term in ``wanted.q`` (a word or a phone number), a list of LIKE
+            patterns. A recipient is found if at least one pattern of each list matches.
     """
 
     wanted: RecipientFilter

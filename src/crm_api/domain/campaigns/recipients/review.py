@@ -222,7 +222,8 @@ async def settle_recipient(
     """Store a user's decision about the parked attempt of a recipient.
 
     Args:
-        outcome: ``sent`` or ``failed`` ends the attempt; ``resend`` sends the message again.
+        outcome: ``sent``: the message was sent. ``failed``: the message was not sent, and shall not
+            be sent again. ``resend``: the message shall be sent again.
         actor: Who decided, for the audit log.
 
     Raises:
@@ -247,7 +248,7 @@ async def _require_recipient(
 
 
 class SettleRequest(RequestModel):
-    """A person's decision about a message that was perhaps sent.
+    """A user's decision about a message that was perhaps sent.
 
     Attributes:
         outcome: ``sent``: the message was sent. ``failed``: the message was not sent, and shall not

@@ -105,7 +105,7 @@ class TemplateVersionRead(ReadModel):
     Attributes:
         version: The number of the version; the first one is 1.
         body: The message body, in Liquid.
-        status: The state of the approval. A campaign of approved versions needs no other approval.
+        status: The state of the approval of the version.
         author_name: The API key or user who wrote the body; null if it is not known.
         submitted_at: When the version was last submitted; null if it never was.
         decided_at: When the version was approved or rejected; null until then.

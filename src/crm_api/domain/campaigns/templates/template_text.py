@@ -51,7 +51,8 @@ class CompiledBody:
     Attributes:
         body: The body as it was saved.
         template: The compiled template; None if the body has no variables and no tags.
-        roots: The top-level variables in the body. Rendering reads only these values.
+        roots: The top-level variables in the body. Rendering reads only the values of
+            these variables.
     """
 
     body: str
@@ -280,9 +281,10 @@ def placeholder_values(compiled: CompiledBody) -> list[dict[str, object]]:
         If the body has no variables and no tags, the result is one empty set. If it has some, the
         result is three sets. The caller tries the sets in this order:
 
-        - Each value is the name of its field in brackets, such as ``[first_name]``.
-        - Each value is the same number.
-        - Each value is the same word.
+        - In the first set, each value is the name of its field in brackets, such as
+          ``[first_name]``.
+        - In the second set, all values are the text ``7``.
+        - In the third set, all values are the text ``Ada``.
     """
     if compiled.template is None:
         return [{}]

@@ -206,11 +206,13 @@ def _read_in(
 def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: float) -> ReplyKind:
     """Decide whether a reply is an opt-out, puts the number on hold, or does neither.
 
-    If the words alone make the meaning certain, the probabilities are ignored.
+    If the words alone make the meaning certain, the probabilities are ignored. If not, the
+    probabilities decide. A reply with a stop-sign emoji that is not an opt-out then puts the number
+    on hold.
 
     Args:
-        asks: The probability of ``asks_to_stop``.
-        doubts: The probability of ``needs_a_person``.
+        asks: The probability that the person asks us to stop.
+        doubts: The probability that the reply is an opt-out or doubtful.
         opt_out_at: The reply is an opt-out if ``asks`` is not below this.
         hold_at: The reply puts the number on hold if ``doubts`` is not below this.
     """

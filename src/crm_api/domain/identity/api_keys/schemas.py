@@ -25,7 +25,7 @@ class ApiKeyCreate(RequestModel):
     """The name, the scopes and the expiry of a new API key.
 
     Attributes:
-        name: A name by which people recognise the key. It appears in the audit log.
+        name: A name by which users recognise the key. It appears in the audit log.
         scopes: The scopes of the key; ``admin`` includes all other scopes. You can give only scopes
             that you have.
     """

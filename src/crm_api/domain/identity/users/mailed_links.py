@@ -115,7 +115,7 @@ class UserMailSender:
         name: The name of the business.
         api_url: The public URL of this service and its console.
         app_url: The URL of a frontend that replaces the console. If None, links lead to the
-            console, and each mail also shows an API request that replaces the link.
+            console, and each mail also shows an API request that does the same as the link.
     """
 
     name: str

@@ -17,8 +17,8 @@ class UserRole(StrEnum):
     """The role of a user, which determines the user's scopes.
 
     Owners may do everything. Managers have all scopes except ``admin``. Agents reply to people and
-    book appointments. Viewers only read. Marketers run campaigns and read figures; they see no
-    amounts of money, and only the first name and the city of people.
+    book appointments. Viewers only read. Marketers run campaigns and read figures. They see no
+    amounts of money. Of a person, they see only first name and city.
     """
 
     OWNER = "owner"

@@ -1,8 +1,8 @@
 """Invite, list, change and disable users, and create the first user.
 
-The first user is an owner. ``crm-api up`` prints a link with which a person creates the first user.
-The link works while the service has no user. The token in the link is derived from the secret key,
-and is not stored.
+The first user is an owner. ``crm-api up`` prints a link to a page that creates the first user. The
+link works while the service has no user. The token in the link is derived from the secret key, and
+is not stored.
 """
 
 import hmac

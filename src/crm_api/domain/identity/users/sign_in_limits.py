@@ -9,9 +9,9 @@ failed attempts of:
 3. all accounts at this address, except accounts for which the address is known.
 
 Each counter has an allowed number of failed attempts. After each failure above this number, the
-next attempt must wait. At a known address, only the first counter is used. So failed attempts at
-other addresses, or for the accounts of colleagues at the same address, cannot lock out the owner at
-a known address.
+next attempt must wait. At a known address, only the first counter is used. So two kinds of failed
+attempts cannot lock out the owner at a known address: attempts at other addresses, and attempts for
+other accounts at the same address.
 """
 
 import hashlib
@@ -206,10 +206,10 @@ async def _is_known(session: AsyncSession, user: User, network: str) -> bool:
 
 
 async def _blocked_until(session: AsyncSession, subjects: Sequence[bytes]) -> datetime | None:
-    """Return the time until which the counters with these keys block a further attempt.
+    """Return the time until which the counters in ``subjects`` block a further attempt.
 
-    Each counter of failed sign-ins blocks attempts until a certain time. The result is the latest
-    of these times; None if none of the counters is stored.
+    Each counter of failed sign-ins blocks attempts until a certain time. The latest of these times
+    is returned. The result is None if none of the counters is stored.
     """
     return await session.scalar(
         select(func.max(SignInThrottle.blocked_until)).where(SignInThrottle.subject.in_(subjects))

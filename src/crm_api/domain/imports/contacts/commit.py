@@ -63,11 +63,11 @@ _ROWS_DELETED = (
 async def commit_dry_run(
     uow: UnitOfWork, *, import_id: UUID, now: datetime, actor: str | None = None
 ) -> ContactImport:
-    """Import exactly the rows that a dry run has read, with its mapping and options.
+    """Import exactly the rows that a dry run has read, with the dry run's mapping and options.
 
-    The first commit creates an import, and requests the job ``run_imports``. If the dry run was
-    already committed, the existing import is returned. But if the existing import failed, was
-    cancelled or was undone, a new import is created.
+    This function creates an import, and requests the job ``run_imports``. If an earlier call has
+    already created the import of this dry run, the existing import is returned. But if the existing
+    import failed, was cancelled or was undone, a new import is created.
 
     Raises:
         ImportNotFoundError: No import has this id.

@@ -178,7 +178,9 @@ class _Spool:
         self._now = now
 
     async def begin(self, header: list[str]) -> bool:
-        """Write the column names as the first line of the CSV, or compare them with its first line.
+        """Write the column names as the first line of the CSV file, or check its first line.
+
+        If the file is new, the line is written. If not, the first line must contain these names.
 
         Returns:
             False if another worker has continued the import, or if the import was cancelled.

@@ -140,10 +140,15 @@ def detect_format(
 def check_mapping(header: Sequence[str], mapping: Mapping[str, str | None]) -> None:
     """Check a user's mapping of the columns of a file to fields.
 
+    A column is wrong in these cases:
+
+    - The column is not in the file.
+    - The field of the column does not exist.
+    - The field already has another column. A few fields, such as ``tags``, may have several
+      columns.
+
     Raises:
-        InvalidMappingError: ``errors`` has one problem for each column that is not in the file,
-            whose field does not exist, or whose field already has a column. A few fields, such as
-            ``tags``, may have several columns.
+        InvalidMappingError: ``errors`` has one problem for each column that is wrong.
     """
     problems = []
     taken: dict[str, str] = {}

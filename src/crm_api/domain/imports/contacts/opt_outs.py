@@ -67,7 +67,8 @@ class OptOutRow:
         phones: All phone numbers of the person. The first one is the number of the contact.
         column: The name of the column.
         value: The text of the cell.
-        is_do_not_contact: True if the column forbids every kind of contact; False if only messages.
+        is_do_not_contact: True if the column forbids every kind of contact; False if it forbids
+            only messages.
         is_clear: True if the cell is a yes; False if it is neither a yes nor a no.
     """
 

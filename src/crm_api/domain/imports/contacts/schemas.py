@@ -66,7 +66,7 @@ class ImportCorrection(RequestModel):
     """New options for a dry run. Options that are left out do not change.
 
     Attributes:
-        mapping: The field of each column, by column name; null leaves the column out. Other columns
+        mapping: The field of each column; null leaves the column out. Columns not in ``mapping``
             are recognised automatically.
         list_name: The list that the contacts join, by name. It is created if it does not exist.
         list_id: The list that the contacts join, by id.

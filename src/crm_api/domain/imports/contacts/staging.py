@@ -3,7 +3,7 @@
 The statements are listed in the order of execution. They use two temporary tables:
 
 - ``import_person``: each person of the chunk (*staged*).
-- ``import_plan``: each person whose result, such as ``created``, ``merge_plan`` has decided
+- ``import_plan``: each person for whom ``merge_plan`` has decided the result, such as ``created``
   (*planned*).
 """
 
@@ -56,8 +56,8 @@ async def lock_known_contacts(session: AsyncSession) -> None:
 class PersonWithoutZone:
     """A contact that an import updates, and whose zone key must still be computed.
 
-    The zone key is computed from the address that the contact has after the import. Parts of this
-    address can be from the file, and parts from the stored contact.
+    The zone key is computed from the address that the contact has after the import. Some parts of
+    this address may come from the file, and other parts from the stored contact.
     """
 
     position: int

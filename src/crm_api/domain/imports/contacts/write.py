@@ -213,9 +213,10 @@ async def _stop_messages(
 ) -> None:
     """Set flags that stop messages, if cells of a chunk say so; a dry run only counts the flags.
 
-    The flags are the opt-out, the hold and ``do_not_contact``. This function locks the consent
-    decisions about the numbers. Call it after contacts are locked and before campaigns are locked.
-    All code locks in this order: contacts, consent decisions, campaigns.
+    The flags are the opt-out, the hold and ``do_not_contact``. Each flag is set on all phone
+    numbers of the person whom the cell is about. This function locks the consent decisions about
+    these numbers. Call it after contacts are locked and before campaigns are locked. All code locks
+    in this order: contacts, consent decisions, campaigns.
     """
     if not chunk.opt_outs:
         return

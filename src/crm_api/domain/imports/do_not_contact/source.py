@@ -41,7 +41,8 @@ class NumberChunk:
         start: The number of rows of the file before this chunk.
         end: The number of rows up to the end of this chunk.
         phones: The phone numbers, in E.164, that did not occur earlier in the file.
-        read: The number of values read, including invalid values and rows that cannot be read.
+        read: The number of values that were read, including invalid values. A row that cannot be
+            read counts as one value.
         duplicates: The number of phone numbers that occurred earlier in the file.
     """
 

@@ -1,8 +1,8 @@
 """Convert a workbook (XLSX) to CSV, within limits of size, memory and time.
 
-A small archive may contain a sheet that is larger than the memory. So the sizes in the directory of
-the archive are checked first. Then a separate process with limits of memory and time unpacks the
-archive.
+An XLSX file is a zip archive. A small archive may contain a sheet that is larger than the memory.
+So the sizes in the directory of the archive are checked first. Then a separate process with limits
+of memory and time unpacks the archive.
 """
 
 import asyncio

@@ -44,8 +44,8 @@ class DriftExample:
         id: The provider's id of the message or call; None for a conversation, and for an item
             without an id.
         kind: ``message``, ``call``, ``thread`` (a conversation that could not be read),
-            ``unreadable`` (an item that could not be read), or the name of a call's unread part,
-            such as ``voicemail``.
+            ``unreadable`` (an item that could not be read), or the name of a part of a call that
+            could not be fetched, such as ``voicemail``.
         was: The stored status; None if nothing is stored.
         now: The provider's status; None if it is not known.
         why: Why the item could not be read or stored.

@@ -357,7 +357,7 @@ class Filler:
             self._note_drift(DriftKind.CREATED, item, example)
 
     def _note_drift(self, kind: DriftKind, item: ListedItem, example: DriftExample) -> None:
-        """Count a message or call that no webhook reported.
+        """Count a difference: a message or call that was missing or outdated here.
 
         These items are not counted:
 

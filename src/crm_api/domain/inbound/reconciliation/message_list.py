@@ -146,8 +146,8 @@ def cover(reading: Reading, position: Position, *, is_last: bool) -> None:
       of the run.
     - ``near`` gets the messages whose listed time is not later than ``SKEW`` after the start of the
       span. The stored times of these messages may be in the next span.
-    - If more than ``MOST_NEAR`` messages are near, ``near`` is emptied, and the next span ends 2
-      ``SKEW`` before the start of this span.
+    - If ``near`` would have more than ``MOST_NEAR`` messages, ``near`` is emptied, and the next
+      span ends 2 ``SKEW`` before the start of this span.
 
     ``edge``, ``near`` and ``reached`` of ``position`` are updated.
     """

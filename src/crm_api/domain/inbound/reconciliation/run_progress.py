@@ -157,7 +157,8 @@ async def postpone_run(
 ) -> timedelta | None:
     """Postpone a reconciliation run because the provider could not be read.
 
-    If this has happened ``MOST_FAILURES`` times in a row, mark the run as failed instead.
+    If the provider could not be read ``MOST_FAILURES`` times in a row, mark the run as failed
+    instead.
 
     Returns:
         How long to wait; None if the run has failed for good.

@@ -74,12 +74,12 @@ async def _store_run(
 ) -> UUID:
     """Store a reconciliation run, and request the job ``reconcile_openphone``.
 
-    If ``since`` is None, the time span begins ``OVERLAP`` before the earlier of two times:
+    If ``since`` is None, the completed runs decide the start of the time span:
 
-    - ``until``
-    - the end of the period that completed runs have compared
-
-    If no run has completed, the time span has no start.
+    - If no run has completed, the time span has no start.
+    - If the period that completed runs have compared ends before ``until``, the span begins
+      ``OVERLAP`` before the end of this period.
+    - If not, the span begins ``OVERLAP`` before ``until``.
 
     Raises:
         EmptySpanError: ``since`` is not before ``until``.

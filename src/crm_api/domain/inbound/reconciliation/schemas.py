@@ -13,9 +13,10 @@ class ReconciliationCreate(RequestModel):
     """A request to compare our messages and calls in a time span with the provider's data.
 
     Attributes:
-        since: The start of the time span. Default: 24 hours before the earlier of ``until`` and the
-            end of the compared period; no start if nothing was compared yet.
-        until: The end of the time span. The default is now. A time in the future counts as now.
+        since: The start of the span. Default: no start if nothing was compared. If the compared
+            period ends before ``until``: 24 hours before its end. If not: 24 hours before
+            ``until``.
+        until: The end of the span. Default: now. Future times count as now.
     """
 
     model_config = example(since="2026-11-29T00:00:00Z")

@@ -37,12 +37,13 @@ async def leave_out_erased(
 ) -> list[ProviderEvent]:
     """Leave out the events that happened before their person was erased; return the others.
 
-    If a call began before the erasure, all its events are left out. An opt-out, opt-in or doubtful
-    reply in a message that is left out is added to the consent history, without the text.
+    If a call began before the person was erased, all events of the call are left out. A message
+    that is left out may contain an opt-out, an opt-in or a doubtful reply. The consent history then
+    gets an entry, without the text of the message.
 
     If a returned event has the number of an erased person, the number gets these flags:
 
-    - An opt-out or a hold, if the consent history shows it.
+    - An opt-out or a hold, if the consent history contains one.
     - ``do_not_contact``, unless a user removed this flag after the erasure.
     """
     people = [_person(event) for event in events]

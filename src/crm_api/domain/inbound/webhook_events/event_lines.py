@@ -236,7 +236,8 @@ class LineFinder:
     async def _look(self, phone_number_id: str | None, own: Sequence[str]) -> Line | None:
         """Find a phone line by the provider's id or, if there is no id, by its phone number.
 
-        A line that is not stored is added if the event has its id and exactly one of our numbers.
+        A line that is not stored is added if the event contains the id of the line and exactly one
+        of our numbers.
 
         Raises:
             LineUnknownError: The event has the id of the line, but the line is neither stored nor

@@ -73,11 +73,11 @@ def without_effect(replies: Sequence[NewReply]) -> list[UnattendedMessage]:
 async def act_on_replies(
     uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, apply_settings: ApplySettings
 ) -> None:
-    """Apply the opt-outs, opt-ins and holds that new messages cause.
+    """Apply the opt-outs, opt-ins and holds that new messages cause, and queue automatic replies.
 
     A doubtful message causes a hold: campaign messages to the number wait until a user decides
-    whether the message is an opt-out. An alert asks the user to decide. Also queue the automatic
-    replies to the new messages.
+    whether the message is an opt-out. An alert asks the users to decide. The automatic replies
+    confirm opt-outs, and answer messages that ask for help.
     """
     # A message from one of our own lines has no contact. If such a message is doubtful, it is left
     # out, because there is no person about whom a user could decide.
@@ -124,9 +124,11 @@ async def _decide(
     """Apply the opt-outs, opt-ins and holds that received messages cause.
 
     Returns:
-        One value for each message, in the same order: True if the message changed the consent of
-        its sender. If the change was made while the line was unknown, the value is True only if the
-        number is still opted out or on hold.
+        One value for each message, in the same order. The value is True in these cases:
+
+        - The message changed the consent of its sender now.
+        - The message changed the consent of its sender before, while the line was unknown, and the
+          number is still opted out or on hold.
     """
     if not replies:
         return []

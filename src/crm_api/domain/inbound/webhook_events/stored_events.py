@@ -222,9 +222,9 @@ RECOVERED = text("""
 async def resolve_recovered_alerts(uow: UnitOfWork, *, now: datetime) -> None:
     """Resolve the alerts whose cause has ended.
 
-    - An error code: no event has it any more.
-    - An unknown phone line: the line is stored now.
-    - Events that name no line: no such event is left.
+    - The alert about an error code ends when no event has the code any more.
+    - The alert about an unknown phone line ends when the line is stored.
+    - The alert about events that name no line ends when no such event is left.
     """
     await event_lines.resolve_alerts_of_known_lines(uow, now=now)
     open_codes = await alerts.list_open_subjects(uow, kind=DEAD_EVENT)

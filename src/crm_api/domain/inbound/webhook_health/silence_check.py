@@ -1,8 +1,8 @@
 """Check whether the time since the last event is unusually long, compared with earlier weeks.
 
-In each earlier week, the span with the same weekdays and local hours is examined. Ten-minute slots
-with an event are counted. Events are not counted, because one campaign can cause hundreds of events
-in an hour.
+In each earlier week, the check examines the time span that has the same weekdays and local hours as
+the time since the last event. It counts the ten-minute slots in which at least one event arrived.
+It does not count the events, because one campaign can cause hundreds of events in an hour.
 """
 
 from collections.abc import Sequence

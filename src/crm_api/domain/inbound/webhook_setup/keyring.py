@@ -1,8 +1,8 @@
 """Verify webhooks with the signing keys in the settings and the keys saved in the database.
 
 When a signature does not match, the process reads the saved keys again, because the provider may
-sign with a new key. It does so at most once in ``GAP_SECONDS``. Otherwise each forged signature
-would cause a database read.
+sign with a new key. It does so at most once in ``GAP_SECONDS``, so that not every forged signature
+causes a database read.
 """
 
 import asyncio

@@ -163,7 +163,7 @@ class Registrar(ProviderWebhooks):
         return done + _report_foreign(found)
 
     async def register_legacy(self) -> list[str]:
-        """Create or replace the legacy webhooks; keep those that are correct (see ``register``).
+        """Create or replace legacy webhooks; keep correct ones (see the function ``register``).
 
         Returns:
             Sentences about what was done.

@@ -143,9 +143,9 @@ def _weigh(occurred_at: datetime, touches: Sequence[Touch], model: AttributionMo
 def divide_cents(amount: int, shares: Sequence[Fraction]) -> list[int]:
     """Divide an amount in cents into one part for each share. The parts sum to the amount.
 
-    The shares must sum to 1. Each part is rounded down. Then the remaining cents are added, one
-    cent to each part, first to the parts that were rounded down by the largest amounts. If two
-    amounts are equal, the earlier part comes first.
+    The shares must sum to 1. Each part is first rounded down to whole cents. The cents that remain
+    are added to the parts, one cent to each part. The part that lost the largest fraction gets a
+    cent first. If two parts lost the same fraction, the earlier part comes first.
     """
     exact = [amount * share for share in shares]
     parts = [int(one // 1) for one in exact]

@@ -77,9 +77,9 @@ class AttributionRule(Base):
 class OutcomeCredit(Base):
     """One share of an outcome.
 
-    A version of the rules credits the share to one message, or to no message. The share is
-    ``numerator`` / ``denominator``. For one outcome and version, the shares sum to 1,
-    and the cents sum to the amount of the outcome.
+    A version of the attribution rules credits the share either to one message or to no message. The
+    share is ``numerator`` / ``denominator``. For one outcome and version, the shares sum to 1, and
+    the cents sum to the amount of the outcome.
     """
 
     __tablename__ = "outcome_credit"

@@ -98,7 +98,7 @@ MOST_COHORTS = 200
 
 @dataclass(frozen=True, slots=True)
 class CohortCell:
-    """How many people of a cohort reached a stage within ``days`` after their first message.
+    """How many people of a cohort reached a stage within ``days`` days after their first message.
 
     A cohort is all people whose first message was sent in the same day, week or month.
 
@@ -130,8 +130,8 @@ async def count_cohorts(
 ) -> list[CohortCell]:
     """Return how many people of each cohort reached a stage, within several time limits (windows).
 
-    The result has one ``CohortCell`` for each window of the latest 200 cohorts. It is ordered by
-    cohort, the oldest first, and then by window, the shortest first.
+    The result contains the latest 200 cohorts, the oldest first. For each cohort, it has one
+    ``CohortCell`` for each window, the shortest window first.
 
     Args:
         bucket: The period in which the people of a cohort got their first message: a day, a week or

@@ -39,8 +39,8 @@ class FunnelRead(ReadModel):
         as_of: When the figures were computed.
         window_days: The length of the window in days, the same for all people.
         unripe: The number of people who are left out, because their window is not over.
-        stages: The stages. A person counts in every stage that the person reached, even without an
-            earlier stage.
+        stages: The stages. A person counts in every stage that the person reached, even if stages
+            were skipped.
     """
 
     model_config = example(as_of=NOW, window_days=30, unripe=40)
@@ -62,10 +62,10 @@ class FunnelRead(ReadModel):
 
 
 class CohortCellRead(ReadModel):
-    """How many people of a cohort reached the stage within `days` after their first message.
+    """How many people of a cohort reached the stage within `days` days after their first message.
 
     Attributes:
-        days: The length of the window in days, beginning with the first message.
+        days: The length of the window in days, from the first message on.
         reached: The number of people who reached the stage within the window; null until the window
             is over for all people of the cohort.
         rate: `reached` divided by the people of the cohort, with four decimals; null while

@@ -4,8 +4,8 @@ The table ``insight_tally`` contains the sums. Database triggers update the sums
 changes. The sums are read for the whole hours of the period. Single records are read in these
 cases:
 
-- The period contains only a part of their hour.
-- Only some of the records of their hour are ripe.
+- The period contains only a part of an hour.
+- Only some of the records of an hour are ripe.
 - No sums are stored for the records.
 """
 

@@ -40,9 +40,9 @@ def is_difference_shown(part: int, whole: int, other_part: int, other_whole: int
     """Return whether a statistical test shows that two rates differ.
 
     You may repeat the test while the counts grow. If the true rates are equal, at most 5 of 100
-    series of tests ever show a difference. The result is also False while ``newcombe_interval``
-    contains 0. Do not decide by this interval alone. If you compute the interval daily for a year,
-    it wrongly excludes 0 on at least one day in about 40 of 100 cases.
+    series of tests ever show a difference. If ``newcombe_interval`` contains 0, the result is
+    False. Do not decide by this interval alone. If you compute the interval daily for a year, it
+    wrongly excludes 0 on at least one day in about 40 of 100 cases.
     """
     interval = newcombe_interval(part, whole, other_part, other_whole)
     if interval is None or interval[0] <= 0 <= interval[1]:

@@ -64,13 +64,13 @@ class InsightTally(_CountColumns, Base):
     """Numbers of messages and accepted attempts, to be added up for each hour or day.
 
     To get the number for a period, add up the rows of the period that have the same granularity
-    (``grain``). A row can have negative numbers. Triggers add rows (``migrations/objects``), and a
-    job merges them.
+    (``grain``). When messages or attempts are stored or change, triggers (``migrations/objects``)
+    add rows. A row can have negative numbers. A job merges the rows of the same hour or day.
 
     - A message counts in the hour in which it was sent. If it was not sent, it counts in the hour
       in which it was due.
-    - An attempt counts in the hour in which the provider accepted it. Its step and variant are the
-      present step and variant of the recipient.
+    - An attempt counts in the hour in which the provider accepted it. The step and variant of an
+      attempt are the present step and variant of its recipient.
     """
 
     __tablename__ = "insight_tally"
@@ -173,7 +173,7 @@ class InsightPersonTally(_CountColumns, Base):
 class InsightPersonChange(_CountColumns, Base):
     """A change that must still be added to the sums by ZIP, city or source of the person.
 
-    A trigger appends a row when a message or attempt of more than an hour ago changes. The job
+    A trigger appends a row when a message or attempt that is older than one hour changes. The job
     ``update_place_sums`` adds the row to the sums and deletes it. Numbers can be negative.
     """
 

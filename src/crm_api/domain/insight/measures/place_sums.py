@@ -3,9 +3,9 @@
 If a record has changed since the sums were updated, the change is read from
 ``insight_person_change``. Single records are read in these cases:
 
-- The sums (``insight_person_tally``) do not contain them.
-- The period contains only a part of their day.
-- Only some records of their day are ripe.
+- The sums (``insight_person_tally``) do not contain the records.
+- The period contains only a part of a day.
+- Only some of the records of a day are ripe.
 """
 
 from dataclasses import dataclass

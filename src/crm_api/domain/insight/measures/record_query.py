@@ -23,7 +23,8 @@ class RecordKind(StrEnum):
     """The kind of a record that a figure counts.
 
     Attributes:
-        MESSAGE: A message to a person; `id` identifies the recipient or, for costs, the attempt.
+        MESSAGE: A message to a person. `id` is the id of the recipient, or of the attempt if the
+            measure sums costs.
         OUTCOME: A result, such as an appointment or a paid invoice.
         CREDIT: The share of an outcome that is credited to a message, or to no message.
         ANSWER: An answer of a user to a person; `id` identifies the message.
@@ -87,9 +88,9 @@ class RecordCopies:
         columns: The SQL that selects the columns of a record query from the table.
         is_current: The SQL condition for up-to-date copies in the requested period.
         not_copied: The query for all records without an up-to-date copy.
-        until: SQL expression of an instant: all records before this instant are copied. It is the
-            value of the parameter ``:stored_until`` in ``is_current`` and ``not_copied``. None if
-            the SQL does not have this parameter.
+        until: SQL expression of the instant before which all records are copied. ``is_current`` and
+            ``not_copied`` use this instant as the value of the parameter ``:stored_until``. None if
+            they do not have this parameter.
         breakdowns: The breakdowns for which the copies are used; the element None means figures
             without a breakdown. The copies are not used for figures with a filter by campaign,
             line, list or step. If ``breakdowns`` itself is None, all figures use the copies, also

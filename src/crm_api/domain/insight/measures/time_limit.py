@@ -29,8 +29,8 @@ async def limit_time(
     The limit and the settings last until the end of the transaction.
 
     - A sort or grouping may use 16 MB, which is enough for 200,000 values.
-    - PostgreSQL does not cache looked-up rows (memoize). If rows are looked up in the order of ids,
-      the cache makes a statement slower: it takes a fifth of the statement's time.
+    - PostgreSQL does not cache looked-up rows (memoize). If a statement looks up rows in the
+      order of ids, this cache makes the statement slower: it takes a fifth of the time.
     - Only statements that read millions of rows start parallel workers, because the start of the
       workers takes 13 ms of CPU.
 

@@ -78,7 +78,7 @@ async def take_locks(session: AsyncSession, name: str = SUMS_LOCK) -> bool:
 
     Args:
         name: The name of a lock that is taken before ``SUMS_LOCK``. Workers of an earlier release
-            take only this lock.
+            take only the lock with this name.
     """
     for one in dict.fromkeys((name, SUMS_LOCK)):
         if not await session.scalar(_TAKE_LOCK, {"name": one}):

@@ -94,7 +94,7 @@ async def follow_decision(
 
     The caller must first call ``lock_decisions`` for the number, and afterwards append the decision
     to the history. If the number is now opted out or on hold, its waiting messages are withdrawn.
-    If not, ``held`` recipients may get their message.
+    If not, campaign recipients with the status ``held`` may get their message.
 
     Returns:
         The consent of the number before and after the decision.
@@ -138,9 +138,10 @@ SET_FLAGS = text("""
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
     """Set flags on phone numbers; the flags never expire.
 
-    If a number already has a flag with an expiry, the flag is replaced. If it has the flag without
-    an expiry, the flag stays unchanged. All rows are locked in the order of the numbers, even
-    unchanged rows. So decisions about a number run one after the other, without deadlocks.
+    If a number already has the flag with an expiry, the flag is replaced. If a number already has
+    the flag without an expiry, the flag stays unchanged. All rows are locked in the order of the
+    numbers, even unchanged rows. So decisions about a number run one after the other, without
+    deadlocks.
 
     Args:
         new: A pair of number and flag may occur only once.

@@ -45,7 +45,7 @@ class ListedNumber:
 
 
 def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
-    """Merge the entries of a suppression list to one per number; return them ordered by number.
+    """Merge the entries of an imported file to one per number; return them ordered by number.
 
     If one of the entries of a number is an opt-out, the merged entry is an opt-out. If not, it is a
     hold. If one of the entries sets ``do_not_contact``, the merged entry sets this flag too.
@@ -66,7 +66,7 @@ def strictest_entries(listed: Iterable[ListedNumber]) -> list[ListedNumber]:
 async def count_new_flags(
     session: AsyncSession, listed: Sequence[ListedNumber], *, now: datetime
 ) -> dict[FlagType, int]:
-    """Return, for each flag, how many numbers would get it from a suppression list.
+    """Return, for each flag, how many numbers would get it from an imported file.
 
     Numbers that already have the flag are not counted.
     """

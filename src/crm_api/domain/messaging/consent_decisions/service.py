@@ -107,8 +107,8 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Allow messages to a number again: remove its flags ``opted_out`` and ``opt_out_hold``.
 
     Every opt-in gets a history entry. A person's message opts in only the number that sent it. A
-    user's decision opts in all numbers of the contact. ``held`` recipients may now get their
-    message; ``skipped`` recipients stay skipped.
+    user's decision opts in all numbers of the contact. Campaign recipients with the status ``held``
+    may now get their message. Campaign recipients with the status ``skipped`` stay skipped.
 
     Returns:
         True if the number was opted out or on hold before, and now is neither.
@@ -125,9 +125,8 @@ async def opt_in(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
 async def place_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Put a number on hold: it gets no campaign messages until a user decides about a reply.
 
-    If the number is opted out, the hold is only added to the history. An opt-in that the person
-    sent before the hold can arrive after the hold. If this opt-in ends the opt-out, the number is
-    put on hold at that moment.
+    If the number is opted out, the hold is only added to the history. It takes effect if the
+    opt-out ends later, by an opt-in that the person sent before the hold.
 
     Returns:
         True if the number is on hold now and was not on hold before.

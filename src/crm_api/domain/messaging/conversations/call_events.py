@@ -216,9 +216,9 @@ async def _assign_people(
 def _with_asked_at(call: KnownCall, *, now: datetime) -> KnownCall:
     """Return the call with an updated field ``asked_at``.
 
-    The field contains when this service learned that the call needs an answer. It is None if the
-    call needs no answer or has no conversation. If a call that needs an answer is older than
-    ``WAITS_FOR``, the field does not change.
+    The field contains the time at which this service learned that the call needs an answer. It is
+    None if the call needs no answer or has no conversation. If a call that needs an answer is older
+    than ``WAITS_FOR``, the field does not change.
     """
     if call.conversation_id is None or not call_state.needs_answer(call.call):
         return replace(call, asked_at=None)

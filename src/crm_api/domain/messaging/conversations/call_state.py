@@ -125,8 +125,8 @@ def heard_until(known: Document, event_at: datetime | None) -> datetime | None:
     """Return the time of the latest known event of a call; None if no time is known.
 
     Args:
-        known: The stored document, without the new event. It contains the time of its latest event
-            only while the other party is unknown.
+        known: The stored document of the call, without the new event. The document contains the
+            time of the latest stored event only while the other party is unknown.
         event_at: When the new event happened.
     """
     written = _latest(known.get("last_event_at"), event_at)

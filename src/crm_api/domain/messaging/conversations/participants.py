@@ -176,8 +176,8 @@ class ConversationTouch:
             is unknown when the call began.
         incoming_at: When the person sent the message; None for calls and for messages to the
             person.
-        answered_at: When an employee answered outside of this service, by a message in the
-            provider's app or by an answered call; None if no employee did.
+        answered_at: When an employee answered outside of this service: by a message in the
+            provider's app, or by an answered call. None if there was no such answer.
     """
 
     line_id: UUID

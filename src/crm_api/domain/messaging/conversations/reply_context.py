@@ -1,8 +1,8 @@
 """Find the messages to which a received message may reply.
 
-A received message may reply to two messages: to the last message that the company sent in the
-conversation, or to the last campaign message that the line sent to the number. The same SQL
-statement also reads the settings of the away reply.
+A received message may reply to the last message that the company sent in the conversation. It may
+also reply to the last campaign message that the line sent to the number. One SQL statement finds
+both messages and reads the settings of the away reply.
 """
 
 from collections.abc import Sequence
@@ -66,8 +66,8 @@ async def read_reply_contexts(
     """Return the contexts of received messages, in the order of ``messages``.
 
     A context describes the last message that the company sent before the received message. The
-    context answers two questions: Did an employee write the message of the company? Does this
-    message end with a question mark?
+    context contains whether an employee wrote the company's message, and whether the company's
+    message ends with a question mark.
 
     Args:
         messages: The line and the sender of each message, and when the message was received.

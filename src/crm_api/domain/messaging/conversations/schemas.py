@@ -41,8 +41,8 @@ class ReplyCreate(RequestModel):
         line_id: The line that sends the message.
         to: The phone number that receives the message.
         body: The text of the message, at most 1,600 characters.
-        send_at: When to send the message, at most a year from now; null: as soon as possible.
-            Consent and legal hours are checked again then.
+        send_at: When to send the message, within a year; null: as soon as possible. Before sending,
+            consent and legal hours are rechecked.
         move: Whether to move the message to the next legal instant if `send_at` is not legal. If
             false, the request is refused.
         undo_seconds: How many seconds the message waits. During this time, DELETE /v1/messages/{id}

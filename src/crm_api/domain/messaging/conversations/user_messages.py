@@ -188,7 +188,8 @@ async def refuse_second_answer(
     answer.
 
     Args:
-        may_read: False leaves the text of the other answer out of the error.
+        may_read: False if the caller may not read messages. Then the error does not contain the
+            text of the answer.
 
     Raises:
         AnsweredMeanwhileError: Somebody else has answered in the last minute.
@@ -271,7 +272,8 @@ async def queue_user_message(
     sent a message to this line.
 
     Args:
-        may_read: False leaves the text of the other answer out of ``AnsweredMeanwhileError``.
+        may_read: False if the caller may not read messages. Then ``AnsweredMeanwhileError`` does
+            not contain the text of the other user's answer.
         may_send_media: False if the provider cannot send files.
 
     Raises:

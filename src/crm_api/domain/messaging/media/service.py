@@ -175,8 +175,8 @@ RETRY_FETCH = text("""
 async def retry_fetch(uow: UnitOfWork, *, fetch_id: UUID, now: datetime) -> MediaFetch:
     """Start one fetch (the download of a file) again; the count of its attempts begins at 0.
 
-    The job that fetches files is requested. A fetch is dead if all its attempts failed. If this was
-    the last dead fetch with its error code, the alert about the code is resolved.
+    The job that fetches files is requested. A fetch is dead if all its attempts failed. The alert
+    about an error code is resolved if no dead fetch has this code.
 
     Raises:
         MediaFetchNotFoundError: No fetch has this id.
@@ -211,8 +211,8 @@ async def retry_fetches(
     """Start downloads of media files again, and return their number.
 
     The attempts of each download are counted from 0 again. If a download was started, the download
-    job is requested. A download is dead if all its attempts failed. If no dead download has an
-    error code any more, the alert about this code is resolved.
+    job is requested. A download is dead if all its attempts failed. The alert about an error code
+    is resolved if no dead download has this code.
 
     Args:
         status: Only downloads with this status. If it is ``stored``, no download is started.
@@ -241,7 +241,7 @@ async def _read_dead_codes(session: AsyncSession) -> set[str]:
 
 
 async def _end_alerts(uow: UnitOfWork, dead: set[str], *, now: datetime) -> None:
-    """Resolve the alerts about error codes that no dead fetch has any more.
+    """Resolve the alert about each code of ``dead`` that no dead fetch has now.
 
     A fetch (download of a file) is dead if all its attempts failed. All dead fetches with the same
     error code share one alert. ``dead`` contains the error codes of the fetches that were dead

@@ -92,8 +92,8 @@ class MediaFetch(Base):
     During a download, ``next_attempt_at`` is the end of the worker's lease, and ``attempts``
     includes the current attempt. The worker stores its result only if ``attempts`` has not changed.
 
-    A file that a user sent has a row too, with the status ``stored`` and its path in this API as
-    URL.
+    A file that a user sent also has a row. Its status is ``stored``, and its URL is its path in
+    this API.
     """
 
     __tablename__ = "media_fetch"

@@ -68,8 +68,13 @@ MARK_LEARNED = text("""
 async def learn_from_next_number(uow: UnitOfWork, *, now: datetime, secret: bytes) -> bool:
     """Process all new failed messages of one phone number.
 
-    The error codes decide the effect. The number is opted out, or it is stored as a landline. After
-    several permanent failures, it is marked as invalid. Each failure is processed only once.
+    The error codes of the failures decide what happens:
+
+    - If the person opted out at the provider, the number is opted out.
+    - If the number is a landline, its line type is stored.
+    - After ``FAILURES_OF_INVALID`` permanent failures, the number is marked as invalid.
+
+    Each failure is processed only once.
 
     Args:
         secret: Key of the hash that identifies the number in the consent history.

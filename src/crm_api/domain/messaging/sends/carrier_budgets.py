@@ -38,8 +38,8 @@ class CarrierShare:
         taken: The chosen recipients, as planned attempts.
         held: The ids of recipients whose message needs more segments than the budget had left
             before the first recipient was chosen.
-        has_passed_over: True if a recipient was not chosen only because the recipients chosen
-            before had used the segments.
+        has_passed_over: True if a recipient's message would have fit the budget at first, but no
+            longer fit after other recipients were chosen.
     """
 
     taken: list[PlannedAttempt] = field(default_factory=list)

@@ -272,8 +272,8 @@ def _plan_attempts(
     """Write the body of each recipient's message and plan an attempt for it.
 
     Returns:
-        A pair: the planned attempts, and the recipients whose message could not be written. The
-        second is a dict with the skip reason as the key and the ids of its recipients as the value.
+        The planned attempts, and a dict of the recipients whose message could not be written. The
+        dict contains the ids of these recipients by skip reason.
     """
     planned: list[PlannedAttempt] = []
     lacking: dict[str, list[UUID]] = {}

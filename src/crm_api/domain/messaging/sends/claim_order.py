@@ -90,7 +90,8 @@ class ClaimOrder:
         open_zones: The zone keys for which messages are allowed now, each with the end of the
             allowed time.
         compose: Writes the body of a recipient's message.
-        daily_limit: The messages of the campaign per day, in the line's time zone.
+        daily_limit: The largest number of messages of the campaign per day, in the line's time
+            zone.
         min_days_between: The days that must pass after a message of another campaign; None for no
             minimum.
         caps: How many campaign messages to one phone number are legal, by zone key. ``(3, 24)``

@@ -159,8 +159,8 @@ async def derive_recipients(
 ) -> None:
     """Set the status of recipients from their attempts and other facts, such as opt-outs.
 
-    The recipients are locked first, so that the result includes what other transactions commit
-    during the wait (``ARCHITECTURE.md``, "Sending, rule 11").
+    The recipients are locked first. While this function waits for the locks, other transactions may
+    commit changes. The result includes these changes (``ARCHITECTURE.md``, "Sending, rule 11").
 
     Args:
         due_at: The new due time. If it is None and ``back_off`` is False, the due time does not

@@ -1,4 +1,4 @@
-"""Free a message id of the provider that wrong rows have, so that the right attempt can get it.
+"""Remove a message id of the provider from wrong rows, so that the right attempt can get the id.
 
 If the id belongs to a message that was stored by mistake as sent in the provider's app, the message
 is deleted. If the id was matched by mistake to another attempt, that attempt loses the id.

@@ -97,12 +97,13 @@ class AttemptOutcome:
 
     Attributes:
         status: The attempt's new status.
-        seen: The status that the attempt must still have; None if the new status is certain
-            (``ARCHITECTURE.md``, "Sending, rule 6").
+        seen: The status that the attempt must have in the database; if its status has changed, the
+            outcome is not stored. None if the new status is certain (``ARCHITECTURE.md``, "Sending,
+            rule 6").
         message_id: The provider's id of the message, if the new status is sent, failed or
             delivered.
-        is_matched: True if ``message_id`` belongs to a message at the provider that fits the
-            attempt. False if a response gave the id.
+        is_matched: True if the service found ``message_id`` by a comparison of the attempt with the
+            provider's messages. False if a response gave the id.
         accepted_at: When the provider accepted the message, by the provider's clock.
         reported_at: When the message was delivered or failed, by the provider's clock.
         has_no_id: True if the provider accepted the message but gave no usable id. Then the outcome

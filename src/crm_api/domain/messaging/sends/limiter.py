@@ -115,7 +115,7 @@ class Limiter:
         If the new pause would end before the current one, nothing changes.
 
         Args:
-            seconds: A pause longer than ``LONGEST_PAUSE`` is shortened to it.
+            seconds: How long to pause; at most ``LONGEST_PAUSE`` is used.
             asked_seconds: How long the provider asked us to pause. It is only stored.
 
         Returns:

@@ -119,8 +119,8 @@ class MatchCandidates:
     "Our own user" is the provider's user in whose name this service sends.
 
     Attributes:
-        ours: All messages of our own user, whatever their text. Also the messages of other users,
-            if they have the attempt's text.
+        ours: All messages of our own user, with any text, and those messages of other users that
+            have the attempt's text.
         same: Messages of our own user with the attempt's text. Only these may be matched.
         own_user_id: None if unknown. If this id or a message's user is unknown, the message counts
             as a message of our own user.

@@ -290,9 +290,11 @@ async def record_and_correct_matches(
 ) -> None:
     """Record responses to send requests, and correct matches that these responses disprove.
 
-    A match is disproved if a response gives the message id to another attempt. The wrongly matched
-    attempt loses the id and becomes ``unknown``. But if its number has another open attempt, it
-    becomes ``parked``, and an alert is raised. Each correction is written to the audit log.
+    A match is a message at the provider that the service assigned to an unclear attempt by a
+    comparison. If a response gives the id of this message to another attempt, the match was wrong:
+    The wrongly matched attempt loses the id and becomes ``unknown``. But if its number has another
+    open attempt, it becomes ``parked``, and an alert is raised. Each correction is written to the
+    audit log.
     """
     named = [item for item in batch if item.answer.provider_message_id is not None]
     unbound = await held_message_ids.unbind_matched_messages(

@@ -53,9 +53,9 @@ class Recorder:
     Args:
         limiter: Pauses the requests if the provider asks for a pause.
         outage: Detects an outage of the provider from the responses.
-        end_run: Called if the provider is down. It ends the run.
-        pause: Called if the provider asks for a pause that is longer than ``MOST_WAIT``. Its
-            argument is the end of the pause. It ends the run.
+        end_run: A function that ends the run. It is called if the provider is down.
+        pause: A function that ends the run. It is called with the end of the pause if the provider
+            asks for a pause that is longer than ``MOST_WAIT``.
     """
 
     def __init__(

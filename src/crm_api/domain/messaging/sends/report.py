@@ -79,10 +79,10 @@ def outcome_of(
     """Convert the provider's report about a message to the new state of an attempt.
 
     Args:
-        is_matched: True if the attempt was found by matching; False if the provider's response gave
-            the message's id.
-        seen: The status that the attempt must still have; None if the report is certainly about
-            this attempt.
+        is_matched: True if the service found the attempt by a comparison with the message. False if
+            the provider's response to the attempt gave the message's id.
+        seen: The status that the attempt must have when the new state is stored. None if the report
+            is certainly about this attempt.
     """
     status = status_of(facts)
     is_final = status is not AttemptStatus.SENT

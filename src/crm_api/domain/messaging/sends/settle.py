@@ -147,8 +147,8 @@ class LookUp:
 
     Attributes:
         begun_at: When the look-up began. ``messages`` may lack messages that were listed later.
-        messages: The messages with the attempt's number, from ``times.skew`` before ``called_at``
-            to ``times.grace`` after it.
+        messages: The messages with the attempt's number. Their times are between ``times.skew``
+            before the gate and ``times.grace`` after the gate.
         list_lags: True if the list lacks a message that it must contain. Then the attempt's message
             may have been sent even if it is not listed.
     """

@@ -16,8 +16,7 @@ class SendTimes:
         lease: How long a claim belongs to one worker. The gate starts this time again.
         call_start: The longest time from the gate to sending the request body.
         call_timeout: The longest time for the whole POST request to the provider.
-        grace: How long after the gate an unclear attempt must at least wait until it can become
-            ``not_found``.
+        grace: The shortest time from the gate until an unclear attempt can become ``not_found``.
         look_gap: The shortest time between the starts of the two look-ups for ``not_found``.
         skew: How far the clocks of this service and the provider may differ.
     """

@@ -55,7 +55,7 @@ class LineUsage:
         is_ramp_waiting: True if the line has a ramp plan that has not started.
         line_used: How many of the line's messages the provider accepted or may have accepted today.
             Open attempts count too.
-        campaign_used: The same number, only for messages of the campaign.
+        campaign_used: How many of the messages in ``line_used`` belong to the campaign.
         line_open: The number of the line's open attempts, with and without a campaign.
         next_at: When the pacing allows the next message; None before the campaign's first message.
         batch_left: The messages left in the batch; None before the campaign's first message.
@@ -207,7 +207,11 @@ async def compact_tally(uow: UnitOfWork, *, now: datetime) -> None:
     """Merge rows of the tables ``send_tally`` and ``carrier_tally``, so that the tables stay small.
 
     Rows are merged only if there are too many (``COMPACT_ABOVE``). A merge makes one row for each
-    line, campaign and quarter of an hour, or for each carrier and quarter of an hour. A merge also
-    deletes the rows for times more than three days ago.
+    of these combinations:
+
+    - in ``send_tally``: a line, a campaign and a quarter of an hour
+    - in ``carrier_tally``: a carrier and a quarter of an hour
+
+    A merge also deletes the rows for times more than three days ago.
     """
     await uow.session.execute(COMPACT_TALLIES, {"rows": COMPACT_ABOVE, "now": now})

@@ -190,7 +190,7 @@ class PauseReason(StrEnum):
     """Why the service paused a campaign.
 
     Attributes:
-        OPT_OUT_RATE: Too many people opted out. Perhaps too many messages failed too.
+        OPT_OUT_RATE: Too many people opted out. The failure rate may be high too.
         FAILURE_RATE: Too many messages failed.
         MISSED_START: The campaign could not start within `start_grace_hours` after its start time.
         RESTORED: The database was restored. It lacks the messages that were sent after the backup.

@@ -109,8 +109,8 @@ async def make(
     Args:
         target: The backup file, which must not exist.
         recipients: The public keys whose owners can read the backup.
-        made_at: The time of the state of the database. It is the current time, unless an operator
-            has returned the database to an earlier state.
+        made_at: The current time. If an operator has returned the database to an earlier state,
+            ``made_at`` is the time of that earlier state.
         report: Receives sentences about the progress.
 
     Raises:

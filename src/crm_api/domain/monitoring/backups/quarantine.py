@@ -1,9 +1,9 @@
 """Pause all sending in a restored database, so that no message is sent a second time.
 
-The database lacks the messages that were sent after the backup. The same transaction pauses the
-sending and stores the schema revision. The service cannot start without the revision, so it cannot
-start before the pause. The statements run before the migration to the schema of this release. So
-they use only columns that exist in every release.
+The database lacks the messages that were sent after the backup. One transaction pauses the sending
+and stores the schema revision. The service cannot start without the revision, so it cannot start
+before the pause. The pause comes before the migration to the schema of this release. So its SQL
+statements use only columns that exist in every release.
 """
 
 from dataclasses import dataclass
@@ -67,8 +67,8 @@ async def pause_sending(engine: AsyncEngine, manifest: Manifest, *, now: datetim
 
     Campaigns are paused, and queued messages fail. If an attempt was claimed when the backup was
     made, its message may have been sent after the backup. So the attempt gets the status
-    ``calling``, and a worker then looks up its message at the provider. The same transaction stores
-    the schema revision. The service cannot start without the revision.
+    ``calling``, and a worker then looks up its message at the provider. One transaction makes all
+    these changes and stores the schema revision, without which the service cannot start.
     """
     evidence = {
         "sentence": (

@@ -1,7 +1,7 @@
 """Write a month of a table to the archive store as compressed CSV, and check it by reading it back.
 
 A *month* is one partition (see ``months.py``). It has two files: ``webhook_event/2024-11.csv.gz``,
-and ``webhook_event/2024-11.json`` with the number of rows and the digest. The JSON file is written
+and ``webhook_event/2024-11.json`` with the number of rows and the SHA-256. The JSON file is written
 last, so it shows that the CSV is complete.
 """
 

@@ -8,7 +8,8 @@ and each step may be repeated:
 - Archive the month.
 - Drop the month.
 
-The service may not change the schema, so it calls database functions.
+The service has no right to change the schema. So it calls functions of the database that create,
+detach and drop partitions.
 """
 
 from collections.abc import Sequence
@@ -156,8 +157,8 @@ _DELETE_PROVIDER_IDS = """
 async def delete_provider_ids(uow: UnitOfWork, month: Month, *, after: UUID) -> UUID | None:
     """Delete the provider's ids for one batch of a month's rows.
 
-    The ids are in the table ``MonthlyTable.key``. The caller must delete them before it detaches
-    the month. Otherwise this table would refer to missing rows.
+    The ids are in the table ``MonthlyTable.key``. The caller must delete the ids before it detaches
+    the month. Otherwise the table of the ids would refer to missing rows.
 
     Args:
         after: The last id of the previous batch; ``NO_ID`` for the first batch.

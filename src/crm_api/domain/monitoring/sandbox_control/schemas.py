@@ -55,7 +55,7 @@ _TIMEDELTA = TypeAdapter(timedelta)
 
 
 def _require_iso_8601(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Refuse durations that only pydantic accepts, such as 60, ``6:00`` and ``P1Y``."""
+    """Refuse durations that pydantic accepts, but this API does not: 60, ``6:00`` and ``P1Y``."""
     if isinstance(value, timedelta) or (
         isinstance(value, str) and re.fullmatch(_DURATION, value) is not None
     ):
@@ -160,8 +160,8 @@ class PersonScript(RequestModel):
     )
 
     phone: Phones = Field(
-        description="A phone number, the first digits of several numbers and a star (such as "
-        "`+1617555*`), or `*` for all numbers. If several scripts match a number, the one with the "
+        description="A phone number; or first digits and a star, such as `+1617555*`; or `*` for "
+        "all numbers. If several scripts match a number, the one with the "
         "most digits applies."
     )
     behaviour: Behaviour | None = Field(

@@ -1,7 +1,7 @@
 """Read the numbers that describe the state of the whole service, for metrics and the digest.
 
-The numbers come from the database, so they are the same in every process. Only the difference
-between the clocks (``skew``) depends on the process.
+The numbers come from the database, so they are the same in every process. Only ``skew``, the
+difference between the clocks of this process and the database, depends on the process.
 """
 
 from dataclasses import dataclass, field

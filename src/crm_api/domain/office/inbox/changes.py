@@ -93,8 +93,8 @@ class WantedState:
     Attributes:
         state: The new state; None if the request sets no state.
         snoozed_until: When the snooze ends; None if none is requested.
-        is_awake: True if the request ends a snooze. A conversation that is not snoozed does not
-            change.
+        is_awake: True if the request ends the snooze of the conversation, and sets no state. If the
+            conversation is not snoozed, its state does not change.
     """
 
     state: ConversationState | None
@@ -160,8 +160,8 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    During the request, the person may send a message, or may begin or stop to wait. If this
-    happens, state and snooze do not change, because the user cannot have seen it yet.
+    The person may send a message, or may begin or stop to wait, while this function runs. In this
+    case, state and snooze do not change: the user made the request without this knowledge.
 
     Args:
         user_id: The user who sends the request; None for an API key.
@@ -224,8 +224,8 @@ def state_values(
     """Return the new column values of a conversation after a user's request to change its state.
 
     The result is empty if nothing changes. If a user sets ``waiting`` and the person does not wait
-    yet, ``waiting_since`` becomes the time of the person's last message. If the person has sent no
-    message, it becomes ``now``.
+    yet, ``waiting_since`` becomes the time of the person's last message, which is in ``heard``. If
+    the person has sent no message, ``waiting_since`` becomes ``now``.
     """
     if wanted.state is ConversationState.SNOOZED:
         return {"state": wanted.state.value, "snoozed_until": wanted.snoozed_until}

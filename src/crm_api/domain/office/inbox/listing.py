@@ -90,11 +90,11 @@ class _Page:
         return f"SELECT r.id, r.key FROM line l CROSS JOIN LATERAL ({rows}) r{lines}"
 
     def by_numbers(self) -> str:
-        """Return the query that finds the conversations of the phone numbers with a flag.
+        """Return a query for the conversations of the phone numbers with a flag.
 
-        The numbers are in the subquery ``flagged``, which ``page_of`` adds. If there are more than
-        ``FEW_NUMBERS`` numbers, this query finds nothing, and the query of ``in_order`` finds the
-        conversations. ``OFFSET 0`` makes PostgreSQL look up the conversations by number.
+        The numbers are in the subquery ``flagged``, which ``page_of`` adds. For more than
+        ``FEW_NUMBERS`` numbers, the result is empty, and the query of ``in_order`` is used instead.
+        ``OFFSET 0`` makes PostgreSQL look up the conversations by number.
         """
         met = [_ARE_FEW, *in_states(self._states), *self._conditions]
         if self._wanted.line_id is not None:

@@ -117,7 +117,8 @@ class Order:
     Attributes:
         column: The column that decides the order. Equal values are ordered by id.
         is_descending: Whether the largest value comes first.
-        condition: The SQL condition for conversations in this order; None for all.
+        condition: The SQL condition that selects the conversations of this order; None if the order
+            contains all conversations.
         states: The only states that conversations in this order can have.
     """
 

@@ -175,9 +175,9 @@ async def newest_with_all_words(
 ) -> list[Row]:
     """Return up to ``limit`` matches of a search, newest first.
 
-    A message matches if it contains all terms. The result has the messages, or the ids of their
-    conversations, as the two given functions return them. The newest messages are read first. If
-    fewer than ``limit`` of them match, all matches are looked up in an index.
+    A message matches if it contains all terms. The caller's two functions return each match as a
+    message, or as the id of its conversation. The newest messages are read first. If fewer than
+    ``limit`` of the read messages match, all matches are looked up in an index.
 
     Args:
         in_order: Reads the given number of messages, newest first, and returns up to ``limit``

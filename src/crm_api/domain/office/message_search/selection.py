@@ -115,9 +115,14 @@ class MessageSelection:
     def similarity(self) -> float:
         """The threshold for similar words: the smallest word similarity that matches, from 0 to 1.
 
-        Measured: ``basment`` and ``basement`` 0.75, ``fundation`` and ``foundation`` 0.67,
-        ``insepction`` and ``inspection`` 0.47, two words of four letters that differ in one letter
-        0.4. So the threshold is 0.4 if a word has four letters, otherwise 0.45.
+        These similarities were measured:
+
+        - ``basment`` and ``basement``: 0.75.
+        - ``fundation`` and ``foundation``: 0.67.
+        - ``insepction`` and ``inspection``: 0.47.
+        - Two words of four letters that differ in one letter: 0.4.
+
+        So the threshold is 0.4 if a search word has four letters or fewer, otherwise 0.45.
         """
         words = [term.word for term in self.terms if term.word is not None]
         return 0.4 if any(len(word) <= _SHORT for word in words) else 0.45
@@ -142,9 +147,10 @@ class MessageSelection:
     ) -> Select[UUID | None]:
         """Return a statement that finds conversations by their messages, newest message first.
 
-        Only the next ``size`` messages after the position ``after`` are searched for messages with
-        all search words. At most ``limit`` conversation ids are returned. An id is returned again
-        for each further match.
+        The statement reads only the next ``size`` messages after the position ``after``. A message
+        matches if it contains all search words. The statement returns the conversation ids of the
+        first ``limit`` matches. If a conversation has several matches, its id is returned several
+        times.
         """
         near = self._window(after, size=size, columns=_NEEDED).subquery("near").c
         return (
@@ -174,14 +180,15 @@ class MessageSelection:
         return found.order_by(*_newest_first(message))
 
     def end_of_window(self, after: Position | None, *, size: int) -> Select[datetime, UUID]:
-        """Return a statement that finds the last of the next ``size`` messages, newest first.
+        """Return a statement that finds the oldest of the next ``size`` messages.
 
-        The result is one row with the time and the id of this message. If fewer than ``size``
-        messages follow, the result has no row.
+        The next messages follow the position ``after``, from new to old. The result is one row with
+        the time and the id of the oldest of them. If fewer than ``size`` messages follow, the
+        result has no row.
 
         Args:
-            after: The next messages are older than this position; None to begin with the newest
-                message.
+            after: The position of the last message that was read before; None to begin with the
+                newest message.
         """
         window = select(Activity.occurred_at, Activity.id).where(*self._range(after))
         return window.order_by(*_newest_first(Activity)).offset(size - 1).limit(1)
@@ -224,8 +231,9 @@ class MessageSelection:
 
         Args:
             after: The position of the last message of the previous page; None for the first page.
-            ids: The smallest message id to find, and the first id that is too large; None for no
-                limit. Later messages have greater ids.
+            ids: Two limits, each None for no limit. The statement finds only messages whose id is
+                equal to or greater than the first limit, and less than the second. Newer messages
+                have greater ids.
         """
         low, high = ids
         texts = select(*_FOUND).where(

@@ -129,9 +129,9 @@ class LogEnds:
     """The two ends of the event log: a caller can read the events between them.
 
     Attributes:
-        horizon: The position of the newest deleted event; the readable events come after it. None
-            if no event was deleted.
-        head: All events before this position can be read. New events are added after it.
+        horizon: The position of the newest deleted event. Only events after this position can be
+            read. None if this database server has deleted no event.
+        head: Only events before this position can be read now. New events get later positions.
     """
 
     horizon: LogPosition | None
@@ -163,8 +163,9 @@ class StoredEnds:
     Attributes:
         final: All transactions with a smaller number than this have ended. Only the events of
             these transactions can be read.
-        transaction_id: The transaction of the newest deleted event; None if no event was deleted.
-        id: The id of the newest deleted event; None if no event was deleted.
+        transaction_id: The transaction number of the newest deleted event. None if no event was
+            deleted, or if this number comes from another database server.
+        id: The id of the newest deleted event; None if ``transaction_id`` is None.
     """
 
     final: int

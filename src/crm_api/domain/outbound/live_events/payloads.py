@@ -94,11 +94,11 @@ class ReceivedMessageFacts(MessageFacts):
     """A received message. Phone number, contact and first words need the scope `messages:read`.
 
     Attributes:
-        contact: The sender's `id`, `first_name`, `last_name` and `company`; null without a contact
-            or without the scope.
-        phone: The sender's number in E.164, or another identifier; null after an erasure or without
-            the scope.
-        body_preview: The first 160 characters of the message; null without the scope.
+        contact: The sender's `id`, `first_name`, `last_name` and `company`; null without a contact,
+            or if the scope is missing.
+        phone: The sender's number in E.164, or another identifier; null after an erasure, or if
+            the scope is missing.
+        body_preview: The first 160 characters of the message; null if the scope is missing.
     """
 
     model_config = example(status="received", body_preview=REPLY)

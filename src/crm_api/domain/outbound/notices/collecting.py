@@ -82,9 +82,10 @@ _COLLECT = {
 async def collect_notices(uow: UnitOfWork, watchers: Sequence[Watcher], *, now: datetime) -> None:
     """Store the notices that are missing, one for each subject, user and channel.
 
-    A conversation or note causes a notice if it stays unread for the number of minutes that the
-    user has chosen. A task causes a notice when it is due. If another worker collects notices now,
-    the function does nothing.
+    A subject is a waiting conversation, a note that mentions the user, or a task. A conversation or
+    note causes a notice if it stays unread for the number of minutes that the user has chosen. A
+    task causes a notice when it is due. If another worker collects notices now, the function does
+    nothing.
     """
     if not await uow.session.scalar(LOCK_COLLECTION):
         return

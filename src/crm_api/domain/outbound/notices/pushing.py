@@ -54,7 +54,8 @@ class ClaimedPush:
 
     Attributes:
         ids: The ids of the notices.
-        topic: The topic, which is the same in each attempt.
+        topic: The topic of the push. Each attempt has the same topic, so that a repeated push
+            replaces the earlier one.
         payload: The JSON for the service worker.
         targets: The devices, by the id of the subscription.
         attempts: The number of this attempt; the first is 1.

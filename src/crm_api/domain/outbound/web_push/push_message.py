@@ -81,8 +81,8 @@ def build_push_request(
     """Encrypt a payload for a browser, and sign the request with our key.
 
     Args:
-        topic: At most 32 letters and digits. It makes this message replace an undelivered one with
-            the same topic.
+        topic: At most 32 letters and digits. If the push service still has an undelivered push with
+            the same topic, this push replaces it.
         lasts: How long the push service keeps the message for an unconnected device.
         contact: The operator's e-mail address, with or without a name.
         secret: The root secret: the first secret key of the service.

@@ -135,11 +135,12 @@ class FannedOutPage:
 async def adopt_cursor(uow: UnitOfWork) -> None:
     """Create the cursor if it is missing, and repair it after a move to another database server.
 
-    The new server may use lower transaction numbers than the old server. Two stored numbers are
-    repaired if the new server has not reached them yet:
+    The new server may use lower transaction numbers than the old server. Then a stored number can
+    be a number that the new server has not reached yet:
 
-    - The number of the cursor: the cursor is set to the end of the log.
-    - ``since_transaction`` of an endpoint, after which its events begin: it is set to 0.
+    - If the transaction number of the cursor is not reached, the cursor is set to the end of the
+      log.
+    - If ``since_transaction`` of an endpoint is not reached, it is set to 0.
     """
     await uow.session.execute(ADOPT_CURSOR)
     await uow.session.execute(ADOPT_ENDPOINTS)

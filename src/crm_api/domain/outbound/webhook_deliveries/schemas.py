@@ -19,7 +19,7 @@ class WebhookDeliveryRead(ReadModel):
         happened_at: When the event happened.
         data: The stored data of the event.
         status: The state of the delivery.
-        attempts: The number of ended attempts since the creation or the last requested retry.
+        attempts: The number of ended attempts. A requested retry sets the number to 0.
         next_attempt_at: When the next attempt is due; null if none is planned.
         last_attempt_at: When the last attempt was made; null before the first one.
         duration_ms: The milliseconds of the last attempt; null before the first one.

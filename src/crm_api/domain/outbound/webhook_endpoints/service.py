@@ -71,7 +71,8 @@ async def create_endpoint(
     Raises:
         InvalidEndpointUrlError: The address is not allowed.
         MissingScopeError: The scopes of the maker do not allow the event types.
-        TooManyWebhookEndpointsError: ``MOST_ENDPOINTS`` exist; concurrent requests may exceed this.
+        TooManyWebhookEndpointsError: There are already ``MOST_ENDPOINTS`` endpoints. Requests at
+            the same moment can together exceed this number.
     """
     _check_url(body.url, policy)
     _check_types(body.event_types, maker)

@@ -39,8 +39,8 @@ async def create_contact(
 ) -> FlaggedContact:
     """Add a contact. A deleted contact with this phone number is restored under its old id.
 
-    A restored contact has only the new fields, but flags and consent decisions belong to the number
-    and still apply. A number of an erased person is blocked.
+    A restored contact has only the fields of the request. Flags and consent decisions belong to the
+    phone number, so they still apply. If an erased person had the number, the number is blocked.
 
     Raises:
         ContactExistsError: Another contact has this number; ``contact_id`` is its id.
@@ -107,8 +107,9 @@ async def update_contact(
 ) -> FlaggedContact:
     """Change fields of a contact.
 
-    The contact's recipients get the new phone number and zone key too. If a flag of the new number
-    stops messages, the waiting messages are withdrawn.
+    The contact can be a recipient in campaigns. These recipients get the new phone number and zone
+    key too (``move_recipients``). If a flag of the new number stops messages, the waiting messages
+    are withdrawn.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
@@ -298,11 +299,11 @@ async def remove_belongings(
 ) -> None:
     """Delete the notes and tasks of deleted contacts, and remove the contacts from lists.
 
-    The contacts are also removed from properties (buildings). Their appointments stay, but without
-    location and note. Booked appointments are cancelled.
+    The contacts are also removed from properties (buildings). The appointments of the contacts stay
+    stored, but location and note are removed. Booked appointments are cancelled.
 
-    Duplicates merged into the contacts become separate deleted contacts. Merges of the contacts can
-    no longer be undone.
+    If duplicates were merged into a contact, each duplicate becomes a separate deleted contact. The
+    merge can no longer be undone.
     """
     await session.execute(KEEP_PERSON, {"ids": list(contact_ids)})
     for table in (ContactListMember, ContactNote, PropertyContact, Task):

@@ -124,10 +124,12 @@ async def move_recipients(
     """Copy a contact's new phone number and zone key to the contact's campaign recipients.
 
     The function changes only recipients whose message waits, is being sent, or was perhaps sent. If
-    another recipient of the same step has the new number, the recipient keeps the old number:
+    another recipient of the same step already has the new number, the contact's recipient keeps the
+    old number. Then one of two things happens:
 
-    - If its message waits, the message is skipped (``duplicate_number``), and the zone key stays.
-    - If not, the recipient gets the new zone key.
+    - If the message waits, the message is skipped (``duplicate_number``), and the zone key of the
+      recipient does not change.
+    - If the message does not wait, the recipient gets the new zone key.
     """
     values = {
         "contact_id": contact_id,

@@ -284,13 +284,13 @@ class Search:
     def span(self) -> list[ColumnElement[bool]]:
         """Return the SQL conditions that the database can check with an index on the sort column.
 
-        The conditions are, in this order:
+        The result has these conditions, in the order of this list:
 
         - The contact is not deleted.
-        - The filter's limits for the sort column, if there are any.
-        - The contact comes after the position ``after``, if there is one.
+        - If the filter limits the sort column: the value of the contact is within the limits.
+        - If ``after`` is given: the contact comes after the position ``after``.
 
-        The method ``conditions`` returns the other conditions of the filter.
+        The method ``conditions`` returns all other conditions of the filter.
         """
         own = self._spans(Contact).get(self.order.column, [])
         return [Contact.deleted_at.is_(None), *own, *self.order.after(Contact, self.after)]
@@ -312,7 +312,7 @@ class Search:
     ) -> list[ColumnElement[bool]]:
         """Return the SQL conditions of the filter, except those on the sort column.
 
-        The method ``span`` returns the other conditions.
+        The method ``span`` returns the conditions on the sort column.
 
         Args:
             person: The class ``Contact``, or an alias of it.

@@ -36,8 +36,9 @@ def fold(text: str) -> str:
 def search_patterns(text: str) -> list[list[str]]:
     """Split a search text into terms, and return the LIKE patterns of each term.
 
-    A match needs one pattern of every term. Each word, or a whole phone number, is a term. One or
-    two letters match only the beginning of a word (``% jo%``). Only ten words are used.
+    A contact matches if, for every term, at least one pattern of the term matches. A text that is a
+    phone number, or a part of one, is one term. In other texts, each word is a term, and words
+    after the tenth are ignored. One or two letters match only the beginning of a word (``% jo%``).
 
     Raises:
         UnsearchableError: The text is not empty but has no letter and no digit.

@@ -61,8 +61,9 @@ class Snapshot(BaseModel):
     Attributes:
         joined_list_ids: The lists to which the merge added the primary.
         joined_property_ids: The properties to which the merge added the primary.
-        member_ids: The ids of the recipients that the primary had before the merge. Only
-            campaigns in which the merge moved recipients of a duplicate are included.
+        member_ids: The ids of the recipients that the primary had before the merge. Recipients of a
+            campaign are included only if the merge moved recipients of a duplicate in this
+            campaign.
     """
 
     before: dict[str, Any]
@@ -104,7 +105,8 @@ def merge_fields(primary: Values, duplicates: Sequence[Values]) -> Values:
 def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Values]) -> Values:
     """Return the new values of the primary contact's fields after the undo of a merge.
 
-    Fields that were edited after the merge are left out.
+    Only fields that the undo changes are returned. If a text field, such as the name, was edited
+    after the merge, the undo does not change the field.
 
     Args:
         now: The present fields of the primary.

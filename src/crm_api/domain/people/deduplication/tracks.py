@@ -65,8 +65,8 @@ def judge_tracks(
     Args:
         members: The recipients of the contacts to merge, and all other recipients with the phone
             numbers of these contacts.
-        heads: Maps the id of each contact to merge to itself, and the ids of the contact's earlier
-            duplicates to the id of the contact.
+        heads: Maps each id to the id of a contact to merge: the id of such a contact to itself, and
+            the id of an earlier duplicate to the contact that it was merged into.
         order: The ids of the contacts to merge, the primary first.
         phone: The primary's number.
     """
@@ -110,12 +110,13 @@ def _judge_campaign(
 def _standing(track: Sequence[Member], place: int) -> tuple[int, bool, bool, int]:
     """Return the rank of a track; the track with the highest rank continues.
 
-    These properties give a higher rank, the most important first:
+    Tracks are compared by these properties. If two tracks are equal in one property, the next
+    property decides.
 
-    1. The last message that was sent, or was perhaps sent, belongs to a later step.
-    2. The track belongs to the primary.
-    3. The track has a message that is waiting, being sent or unclear.
-    4. The contact has a lower ``place`` (its position; 0 is the primary).
+    1. The step of the last message that was sent, or was perhaps sent: the higher step wins.
+    2. The contact: the track of the primary wins.
+    3. A message that is waiting, being sent or unclear: a track with such a message wins.
+    4. ``place`` (the position of the contact; 0 is the primary): the lower place wins.
     """
     furthest = max((row.step for row in track if row.is_maybe_sent), default=-1)
     is_open = any(row.status in WAITING | UNDER_WAY for row in track)

@@ -36,13 +36,14 @@ async def erase_contact(
 ) -> Erasure:
     """Erase a person and block the person's phone numbers.
 
-    The job ``run_erasures`` erases the remaining data. If a number is added again later, it gets
-    its earlier opt-out or hold again. It also gets ``do_not_contact``, unless a user removed this
-    flag after the erasure.
+    Data that is found by ids and phone numbers is erased now. The job ``run_erasures`` erases the
+    remaining data. If a number is added again later, it gets its earlier opt-out or hold again. It
+    also gets ``do_not_contact``, unless a user removed this flag after the erasure.
 
     Raises:
         ContactNotFoundError: The contact does not exist or was erased before.
-        ErasureBlockedError: It is not known yet whether a message was sent. Nothing was changed.
+        ErasureBlockedError: It is not known yet whether a message to the person was sent. Nothing
+            was changed.
     """
     found = await _lock_person(uow, contact_id=contact_id)
     person, ids, phones = found.row, found.ids, found.phones

@@ -53,10 +53,10 @@ async def lock_erasure(session: AsyncSession, *, erasure_id: UUID) -> Erasure | 
 
 
 async def clear_remains(uow: UnitOfWork, *, erasure_id: UUID, now: datetime) -> list[str]:
-    """Remove data of the person that ``erase_contact`` has left.
+    """Remove data about the person that is still stored after ``erase_contact``.
 
-    The data is old values in imports, old phone numbers of campaign recipients, and the database
-    rows of the person's files.
+    The function removes old values from imports, old phone numbers from campaign recipients, and
+    the database rows of the person's files.
 
     Returns:
         The names of the files that the caller must remove from the media store after the commit.

@@ -61,10 +61,10 @@ _LIVE = text("deleted_at IS NULL")
 class Contact(Base):
     """A person, known by one phone number in E.164.
 
-    Each number has one row. A deletion clears the row's personal fields; a new contact with the
-    number uses the row again. A merged duplicate is marked as deleted. A look-up of the duplicate
-    finds the contact that it was merged into. A worker locks the row before it sends a message to
-    the number.
+    Each number has one row. If the contact is deleted, the personal fields of the row are cleared.
+    If a contact with the same number is created later, it uses the same row. A merged duplicate is
+    marked as deleted. A look-up of the duplicate finds the contact that it was merged into. A
+    worker locks the row before it sends a message to the number.
     """
 
     __tablename__ = "contact"

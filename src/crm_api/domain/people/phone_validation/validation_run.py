@@ -110,8 +110,8 @@ async def work(parts: Parts) -> bool:
 async def _work_on(parts: Parts, run: PhoneValidation) -> None:
     """Find the line types for all pages of contacts. If this is not possible now, store the reason.
 
-    If the database is unavailable, nothing is stored. Another worker continues after this worker's
-    claim expires.
+    If the database is unavailable, nothing is stored. Another worker continues the run after this
+    worker's reservation of the run expires.
 
     Raises:
         ValidationLostError: Another worker has taken over the run, or the run was cancelled.
@@ -147,7 +147,8 @@ async def _fail(parts: Parts, run: PhoneValidation, *, kind: AlertKind, error: s
 async def _check_page(parts: Parts, run: PhoneValidation) -> bool:
     """Find the line types for the next page of contacts; return False if no contact is left.
 
-    An interrupted page is read again. Its stored line types are not looked up again.
+    If the work on a page was interrupted, the page is read again. The line types that were already
+    stored are not looked up again.
 
     Raises:
         PhoneLookupBusyError: The service is unavailable.

@@ -103,7 +103,7 @@ class SegmentFieldRead(ReadModel):
         kind: The kind of the field's values.
         operators: The operators that a rule on this field may use.
         type: The type of a custom field; null for other fields.
-        choices: The values of a closed set; empty for other fields.
+        choices: All values of the field; empty for most fields.
     """
 
     model_config = example(

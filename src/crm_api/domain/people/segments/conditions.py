@@ -1,12 +1,14 @@
 """Write the SQL condition of one rule of a segment, with one function for each kind of field.
 
-For ``ne``, this module writes the condition of ``eq``; ``compiler.py`` negates it. The value of a
-rule is compared with these attributes of contacts:
+For ``ne``, this module writes the condition of ``eq``; ``compiler.py`` negates it.
 
-- A string: with strings. For ``contains``, also with arrays of strings.
-- A number: with numbers and numeric strings.
-- ``true`` or ``false``: with booleans and with these words as strings.
-- A date: with strings that begin with a date.
+A rule on an attribute compares the attributes of contacts with the value of the rule. The type of
+the rule's value decides which attributes can match:
+
+- String: strings can match. With ``contains``, arrays of strings can match too.
+- Number: numbers can match, and strings that contain only a number.
+- Boolean: booleans can match, and the strings ``true`` and ``false``.
+- Date: strings that begin with a date can match.
 """
 
 from collections.abc import Callable

@@ -59,7 +59,7 @@ class Listing:
     """Fetches lists from the provider; each method fetches one page or one resource.
 
     Raises:
-        OpenPhoneBusyError: 429, 5xx, no response, or a page without data, even after retries.
+        OpenPhoneBusyError: 429, 5xx or no response, even after retries. Or a page has no data.
         OpenPhoneRefusedError: Any other 4xx.
 
     Sources, both read 2026-11-24: the OpenPhone API description 1.0.0, and the page "List messages"

@@ -71,8 +71,9 @@ class BodyTooLateError(Exception):
 class GatedBody(httpx.AsyncByteStream):
     """A request body that is passed to the transport in one piece, unless it is too late to send.
 
-    If the process was suspended for too long after the gate, the body is withheld. Then the message
-    is not sent, because the provider cannot accept a request without its body.
+    The process may be suspended after the gate (the SQL statement that allowed the attempt). If too
+    much time has passed since the gate, the body is not passed on. Then the message is not sent,
+    because the provider cannot accept a request without its body.
     """
 
     def __init__(
@@ -124,8 +125,8 @@ async def send_once(
     """Send the request once and return its result; a failure is returned, not raised.
 
     Args:
-        transport: Not an ``AsyncClient``, which could follow redirects, or add cookies and
-            authentication.
+        transport: Sends the request. An ``AsyncClient`` is not allowed, because it could follow
+            redirects, or add cookies and authentication.
         call_timeout: Seconds from the wait for a connection to the last byte of the response.
 
     Raises:

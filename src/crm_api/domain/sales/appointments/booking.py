@@ -100,7 +100,7 @@ async def insert_appointment(
         AppointmentConflictError: The assignee has another appointment at this time.
         AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
         PropertyNotFoundError: The property does not exist.
-        UnknownAssigneeError: The assignee is not an active user.
+        UnknownAssigneeError: The assignee is not an active user, and ``may_be_disabled`` is False.
     """
     _check_times(values)
     await _check_property(uow, values["property_id"])
@@ -129,7 +129,7 @@ async def change_appointment(
         AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
         ContactNotFoundError: The contact does not exist or was deleted.
         PropertyNotFoundError: The property does not exist.
-        UnknownAssigneeError: The assignee is not an active user.
+        UnknownAssigneeError: The new assignee is not an active user.
     """
     values = changes.model_dump(exclude_unset=True, exclude={"allow_conflict"})
     seen = await uow.session.scalar(
@@ -207,7 +207,7 @@ async def write_changes(
         AppointmentNotFoundError: The appointment does not exist.
         AppointmentTimesError: The times are in the wrong order, or more than 31 days apart.
         PropertyNotFoundError: The property does not exist.
-        UnknownAssigneeError: The assignee is not an active user.
+        UnknownAssigneeError: The new assignee is not an active user.
     """
     before = await lock_appointment(uow, appointment_id=appointment_id)
     changed = {key: value for key, value in values.items() if getattr(before, key) != value}
@@ -350,7 +350,7 @@ async def _lock_assignee(
     "Sending, rule 1").
 
     Raises:
-        UnknownAssigneeError: The assignee is not an active user.
+        UnknownAssigneeError: The assignee is not an active user, and ``may_be_disabled`` is False.
     """
     if user_id is None:
         return

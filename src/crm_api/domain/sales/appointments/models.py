@@ -25,8 +25,7 @@ class AppointmentStatus(StrEnum):
     """The state of an appointment.
 
     Attributes:
-        BOOKED: The appointment will take place. Or its time is over, and no user has stored yet
-            whether it took place.
+        BOOKED: The appointment will take place, or no user has stored yet whether it took place.
         HELD: The appointment took place.
         CANCELLED: The appointment does not take place.
         NO_SHOW: The appointment did not take place, because the person was not there.

@@ -40,9 +40,9 @@ class AppointmentCreate(RequestModel):
         kind: What the appointment is for.
         starts_at: When the appointment begins.
         ends_at: When the appointment ends; at most 31 days after the start.
-        timezone: The IANA time zone of calendars and reminders. The default is the contact's, or
-            `America/New_York` if unknown.
-        assignee_id: The id of the user who goes to the appointment; null if not assigned yet.
+        timezone: The IANA time zone that calendars and reminders use. The default is the contact's,
+            or `America/New_York` if unknown.
+        assignee_id: The id of the user who goes to the appointment; null if none.
         location: Where the appointment is, in one line. If null, calendars show the address of the
             property, or of the contact if there is no property.
         note: What the assignee must know; shown in the assignee's calendar.

@@ -182,8 +182,10 @@ class DavClient:
             etag: The version to replace; None creates the event.
 
         Returns:
-            The event with its new version. None if nothing was written, because the event to create
-            already exists, or the event to replace is gone or has another version.
+            The event with its new version. None if nothing was written, for one of these reasons:
+
+            - The event to create already exists.
+            - The event to replace does not exist any more, or has another version than ``etag``.
 
         Raises:
             CalendarServerError: The server cannot be used now, or refuses the event.

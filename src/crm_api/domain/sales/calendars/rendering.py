@@ -134,8 +134,8 @@ def write_calendar(
     Args:
         name: The name that calendar programs show; None for no name.
         busy_only: True leaves out the kind, the person, the location and the note.
-        uid: If a calendar program created the event of the only entry, the UID of this event. If
-            None, ``uid_of`` makes the UID of each entry.
+        uid: The UID of the event. Give it only if there is one entry, and a calendar program
+            created its event. If None, ``uid_of`` makes the UID of each entry.
     """
     import icalendar  # noqa: PLC0415 - 9 MB and 60 ms, which only calendars need
 

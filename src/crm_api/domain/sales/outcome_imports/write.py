@@ -53,7 +53,7 @@ class _Result:
 async def apply_chunk(
     uow: UnitOfWork, *, import_id: UUID, chunk: OutcomeChunk, now: datetime, secret: bytes
 ) -> bool:
-    """Record the outcomes of a chunk of an imported file, with its errors, counts and progress.
+    """Record the outcomes of a chunk of a file; store the errors, counts and progress.
 
     In a dry run, the outcomes are recorded and then rolled back. The counts and errors are stored.
 
@@ -206,7 +206,7 @@ def _kept_for_undo(
 
 
 async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool:
-    """Undo the last chunk of an import of outcomes that is not undone yet.
+    """Undo one chunk of an import of outcomes: the last chunk that is not undone yet.
 
     Each outcome of the chunk is reversed, and counts as ``removed``. An outcome that was already
     reversed counts as ``left_edited``.

@@ -52,8 +52,8 @@ class OutcomeFilter:
 
     Attributes:
         contact_id: The id of the contact, or of a duplicate that was merged into it.
-        is_reversed: True: only reversed outcomes and their reversals. False: only outcomes that
-            were not reversed. Statistics count only outcomes that were not reversed.
+        is_reversed: True: only reversed outcomes and their reversals. False: neither reversed
+            outcomes nor reversals. Statistics count only the outcomes that are left.
         occurred_before: Only outcomes before this instant.
         occurred_after: Only outcomes at or after this instant.
     """

@@ -38,7 +38,7 @@ class NewOutcome:
 
     Attributes:
         name: The name of an outcome of the kind ``custom``; None for the other kinds.
-        external_id: The id at the source. Each source and id is recorded only once.
+        external_id: The id of the outcome at the source. Each id of a source is recorded only once.
     """
 
     kind: OutcomeKind

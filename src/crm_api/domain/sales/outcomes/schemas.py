@@ -35,7 +35,7 @@ class OutcomeCreate(RequestModel):
         occurred_at: When the outcome happened; it may be before the first message.
         source: Where the information comes from. The default is `person` for a user, `api` for an
             API key.
-        external_id: The id at the source. Each source and id is recorded only once.
+        external_id: The id at the source. Each id of a source is recorded once.
     """
 
     model_config = example(

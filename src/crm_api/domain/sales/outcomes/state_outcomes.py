@@ -127,7 +127,8 @@ async def correct_outcomes(
 
     Args:
         subject: The appointment, quote or invoice with its new values.
-        occurred: New times of outcomes, by status. Other outcomes keep their times.
+        occurred: New times of outcomes, by status. The outcomes of all other statuses keep their
+            times.
 
     Returns:
         The ids of all outcomes of the subject, by status.
