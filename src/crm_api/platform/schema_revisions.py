@@ -109,7 +109,8 @@ class SchemaState:
     Attributes:
         revision: The id of the last applied migration; None if none is stored.
         since: The revision of the oldest release that can run on this schema; None if unknown.
-        is_half_restored: True if a restore or a move into the database was interrupted. Then the
+        is_half_restored: True if a restore of a backup, or a move of data to this database, was
+            interrupted. Then the
             database has tables but no revision.
     """
 

@@ -296,8 +296,9 @@ async def change_config(workspace: Workspace, request: Request) -> dict[str, Any
 def _line(workspace: Workspace, name: object, *, of: str | None = None) -> OwnLine:
     """Return the phone line whose id or phone number is ``name``.
 
-    If ``name`` is None, return the line of the newest message or call of the person with the phone
-    number ``of``. If there is no such message or call, return the first line of the sandbox.
+    If ``name`` is None, return the line of the newest message or call of a person. ``of`` is the
+    phone number of this person. If there is no such message or call, return the first line of the
+    sandbox.
 
     Raises:
         BadRequestError: ``name`` is not a line of the sandbox.

@@ -1,11 +1,10 @@
 """Change the status of a campaign when a user requests it.
 
-draft ─start─► scheduled ─(due)─► running ─(all done)─► completed
-                   │   ▲            │  ▲
-                 pause │          pause │
-                   ▼ resume         ▼ resume
-                      paused ◄──────┘     blocked ─resume─► running
-scheduled, running, paused, blocked ─cancel─► cancelled
+- start: ``draft`` becomes ``scheduled``.
+- pause: ``scheduled`` or ``running`` becomes ``paused``.
+- resume: ``paused`` or ``blocked`` becomes ``running``. If the campaign has not begun, it becomes
+  ``scheduled``.
+- cancel: ``scheduled``, ``running``, ``paused`` or ``blocked`` becomes ``cancelled``.
 
 The status changes that no user requests are in ``lifecycle.py`` and ``figures/automatic_pause.py``.
 """

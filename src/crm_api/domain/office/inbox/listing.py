@@ -219,7 +219,7 @@ def _place_among_waiting(row: InboxRow) -> Position:
 
     If the person waits, the position is the instant at which the waiting began. If not, it is an
     instant far in the future, so that the conversation comes after those in which a person waits.
-    A later activity gives an earlier position, so that the latest activity comes first.
+    Of these conversations, the one with the latest activity comes first.
     """
     if row.waiting_since is not None:
         return row.waiting_since, row.id

@@ -96,8 +96,8 @@ def noun_of(header: Sequence[str], mapping: Mapping[str, str | None]) -> str | N
 
     Returns:
         ``invoice``, ``quote``, ``estimate`` or ``appointment``, if column names begin with this
-        word. None if the names begin with none or with several of these words, or if a column
-        contains the kind of each outcome.
+        word. None if no name begins with such a word, if names begin with different words, or if
+        a column contains the kind of each outcome.
     """
     if "kind" in mapping.values():
         return None
