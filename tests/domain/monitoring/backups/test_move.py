@@ -75,6 +75,7 @@ async def test_move_copies_each_row_and_campaigns_keep_running(harness: MoveHarn
             ("draft", "draft"),
             ("over", "completed"),
             ("running", "running"),
+            ("stopped", "blocked"),
         ]
     assert schema.trouble() is None
     assert moved.rows > 2 * PEOPLE
