@@ -139,7 +139,7 @@ async def add_links(
     Args:
         after: The position of the last link.
         key_id: The public id of the key of the digests.
-        entry_ids: The entries, each of which gets one link.
+        entry_ids: The ids of the entries. Each entry gets one link.
         digests: The digests of the new links, in the order of ``entry_ids``.
     """
     values = {

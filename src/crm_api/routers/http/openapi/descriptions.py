@@ -176,8 +176,8 @@ def describe_parameters(document: Node) -> None:
 def describe_properties(document: Node) -> None:
     """Describe each property that has no description.
 
-    The text is the entry of ``SHARED`` for the name of the property. If there is no entry and the
-    property is an enumeration, the text is the first line of the enumeration's description.
+    The text is the entry of ``SHARED`` for the name of the property. An enumeration without such an
+    entry gets the first line of its own description.
     """
     schemas = document["components"]["schemas"]
     for model, schema in schemas.items():
