@@ -1,6 +1,7 @@
 """After a merge, all ids and numbers lead to one contact; an undo restores all contacts."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_contact, make_line, number
 
+from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
 from crm_api.domain.people.models.contacts import Contact
@@ -28,6 +30,7 @@ ROUTES = [
 ]
 ADDRESS = {"street": "1 Elm St", "city": "Quincy", "state": "MA", "postal_code": "02169"}
 A, B, C = number(0), number(1), number(2)
+PAST, SOON, LATE = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2098, 2099))
 
 
 async def create_contact(client: httpx.AsyncClient, phone: str, **values: Any) -> Any:
@@ -196,6 +199,55 @@ async def test_strictest_flag_applies_to_all_numbers(
         reasons = {row.phone: row.reason for row in entries}
         assert reasons.keys() == {A, B, C}
         assert [phone for phone, reason in reasons.items() if reason is None] == [flagged["phone"]]
+
+
+@pytest.mark.parametrize(
+    ("ends", "merged_end"),
+    [
+        ({A: SOON}, SOON),
+        ({B: SOON}, SOON),
+        ({A: SOON, B: LATE}, LATE),
+        ({A: LATE, B: SOON}, LATE),
+        ({A: SOON, B: None}, None),
+        ({A: None, B: SOON}, None),
+        ({B: SOON, C: LATE}, LATE),
+        ({A: PAST, B: SOON}, SOON),
+    ],
+)
+async def test_latest_end_of_do_not_contact_applies_to_all_numbers(
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+    ends: dict[str, datetime | None],
+    merged_end: datetime | None,
+) -> None:
+    primary, one, two = [await create_contact(client, phone) for phone in (A, B, C)]
+    for phone, end in ends.items():
+        session.add(
+            ContactFlag(phone=phone, flag_type="do_not_contact", expires_at=end, created_at=NOW)
+        )
+    await session.flush()
+
+    await merge_contacts(client, primary, one, two)
+
+    rows = await session.execute(text("SELECT phone, expires_at FROM contact_flag"))
+    assert {row.phone: row.expires_at for row in rows} == dict.fromkeys((A, B, C), merged_end)
+
+
+async def test_temporary_do_not_contact_does_not_shorten_the_flag_of_an_earlier_duplicate(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    primary, one, two = [await create_contact(client, phone) for phone in (A, B, C)]
+    await merge_contacts(client, primary, one)
+    for phone, end in ((B, None), (C, SOON)):
+        session.add(
+            ContactFlag(phone=phone, flag_type="do_not_contact", expires_at=end, created_at=NOW)
+        )
+    await session.flush()
+
+    await merge_contacts(client, primary, two)
+
+    rows = await session.execute(text("SELECT phone, expires_at FROM contact_flag"))
+    assert {row.phone: row.expires_at for row in rows} == {A: SOON, B: None, C: SOON}
 
 
 async def test_later_opt_out_of_one_number_applies_to_all_numbers(

@@ -52,6 +52,21 @@ async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> list
     return list(await session.scalars(statement))
 
 
+async def ends_of_flag(
+    session: AsyncSession, phones: Sequence[str], *, flag: str, now: datetime
+) -> list[datetime | None]:
+    """Return the end of an unexpired flag for each of these numbers that has the flag.
+
+    The end is None if the flag does not expire.
+    """
+    statement = select(ContactFlag.expires_at).where(
+        ContactFlag.phone.in_(phones),
+        ContactFlag.flag_type == flag,
+        or_(ContactFlag.expires_at.is_(None), ContactFlag.expires_at > now),
+    )
+    return list(await session.scalars(statement))
+
+
 async def find_suppressed_numbers(
     session: AsyncSession, phones: Sequence[str], *, now: datetime
 ) -> set[str]:
@@ -116,32 +131,35 @@ async def follow_decision(
 
 
 class NewFlag(NamedTuple):
-    """A flag to set on a number, and why."""
+    """A flag to set on a number, and why; None as ``expires_at`` means that it never expires."""
 
     phone: str
     flag: str
     reason: str | None
+    expires_at: datetime | None = None
 
 
 SET_FLAGS = text("""
-    INSERT INTO contact_flag AS f (id, phone, flag_type, reason, created_at)
-    SELECT uuid_v7(), one.phone, one.flag, one.reason, :now
-    FROM unnest(CAST(:phones AS text[]), CAST(:flags AS text[]), CAST(:reasons AS text[]))
-        AS one (phone, flag, reason)
+    INSERT INTO contact_flag AS f (id, phone, flag_type, reason, expires_at, created_at)
+    SELECT uuid_v7(), one.phone, one.flag, one.reason, one.expires_at, :now
+    FROM unnest(CAST(:phones AS text[]), CAST(:flags AS text[]), CAST(:reasons AS text[]),
+                CAST(:ends AS timestamptz[])) AS one (phone, flag, reason, expires_at)
     ORDER BY one.phone, one.flag
     ON CONFLICT (phone, flag_type) DO UPDATE
-    SET reason = excluded.reason, expires_at = NULL, created_at = excluded.created_at
+    SET reason = excluded.reason, expires_at = excluded.expires_at,
+        created_at = excluded.created_at
     WHERE f.expires_at IS NOT NULL
+      AND (excluded.expires_at IS NULL OR excluded.expires_at > f.expires_at)
 """)
 
 
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
-    """Set flags on phone numbers; the flags never expire.
+    """Set flags on phone numbers, and never shorten a flag.
 
-    If a number already has the flag with an expiry, the flag is replaced. If a number already has
-    the flag without an expiry, the flag stays unchanged. All rows are locked in the order of the
-    numbers, even unchanged rows. So decisions about a number run one after the other, without
-    deadlocks.
+    If a number already has the flag and that flag ends earlier, the flag is replaced. Otherwise, it
+    stays unchanged. A flag without an expiry ends later than every other flag. All rows are locked
+    in the order of the numbers, even unchanged rows. So decisions about a number run one after the
+    other, without deadlocks.
 
     Args:
         new: A pair of number and flag may occur only once.
@@ -150,6 +168,7 @@ async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datet
         "phones": [one.phone for one in new],
         "flags": [one.flag for one in new],
         "reasons": [one.reason for one in new],
+        "ends": [one.expires_at for one in new],
         "now": now,
     }
     await session.execute(SET_FLAGS, values)

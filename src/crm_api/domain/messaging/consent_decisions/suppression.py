@@ -11,15 +11,20 @@ from crm_api.platform.database import UnitOfWork
 
 
 async def suppress_numbers(
-    uow: UnitOfWork, *, phones: Sequence[str], reason: str, now: datetime
+    uow: UnitOfWork,
+    *,
+    phones: Sequence[str],
+    reason: str,
+    expires_at: datetime | None = None,
+    now: datetime,
 ) -> None:
-    """Set ``do_not_contact`` on numbers, without expiry; withdraw their waiting messages.
+    """Set ``do_not_contact`` on numbers, by default without expiry; withdraw waiting messages.
 
     If a number belongs to a contact that has several numbers because of a merge, all numbers of the
-    contact get the flag. An existing flag without an expiry keeps its reason. The consent history
-    gets no entry, because no consent decision was made.
+    contact get the flag. An existing flag that does not end earlier stays unchanged. The consent
+    history gets no entry, because no consent decision was made.
     """
     phones = await queries.numbers_of_people(uow.session, phones=phones)
-    new = [flags.NewFlag(phone, FlagType.DO_NOT_CONTACT, reason) for phone in phones]
+    new = [flags.NewFlag(phone, FlagType.DO_NOT_CONTACT, reason, expires_at) for phone in phones]
     await flags.set_flags(uow.session, new, now=now)
     await sends.withdraw_numbers(uow, phones=phones, now=now)

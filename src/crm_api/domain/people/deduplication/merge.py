@@ -14,7 +14,8 @@ from crm_api.domain.consent.models import SUPPRESSING_FLAGS, ConsentSource, Flag
 from crm_api.domain.kit.audit_log import note_decision
 from crm_api.domain.kit.zones import zone_key_of
 from crm_api.domain.messaging.consent_decisions import service as consent
-from crm_api.domain.messaging.consent_decisions.flags import flags_of
+from crm_api.domain.messaging.consent_decisions.flags import ends_of_flag, flags_of
+from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
 from crm_api.domain.messaging.sends import withdraw as sends
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.contacts import service as contacts
@@ -55,10 +56,13 @@ async def share_consent(
 
     The flags of ``people`` are copied to every number in ``phones``. ``phones`` may also contain
     numbers of earlier duplicates; the flags of these numbers are not copied. If one of ``people``
-    has opted out, the opt-out is copied, and the flag ``opt_out_hold`` is not copied.
+    has opted out, the opt-out is copied, and the flag ``opt_out_hold`` is not copied. If several of
+    ``people`` have ``do_not_contact``, the flag with the latest end is copied.
     """
+    await _share_do_not_contact(uow, people, phones, now=now)
     flags = await flags_of(uow.session, phones, now=now)
     wanted = {flag for one in people for flag in flags[one.phone] if flag in SUPPRESSING_FLAGS}
+    wanted.discard(FlagType.DO_NOT_CONTACT)
     if FlagType.OPTED_OUT in wanted:
         wanted.discard(FlagType.OPT_OUT_HOLD)
     sources = {flag: [one.phone for one in people if flag in flags[one.phone]] for flag in wanted}
@@ -78,6 +82,18 @@ async def share_consent(
                     now=now,
                     secret=secret,
                 )
+
+
+async def _share_do_not_contact(
+    uow: UnitOfWork, people: Sequence[Contact], phones: Sequence[str], *, now: datetime
+) -> None:
+    own = [one.phone for one in people]
+    ends = await ends_of_flag(uow.session, own, flag=FlagType.DO_NOT_CONTACT, now=now)
+    if not ends:
+        return
+    known = [end for end in ends if end is not None]
+    latest = max(known) if len(known) == len(ends) else None
+    await suppress_numbers(uow, phones=phones, reason=REASON, expires_at=latest, now=now)
 
 
 async def merge_contacts(
