@@ -17,7 +17,11 @@ from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.domain.people.models.deduplication import ContactMerge
+from crm_api.domain.people.models.properties import PropertyRole
+from crm_api.domain.people.properties import import_properties
+from crm_api.domain.people.properties.imported_property import ImportedProperty
 from crm_api.platform.database import UnitOfWorkFactory
+from crm_api.platform.ids import new_id
 
 UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 KeyWith = Callable[..., Awaitable[dict[str, str]]]
@@ -488,6 +492,36 @@ async def test_merge_moves_properties_and_undo_moves_them_back(
     assert [tuple(row) for row in after] == [(primary["id"], "secondary")]
     left = (await session.execute(owners)).all()
     assert [tuple(row) for row in left] == [(other["id"], "secondary")]
+
+
+async def test_undo_of_a_merge_keeps_the_import_of_each_property(
+    client: httpx.AsyncClient, session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    primary, other = await create_contact(client, A), await create_contact(client, B)
+    import_id = new_id()
+    building = ImportedProperty(
+        street="1 Elm St",
+        city="Quincy",
+        state="MA",
+        postal_code="02169",
+        year_built=None,
+        property_type=None,
+        people=[(B, PropertyRole.PRIMARY)],
+    )
+    async with new_uow() as uow:
+        await import_properties.store_properties(uow, [building], import_id=import_id, now=NOW)
+    links = text("SELECT contact_id::text, import_id, role, added_at FROM property_contact")
+    before = (await session.execute(links)).all()
+
+    await undo_merge(client, await merge_contacts(client, primary, other))
+
+    assert [tuple(row) for row in before] == [(other["id"], import_id, "primary", NOW)]
+    assert (await session.execute(links)).all() == before
+    async with new_uow() as uow:
+        while await import_properties.undo_some(uow, import_id=import_id):
+            pass
+    assert (await session.execute(links)).all() == []
+    assert (await client.get("/v1/properties")).json()["data"] == []
 
 
 async def test_undo_moves_later_messages_of_the_old_number_back(

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from crm_api.domain.people.deduplication.field_merge import DuplicateBefore
+from crm_api.domain.people.deduplication.field_merge import DuplicateBefore, PropertyPlace
 from crm_api.platform.database import typed_rows
 
 
@@ -22,6 +22,8 @@ class Belonging:
         id: The id of this thing.
         added_at: When the contact was added to the list or property; None for other kinds.
         role: The contact's relation to the property, such as ``primary``; None for other kinds.
+        import_id: The import that attached the contact to the property; None if no import did, and
+            for other kinds.
     """
 
     kind: str
@@ -29,6 +31,7 @@ class Belonging:
     id: UUID
     added_at: datetime | None
     role: str | None
+    import_id: UUID | None
 
 
 _KINDS = (
@@ -77,17 +80,17 @@ _CHILDREN = text(
     " UNION ALL ".join(
         f"""
             SELECT '{kind}' AS kind, b.contact_id, b.id, CAST(NULL AS timestamptz) AS added_at,
-                   CAST(NULL AS text) AS role
+                   CAST(NULL AS text) AS role, CAST(NULL AS uuid) AS import_id
             FROM {table} b WHERE b.contact_id = ANY(CAST(:ids AS uuid[]))
         """
         for kind, table in _KINDS
     )
     + """
     UNION ALL
-    SELECT 'list', l.contact_id, l.list_id, l.added_at, NULL
+    SELECT 'list', l.contact_id, l.list_id, l.added_at, NULL, NULL
     FROM contact_list_member l WHERE l.contact_id = ANY(CAST(:ids AS uuid[]))
     UNION ALL
-    SELECT 'property', o.contact_id, o.property_id, o.added_at, o.role
+    SELECT 'property', o.contact_id, o.property_id, o.added_at, o.role, o.import_id
     FROM property_contact o WHERE o.contact_id = ANY(CAST(:ids AS uuid[]))
     ORDER BY 1, 2, 3
     """
@@ -193,33 +196,29 @@ async def return_lists(
 
 
 _RETURN_PROPERTIES = text("""
-    INSERT INTO property_contact (property_id, contact_id, role, added_at)
-    SELECT x.property_id, :to, x.role, x.added_at
+    INSERT INTO property_contact (property_id, contact_id, role, import_id, added_at)
+    SELECT x.property_id, :to, x.role, x.import_id, x.added_at
     FROM unnest(CAST(:property_ids AS uuid[]), CAST(:roles AS text[]),
-                CAST(:added_ats AS timestamptz[])) AS x (property_id, role, added_at)
+                CAST(:import_ids AS uuid[]), CAST(:added_ats AS timestamptz[]))
+        AS x (property_id, role, import_id, added_at)
     JOIN property p ON p.id = x.property_id
     ON CONFLICT DO NOTHING
 """)
 
 
 async def return_properties(
-    session: AsyncSession, *, to: UUID, properties: Sequence[tuple[UUID, str, datetime]]
+    session: AsyncSession, *, to: UUID, properties: Sequence[PropertyPlace]
 ) -> None:
-    """Attach a contact to its former properties again, when a merge is undone.
+    """Attach the contact ``to`` to its former properties again, when a merge is undone.
 
     A property that no longer exists is skipped.
-
-    Args:
-        session: The session.
-        to: The contact.
-        properties: For each property: its id, the role of the contact, and when the contact was
-            added.
     """
     values = {
         "to": to,
-        "property_ids": [property_id for property_id, _, _ in properties],
-        "roles": [role for _, role, _ in properties],
-        "added_ats": [added_at for _, _, added_at in properties],
+        "property_ids": [place.property_id for place in properties],
+        "roles": [place.role for place in properties],
+        "import_ids": [place.import_id for place in properties],
+        "added_ats": [place.added_at for place in properties],
     }
     await session.execute(_RETURN_PROPERTIES, values)
 

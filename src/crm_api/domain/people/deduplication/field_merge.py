@@ -20,10 +20,16 @@ class ListMembership(BaseModel):
 
 
 class PropertyPlace(BaseModel):
-    """A property (building) that a contact had before it was merged into another contact."""
+    """A property (building) that a contact had before it was merged into another contact.
+
+    Attributes:
+        import_id: The import that attached the contact to the property; None if no import did, and
+            in snapshots that did not store it yet.
+    """
 
     property_id: UUID
     role: str
+    import_id: UUID | None = None
     added_at: datetime
 
 

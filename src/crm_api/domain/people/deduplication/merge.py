@@ -230,7 +230,9 @@ def _add_belonging(duplicate: DuplicateBefore, row: belongings.Belonging) -> Non
     if row.kind == "list":
         duplicate.lists.append(ListMembership(list_id=row.id, added_at=row.added_at))
     elif row.kind == "property":
-        link = PropertyPlace(property_id=row.id, role=row.role, added_at=row.added_at)
+        link = PropertyPlace(
+            property_id=row.id, role=row.role, import_id=row.import_id, added_at=row.added_at
+        )
         duplicate.properties.append(link)
     else:
         getattr(duplicate, f"{row.kind}_ids").append(row.id)

@@ -182,8 +182,7 @@ async def _restore_duplicate(
     await belongings.return_children(session, one, of=primary.id)
     lists = [(membership.list_id, membership.added_at) for membership in one.lists]
     await belongings.return_lists(session, to=one.id, lists=lists)
-    properties = [(place.property_id, place.role, place.added_at) for place in one.properties]
-    await belongings.return_properties(session, to=one.id, properties=properties)
+    await belongings.return_properties(session, to=one.id, properties=one.properties)
     await recipient_moves.add_zone(session, campaign_ids=one.campaign_ids, zone_key=zone)
     back = await recipient_moves.return_members(
         session,
