@@ -200,6 +200,54 @@ async def test_corrected_amount_reverses_the_outcome_and_records_a_new_outcome(
     ]
 
 
+async def test_invoice_that_is_paid_again_after_a_reversal_records_an_outcome_once(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    one = await create(client, ada, "invoices", status="paid")
+    wanted = {"contact_id": str(ada.id), "reversed": "false"}
+    ids = []
+
+    for _ in range(2):
+        counted = (await client.get("/v1/outcomes", params=wanted)).json()["data"]
+        assert [row["amount_cents"] for row in counted] == [185000]
+        ids.append(counted[0]["id"])
+        answer = await client.post(f"/v1/outcomes/{counted[0]['id']}/reverse")
+        assert answer.status_code == 201
+        # A status that does not change records nothing, and a second change records no more.
+        for status in ("paid", "open", "paid", "void", "paid"):
+            await change(client, "invoices", one, status=status)
+
+    assert len(set(ids)) == 2
+    assert await outcomes(session) == [
+        ("invoice_paid", 185000),
+        ("invoice_paid", -185000),
+        ("invoice_paid", 185000),
+        ("invoice_paid", -185000),
+        ("invoice_paid", 185000),
+    ]
+
+
+async def test_appointment_that_is_held_again_after_a_reversal_records_an_outcome(
+    client: httpx.AsyncClient, session: AsyncSession, ada: Contact
+) -> None:
+    body = {
+        "contact_id": str(ada.id),
+        "starts_at": "2026-12-01T14:00:00Z",
+        "ends_at": "2026-12-01T15:00:00Z",
+    }
+    one = (await client.post("/v1/appointments", json=body)).json()
+    await change(client, "appointments", one, status="held")
+    held = {"kind": "appointment_held"}
+    first = (await client.get("/v1/outcomes", params=held)).json()["data"][0]
+    await client.post(f"/v1/outcomes/{first['id']}/reverse")
+
+    for status in ("no_show", "booked", "held"):
+        await change(client, "appointments", one, status=status)
+
+    kinds = [kind for kind, _ in await outcomes(session)]
+    assert kinds == ["appointment_booked", *["appointment_held"] * 3]
+
+
 async def test_states_of_an_appointment_record_outcomes_once(
     client: httpx.AsyncClient, session: AsyncSession, ada: Contact
 ) -> None:

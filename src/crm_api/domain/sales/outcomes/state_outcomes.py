@@ -84,7 +84,8 @@ async def record_state(
 ) -> dict[str, str]:
     """Record an outcome because an appointment, a quote or an invoice has reached a status.
 
-    Each status of the same subject is recorded only once.
+    Each status of the same subject is recorded only once. If the recorded outcome was reversed, the
+    status is recorded again.
 
     Args:
         subject: The appointment, quote or invoice.
@@ -96,8 +97,12 @@ async def record_state(
     Raises:
         ContactNotFoundError: The contact was deleted.
     """
+    external_id = f"{subject.name}:{subject.id}:{status}"
     if status in subject.known:
-        return dict(subject.known)
+        first = await read_outcome(uow, outcome_id=UUID(subject.known[status]))
+        if first.reversed_by_id is None:
+            return dict(subject.known)
+        external_id += f":{first.reversed_by_id}"
     new = NewOutcome(
         kind=kind,
         occurred_at=occurred_at,
@@ -105,7 +110,7 @@ async def record_state(
         contact_id=subject.contact_id,
         property_id=subject.property_id,
         amount_cents=subject.amount_cents,
-        external_id=f"{subject.name}:{subject.id}:{status}",
+        external_id=external_id,
     )
     done = await record_outcome(
         uow, new, recorded_by=recorder.name, secret=recorder.secret, now=now
