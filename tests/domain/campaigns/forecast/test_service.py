@@ -25,6 +25,7 @@ from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.sends import claim
+from crm_api.domain.messaging.sends.replies import PersonReply, RepliedTo, note_replies
 from crm_api.platform.database import UnitOfWorkFactory
 
 CALIFORNIA = "CA/America/Los_Angeles"
@@ -324,6 +325,47 @@ async def test_measured_reply_rate_replaces_the_assumed_rate(
 
     assert float(found.assumptions.reply_rate) > 0.85
     assert found.texts < 120
+
+
+async def test_reply_to_a_follow_up_counts_once(session: AsyncSession, new_uow: NewUow) -> None:
+    steps = [{"after_hours": 24, "body": "Still there?"}]
+    rows = await make_running_campaign(session, follow_ups=steps, daily_limit=10)
+    await rows.add_waiting(100)
+    await rows.add_waiting(200, status="sent", area=1)
+    await rows.add_waiting(200, status="sent", step=1, area=1)
+    await session.execute(
+        text("""
+            UPDATE campaign_membership f SET contact_id = m.contact_id
+            FROM campaign_membership m WHERE f.step = 1 AND m.step = 0 AND m.phone = f.phone
+        """)
+    )
+    reached = await session.scalars(
+        text("SELECT contact_id FROM campaign_membership WHERE step = 1 ORDER BY phone LIMIT 100")
+    )
+    replies = [
+        PersonReply(
+            to=RepliedTo(campaign_id=rows.campaign.id, contact_id=contact_id, step=1),
+            at=NOW,
+            is_opt_out=position < 10,
+        )
+        for position, contact_id in enumerate(reached.all())
+    ]
+    async with new_uow() as uow:
+        await note_replies(uow, replies, now=NOW)
+
+    found = await forecast(new_uow, rows.campaign)
+
+    # 100 of 400 messages got a reply. The assumed rate of 0.05 has the weight of 50 messages. So
+    # the rate is (100 + 2.5) / 450, and about 77 of the 100 waiting people get a follow-up.
+    assert found.assumptions.reply_rate == "0.2278"
+    assert found.assumptions.replies_of == 400
+    assert found.texts == pytest.approx(177, abs=1)
+    assert [day.texts for day in found.days] == [10] * 17 + [pytest.approx(7, abs=1)]
+    assert found.p50_finish_at is not None
+    assert found.p50_finish_at.astimezone(NEW_YORK).date() == date(2026, 12, 12)
+    assert found.p90_finish_at is not None
+    assert found.p90_finish_at > found.p50_finish_at
+    assert found.binding_rule == "campaign_daily_limit"
 
 
 @pytest.mark.parametrize("newest", [5_000, 100])

@@ -56,8 +56,8 @@ class People:
         statuses: The number of people by status, over all steps. For a draft, the people are
             counted by the status or skip reason that they would get if the campaign started now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
-        replied: The number of messages that got a reply. A reply to a follow-up also counts for the
-            first message.
+        replied: The number of people who replied to a message of the campaign. A person who replied
+            to several messages counts once, because only one reply ends the follow-ups.
     """
 
     zone_keys: tuple[str, ...]
@@ -135,7 +135,9 @@ async def read_people(
         is_sampled=is_sampled,
         statuses=statuses,
         reached=sum(row.people for row in rows if row.status in _REACHED),
-        replied=sum(row.replied for row in rows),
+        # A reply to a follow-up is stored at the follow-up and at the first message. So only the
+        # first messages are read. Otherwise the reply would count twice.
+        replied=sum(row.replied for row in rows if row.step == 0),
     )
 
 
