@@ -19,6 +19,8 @@ from tests.domain.campaigns.forecast.situations import (
 from crm_api.domain.messaging.models.lines import CompanySettings
 
 FIRST = date(2026, 11, 25)
+ONE, TWO, THREE = "Hi", "x" * 200, "x" * 400
+"""Bodies with one, two and three segments."""
 
 
 async def set_carrier_budgets(session: AsyncSession, **budgets: int) -> None:
@@ -45,6 +47,18 @@ async def assign_carriers(rows: RunningCampaign, shares: dict[str, float]) -> No
             {"carrier": name, "now": NOW, "from": done, "to": done + share},
         )
         done += share
+    await rows.session.commit()
+
+
+async def set_weights(rows: RunningCampaign, *weights: int) -> None:
+    await rows.session.execute(
+        text("""
+            UPDATE campaign_variant v SET weight = w.weight
+            FROM unnest(CAST(:weights AS integer[])) WITH ORDINALITY AS w (weight, place)
+            WHERE v.campaign_id = :campaign_id AND v.position = w.place - 1
+        """),
+        {"weights": list(weights), "campaign_id": rows.campaign.id},
+    )
     await rows.session.commit()
 
 
@@ -89,6 +103,58 @@ async def test_budget_is_counted_in_segments(session: AsyncSession, new_uow: New
     days, _ = await forecast_days(rows, new_uow)
 
     assert days == [30, 30]
+
+
+# With the weights 90 and 10, a message has 1.2 segments on average. With 10 and 90, it has 2.8, and
+# with 95 and 5, it has 1.1.
+@pytest.mark.parametrize(
+    ("weights", "budget", "daily"),
+    [((90, 10), 60, 50), ((10, 90), 60, 21), ((95, 5), 55, 50), ((100, 0), 60, 60)],
+)
+async def test_segments_of_variants_count_by_their_weights(
+    session: AsyncSession, new_uow: NewUow, weights: tuple[int, ...], budget: int, daily: int
+) -> None:
+    rows = await make_running_campaign(session, bodies=(ONE, THREE))
+    await set_weights(rows, *weights)
+    await rows.add_waiting(100)
+    await set_carrier_budgets(session, t_mobile=budget)
+
+    days, found = await forecast_days(rows, new_uow)
+
+    assert days[0] == daily
+    assert found.binding_rule == "carrier_budget"
+
+
+async def test_stopped_variant_does_not_count(session: AsyncSession, new_uow: NewUow) -> None:
+    rows = await make_running_campaign(session, bodies=(ONE, TWO, THREE))
+    await set_weights(rows, 40, 40, 20)
+    await session.execute(
+        text("UPDATE campaign_variant SET stopped_at = :now WHERE position = 2"), {"now": NOW}
+    )
+    await rows.add_waiting(100)
+    await set_carrier_budgets(session, t_mobile=60)
+
+    days, _ = await forecast_days(rows, new_uow)
+
+    assert days == [40, 40, 20]
+
+
+async def test_variant_for_known_people_counts_by_these_people(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    rows = await make_running_campaign(session, bodies=(ONE, THREE), kind="mixed")
+    await set_weights(rows, 100, 0)
+    await session.execute(text("UPDATE campaign_variant SET for_known = position = 1"))
+    await rows.add_waiting(100)
+    await session.execute(
+        text("UPDATE campaign_membership SET variant = 1 WHERE right(phone, 1) < '2'")
+    )
+    await set_carrier_budgets(session, t_mobile=60)
+
+    days, _ = await forecast_days(rows, new_uow)
+
+    # 80 people get one segment, and 20 people get three. So a message has 1.4 segments on average.
+    assert days == [42, 42, 16]
 
 
 async def test_segments_used_today_reduce_the_budget_of_today(

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from fractions import Fraction
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.campaigns.campaign_detail import list_variants
 from crm_api.domain.campaigns.forecast.plan import CarrierLimit, Rival
-from crm_api.domain.campaigns.models import Campaign
+from crm_api.domain.campaigns.models import Campaign, CampaignVariant
 from crm_api.domain.campaigns.schedule import RECIPIENT, next_open
 from crm_api.domain.campaigns.templates.template_text import append_footer
 from crm_api.domain.kit.windows import Window
@@ -94,12 +95,15 @@ class RecentTexts:
 
 @dataclass(frozen=True, slots=True)
 class CarrierCount:
-    """The number of people whose phone numbers belong to one carrier.
+    """The number of people with one variant whose phone numbers belong to one carrier.
 
-    ``carrier_name`` is None for the people whose carrier is not known.
+    Attributes:
+        carrier_name: None for the people whose carrier is not known.
+        variant: The position of the variant that was assigned to the people.
     """
 
     carrier_name: str | None
+    variant: int
     people: int
 
 
@@ -185,13 +189,13 @@ def _measure_other_messages(
 # The statement finds the rows with the index of waiting recipients. The rows have no particular
 # order.
 CARRIERS = text("""
-    SELECT k.carrier AS carrier_name, count(*) AS people
+    SELECT k.carrier AS carrier_name, p.variant, count(*) AS people
     FROM (
-        SELECT m.phone FROM campaign_membership m
+        SELECT m.phone, m.variant FROM campaign_membership m
         WHERE m.campaign_id = :campaign_id AND m.status = 'pending'
         LIMIT :most
     ) p LEFT JOIN phone_lookup k ON k.phone = p.phone
-    GROUP BY k.carrier
+    GROUP BY k.carrier, p.variant
 """)
 
 
@@ -201,8 +205,8 @@ async def read_carrier_limits(
     """Return how many of the campaign's messages the budget of each mobile carrier allows per day.
 
     The company sets a budget for each carrier: the number of message segments that it may send to
-    the carrier per day. The list is empty if there are no budgets, or if the audience is not
-    completely stored.
+    the carrier per day. The list is empty if there are no budgets, if no waiting message counts for
+    a budget, or if the audience is not completely stored.
     """
     if campaign.recipients_total is None:
         return []
@@ -216,19 +220,48 @@ async def read_carrier_limits(
         counted = room.budgets.counted_as(carrier_of(row.carrier_name))
         if counted is not None:
             people[counted] += row.people
+    if not people:
+        return []
     total = sum(row.people for row in rows)
     variants = await list_variants(uow.session, campaign_ids=[campaign.id])
-    bodies = [append_footer(variant.body, campaign.opt_out_footer) for variant in variants]
-    size = sum(carrier_budgets.segments_of(body) for body in bodies) / len(bodies)
+    size = _mean_segments(variants, rows, footer=campaign.opt_out_footer)
     return [
         CarrierLimit(
             carrier=carrier,
             share=count / total,
-            daily=room.budgets.daily[carrier] / size,
-            left_today=max(0.0, room.left[carrier] / size),
+            daily=float(room.budgets.daily[carrier] / size),
+            left_today=max(0.0, float(room.left[carrier] / size)),
         )
         for carrier, count in people.items()
     ]
+
+
+def _mean_segments(
+    variants: Sequence[CampaignVariant], rows: Sequence[CarrierCount], *, footer: str | None
+) -> Fraction:
+    """Return the mean number of segments of a campaign's first messages.
+
+    The variants count by their weights, as in ``MessageComposer``: the variants that are not
+    stopped share the people of the stopped variants. A variant with ``for_known`` has the weight 0.
+    It counts by the number of people in ``rows`` who have this variant.
+
+    The result is exact, because the simulation rounds the daily number of messages down.
+    """
+    sizes = {
+        one.position: carrier_budgets.segments_of(append_footer(one.body, footer))
+        for one in variants
+    }
+    live = [one for one in variants if one.stopped_at is None] or variants
+    weights = [one.weight for one in live]
+    if not any(weights):
+        weights = [1] * len(live)
+    weighted = sum(weight * sizes[one.position] for weight, one in zip(weights, live, strict=True))
+    by_weight = Fraction(weighted, sum(weights))
+    known = {one.position for one in variants if one.for_known}
+    total = sum(
+        row.people * (sizes[row.variant] if row.variant in known else by_weight) for row in rows
+    )
+    return Fraction(total) / sum(row.people for row in rows)
 
 
 # For a person who waits for a step, one message is counted for this step, and one for each later
