@@ -431,6 +431,39 @@ async def test_undo_restores_both_contacts(client: httpx.AsyncClient) -> None:
     assert [one["id"] for one in tasks] == [hers.json()["id"]]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+async def test_undo_of_all_merges_in_any_order_restores_the_primary(
+    client: httpx.AsyncClient, session: AsyncSession, order: tuple[int, ...]
+) -> None:
+    """Test duplicates that all have the same list, property, tag and attribute."""
+    primary = await create_contact(client, A, tags=["mine"])
+    shared: dict[str, Any] = {"tags": ["roof"], "attributes": {"beds": 3}}
+    others = [await create_contact(client, number(n), **shared) for n in (1, 2, 3)]
+    roofs = (await client.post("/v1/lists", json={"name": "Roofs"})).json()
+    ids = [one["id"] for one in others]
+    await client.post(f"/v1/lists/{roofs['id']}/contacts", json={"contact_ids": ids})
+    house = (await client.post("/v1/properties", json={"address": ADDRESS})).json()
+    await session.execute(
+        text(
+            "INSERT INTO property_contact (property_id, contact_id, role, added_at) "
+            "SELECT :house, one, 'secondary', now() FROM unnest(CAST(:ids AS uuid[])) one"
+        ),
+        {"house": house["id"], "ids": ids},
+    )
+    merges = [await merge_contacts(client, primary, other) for other in others]
+
+    for position, place in enumerate(order):
+        kept = await get_contact(client, primary)
+        assert kept["tags"] == ["mine", "roof"], position
+        await undo_merge(client, merges[place])
+
+    assert without_update_time(await get_contact(client, primary)) == without_update_time(primary)
+    members = (await client.get(f"/v1/lists/{roofs['id']}/contacts")).json()["data"]
+    assert {one["id"] for one in members} == set(ids)
+    owners = await session.scalars(text("SELECT contact_id::text FROM property_contact"))
+    assert set(owners) == set(ids)
+
+
 async def test_undo_moves_a_task_back_with_its_conversation(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

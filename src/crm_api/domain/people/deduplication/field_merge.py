@@ -144,6 +144,54 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
     return changes
 
 
+def hand_over_additions(undone: Snapshot, others: Mapping[UUID, Snapshot]) -> dict[UUID, Snapshot]:
+    """Return the snapshots of other merges that change when a merge is undone.
+
+    A merge adds lists, properties, tags and attributes only if the primary does not have them yet.
+    If a duplicate of another merge has them too, the primary keeps them after the undo. Then the
+    first of the other merges counts as the merge that added them, so that its undo removes them.
+
+    Args:
+        undone: The snapshot of the merge that is undone.
+        others: The snapshots of the primary's other merges by the id of the merge, oldest first.
+    """
+    lists, properties = set(undone.joined_list_ids), set(undone.joined_property_ids)
+    tags = set(undone.after["tags"]) - set(undone.before["tags"])
+    names = set(undone.after["attributes"]) - set(undone.before["attributes"])
+    changed = {}
+    for key, other in others.items():
+        own = other.duplicates
+        shared_lists = lists & {place.list_id for one in own for place in one.lists}
+        shared_properties = properties & {
+            place.property_id for one in own for place in one.properties
+        }
+        shared_tags = tags & {tag for one in own for tag in one.content["tags"]}
+        shared_names = names & {name for one in own for name in one.content["attributes"]}
+        if not (shared_lists or shared_properties or shared_tags or shared_names):
+            continue
+        before = {
+            **other.before,
+            "tags": [tag for tag in other.before["tags"] if tag not in shared_tags],
+            "attributes": {
+                name: value
+                for name, value in other.before["attributes"].items()
+                if name not in shared_names
+            },
+        }
+        changed[key] = other.model_copy(
+            update={
+                "before": before,
+                "joined_list_ids": sorted({*other.joined_list_ids, *shared_lists}),
+                "joined_property_ids": sorted({*other.joined_property_ids, *shared_properties}),
+            }
+        )
+        lists -= shared_lists
+        properties -= shared_properties
+        tags -= shared_tags
+        names -= shared_names
+    return changed
+
+
 def _contradict(known: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     pairs = ((known[name], other[name]) for name in ADDRESS_COLUMNS)
     return any(mine and theirs and mine.casefold() != theirs.casefold() for mine, theirs in pairs)

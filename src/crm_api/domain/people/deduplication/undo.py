@@ -6,7 +6,7 @@ An undo removes no flags from phone numbers, not even the flags that the merge h
 that was opted out before the undo is still opted out after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from crm_api.domain.people.deduplication.field_merge import (
     DuplicateBefore,
     Snapshot,
     content_of,
+    hand_over_additions,
     undo_fields,
 )
 from crm_api.domain.people.deduplication.group import lock_contacts, point_aliases
@@ -101,13 +102,15 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     numbers = [primary.phone, *(one.phone for one in snapshot.duplicates)]
     await recipient_moves.lock_campaigns(uow.session, phones=numbers)
     await sends.release_campaign_claims(uow, phones=numbers, now=now)
-    others = await _other_duplicates(uow, primary.id, merge_id=merge_id)
+    other_merges = await _other_merges(uow, primary.id, merge_id=merge_id)
+    others = [one for other in other_merges.values() for one in other.duplicates]
     for one in snapshot.duplicates:
         elsewhere = [*others, *(twin for twin in snapshot.duplicates if twin.id != one.id)]
         theirs = [member_id for twin in elsewhere for member_id in twin.member_ids]
         kept_ids = [*snapshot.member_ids, *theirs]
         await _restore_duplicate(uow, one, kept_ids, primary=primary, now=now)
     await _restore_primary(uow, primary, snapshot, others, now=now)
+    await _hand_over_additions(uow, snapshot, other_merges)
     await candidates.dismiss_pairs(
         uow.session, one=primary.id, others=merge.duplicate_ids, actor=actor, now=now
     )
@@ -228,16 +231,28 @@ async def _restore_primary(
         await recipients.copy_zone_keys(uow.session, phones=[primary.phone], now=now)
 
 
-async def _other_duplicates(
+async def _other_merges(
     uow: UnitOfWork, primary_id: UUID, *, merge_id: UUID
-) -> Sequence[DuplicateBefore]:
+) -> dict[UUID, Snapshot]:
+    """Return the snapshots of the primary's other merges that can be undone, oldest first."""
     merges = await fetch_undoable_merges(uow.session, primary_id=primary_id)
-    return [
-        duplicate
+    return {
+        merge.id: Snapshot.model_validate(merge.snapshot)
         for merge in merges
         if merge.id != merge_id
-        for duplicate in Snapshot.model_validate(merge.snapshot).duplicates
-    ]
+    }
+
+
+async def _hand_over_additions(
+    uow: UnitOfWork, undone: Snapshot, others: Mapping[UUID, Snapshot]
+) -> None:
+    """Note in the other merges what the primary keeps because of them.
+
+    Otherwise, the undo of the last of these merges would leave this data with the primary.
+    """
+    for merge_id, snapshot in hand_over_additions(undone, others).items():
+        statement = update(ContactMerge).where(ContactMerge.id == merge_id)
+        await uow.session.execute(statement.values(snapshot=snapshot.model_dump(mode="json")))
 
 
 async def fetch_undoable_merges(session: AsyncSession, *, primary_id: UUID) -> list[ContactMerge]:
