@@ -128,6 +128,12 @@ INBOX = [
         is_generic=True,
     ),
     Hot(
+        "messages and calls of a conversation that need an answer",
+        {"pk_conversation", "idx_activity_conversation"},
+        sql(changes.READ_ASKING_IDS, id=TALK),
+        is_generic=True,
+    ),
+    Hot(
         "expired events of presence",
         {"idx_event_presence"},
         use_case(lambda uow: presence.forget_presence(uow, now=NOW)),

@@ -19,6 +19,7 @@ from tests.routers.office.conftest import Office, instant
 
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.messaging.conversations.call_events import CallEvent, apply_call_events
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.office.inbox import changes
@@ -27,6 +28,7 @@ from crm_api.domain.office.inbox.errors import ConversationTakenError
 from crm_api.domain.office.inbox.presence import forget_presence
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.office.inbox.tallies import count_conversations
+from crm_api.domain.provider.openphone.facts import CallFacts
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
@@ -358,12 +360,22 @@ async def test_second_user_to_take_a_conversation_sees_its_assignee(office: Offi
     assert over.json()["assignee"]["id"] == sam["id"]
 
 
-async def test_change_of_an_outdated_version_is_refused(office: Office) -> None:
-    await office.receive(office.message_event())
+def later_event(office: Office, kind: str, *, ago: float) -> dict[str, Any]:
+    if kind == "call":
+        return office.call_event("missed", ago=ago)
+    return office.message_event("And another question", ago=ago)
+
+
+@pytest.mark.parametrize("ago", [0, 30])
+@pytest.mark.parametrize("kind", ["message", "call"])
+async def test_change_of_an_outdated_version_is_refused(
+    office: Office, kind: str, ago: float
+) -> None:
+    await office.receive(office.message_event(ago=60), office.message_event(ago=20))
     conversation = await office.conversation()
     path = f"/v1/conversations/{conversation['id']}"
     tag = (await office.client.get(path)).headers["etag"]
-    await office.receive(office.message_event("Wait!"))
+    await office.receive(later_event(office, kind, ago=ago))
 
     answer = await office.client.patch(path, json={"state": "done"}, headers={"If-Match": tag})
 
@@ -442,6 +454,50 @@ async def test_message_that_arrives_during_the_change_to_done_waits(
         found = await uow.session.get(Conversation, conversation_id)
         assert found is not None
         assert (found.state, found.waiting_since is not None) == ("waiting", True)
+
+
+@pytest.mark.parametrize("ago", [0, 30])
+async def test_call_that_is_missed_during_the_change_to_done_waits(
+    committed_db: AsyncEngine, committed_uow: UnitOfWorkFactory, ago: float
+) -> None:
+    async with committed_uow() as uow:
+        line = await make_line(uow.session)
+        conversation = await store_conversation(
+            uow.session,
+            line,
+            1,
+            state="waiting",
+            waiting_since=clock.now() - timedelta(minutes=1),
+            last_incoming_at=clock.now() - timedelta(seconds=20),
+        )
+    facts = CallFacts(
+        provider_call_id="AC9",
+        direction="incoming",
+        external=(conversation.phone,),
+        created_at=clock.now() - timedelta(seconds=ago),
+        is_missed=True,
+    )
+    missed = CallEvent(facts=facts, event_type="call.missed", event_at=facts.created_at, line=line)
+
+    async def set_done() -> None:
+        async with committed_uow() as uow:
+            await changes.update_conversation(
+                uow,
+                ConversationUpdate(state=ConversationState.DONE),
+                conversation_id=conversation.id,
+                user_id=None,
+                now=await uow.database_now(),
+            )
+
+    async with committed_uow() as arriving:
+        await apply_call_events(arriving, [missed], now=await arriving.database_now())
+        pending_change = await blocked(committed_db, set_done())
+    await pending_change
+
+    async with committed_uow() as uow:
+        found = await uow.session.get(Conversation, conversation.id)
+        assert found is not None
+        assert (found.state, found.waiting_since) == ("waiting", conversation.waiting_since)
 
 
 @pytest.mark.parametrize("is_read_first", [False, True])
@@ -617,11 +673,15 @@ async def test_bulk_change_ends_the_snooze_of_the_snoozed_conversations(office: 
     assert [one["snoozed_until"] for one in shown] == [None] * 3
 
 
-async def test_message_after_the_dry_run_makes_its_token_stale(office: Office) -> None:
-    await office.receive(office.message_event(ago=20))
+@pytest.mark.parametrize("ago", [0, 30])
+@pytest.mark.parametrize("kind", ["message", "call"])
+async def test_message_or_missed_call_after_the_dry_run_makes_its_token_stale(
+    office: Office, kind: str, ago: float
+) -> None:
+    await office.receive(office.message_event(ago=60), office.message_event(ago=20))
     body = {"filter": {}, "set": {"state": "done"}}
     token = (await bulk(office, **body, dry_run=True)).json()["token"]
-    await office.receive(office.message_event("And another question"))
+    await office.receive(later_event(office, kind, ago=ago))
     answer = await bulk(office, **body, token=token)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "dry_run_changed")

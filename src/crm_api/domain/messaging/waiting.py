@@ -57,6 +57,8 @@ class Asked:
 #   is `done`, the state becomes `open`. The result is the same as if the message had been stored
 #   before the answer.
 # - The conversation gets the campaign of its newest message, if this message replies to a campaign.
+# - A call that needs an answer always changes `updated_at`, because it may change no other value of
+#   the conversation. So the ETag of the conversation changes.
 NOTE_ASKED = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -83,6 +85,7 @@ NOTE_ASKED = text(f"""
     ), changes AS (
         SELECT n.*, n.state <> 'waiting' AND n.since IS NOT NULL OR n.since < n.waiting_since
                    OR n.asks AND n.state = 'done'
+                   OR n.since IS NOT NULL AND n.received_at IS NULL
                    OR n.campaign_id IS NOT NULL
                       AND n.campaign_id IS DISTINCT FROM n.known_campaign_id AS is_work
         FROM news n

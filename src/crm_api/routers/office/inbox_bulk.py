@@ -43,7 +43,7 @@ async def change_conversations(
 
     - the selected conversations or their states changed,
     - a person began or ceased to wait for an answer,
-    - a person sent a new message.
+    - a person sent a new message, made a call that was missed, or left a voicemail.
     """
     if not body.dry_run and body.token is None:
         raise DryRunNeededError

@@ -17,7 +17,7 @@ from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import Line200, PhoneNumber, RequestInstant
 from crm_api.domain.kit.schemas import Id, RequestModel
 from crm_api.domain.messaging.models.conversations import ConversationState
-from crm_api.domain.office.inbox.changes import WantedState, wanted_state
+from crm_api.domain.office.inbox.changes import ASKING_IDS, WantedState, wanted_state
 from crm_api.domain.office.inbox.rows import ME
 from crm_api.domain.office.inbox.schemas import ConversationUpdate
 from crm_api.domain.office.inbox.selection import (
@@ -171,18 +171,20 @@ class Selected:
 
     Attributes:
         count: The number of conversations.
-        digest: A hash of the ids, states, waiting times and last incoming messages. If it has
-            changed since the dry run, the request is refused.
+        digest: A hash of the ids, states, waiting times and last incoming messages, and of the ids
+            of the messages and calls that need an answer. If it has changed since the dry run, the
+            request is refused.
     """
 
     count: int
     digest: int
 
 
-_SELECTED = """
+_SELECTED = f"""
     SELECT count(*) AS count, coalesce(bit_xor(hashtextextended(
-        concat_ws('|', k.id, k.state, k.waiting_since, k.last_incoming_at), 0)), 0) AS digest
-    FROM conversation k WHERE {matching}
+        concat_ws('|', k.id, k.state, k.waiting_since, k.last_incoming_at, {ASKING_IDS}), 0)), 0)
+        AS digest
+    FROM conversation k WHERE {{matching}}
 """
 
 

@@ -135,6 +135,19 @@ def wanted_state(changes: ConversationUpdate, *, now: datetime) -> WantedState:
     return WantedState(state=state, snoozed_until=until)
 
 
+ASKING_IDS = """CASE WHEN k.waiting_since IS NOT NULL THEN ARRAY(
+        SELECT a.id FROM activity a
+        WHERE a.conversation_id = k.id AND a.occurred_at >= k.waiting_since
+          AND a.asked_at IS NOT NULL
+        ORDER BY a.id) END"""
+"""SQL expression of the ids of the messages and calls of conversation ``k`` that need an answer and
+are not older than ``waiting_since``; NULL if the person does not wait. In a conversation that
+already waits, a missed call changes neither ``waiting_since`` nor ``last_incoming_at``, but it
+changes these ids."""
+
+READ_ASKING_IDS = text(f"SELECT {ASKING_IDS} FROM conversation k WHERE k.id = :id")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Locked:
     id: UUID
@@ -160,8 +173,9 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    The person may send a message, or may begin or stop to wait, while this function runs. In this
-    case, state and snooze do not change: the user made the request without this knowledge.
+    While this function runs, the person may send a message, may make a call that is missed, or may
+    begin or stop to wait. In this case, state and snooze do not change: the user made the request
+    without this knowledge.
 
     Args:
         user_id: The user who sends the request; None for an API key.
@@ -175,6 +189,7 @@ async def update_conversation(
             ``confirm``.
     """
     wanted = wanted_state(changes, now=now)
+    asking_ids = await uow.session.scalar(READ_ASKING_IDS, {"id": conversation_id})
     seen = await get_conversation(uow, conversation_id=conversation_id)
     if "assignee_id" in changes.model_fields_set:
         await check_assignee(uow, changes.assignee_id)
@@ -185,8 +200,11 @@ async def update_conversation(
         if changes.assignee_id == user_id is not None and not changes.confirm:
             await _require_free(uow, locked.assignee_id, user_id=user_id)
         values["assignee_id"] = changes.assignee_id
-    before = (seen.waiting_since, seen.last_incoming_at)
-    if before == (locked.waiting_since, locked.last_incoming_at):
+    # This is a separate statement after the lock. While a statement waits for a lock, it keeps its
+    # old snapshot, so it would not see a new call.
+    asking_ids_now = await uow.session.scalar(READ_ASKING_IDS, {"id": conversation_id})
+    before = (seen.waiting_since, seen.last_incoming_at, asking_ids)
+    if before == (locked.waiting_since, locked.last_incoming_at, asking_ids_now):
         values |= state_values(wanted, locked.state, locked.waiting_since, heard=locked, now=now)
     if values:
         await uow.session.execute(
