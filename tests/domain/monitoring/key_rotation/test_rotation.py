@@ -40,6 +40,7 @@ HASHED = {
     ("attribution_run", "inputs_hash"),
     ("attribution_run", "result_hash"),
     ("calendar_event", "digest"),
+    ("calendar_event", "location_digest"),
     ("calendar_feed", "token_hash"),
     ("consent_entry", "phone_hash"),
     ("consent_entry", "wording_digest"),

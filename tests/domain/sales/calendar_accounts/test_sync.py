@@ -30,7 +30,7 @@ from crm_api.domain.sales.appointments.models import Appointment
 from crm_api.domain.sales.calendar_accounts import push, service
 from crm_api.domain.sales.calendar_accounts.dav_client import DavClient, Login
 from crm_api.domain.sales.calendar_accounts.errors import CalendarServerError
-from crm_api.domain.sales.calendar_accounts.models import CalendarAccount
+from crm_api.domain.sales.calendar_accounts.models import CalendarAccount, CalendarEvent
 from crm_api.domain.sales.calendar_accounts.schemas import CalendarAccountCreate
 from crm_api.domain.sales.calendar_accounts.sync import SyncFigures, synchronise
 from crm_api.platform.database import UnitOfWorkFactory
@@ -125,6 +125,15 @@ class Calendar:
             event.add(key, value)
         answer = await self.http.put(
             href, content=calendar.to_ical(), headers={"Content-Type": "text/calendar"}
+        )
+        assert answer.status_code in {201, 204}, answer.text
+
+    async def replace_text(self, href: str, old: str, new: str) -> None:
+        """Replace a part of the iCalendar text of an event, as another program would do."""
+        body = (await self.http.get(href)).text
+        assert old in body
+        answer = await self.http.put(
+            href, content=body.replace(old, new), headers={"Content-Type": "text/calendar"}
         )
         assert answer.status_code in {201, 204}, answer.text
 
@@ -355,6 +364,103 @@ async def test_calendar_wins_if_both_sides_move_an_appointment(
 
     assert (await office.single_appointment()).starts_at == START + 5 * HOUR
     assert await calendar.starts() == [START + 5 * HOUR]
+    assert await office.sync() == SyncFigures()
+
+
+@pytest.mark.parametrize("unknown", [{}, {"location_digest": None}])
+async def test_new_location_is_kept_if_the_unchanged_event_is_read_before_the_write(
+    office: Office, calendar: Calendar, unknown: dict[str, None]
+) -> None:
+    """Test a server that reports no version after a write, so that the event is read again.
+
+    The second case is an event whose location is not stored, because an earlier release wrote it.
+    """
+    visit = await office.book(location="1 Oak Street")
+    await office.sync()
+    async with office.new_uow() as uow:
+        await uow.session.execute(update(CalendarEvent).values(etag=None, **unknown))
+    await office.change(visit, location="2 Elm Street")
+
+    await office.sync()
+
+    assert (await office.single_appointment()).location == "2 Elm Street"
+    (event,) = (await calendar.events()).values()
+    assert event["location"] == "2 Elm Street"
+    assert await office.sync() == SyncFigures()
+
+
+async def test_new_location_is_written_to_an_event_that_was_moved_in_the_calendar(
+    office: Office, calendar: Calendar
+) -> None:
+    visit = await office.book(location="1 Oak Street")
+    await office.sync()
+    (href,) = await calendar.events()
+    await calendar.move(href, HOUR)
+    await office.change(visit, location="2 Elm Street")
+
+    await office.sync()
+
+    one = await office.single_appointment()
+    assert (one.location, one.starts_at) == ("2 Elm Street", START + HOUR)
+    (event,) = (await calendar.events()).values()
+    assert (event["location"], event.start) == ("2 Elm Street", START + HOUR)
+    assert await office.sync() == SyncFigures()
+
+
+async def test_new_location_is_kept_if_the_event_changes_before_the_write(
+    office: Office, calendar: Calendar
+) -> None:
+    """Test an event that another program changes just before the server refuses the write."""
+    visit = await office.book(location="1 Oak Street")
+    await office.sync()
+    (href,) = await calendar.events()
+    await office.change(visit, location="2 Elm Street")
+    async with office.client() as client:
+        async with office.new_uow() as uow:
+            (planned,) = await push.plan_writes(uow, await office.account(), client, now=NOW)
+        await calendar.replace_text(href, "SUMMARY:", "SUMMARY:At ten: ")
+
+        assert await push.write_one(office.new_uow, client, planned) is False
+
+    await office.sync()
+    assert (await office.single_appointment()).location == "2 Elm Street"
+    (event,) = (await calendar.events()).values()
+    assert event["location"] == "2 Elm Street"
+
+
+async def test_new_location_is_kept_if_an_event_of_the_calendar_gets_another_title(
+    office: Office, calendar: Calendar
+) -> None:
+    lines = ("DTSTART:20261127T150000Z", "DURATION:PT1H", "SUMMARY:Call", "LOCATION:1 Oak Street")
+    await calendar.put("x1.ics", event_text("x1", *lines))
+    await office.sync()
+    await office.change((await office.single_appointment()).id, location="2 Elm Street")
+    await office.sync()
+    (href,) = await calendar.events()
+
+    await calendar.replace_text(href, "SUMMARY:Call", "SUMMARY:Visit")
+    await office.sync()
+
+    assert (await office.single_appointment()).location == "2 Elm Street"
+    assert await office.sync() == SyncFigures()
+
+
+@pytest.mark.parametrize("changes", [{}, {"note": "Dog"}, {"location": "2 Elm Street"}])
+async def test_calendar_wins_if_both_sides_change_a_location(
+    office: Office, calendar: Calendar, changes: dict[str, str]
+) -> None:
+    visit = await office.book(location="1 Oak Street")
+    await office.sync()
+    (href,) = await calendar.events()
+    await calendar.replace_text(href, "LOCATION:1 Oak", "LOCATION:3 Ash")
+    await office.change(visit, **changes)
+
+    await office.sync()
+
+    one = await office.single_appointment()
+    assert (one.location, one.note) == ("3 Ash Street", changes.get("note"))
+    (event,) = (await calendar.events()).values()
+    assert event["location"] == "3 Ash Street"
     assert await office.sync() == SyncFigures()
 
 

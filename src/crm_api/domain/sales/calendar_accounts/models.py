@@ -109,6 +109,9 @@ class CalendarEvent(Base):
     digest: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The hash of the appointment after the last synchronisation of the event. If the hash is
     different now, the appointment is written to the calendar again."""
+    location_digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The hash of the location that the event had when it was last read or written; None if
+    unknown. If the location has another hash now, somebody has changed it in the calendar."""
 
 
 class CalendarBusyTime(Base):

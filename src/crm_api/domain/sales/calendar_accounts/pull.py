@@ -23,7 +23,11 @@ from crm_api.domain.sales.calendar_accounts.models import (
     CalendarBusyTime,
     CalendarEvent,
 )
-from crm_api.domain.sales.calendar_accounts.remote_events import RemoteEvent, read_remote_event
+from crm_api.domain.sales.calendar_accounts.remote_events import (
+    RemoteEvent,
+    digest_of_location,
+    read_remote_event,
+)
 from crm_api.domain.sales.calendars.rendering import HOST, CalendarEntry, digest_of, read_entry
 from crm_api.platform.database import UnitOfWork, typed_rows
 from crm_api.platform.ids import new_id
@@ -152,6 +156,7 @@ async def _apply(
     appointment_id = None if known is None else known.appointment_id
     if appointment_id is None:
         appointment_id = await _own_appointment(uow, account, uid)
+    is_unsent = False
     if appointment_id is None:
         is_off = event.is_cancelled or event.is_free
         if is_off or event.span[1] < now - BUSY_PAST:
@@ -162,6 +167,7 @@ async def _apply(
         entry = await read_entry(uow, appointment_id=appointment_id)
     else:
         before = await read_entry(uow, appointment_id=appointment_id)
+        is_unsent = known is not None and known.digest not in {None, digest_of(before)}
         is_changed = await _change_appointment(uow, account, known, before, event, now=now)
         entry = await read_entry(uow, appointment_id=appointment_id)
     starts_at, ends_at = event.span
@@ -169,11 +175,13 @@ async def _apply(
         "appointment_id": appointment_id,
         "base_starts_at": starts_at,
         "base_ends_at": ends_at,
+        "location_digest": digest_of_location(event.location),
         "read_at": None,
     }
-    if is_changed:
+    if is_changed and not is_unsent:
         # The event and the appointment are equal now. With the new hash, the next push to the
-        # calendar does not write the event.
+        # calendar does not write the event. If the appointment also has a change of a user that
+        # is not in the calendar yet, the old hash stays, so that the next push writes the event.
         values["digest"] = digest_of(entry)
     event_id = await _store(uow, known, resource, values, account_id=account.id, uid=uid)
     await _replace_busy_times(uow, event_id, None)
@@ -195,7 +203,7 @@ async def _change_appointment(
 
     - If the event has other times than ``known``, or was deleted and exists again, the appointment
       gets the times of the event. A cancelled appointment is booked again.
-    - If the event has another location, the appointment gets this location.
+    - If the location of the event was changed, the appointment gets this location.
     - If the event is cancelled, a booked appointment is cancelled.
     """
     base = None if known is None else (known.base_starts_at, known.base_ends_at)
@@ -208,14 +216,30 @@ async def _change_appointment(
         values["starts_at"], values["ends_at"] = event.span or base
         if before.status == AppointmentStatus.CANCELLED:
             values["status"] = AppointmentStatus.BOOKED
-    if known is not None and known.digest is not None and not event.is_cancelled:
-        shown = before.location or before.address
-        if event.location is not None and event.location != shown:
-            values["location"] = event.location
+    if not event.is_cancelled and _has_new_location(known, before, event):
+        values["location"] = event.location
     if not values or _is_erased(before, event) or not _is_theirs(account, before):
         return False
     await _write(uow, account, before.id, values, now=now)
     return True
+
+
+def _has_new_location(
+    known: CalendarEvent | None, before: CalendarEntry, event: RemoteEvent
+) -> bool:
+    """Return whether somebody has changed the location of an event in the calendar.
+
+    ``known`` is the event as this service last read or wrote it. If the location of ``known`` is
+    not stored, a location that differs from the appointment is a change of the calendar only if
+    the appointment has not changed since the last synchronisation of the event.
+    """
+    if known is None or known.digest is None:
+        return False
+    if event.location is None or event.location == (before.location or before.address):
+        return False
+    if known.location_digest is None:
+        return known.digest == digest_of(before)
+    return known.location_digest != digest_of_location(event.location)
 
 
 async def _write(

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from crm_api.domain.sales.appointments.models import BUSY, Appointment
 from crm_api.domain.sales.calendar_accounts.dav_client import DavClient, Resource
 from crm_api.domain.sales.calendar_accounts.models import CalendarAccount, CalendarEvent
-from crm_api.domain.sales.calendar_accounts.remote_events import move_event
+from crm_api.domain.sales.calendar_accounts.remote_events import digest_of_location, move_event
 from crm_api.domain.sales.calendars.rendering import (
     HOST,
     CalendarEntry,
@@ -169,7 +169,8 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
     if planned.entry is None:
         done = await client.delete_event(planned.href, etag=planned.etag)
         if done:
-            await _note(new_uow, planned, {"is_gone": True, "etag": None, "digest": None})
+            unknown = {"etag": None, "digest": None, "location_digest": None}
+            await _note(new_uow, planned, {"is_gone": True, **unknown})
         return done
     entry = planned.entry
     body = await _body(client, planned, entry)
@@ -181,12 +182,21 @@ async def write_one(new_uow: UnitOfWorkFactory, client: DavClient, planned: Plan
     written = await client.write_event(planned.href, body, etag=planned.etag)
     if written is None:
         return False
-    await _note(
-        new_uow,
-        planned,
-        {"etag": written.etag, "digest": digest_of(entry), "is_gone": False},
-    )
+    values = {"etag": written.etag, "digest": digest_of(entry), "is_gone": False}
+    if _writes_location(planned):
+        # The location is stored only after the response. If the server refuses the request, the
+        # next synchronisation compares the event with its old location.
+        values["location_digest"] = digest_of_location(entry.location or entry.address)
+    await _note(new_uow, planned, values)
     return True
+
+
+def _writes_location(planned: PlannedWrite) -> bool:
+    """Return whether the text of an event is made from the appointment, with its location.
+
+    If the event was created with a calendar program and still exists, only its times are replaced.
+    """
+    return planned.uid.endswith(f"@{HOST}") or planned.etag is None
 
 
 async def _body(client: DavClient, planned: PlannedWrite, entry: CalendarEntry) -> bytes | None:

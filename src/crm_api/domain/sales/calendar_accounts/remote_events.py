@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -84,6 +85,11 @@ def read_remote_event(
         )
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
         return None
+
+
+def digest_of_location(location: str | None) -> bytes:
+    """Return a hash of a location in the form in which ``read_remote_event`` returns it."""
+    return blake2b((_line(location) or "").encode(), digest_size=16).digest()
 
 
 def move_event(body: str, *, starts_at: datetime, ends_at: datetime, zone: ZoneInfo) -> bytes:
