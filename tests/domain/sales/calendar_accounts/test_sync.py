@@ -630,6 +630,82 @@ async def test_event_that_recurs_for_ever_makes_a_limited_period_busy(
     assert await office.sync() == SyncFigures()
 
 
+SINGLE = ("DTSTART:20261127T150000Z", "DURATION:PT1H", "SUMMARY:Call Bob")
+WEEKLY = (*SINGLE, "RRULE:FREQ=WEEKLY")
+
+
+async def count_busy_times(office: Office) -> int:
+    async with office.new_uow() as uow:
+        return await uow.session.scalar(text("SELECT count(*) FROM calendar_busy_time")) or 0
+
+
+async def test_appointment_of_an_event_that_becomes_recurring_is_cancelled(
+    office: Office, calendar: Calendar
+) -> None:
+    await calendar.put("x1.ics", event_text("x1", *SINGLE))
+    await office.sync()
+
+    await calendar.put("x1.ics", event_text("x1", *WEEKLY))
+
+    assert await office.sync() == SyncFigures(pulled=1)
+    visit = await office.single_appointment()
+    assert visit.status == "cancelled"
+    assert await count_busy_times(office) == 26
+    (event,) = (await calendar.events()).values()
+    assert (event.start, "RRULE" in event) == (START, True)
+    async with office.new_uow() as uow:
+        detail = text("SELECT detail ->> 'status' FROM audit_log WHERE subject = :subject")
+        assert await uow.session.scalar(detail, {"subject": str(visit.id)}) == "cancelled"
+    await office.change(visit.id, status="booked")
+    assert await office.sync() == SyncFigures()
+    assert (await office.single_appointment()).status == "booked"
+
+
+async def test_event_that_no_longer_recurs_becomes_a_new_appointment(
+    office: Office, calendar: Calendar
+) -> None:
+    for lines in (SINGLE, WEEKLY, SINGLE):
+        await calendar.put("x1.ics", event_text("x1", *lines))
+        await office.sync()
+
+    assert sorted(one.status for one in await office.appointments()) == ["booked", "cancelled"]
+    assert await count_busy_times(office) == 0
+    assert await office.sync() == SyncFigures()
+
+
+async def test_visit_of_an_event_that_becomes_recurring_gets_its_own_event(
+    office: Office, calendar: Calendar
+) -> None:
+    """Test an appointment from a calendar to which a user has added a contact."""
+    await calendar.put("x1.ics", event_text("x1", *SINGLE))
+    await office.sync()
+    visit = await office.single_appointment()
+    await office.change(visit.id, contact_id=office.ada.id)
+    await office.sync()
+
+    await calendar.put("x1.ics", event_text("x1", *WEEKLY))
+
+    assert await office.sync() == SyncFigures(pushed=1)
+    assert (await office.single_appointment()).status == "booked"
+    uids = sorted(str(event["uid"]) for event in (await calendar.events()).values())
+    assert uids == sorted(["x1", f"{visit.id}@appointments.crm-api"])
+    assert await office.sync() == SyncFigures()
+
+
+async def test_visit_stays_booked_if_its_own_event_becomes_recurring(
+    office: Office, calendar: Calendar
+) -> None:
+    await office.book()
+    await office.sync()
+    (href,) = await calendar.events()
+
+    await calendar.replace_text(href, "SUMMARY:", "RRULE:FREQ=WEEKLY\r\nSUMMARY:")
+
+    assert await office.sync() == SyncFigures()
+    assert (await office.single_appointment()).status == "booked"
+    assert await count_busy_times(office) == 26
+
+
 async def test_calendar_of_more_than_ten_megabytes_is_refused(
     office: Office, calendar: Calendar
 ) -> None:

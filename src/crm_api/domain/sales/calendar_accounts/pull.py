@@ -44,6 +44,12 @@ of the event.
 """
 
 
+RELEASED: dict[str, Any] = dict.fromkeys(
+    ("appointment_id", "base_starts_at", "base_ends_at", "digest", "location_digest")
+)
+"""The values of the columns of an event that belongs to no appointment."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KnownEvent:
     """An event of a calendar, as this service last read or wrote it.
@@ -130,7 +136,8 @@ async def apply_events(
     - If an event was moved, its appointment is moved too, even if it then overlaps another one.
     - A new event becomes an appointment of the account's user, unless it is cancelled, is marked as
       free time, or ended more than a day ago.
-    - A recurring event only makes the user busy.
+    - A recurring event only makes the user busy. If an event of a calendar program becomes
+      recurring, its appointment no longer belongs to it, and is cancelled if it has no contact.
     """
     changed = 0
     for resource, event in events:
@@ -149,10 +156,14 @@ async def _apply(
     uid = f"{NO_UID}{resource.href}" if event is None else event.uid
     known = await _find_known(uow, account.id, uid=uid, href=resource.href)
     if event is None or event.span is None:
-        read_at = {"read_at": None if event is None else now}
-        event_id = await _store(uow, known, resource, read_at, account_id=account.id, uid=uid)
+        values: dict[str, Any] = {"read_at": None if event is None else now}
+        is_changed = False
+        if event is not None and known is not None and not uid.endswith(f"@{HOST}"):
+            is_changed = await _release_appointment(uow, account, known, now=now)
+            values |= RELEASED
+        event_id = await _store(uow, known, resource, values, account_id=account.id, uid=uid)
         await _replace_busy_times(uow, event_id, event)
-        return False
+        return is_changed
     appointment_id = None if known is None else known.appointment_id
     if appointment_id is None:
         appointment_id = await _own_appointment(uow, account, uid)
@@ -171,7 +182,7 @@ async def _apply(
         is_changed = await _change_appointment(uow, account, known, before, event, now=now)
         entry = await read_entry(uow, appointment_id=appointment_id)
     starts_at, ends_at = event.span
-    values: dict[str, Any] = {
+    values = {
         "appointment_id": appointment_id,
         "base_starts_at": starts_at,
         "base_ends_at": ends_at,
@@ -186,6 +197,24 @@ async def _apply(
     event_id = await _store(uow, known, resource, values, account_id=account.id, uid=uid)
     await _replace_busy_times(uow, event_id, None)
     return is_changed
+
+
+async def _release_appointment(
+    uow: UnitOfWork, account: CalendarAccount, known: CalendarEvent, *, now: datetime
+) -> bool:
+    """Cancel the booked appointment of an event that recurs now; return whether it was cancelled.
+
+    An appointment with a contact stays booked, because the person expects the visit. The next push
+    writes a separate event for it.
+    """
+    if known.appointment_id is None:
+        return False
+    before = await read_entry(uow, appointment_id=known.appointment_id)
+    is_visit = before.phone is not None
+    if is_visit or before.status != AppointmentStatus.BOOKED or not _is_theirs(account, before):
+        return False
+    await _write(uow, account, before.id, {"status": AppointmentStatus.CANCELLED}, now=now)
+    return True
 
 
 async def _change_appointment(
