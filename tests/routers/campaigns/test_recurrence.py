@@ -273,6 +273,21 @@ async def test_calendar_shows_drafted_and_later_occurrences(
     assert found["is_partial"] is False
 
 
+@pytest.mark.parametrize(("days_ahead", "is_partial"), [(400, False), (600, True)])
+async def test_calendar_is_partial_if_a_series_has_too_many_occurrences(
+    client: httpx.AsyncClient, content: dict[str, Any], days_ahead: int, *, is_partial: bool
+) -> None:
+    """Test a series of four occurrences a day. The calendar computes its next 2,000 occurrences."""
+    rule = {"rrule": "FREQ=DAILY;BYHOUR=9,11,13,15", "timezone": "America/New_York"}
+    await create_campaign(client, {**content, "recurrence": rule})
+    begin = clock.now().date() + timedelta(days=days_ahead)
+
+    found = await get_calendar(client, **{"from": f"{begin}", "to": f"{begin + timedelta(days=5)}"})
+
+    assert len(found["occurrences"]) == (0 if is_partial else 20)
+    assert found["is_partial"] is is_partial
+
+
 async def test_calendar_plans_the_same_days_as_the_forecast(
     client: httpx.AsyncClient, session: AsyncSession
 ) -> None:

@@ -184,7 +184,7 @@ async def read_calendar(
     """
     period.require_length()
     campaigns = (await uow.session.scalars(campaigns_statement(period))).all()
-    found = await _read_occurrences(uow, period, now=now)
+    found, is_cut = await _read_occurrences(uow, period, now=now)
     active = (await uow.session.scalars(active_statement())).all()
     days = await _plan(
         uow,
@@ -213,6 +213,7 @@ async def read_calendar(
         days=days,
         is_partial=len(campaigns) > MOST_CAMPAIGNS
         or len(found) > MOST_OCCURRENCES
+        or is_cut
         or len(active) > MOST_PLANNED,
     )
 
@@ -283,10 +284,13 @@ def drafted_statement(period: Period) -> Select[Campaign]:
 
 async def _read_occurrences(
     uow: UnitOfWork, period: Period, *, now: datetime
-) -> list[CalendarOccurrence]:
-    """Return the occurrences of repeated campaigns in a period.
+) -> tuple[list[CalendarOccurrence], bool]:
+    """Return the occurrences of repeated campaigns in a period, and whether some may be missing.
 
     For some occurrences, a campaign is already drafted. For the others, it will be drafted later.
+    Of each series, only the next ``MOST_OCCURRENCES`` occurrences after the last draft are
+    computed, so that a period in the far future takes no longer. If the series has further
+    occurrences before the end of the period, occurrences may be missing.
     """
     drafted = (await uow.session.scalars(drafted_statement(period))).all()
     found = [
@@ -302,6 +306,7 @@ async def _read_occurrences(
         if one.occurrence_at is not None
     ]
     known = {(one.series_id, one.at) for one in found}
+    is_cut = False
     for first in await uow.session.scalars(series_statement()):
         # All occurrences before `next_occurrence_at` were either drafted or left out. So only later
         # occurrences are added here. An occurrence that was left out is not shown.
@@ -319,7 +324,8 @@ async def _read_occurrences(
             for at in islice(later, MOST_OCCURRENCES)
             if period.starts_at <= at < period.ends_at and (first.id, at) not in known
         ]
-    return sorted(found, key=lambda one: (one.at, one.series_id))
+        is_cut = is_cut or next(later, period.ends_at) < period.ends_at
+    return sorted(found, key=lambda one: (one.at, one.series_id)), is_cut
 
 
 async def _plan(
