@@ -227,7 +227,7 @@ async def get_invoice(invoice_id: UUID, uow: Uow, _caller: Reader) -> InvoiceRea
 async def update_invoice(
     invoice_id: UUID, body: InvoiceUpdate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Change an invoice. An outcome is recorded once, when the status becomes `paid`.
+    """Change an invoice. An outcome is recorded when the status becomes `paid` for the first time.
 
     An outcome is a result of the work with a person, which the insight figures count.
     """
