@@ -285,6 +285,26 @@ async def test_message_shows_the_state_of_each_file(
     assert listed.json()["data"] == [after]
 
 
+async def test_file_that_a_message_contains_twice_has_its_state_twice(
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    settings: Settings,
+    host: MediaHost,
+) -> None:
+    await add_line(session)
+    stored, missing = host.serve("/1", reply(PICTURE)), host.url("/missing")
+    message_id = await receive(session, new_uow, stored, missing, stored, missing)
+
+    before = (await client.get(f"/v1/messages/{message_id}")).json()["media"]
+    await fetch_due(new_uow, host, settings.data_dir / "media")
+    after = (await client.get(f"/v1/messages/{message_id}")).json()["media"]
+
+    assert [one["status"] for one in before] == ["pending"] * 4
+    assert [one["status"] for one in after] == ["stored", "failed"] * 2
+    assert (after[2], after[3]) == (after[0], after[1])
+
+
 async def test_file_fetched_from_a_newer_address_is_shown_with_its_message(
     client: httpx.AsyncClient,
     session: AsyncSession,

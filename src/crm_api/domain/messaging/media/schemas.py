@@ -131,9 +131,10 @@ def show(items: Iterable[dict[str, Any]], fetches: Sequence[ShownFetch]) -> list
             are copied to the result.
     """
     by_url = {fetch.url: fetch for fetch in fetches}
-    shown = [item | _state_of(by_url.pop(item.get("url", ""), None)) for item in items]
+    # A message can contain the same URL twice. Both items have the state of the one download.
+    shown = [item | _state_of(by_url.get(item.get("url", ""))) for item in items]
     seen = {item["media_id"] for item in shown}
-    for fetch in by_url.values():
+    for fetch in fetches:
         if fetch.media_id is not None and str(fetch.media_id) not in seen:
             seen.add(str(fetch.media_id))
             shown.append({"url": fetch.url} | _state_of(fetch))
