@@ -19,6 +19,7 @@ from crm_api.domain.outbound.webhook_deliveries.attempts import ClaimedDelivery,
 from crm_api.domain.outbound.webhook_deliveries.dispatch import AHEAD, LEASE, PER_ENDPOINT
 from crm_api.domain.outbound.webhook_deliveries.schedule import WAITS, EndpointResponse
 from crm_api.domain.outbound.webhook_deliveries.sender import WebhookSender
+from crm_api.domain.outbound.webhook_deliveries.service import DeliverySelection
 from crm_api.domain.outbound.webhook_endpoints import activation
 from crm_api.domain.outbound.webhook_endpoints import service as endpoints
 from crm_api.platform import clock, failpoints
@@ -454,6 +455,45 @@ async def test_retried_delivery_is_sent_again_under_its_id(
     assert first.id == again.id == str(delivery_id)
     assert first.body == again.body
     again.verify(secret)
+    assert await statuses(harness) == [("delivered", 1)]
+
+
+@pytest.mark.parametrize("answer", [500, 204])
+@pytest.mark.parametrize("is_bulk", [False, True])
+async def test_retry_that_is_requested_during_an_attempt_is_not_lost(
+    harness: DeliveryHarness, server: Receiver, answer: int, *, is_bulk: bool
+) -> None:
+    """Test that the end of an attempt does not overwrite a retry that began during the attempt.
+
+    The attempt is the last one of the schedule, so its failure would be final.
+    """
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    (delivery_id,) = await harness.send_tests(endpoint_id)
+    await harness.rows(
+        "UPDATE webhook_delivery SET attempts = :tried RETURNING id", tried=len(WAITS)
+    )
+    server.answer(answer, 204)
+    selection = DeliverySelection(endpoint_id=endpoint_id)
+
+    async def retry(step: str) -> None:
+        if step != "webhooks.posted":
+            return
+        failpoints.set_hook(None)
+        async with harness.new_uow() as uow:
+            if is_bulk:
+                await deliveries.retry_deliveries(uow, selection, actor="key", now=harness.now)
+            else:
+                await deliveries.retry_delivery(
+                    uow, endpoint_id=endpoint_id, delivery_id=delivery_id, now=harness.now
+                )
+
+    failpoints.set_hook(retry)
+    try:
+        await harness.deliver()
+    finally:
+        failpoints.set_hook(None)
+
+    assert [received.id for received in server.received] == [str(delivery_id)] * 2
     assert await statuses(harness) == [("delivered", 1)]
 
 

@@ -32,8 +32,8 @@ class ClaimedDelivery:
 
     Attributes:
         attempts: The number of attempts before this one.
-        claims: The number of claims, including this one. If the delivery is claimed again, this
-            worker's result is not stored.
+        claims: The number of claims and requested retries, including this claim. If the delivery is
+            claimed again, or a retry is requested, this worker's result is not stored.
     """
 
     id: UUID
@@ -221,7 +221,10 @@ async def _store_tries(
     *,
     now: datetime,
 ) -> None:
-    """Store the results of attempts; skip deliveries that were reserved again meanwhile."""
+    """Store the results of attempts.
+
+    Skip deliveries that were reserved again, or for which a retry was requested, in the meantime.
+    """
     await session.execute(
         STORE_TRIES,
         {

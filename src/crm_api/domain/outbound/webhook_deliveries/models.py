@@ -31,7 +31,8 @@ class WebhookDelivery(Base):
     """One event on its way to one endpoint; its id is the header ``webhook-id`` of each attempt.
 
     While a worker has a claim on the delivery, ``next_attempt_at`` is the end of the lease.
-    ``claims`` counts the claims. Only the worker with the last claim can store a result.
+    ``claims`` counts the claims and the requested retries. A worker can store a result only if the
+    number has not changed since its claim.
     """
 
     __tablename__ = "webhook_delivery"

@@ -114,7 +114,8 @@ async def retry_delivery(
 ) -> WebhookDelivery:
     """Schedule one delivery again, and wake the worker.
 
-    The delivery may have any status. It is due now, and it gets all its retries again.
+    The delivery may have any status. It is due now, and it gets all its retries again. If an
+    attempt is in progress, its result is not stored, and the delivery is sent once more.
 
     Raises:
         WebhookEndpointNotFoundError: There is no endpoint with this id.
@@ -205,7 +206,8 @@ async def _restart_deliveries(
 ) -> int:
     """Schedule the selected deliveries again; return the number of deliveries.
 
-    The deliveries are due now, and each gets all its retries again.
+    The deliveries are due now, and each gets all its retries again. Results of attempts that are in
+    progress are not stored.
 
     Args:
         delivery_id: Schedule only this delivery, if it matches the selection. If None, schedule all
@@ -220,6 +222,9 @@ async def _restart_deliveries(
         .values(
             status=DeliveryStatus.PENDING,
             attempts=0,
+            # An attempt may be in progress. Its worker compares the number of claims, so its result
+            # cannot overwrite this retry.
+            claims=WebhookDelivery.claims + 1,
             next_attempt_at=now,
             delivered_at=None,
         )
