@@ -26,6 +26,7 @@ from crm_api.platform import clock, failpoints
 from crm_api.platform.ids import new_id
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+HEALTH = "SELECT status, disabled_reason, failing_since, held_until FROM webhook_endpoint"
 
 
 @pytest_asyncio.fixture
@@ -283,6 +284,46 @@ async def test_deleted_endpoint_gets_no_more_deliveries_and_its_rows_are_removed
     assert server.received == []
     assert counts == [2, 1, 1, 0]
     assert await harness.rows("SELECT id FROM webhook_endpoint") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "failing_for"),
+    [(410, timedelta(0)), (500, 6 * DAY), (429, timedelta(0)), (204, 6 * DAY)],
+)
+async def test_result_for_an_endpoint_that_was_deleted_during_the_request_has_no_effect(
+    harness: DeliveryHarness, server: Receiver, status: int, failing_for: timedelta
+) -> None:
+    """Test that a late result does not change or disable a deleted endpoint, and raises no alert.
+
+    No request could resolve such an alert, because the endpoint is deleted.
+    """
+    endpoint_id, _ = await harness.add_endpoint(server.url())
+    await harness.send_tests(endpoint_id)
+    if failing_for:
+        await harness.rows(
+            "UPDATE webhook_endpoint SET failing_since = :since RETURNING id",
+            since=harness.now - failing_for,
+        )
+    server.answer(status, headers={"retry-after": "600"})
+
+    async def delete(step: str) -> None:
+        if step != "webhooks.posted":
+            return
+        async with harness.new_uow() as uow:
+            await endpoints.delete_endpoint(
+                uow, endpoint_id=endpoint_id, actor="key", now=harness.now
+            )
+
+    before = await harness.rows(HEALTH)
+    failpoints.set_hook(delete)
+    try:
+        await harness.deliver()
+    finally:
+        failpoints.set_hook(None)
+
+    assert len(server.received) == 1
+    assert await harness.rows(HEALTH) == before
+    assert await alerts(harness) == []
 
 
 async def test_finished_deliveries_are_kept_for_two_weeks(

@@ -101,21 +101,22 @@ def _signers(sealed: Sequence[bytes], *, endpoint_id: UUID, key: bytes) -> list[
 # If an endpoint accepted a delivery, its failures and its pause are over, so both are cleared.
 STORE_ARRIVALS = text("""
     UPDATE webhook_endpoint SET failing_since = NULL, held_until = NULL
-     WHERE id = ANY(CAST(:ids AS uuid[]))
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NULL
        AND (failing_since IS NOT NULL OR held_until IS NOT NULL)
 """)
 
 # Stores the time at which an endpoint began to fail, unless such a time is already stored.
 STORE_FAILURES = text("""
     UPDATE webhook_endpoint SET failing_since = :now
-     WHERE id = ANY(CAST(:ids AS uuid[])) AND failing_since IS NULL
+     WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NULL AND failing_since IS NULL
 """)
 
 # Pauses endpoints until the given times, unless a later time is already stored.
 PAUSE_ENDPOINTS = text("""
     UPDATE webhook_endpoint e SET held_until = h.until
       FROM unnest(CAST(:ids AS uuid[]), CAST(:untils AS timestamptz[])) AS h (id, until)
-     WHERE e.id = h.id AND (e.held_until IS NULL OR e.held_until < h.until)
+     WHERE e.id = h.id AND e.deleted_at IS NULL
+       AND (e.held_until IS NULL OR e.held_until < h.until)
 """)
 
 
@@ -123,6 +124,9 @@ async def record_responses(
     uow: UnitOfWork, answers: EndpointResponses, *, disable_after: timedelta, now: datetime
 ) -> None:
     """Store how endpoints responded; disable those that sent 410 or have failed for too long.
+
+    An endpoint that was deleted during its request does not change, and no alert is raised about
+    it.
 
     Args:
         disable_after: How long an endpoint may fail without any success before it is disabled.
@@ -201,11 +205,14 @@ async def _disable_endpoints(
 ) -> Sequence[WebhookEndpoint]:
     """Disable endpoints and return them.
 
-    Only active endpoints in ``endpoint_ids`` are disabled. If ``failing_before`` is not None, an
-    endpoint is disabled only if its failures began before this time.
+    Only active endpoints in ``endpoint_ids`` that are not deleted are disabled. If
+    ``failing_before`` is not None, an endpoint is disabled only if its failures began before this
+    time.
     """
     statement = update(WebhookEndpoint).where(
-        WebhookEndpoint.id.in_(endpoint_ids), WebhookEndpoint.status == EndpointStatus.ACTIVE
+        WebhookEndpoint.id.in_(endpoint_ids),
+        WebhookEndpoint.status == EndpointStatus.ACTIVE,
+        WebhookEndpoint.deleted_at.is_(None),
     )
     if failing_before is not None:
         statement = statement.where(WebhookEndpoint.failing_since < failing_before)
