@@ -88,8 +88,8 @@ async def test_texts_are_spanish_after_the_language_is_chosen(
         await page.goto(f"{service.run.url}/contacts/{one['id']}")
         await expect(page.get_by_text("Citas y presupuestos: 1.")).to_be_visible()
         await page.goto(f"{service.run.url}/settings?part=you")
-        # The page changes before the response. A window that closes first would drop the request,
-        # and all later tests of this service would see Spanish texts.
+        # The page changes before the response arrives. If the window closed before the response,
+        # the request could be lost, and all later tests of this service would see Spanish texts.
         async with page.expect_response(lambda one: one.request.method == "PATCH"):
             await page.get_by_label("Idioma", exact=True).select_option("en")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")

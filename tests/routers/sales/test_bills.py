@@ -213,7 +213,8 @@ async def test_invoice_that_is_paid_again_after_a_reversal_records_an_outcome_on
         ids.append(counted[0]["id"])
         answer = await client.post(f"/v1/outcomes/{counted[0]['id']}/reverse")
         assert answer.status_code == 201
-        # A status that does not change records nothing, and a second change records no more.
+        # The first `paid` is not a change, so it records nothing. The second one records a new
+        # outcome. The third one records nothing.
         for status in ("paid", "open", "paid", "void", "paid"):
             await change(client, "invoices", one, status=status)
 

@@ -115,8 +115,9 @@ class CampaignCalendar(ReadModel):
             start.
         occurrences: The second and later occurrences of repeated campaigns, ordered by instant.
         days: The planned messages by day and line; days without planned messages are left out.
-        is_partial: True if there are too many entries to list. A shorter period can help, but not
-            for ``days``.
+        is_partial: True if there are too many entries to list, or if the period is so far ahead
+            that not all occurrences are computed. A shorter or earlier period can help, but not for
+            ``days``.
     """
 
     model_config = example(
@@ -289,7 +290,7 @@ async def _read_occurrences(
 
     For some occurrences, a campaign is already drafted. For the others, it will be drafted later.
     Of each series, only the next ``MOST_OCCURRENCES`` occurrences after the last draft are
-    computed, so that a period in the far future takes no longer. If the series has further
+    computed, so that a period in the far future does not take more time. If the series has further
     occurrences before the end of the period, occurrences may be missing.
     """
     drafted = (await uow.session.scalars(drafted_statement(period))).all()

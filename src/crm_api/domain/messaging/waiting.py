@@ -57,8 +57,9 @@ class Asked:
 #   is `done`, the state becomes `open`. The result is the same as if the message had been stored
 #   before the answer.
 # - The conversation gets the campaign of its newest message, if this message replies to a campaign.
-# - A call that needs an answer always changes `updated_at`, because it may change no other value of
-#   the conversation. So the ETag of the conversation changes.
+# - If a call makes the person wait, `updated_at` changes, so that the ETag of the conversation also
+#   changes. In a conversation that already waits, no other value may change. Calls and received
+#   messages are never in the same batch. A call has no `received_at`.
 NOTE_ASKED = text(f"""
     WITH heard AS MATERIALIZED (
         SELECT * FROM unnest(

@@ -308,8 +308,9 @@ async def update_appointment(
 ) -> AppointmentRead:
     """Change an appointment: move it, assign it to a user, cancel it, or store how it ended.
 
-    When the status becomes `booked` or `held` (the appointment took place), an outcome is recorded,
-    at most once for each status. The insight figures count outcomes.
+    When the status becomes `booked` or `held` (the appointment took place), an outcome is recorded.
+    If the appointment already has this outcome, and it was not reversed, no other is recorded. The
+    insight figures count outcomes.
     """
     async with uow:
         now = await uow.database_now()

@@ -140,9 +140,9 @@ async def update_quote(
 ) -> QuoteRead:
     """Change a quote.
 
-    An outcome is recorded when the status becomes `sent` for the first time. Another outcome is
-    recorded when the status becomes `approved` for the first time. An outcome is a result of the
-    work with a person, which the insight figures count.
+    An outcome is recorded when the status becomes `sent`, and another one when it becomes
+    `approved`. If the quote already has this outcome, and it was not reversed, no other is
+    recorded. An outcome is a result of the work with a person, which the insight figures count.
     """
     async with uow:
         quote = await bills.change_bill(
@@ -227,9 +227,10 @@ async def get_invoice(invoice_id: UUID, uow: Uow, _caller: Reader) -> InvoiceRea
 async def update_invoice(
     invoice_id: UUID, body: InvoiceUpdate, uow: Uow, state: State, caller: Writer
 ) -> InvoiceRead:
-    """Change an invoice. An outcome is recorded when the status becomes `paid` for the first time.
+    """Change an invoice. An outcome is recorded when the status becomes `paid`.
 
-    An outcome is a result of the work with a person, which the insight figures count.
+    If the invoice already has this outcome, and it was not reversed, no other is recorded. An
+    outcome is a result of the work with a person, which the insight figures count.
     """
     async with uow:
         invoice = await bills.change_bill(

@@ -504,7 +504,7 @@ async def test_retried_delivery_is_sent_again_under_its_id(
 async def test_retry_that_is_requested_during_an_attempt_is_not_lost(
     harness: DeliveryHarness, server: Receiver, answer: int, *, is_bulk: bool
 ) -> None:
-    """Test that the end of an attempt does not overwrite a retry that began during the attempt.
+    """Test that the result of an attempt overwrites no retry that was requested during the attempt.
 
     The attempt is the last one of the schedule, so its failure would be final.
     """

@@ -676,7 +676,7 @@ async def test_event_that_no_longer_recurs_becomes_a_new_appointment(
 async def test_visit_of_an_event_that_becomes_recurring_gets_its_own_event(
     office: Office, calendar: Calendar
 ) -> None:
-    """Test an appointment from a calendar to which a user has added a contact."""
+    """Test an appointment that was created from an event, and then got a contact from a user."""
     await calendar.put("x1.ics", event_text("x1", *SINGLE))
     await office.sync()
     visit = await office.single_appointment()

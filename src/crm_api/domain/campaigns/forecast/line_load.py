@@ -241,11 +241,12 @@ def _mean_segments(
 ) -> Fraction:
     """Return the mean number of segments of a campaign's first messages.
 
-    The variants count by their weights, as in ``MessageComposer``: the variants that are not
+    The mean uses the weights of the variants, as in ``MessageComposer``: the variants that are not
     stopped share the people of the stopped variants. A variant with ``for_known`` has the weight 0.
-    It counts by the number of people in ``rows`` who have this variant.
+    For this variant, the mean uses the number of people in ``rows`` who have it.
 
-    The result is exact, because the simulation rounds the daily number of messages down.
+    The result is a fraction, not a float. The simulation rounds the daily number of messages down,
+    so a rounding error could make this number one too small.
     """
     sizes = {
         one.position: carrier_budgets.segments_of(append_footer(one.body, footer))

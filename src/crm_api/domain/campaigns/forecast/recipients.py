@@ -57,7 +57,7 @@ class People:
             counted by the status or skip reason that they would get if the campaign started now.
         reached: The number of messages that were sent to the recipients, follow-ups included.
         replied: The number of people who replied to a message of the campaign. A person who replied
-            to several messages counts once, because only one reply ends the follow-ups.
+            to several messages counts once, because the first reply already ends the follow-ups.
     """
 
     zone_keys: tuple[str, ...]

@@ -55,9 +55,9 @@ async def flag_rows(session: AsyncSession, *, phone: str, now: datetime) -> list
 async def ends_of_flag(
     session: AsyncSession, phones: Sequence[str], *, flag: str, now: datetime
 ) -> list[datetime | None]:
-    """Return the end of an unexpired flag for each of these numbers that has the flag.
+    """Return when ``flag`` ends, for each number in ``phones`` that has it.
 
-    The end is None if the flag does not expire.
+    Expired flags are ignored. The end is None if the flag never expires.
     """
     statement = select(ContactFlag.expires_at).where(
         ContactFlag.phone.in_(phones),
@@ -156,10 +156,10 @@ SET_FLAGS = text("""
 async def set_flags(session: AsyncSession, new: Sequence[NewFlag], *, now: datetime) -> None:
     """Set flags on phone numbers, and never shorten a flag.
 
-    If a number already has the flag and that flag ends earlier, the flag is replaced. Otherwise, it
-    stays unchanged. A flag without an expiry ends later than every other flag. All rows are locked
-    in the order of the numbers, even unchanged rows. So decisions about a number run one after the
-    other, without deadlocks.
+    If a number already has the flag, the new flag replaces it only if the new flag ends later. A
+    flag without an expiry ends later than every other flag. All rows are locked in the order of the
+    numbers, even unchanged rows. So decisions about a number run one after the other, without
+    deadlocks.
 
     Args:
         new: A pair of number and flag may occur only once.

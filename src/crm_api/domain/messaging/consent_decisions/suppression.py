@@ -21,8 +21,8 @@ async def suppress_numbers(
     """Set ``do_not_contact`` on numbers, by default without expiry; withdraw waiting messages.
 
     If a number belongs to a contact that has several numbers because of a merge, all numbers of the
-    contact get the flag. An existing flag that does not end earlier stays unchanged. The consent
-    history gets no entry, because no consent decision was made.
+    contact get the flag. An existing flag stays unchanged, unless the new flag ends later. The
+    consent history gets no entry, because no consent decision was made.
     """
     phones = await queries.numbers_of_people(uow.session, phones=phones)
     new = [flags.NewFlag(phone, FlagType.DO_NOT_CONTACT, reason, expires_at) for phone in phones]

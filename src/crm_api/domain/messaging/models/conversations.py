@@ -140,8 +140,8 @@ class Conversation(Base):
     campaign_id: Mapped[UUID | None]
     """The campaign to which the person's last reply belongs."""
     updated_at: Mapped[datetime | None]
-    """When the state, assignee or contact of the conversation last changed, or a call that needs an
-    answer was stored; None if never."""
+    """When the state, assignee or contact of the conversation last changed, or when a call that
+    needs an answer was last stored; None if neither happened."""
 
 
 class ConversationDraft(Base):

@@ -173,9 +173,9 @@ async def update_conversation(
 ) -> None:
     """Change state, snooze or assignee of a conversation.
 
-    While this function runs, the person may send a message, may make a call that is missed, or may
-    begin or stop to wait. In this case, state and snooze do not change: the user made the request
-    without this knowledge.
+    While this function runs, the person may send a message, make a call that is missed, begin to
+    wait, or stop waiting. In this case, state and snooze do not change, because the user did not
+    know this when the user made the request.
 
     Args:
         user_id: The user who sends the request; None for an API key.

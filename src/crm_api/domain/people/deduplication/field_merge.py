@@ -23,8 +23,8 @@ class PropertyPlace(BaseModel):
     """A property (building) that a contact had before it was merged into another contact.
 
     Attributes:
-        import_id: The import that attached the contact to the property; None if no import did, and
-            in snapshots that did not store it yet.
+        import_id: The import that attached the contact to the property; None if no import did, or
+            if an earlier release stored the snapshot.
     """
 
     property_id: UUID
@@ -145,11 +145,12 @@ def undo_fields(now: Values, before: Values, after: Values, others: Sequence[Val
 
 
 def hand_over_additions(undone: Snapshot, others: Mapping[UUID, Snapshot]) -> dict[UUID, Snapshot]:
-    """Return the snapshots of other merges that change when a merge is undone.
+    """Return changed snapshots of other merges, by the id of the merge, when a merge is undone.
 
     A merge adds lists, properties, tags and attributes only if the primary does not have them yet.
-    If a duplicate of another merge has them too, the primary keeps them after the undo. Then the
-    first of the other merges counts as the merge that added them, so that its undo removes them.
+    If a duplicate of another merge has one of them too, the primary keeps it after the undo. The
+    oldest merge with such a duplicate then counts as the merge that added it, so that the undo of
+    this merge removes it.
 
     Args:
         undone: The snapshot of the merge that is undone.

@@ -246,9 +246,9 @@ async def _other_merges(
 async def _hand_over_additions(
     uow: UnitOfWork, undone: Snapshot, others: Mapping[UUID, Snapshot]
 ) -> None:
-    """Note in the other merges what the primary keeps because of them.
+    """Store in the snapshots of other merges which data the primary keeps because of them.
 
-    Otherwise, the undo of the last of these merges would leave this data with the primary.
+    Otherwise, the undo of the last of these merges would not remove this data from the primary.
     """
     for merge_id, snapshot in hand_over_additions(undone, others).items():
         statement = update(ContactMerge).where(ContactMerge.id == merge_id)

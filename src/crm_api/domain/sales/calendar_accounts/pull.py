@@ -47,7 +47,7 @@ of the event.
 RELEASED: dict[str, Any] = dict.fromkeys(
     ("appointment_id", "base_starts_at", "base_ends_at", "digest", "location_digest")
 )
-"""The values of the columns of an event that belongs to no appointment."""
+"""The columns that become NULL when an event no longer belongs to an appointment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +136,9 @@ async def apply_events(
     - If an event was moved, its appointment is moved too, even if it then overlaps another one.
     - A new event becomes an appointment of the account's user, unless it is cancelled, is marked as
       free time, or ended more than a day ago.
-    - A recurring event only makes the user busy. If an event of a calendar program becomes
-      recurring, its appointment no longer belongs to it, and is cancelled if it has no contact.
+    - A recurring event only makes the user busy. If an event that a calendar program created
+      becomes recurring, the event no longer belongs to its appointment. The appointment is
+      cancelled, unless it has a contact.
     """
     changed = 0
     for resource, event in events:
@@ -256,11 +257,12 @@ async def _change_appointment(
 def _has_new_location(
     known: CalendarEvent | None, before: CalendarEntry, event: RemoteEvent
 ) -> bool:
-    """Return whether somebody has changed the location of an event in the calendar.
+    """Return whether the location was changed in the calendar, so that the appointment gets it.
 
-    ``known`` is the event as this service last read or wrote it. If the location of ``known`` is
-    not stored, a location that differs from the appointment is a change of the calendar only if
-    the appointment has not changed since the last synchronisation of the event.
+    ``known`` is the event as this service last read or wrote it. The result is False if the event
+    has no location, or has the location of the appointment. If the location of ``known`` is not
+    stored, and the appointment has changed since the last synchronisation, the result is also
+    False. The locations may then differ because a user changed the appointment.
     """
     if known is None or known.digest is None:
         return False

@@ -84,8 +84,8 @@ async def record_state(
 ) -> dict[str, str]:
     """Record an outcome because an appointment, a quote or an invoice has reached a status.
 
-    Each status of the same subject is recorded only once. If the recorded outcome was reversed, the
-    status is recorded again.
+    If the subject already has an outcome for this status, and this outcome was not reversed,
+    nothing is recorded.
 
     Args:
         subject: The appointment, quote or invoice.
