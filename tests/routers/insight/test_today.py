@@ -212,11 +212,12 @@ async def test_day_is_in_the_time_zone(
     evening = await create_appointment(client, ada, datetime(2026, 12, 1, 1, tzinfo=UTC))
     morning = await create_appointment(client, ada, datetime(2026, 12, 1, 15, tzinfo=UTC))
     await create_appointment(client, ada, datetime(2026, 12, 1, 2, tzinfo=UTC), status="cancelled")
-    task = await create(client, "/v1/tasks", title="At night", due_at="2026-12-01T12:00:00Z")
     await create_active_user(client)
     mine = bearer(await sign_in(client))
     await client.patch("/v1/preferences", json=NEW_YORK, headers=mine)
     monkeypatch.setattr(clock, "now", lambda: now)
+    # By the real clock, the task would be overdue from 1 December 2026.
+    task = await create(client, "/v1/tasks", title="At night", due_at="2026-12-01T12:00:00Z")
 
     preferred = await read_today(client, headers=mine)
     in_utc = await read_today(client, headers=mine, params={"timezone": "UTC"})
