@@ -26,6 +26,7 @@ from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.monitoring.scheduled_jobs.models import WorkerHeartbeat
 from crm_api.domain.outbound.webhook_deliveries.models import WebhookDelivery
 from crm_api.domain.people.deduplication import candidates
+from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
@@ -129,7 +130,8 @@ class ListRows:
             outcome = {"kind": "job_done", "occurred_at": f"2026-11-2{place}T15:00Z"}
             await self._post("/v1/outcomes", {**outcome, "phone": number(900)})
             await self._post("/v1/costs", {"kind": "other", "amount_cents": 100 + place})
-            period = {"from": f"20{30 + place}-01-01", "until": f"20{30 + place}-12-31"}
+            year = clock.now().year + 1 + place
+            period = {"from": f"{year}-01-01", "until": f"{year}-12-31"}
             await self._post("/v1/holdouts", {"name": "Plan", "percent": 10, **period})
             await self._post("/v1/attribution-rules", {"model": "linear"})
             address = {"street": f"{place + 1} Main Street", "postal_code": "02169"}
