@@ -17,12 +17,13 @@ from typing import Any
 import asyncpg
 import httpx
 import psutil
+from tests.free_ports import free_port
 
 from benchmarks import population
 from benchmarks.figures import Figure, show
 from benchmarks.stage import Stage, say, stage
 from benchmarks.statements import StatementCounter
-from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening
+from benchmarks.web import ADMIN_KEY, cpu_seconds, listening
 from crm_api.app import create_app
 from crm_api.platform.settings import Settings
 

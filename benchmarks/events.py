@@ -14,10 +14,11 @@ from contextlib import AsyncExitStack
 
 import asyncpg
 import psutil
+from tests.free_ports import free_port
 
 from benchmarks.figures import Figure, medians, show
 from benchmarks.stage import stage
-from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening
+from benchmarks.web import ADMIN_KEY, cpu_seconds, listening
 
 LISTENERS, EVENTS, ROUNDS = 1_000, 40, 3
 PAUSES = (0.31, 0.47, 0.73)

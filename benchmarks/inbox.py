@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from tests.free_ports import free_port
+
 from benchmarks import inbox_questions, inbox_rows, population
 from benchmarks.figures import Figure, medians, show
 from benchmarks.million import PEOPLE, million
 from benchmarks.questions import Question
 from benchmarks.serving import Server, environment_of_web, serve
 from benchmarks.stage import say, stage
-from benchmarks.web import free_port, running
+from benchmarks.web import running
 
 CALLS, ROUNDS = 40, 3
 SENT = 5_000

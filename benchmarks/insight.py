@@ -22,12 +22,13 @@ from pathlib import Path
 
 import httpx
 import psutil
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 from benchmarks import insight_rows, population
 from benchmarks.figures import Figure, medians, show
 from benchmarks.stage import postgres_cpu, say
-from benchmarks.web import ADMIN_KEY, cpu_seconds, environment_of, free_port, listening
+from benchmarks.web import ADMIN_KEY, cpu_seconds, environment_of, listening
 from crm_api.dev.embedded_servers import servers
 from crm_api.domain.inbound.webhook_setup.keyring import NO_QUEUE
 from crm_api.domain.insight.measures.registry import MEASURES

@@ -24,11 +24,12 @@ import aiohttp
 import asyncpg
 import psutil
 import uvloop
+from tests.free_ports import free_port
 
 from benchmarks import apply, population
 from benchmarks.figures import Figure, medians, show
 from benchmarks.stage import say, stage
-from benchmarks.web import cpu_seconds, free_port, listening, running
+from benchmarks.web import cpu_seconds, listening, running
 from benchmarks.webhook_load import SIGNING_KEY
 from crm_api.domain.provider.openphone.signature import sign_standard
 

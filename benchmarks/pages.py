@@ -21,6 +21,7 @@ import asyncpg
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
+from tests.free_ports import free_port
 
 from benchmarks import import_people, questions, subject
 from benchmarks.figures import Figure, medians, show
@@ -28,7 +29,7 @@ from benchmarks.million import PEOPLE, million
 from benchmarks.questions import PLACES, Question
 from benchmarks.serving import Server, client_of, environment_of_web, serve
 from benchmarks.stage import Stage, say, stage
-from benchmarks.web import Child, cpu_seconds, free_port, listening, running
+from benchmarks.web import Child, cpu_seconds, listening, running
 
 FEW = 10_000
 CALLS, ROUNDS = 100, 5

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+from tests.free_ports import free_port
 
 from benchmarks.figures import Figure, medians, show
 from benchmarks.load.company import MEGABYTE, Company, company, environment_beside
-from benchmarks.web import free_port, running
+from benchmarks.web import running
 
 ROUNDS = 3
 UP_SECONDS, SERVE_SECONDS, WORKER_SECONDS = 4.0, 2.5, 1.5

@@ -25,10 +25,11 @@ import psutil
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 from benchmarks.figures import Figure, medians, show
-from benchmarks.web import cpu_seconds, free_port, listening
+from benchmarks.web import cpu_seconds, listening
 from crm_api.app import build_app, create_app
 from crm_api.dev.embedded_servers import servers
 from crm_api.domain.people.contacts import changes as contact_changes

@@ -27,12 +27,13 @@ import uvicorn
 import uvloop
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.free_ports import free_port
 
 from benchmarks import population
 from benchmarks.figures import Figure, medians, show
 from benchmarks.sender import open_deps
 from benchmarks.stage import Stage, say, stage
-from benchmarks.web import free_port, listening
+from benchmarks.web import listening
 from crm_api.dev.sandbox.app import create_sandbox, server_config
 from crm_api.dev.sandbox.config import SandboxConfig
 from crm_api.dev.sandbox.message_store import StoredMessage

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import httpx
 import psutil
+from tests.free_ports import free_port
 
 from benchmarks.questions import Question
 from benchmarks.stage import Stage, postgres_cpu
-from benchmarks.web import ADMIN_KEY, cpu_seconds, free_port, listening
+from benchmarks.web import ADMIN_KEY, cpu_seconds, listening
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,11 @@ from typing import Any
 import httpx
 import psutil
 from sqlalchemy import text
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 from benchmarks.population import count_accepted
-from benchmarks.web import NO_REDIS, START_SECONDS, environment_of, free_port
+from benchmarks.web import NO_REDIS, START_SECONDS, environment_of
 from crm_api.dev.embedded_servers import servers
 from crm_api.platform.database import open_engine
 from crm_api.platform.migration_runner import upgrade

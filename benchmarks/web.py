@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,14 +32,6 @@ class Child:
         """Return the last lines of the log."""
         self.log.seek(0)
         return self.log.read()[-2000:].decode(errors="replace")
-
-
-def free_port() -> int:
-    """Return a free port on the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -17,11 +17,12 @@ from uuid import UUID
 import aiohttp
 import uvloop
 from sqlalchemy import text
+from tests.free_ports import free_port
 
 from benchmarks.figures import Figure, medians, show
 from benchmarks.sender import Nudges
 from benchmarks.stage import Stage, stage
-from benchmarks.web import free_port, listening
+from benchmarks.web import listening
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
 from crm_api.domain.outbound.webhook_deliveries import fan_out

@@ -16,9 +16,9 @@ from typing import IO
 
 import aiohttp
 import psutil
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
-from benchmarks.web import free_port
 from crm_api.platform.data_dir import running_settings
 
 LIFTED = 1_000_000

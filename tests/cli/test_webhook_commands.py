@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.dev.test_up import command, free_port, up
+from tests.dev.test_up import command, up
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 from crm_api.dev.sandbox.app import RunningSandbox, run_sandbox

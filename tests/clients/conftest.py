@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from tests.clients import node
-from tests.dev.test_up import command, free_port, stop, up
+from tests.dev.test_up import command, stop, up
+from tests.free_ports import free_port
 from tests.missing_tools import end_without
 from tests.prepared_cluster import copy_cluster
 

@@ -18,7 +18,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.clients import node
 from tests.console.story import write_story
-from tests.dev.test_up import Run, free_port, up
+from tests.dev.test_up import Run, up
+from tests.free_ports import free_port
 from tests.missing_tools import end_without
 from tests.prepared_cluster import copy_cluster
 

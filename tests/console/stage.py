@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 from tests.console.conftest import CHROMIUM, EMAIL, FLAGS, PASSWORD, Service
-from tests.dev.test_up import Run, free_port, up
+from tests.dev.test_up import Run, up
+from tests.free_ports import free_port
 
 PEOPLE = """
     INSERT INTO contact (id, phone, first_name, last_name, zone_key, tags, created_at, updated_at)

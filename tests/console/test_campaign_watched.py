@@ -14,7 +14,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 from tests.console.conftest import Service, open_window, signed_up
-from tests.dev.test_up import free_port, up
+from tests.dev.test_up import up
+from tests.free_ports import free_port
 from tests.long_tests import long_test
 from tests.prepared_cluster import copy_cluster
 

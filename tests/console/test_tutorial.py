@@ -18,7 +18,8 @@ from playwright.async_api import Browser, Page, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 from tests.clients import node
 from tests.console.conftest import EMAIL, PASSWORD, Service
-from tests.dev.test_up import free_port, up
+from tests.dev.test_up import up
+from tests.free_ports import free_port
 from tests.long_tests import long_test
 
 PAGE = node.ROOT / "docs" / "tutorial" / "console.md"

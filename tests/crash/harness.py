@@ -5,7 +5,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from benchmarks import population
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 from crm_api.dev.embedded_servers import EmbeddedServers
@@ -233,17 +233,10 @@ def environment(folder: Path, *, rate: float) -> dict[str, str]:
     return {
         **os.environ,
         "CRM_DATA_DIR": str(folder),
-        "CRM_PORT": str(_free_port()),
+        "CRM_PORT": str(free_port()),
         "CRM_SECRET_KEY": SECRET_KEY,
         "CRM_BOOTSTRAP_API_KEY": ADMIN_KEY,
         "CRM_OPENPHONE_RATE_PER_SECOND": str(rate),
         "CRM_SEND_LEASE_SECONDS": "20",
         "CRM_SETTLE_GRACE_SECONDS": "10",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -17,7 +17,7 @@ from typing import NoReturn
 import httpx
 import pytest
 from tests.dev.test_stopping import WITHIN_SECONDS, wait_until
-from tests.dev.test_up import free_port
+from tests.free_ports import free_port
 
 from crm_api.cli.doctor_checks import check_files
 from crm_api.platform import server_programs

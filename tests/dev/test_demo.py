@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from rich.console import Console
-from tests.dev.test_up import command, free_port
+from tests.dev.test_up import command
+from tests.free_ports import free_port
 
 from crm_api.dev.demo import figures
 from crm_api.dev.demo.api import JSON, Api, Sandbox

@@ -21,7 +21,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
-from tests.dev.test_up import Run, free_port, stop, up, wait_until
+from tests.dev.test_up import Run, stop, up, wait_until
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 from crm_api.domain.monitoring.sandbox_control.schemas import write_duration

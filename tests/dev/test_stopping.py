@@ -13,7 +13,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from tests.conftest import ADMIN_KEY, NOW
-from tests.dev.test_up import environment, free_port
+from tests.dev.test_up import environment
+from tests.free_ports import free_port
 
 from crm_api.cli import serve
 from crm_api.domain.identity.api_keys import service as api_keys

@@ -6,7 +6,6 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.collector import ReceivedSpan, collecting
+from tests.free_ports import free_port
 
 from crm_api.dev.embedded_servers import servers
 from crm_api.platform.processes import Account, child_command, choose_account, own_account
@@ -77,20 +77,6 @@ class Run:
     def call(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.admin_key}"}
         return httpx.request(method, self.url + path, headers=headers, json=body, timeout=20)
-
-
-def free_port() -> int:
-    """Return a port that is free, and whose next port is free too.
-
-    The sandbox uses the next port.
-    """
-    while True:
-        with ExitStack() as stack, suppress(OSError, OverflowError):
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            stack.enter_context(socket.socket()).bind(("127.0.0.1", port + 1))
-            return port
 
 
 def environment(values: Mapping[str, str] | None = None) -> dict[str, str]:

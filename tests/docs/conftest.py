@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.dev.test_up import free_port, up
+from tests.dev.test_up import up
 from tests.docs.reading import Live
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 from sqlalchemy import make_url
+from tests.free_ports import free_port
 
 from crm_api.cli.doctor_database_checks import OLDEST_POSTGRES
 from crm_api.platform.processes import NOBODY, Account, child_command, choose_account, own_account
@@ -37,12 +38,6 @@ def installed(name: str, *, what: str) -> Path:
     if found is None:
         pytest.skip(f"{what} is not installed")
     return Path(found)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

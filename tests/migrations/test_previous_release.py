@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from tests.dev.test_up import environment, free_port, wait_until
+from tests.dev.test_up import environment, wait_until
+from tests.free_ports import free_port
 
 from crm_api.dev.demo.sample_file import make_csv
 from crm_api.dev.embedded_servers import servers

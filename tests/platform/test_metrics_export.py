@@ -7,6 +7,7 @@ import httpx
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
+from tests.free_ports import free_port
 
 from crm_api.platform.metrics_export import (
     MergedMetrics,
@@ -18,9 +19,7 @@ from crm_api.platform.metrics_export import (
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 async def test_worker_exports_metrics_on_its_port(port: int) -> None:

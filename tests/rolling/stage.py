@@ -19,7 +19,7 @@ from tests.crash.forks import Fork, Zygote
 from tests.crash.harness import ADMIN_KEY
 from tests.crash.runner import open_crash_run
 from tests.crash.verdict import Verdict, judge
-from tests.machines.servers import free_port
+from tests.free_ports import free_port
 from tests.rolling.balancer import ANSWER_SECONDS, Balancer, Passed, balancing
 
 ENDS_WITHIN_SECONDS = 180.0

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.dev.test_up import Run, free_port, up
+from tests.dev.test_up import Run, up
+from tests.free_ports import free_port
 from tests.prepared_cluster import copy_cluster
 from tests.routers.office.office_people import (
     JSON,

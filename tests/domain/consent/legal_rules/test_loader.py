@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from tests.conftest import SECRET
-from tests.dev.test_up import command, free_port
+from tests.dev.test_up import command
+from tests.free_ports import free_port
 
 from crm_api.cli.up import up
 from crm_api.domain.consent.legal_rules.rules import load_rules

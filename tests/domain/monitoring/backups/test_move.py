@@ -11,9 +11,10 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.conftest import NOW, SECRET
-from tests.dev.test_up import command, free_port
+from tests.dev.test_up import command
 from tests.domain.monitoring.backups.test_restore import PEOPLE, PICTURE, SHA256, fill
 from tests.factories import make_contact
+from tests.free_ports import free_port
 from tests.migrations.support import connected_engine, own_database
 from typer.testing import CliRunner
 

@@ -20,6 +20,7 @@ from sqlalchemy import select, text, update
 from tests.conftest import NOW, SECRET
 from tests.domain.monitoring.watchdog.support import open_alerts
 from tests.factories import make_contact, number
+from tests.free_ports import free_port
 
 from crm_api.domain.identity.users.models import User
 from crm_api.domain.kit.addresses import ANY_PORT, AddressPolicy
@@ -49,9 +50,7 @@ COLLECTION = """<?xml version="1.0" encoding="utf-8"?>
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start Radicale on a free port of this machine; yield its address."""
     folder = tmp_path_factory.mktemp("radicale")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "users").write_text(f"{LOGIN.username}:{LOGIN.password}\n")
     config = folder / "config"
     config.write_text(
