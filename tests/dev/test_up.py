@@ -6,6 +6,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -168,6 +169,13 @@ def terminal(log: Path) -> Iterator[int]:
         os.close(master)
 
 
+def is_success(url: str) -> bool:
+    """Return whether a server answers with a success status."""
+    with suppress(httpx.TransportError):
+        return httpx.get(url).is_success
+    return False
+
+
 def wait_until(is_true: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
@@ -232,6 +240,36 @@ def test_output_to_a_terminal_is_a_few_sentences(root: Path) -> None:
     assert len(before.splitlines()) <= 6, before
     assert ready
     assert "Admin key" in after
+
+
+def test_service_is_not_ready_before_the_sandbox_answers(root: Path) -> None:
+    folder, port, log = root / "late-sandbox", free_port(), root / "late-sandbox.log"
+    refused = f"port {port + 1} on 127.0.0.1 cannot be used"
+    outputs: list[str] = []
+
+    def occupy_port_of_sandbox() -> None:
+        # `up` checks the ports before it starts the database.
+        wait_until((folder / "postgres" / "postmaster.pid").exists, READY_SECONDS)
+        with socket.socket() as occupied:
+            occupied.bind(("127.0.0.1", port + 1))
+            wait_until(lambda: is_success(f"http://127.0.0.1:{port}/readyz"), READY_SECONDS)
+            before = log.read_text().count(refused)
+            wait_until(
+                lambda: "is ready" in log.read_text() or log.read_text().count(refused) > before,
+                READY_SECONDS,
+            )
+            outputs.append(log.read_text())
+
+    occupying = threading.Thread(target=occupy_port_of_sandbox)
+    occupying.start()
+    with up(folder, port, log=log) as run:
+        occupying.join()
+        assert is_success(f"http://127.0.0.1:{port + 1}/sandbox")
+        stop(run, run.process.terminate)
+
+    (while_occupied,) = outputs
+    assert refused in while_occupied
+    assert "is ready" not in while_occupied
 
 
 def test_admin_key_is_accepted_and_its_file_is_private(running: Run) -> None:

@@ -41,6 +41,7 @@ BUILT_IN_RULES = ("us", "none")
 STOP_MARGIN_SECONDS = 15.0
 """How many seconds a stop waits for the processes, in addition to the time of the longest request.
 In this time, the worker can record the response of the provider."""
+SANDBOX_HOST = "127.0.0.1"
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - recognised, not bound
 
@@ -149,7 +150,10 @@ def _run(settings: Settings, found: dict[str, str], held: Claim, began: float) -
         programs = _programs(environment, held, runs_sandbox=runs_sandbox)
         _finish_preparation(preparation, {"CRM_DATABASE_URL": resolved.require_database_url()})
         _say(settings, "- the database schema is up to date")
-        asyncio.run(_supervise(resolved, programs, embedded, banner, began))
+        supervision = _supervise(
+            resolved, programs, embedded, banner, began, runs_sandbox=runs_sandbox
+        )
+        asyncio.run(supervision)
 
 
 def _start_preparation(
@@ -200,7 +204,7 @@ def _check_ports(settings: Settings, *, runs_sandbox: bool) -> None:
         return
     sandbox_port = settings.port + SANDBOX_PORT_OFFSET
     takes = "the sandbox needs the port after CRM_PORT; set CRM_PORT to another port"
-    require_free_port("127.0.0.1", sandbox_port, takes=takes)
+    require_free_port(SANDBOX_HOST, sandbox_port, takes=takes)
 
 
 def _secrets(settings: Settings, folder: Path) -> str:
@@ -242,6 +246,8 @@ async def _supervise(
     embedded: EmbeddedServers,
     banner: str,
     began: float,
+    *,
+    runs_sandbox: bool,
 ) -> None:
     supervisor = Supervisor(
         programs,
@@ -267,30 +273,36 @@ async def _supervise(
         typer.echo(ready)
 
     await supervisor.run(
-        is_ready=lambda: _is_ready(settings), on_ready=announce_ready, ready_seconds=READY_SECONDS
+        is_ready=lambda: _is_ready(settings, runs_sandbox=runs_sandbox),
+        on_ready=announce_ready,
+        ready_seconds=READY_SECONDS,
     )
     typer.echo("crm-api has stopped.")
 
 
-def _is_ready(settings: Settings) -> bool:
-    return _get(settings, "/readyz")[0] == 200  # noqa: PLR2004 - OK
+def _is_ready(settings: Settings, *, runs_sandbox: bool) -> bool:
+    """Return whether the API is ready, and whether the sandbox answers if ``up`` runs it."""
+    if _get(_host(settings), settings.port, "/readyz")[0] != 200:  # noqa: PLR2004 - OK
+        return False
+    port = settings.port + SANDBOX_PORT_OFFSET
+    return not runs_sandbox or _get(SANDBOX_HOST, port, "/sandbox")[0] == 200  # noqa: PLR2004 - OK
 
 
 def _lacks_owner(settings: Settings) -> bool:
     """Return whether the running API reports that it still has no user."""
+    _, body = _get(_host(settings), settings.port, "/v1/auth/first-owner")
     try:
-        return bool(json.loads(_get(settings, "/v1/auth/first-owner")[1]).get("needed"))
+        return bool(json.loads(body).get("needed"))
     except ValueError:
         return False
 
 
-def _get(settings: Settings, path: str) -> tuple[int, bytes]:
-    """Send a GET request to the API; return the status and the body of the response.
+def _get(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """Send a GET request to a server; return the status and the body of the response.
 
     If there is no response, the status is 0 and the body is empty.
     """
-    host = _EVERYWHERE.get(settings.host, settings.host)
-    connection = HTTPConnection(host, settings.port, timeout=5)
+    connection = HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -301,8 +313,13 @@ def _get(settings: Settings, path: str) -> tuple[int, bytes]:
         connection.close()
 
 
+def _host(settings: Settings) -> str:
+    """Return the host with which this machine reaches the API."""
+    return _EVERYWHERE.get(settings.host, settings.host)
+
+
 def _address(settings: Settings) -> str:
-    host = _EVERYWHERE.get(settings.host, settings.host)
+    host = _host(settings)
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}"
 
