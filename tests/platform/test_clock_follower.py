@@ -48,7 +48,7 @@ async def held(
 
 
 async def _wait_until_followed(new_uow: NewUow, version: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             async with new_uow() as uow:
                 if await is_clock_followed(uow, version=version):

@@ -25,7 +25,7 @@ from crm_api.workers.queue import ArqJobQueue
 from crm_api.workers.worker import build_worker
 
 Lines = list[MutableMapping[str, Any]]
-SOON_SECONDS = 5.0
+SOON_SECONDS = 30.0
 
 
 @pytest.fixture

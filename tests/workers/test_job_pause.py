@@ -113,7 +113,7 @@ async def test_run_that_began_just_before_ends_immediately(
     else:
         deps.stop()
     is_early.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await working
         if pausing is not None:
             await pausing

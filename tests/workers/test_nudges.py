@@ -29,7 +29,7 @@ from crm_api.workers.worker import build_worker
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
 
 Runs = asyncio.Queue[None]
-SOON_SECONDS = 5.0
+SOON_SECONDS = 20.0
 """Time limit for a run after a nudge; much less than the minute between scheduled runs."""
 
 

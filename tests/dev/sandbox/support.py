@@ -59,8 +59,8 @@ class Receiver:
         return status
 
     async def wait_for(self, count: int) -> list[Delivery]:
-        """Wait until ``count`` deliveries have arrived; wait at most two seconds."""
-        async with asyncio.timeout(2):
+        """Wait until ``count`` deliveries have arrived; wait at most 30 seconds."""
+        async with asyncio.timeout(30):
             while len(self.deliveries) < count:
                 self._arrived.clear()
                 await self._arrived.wait()

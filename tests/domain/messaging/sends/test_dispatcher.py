@@ -230,7 +230,7 @@ async def test_stop_ends_a_wait_for_the_limiter(
     await asked.wait()
 
     dispatcher.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await running
 
     assert sandbox.workspace.store.ordered == []

@@ -156,7 +156,7 @@ async def test_idle_connection_is_closed() -> None:
     ):
         await send(opened)
 
-        await asyncio.wait_for(server.is_disconnected.wait(), 5)
+        await asyncio.wait_for(server.is_disconnected.wait(), 10)
 
 
 async def test_closing_the_client_closes_its_connections() -> None:
@@ -164,7 +164,7 @@ async def test_closing_the_client_closes_its_connections() -> None:
         async with client(server.url) as opened:
             await send(opened)
 
-        await asyncio.wait_for(server.is_disconnected.wait(), 5)
+        await asyncio.wait_for(server.is_disconnected.wait(), 10)
 
 
 async def test_no_more_connections_are_opened_than_allowed() -> None:
@@ -223,7 +223,7 @@ async def test_success_with_an_unreadable_body_is_unclear_and_marked_as_without_
     response: Response,
 ) -> None:
     async with provider(response) as server, client(server.url) as opened:
-        answer = await send(opened, call_timeout=0.5)
+        answer = await send(opened, call_timeout=1.5)
 
     assert (answer.kind, answer.no_id) == (ResponseKind.UNCLEAR, True)
 
