@@ -180,9 +180,9 @@ async def settle_message(
 ) -> MessageRead:
     """Record whether a message was sent, if the service could not find out.
 
-    An alert of the kind `send_parked` shows the id of the message. For a campaign, it shows only
-    one of its unclear messages. Check in OpenPhone whether the message was sent, then set
-    `outcome`:
+    An alert of the kind `send_parked` shows the id of the message. For a campaign, the alert
+    shows only one of its unclear messages. Check in OpenPhone whether the message was sent, then
+    set `outcome`:
 
     - `sent`: the message was sent.
     - `failed`: it was not sent, and must not be sent again.

@@ -207,8 +207,8 @@ def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: fl
     """Decide whether a reply is an opt-out, puts the number on hold, or does neither.
 
     If the words alone make the meaning certain, the probabilities are ignored. If not, the
-    probabilities decide. A reply with a stop-sign emoji that is not an opt-out then puts the number
-    on hold.
+    probabilities decide. There is one exception: a reply with a stop-sign emoji always has an
+    effect. If the probabilities do not make it an opt-out, it puts the number on hold.
 
     Args:
         asks: The probability that the person asks us to stop.

@@ -177,7 +177,7 @@ def _name(given: list[str], last: str) -> Name:
 
 
 def _first_names(words: list[str]) -> str:
-    """Return the given names of one person of a couple, without initials if there are names."""
+    """Return the given names of a person; leave out initials if there is also a full name."""
     names = [word for word in words if len(word.rstrip(".")) > 1] or words
     return " ".join(person_name(word) for word in names)
 

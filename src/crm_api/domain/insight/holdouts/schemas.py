@@ -110,8 +110,8 @@ class HoldoutLiftRead(ReadModel):
         low: The lower bound of the 95 % interval of the difference (Newcombe).
         high: The upper bound of the 95 % interval of the difference (Newcombe).
         enough: True if a statistical test shows a difference, and the groups together have 10 or
-            more people with an outcome. You may look every day: if messages have no effect, the
-            test wrongly shows a difference in at most 5 of 100 holdouts.
+            more people with an outcome. The test stays valid if you read this figure every day:
+            if messages have no effect, at most 5 of 100 holdouts ever show a difference.
     """
 
     model_config = example(difference="0.0050", low="-0.0040", high="0.0101", enough=False)

@@ -183,7 +183,7 @@ class MessageSender(ReadModel):
 
 
 class MessageRead(ReadModel):
-    """One message that was received, sent or is to be sent.
+    """One message: received, sent, or still to be sent.
 
     Attributes:
         conversation_id: The conversation that contains the message.

@@ -28,8 +28,8 @@ THE_ROW = 1
 class CompanySettings(Base):
     """The settings that an administrator can change at run time. The table has at most one row.
 
-    A worker that reserves messages locks this row until its transaction ends. So two workers never
-    use the same part of a carrier's budget.
+    The row is also the lock of ``carrier_budgets``. A worker that reserves messages locks the row
+    until its transaction ends. So two workers never use the same segments of a budget.
     """
 
     __tablename__ = "company_settings"

@@ -159,7 +159,8 @@ async def point_aliases(
     Args:
         ids: The ids of the duplicates.
         to: The id of the contact.
-        only_of: If given, change only duplicates that are merged into the contact with this id.
+        only_of: The id of an earlier contact. If given, change only duplicates that are merged
+            into this earlier contact.
     """
     statement = update(Contact).where(Contact.id.in_(ids)).values(merged_into=to)
     if only_of is not None:
