@@ -45,8 +45,8 @@ async def test_own_name_is_shown(visit: Visit) -> None:
 async def test_double_click_acts_once(visit: Visit, service: Service) -> None:
     dora = person(service, PEOPLE["dora"], first_name="Dora")
     async with visit(f"/contacts/{dora['id']}") as page:
-        # The sections above the button grow when their data arrive, and the button moves. A click at
-        # the old place would be lost.
+        # The sections above the button grow when their data arrive, and the button moves. A click
+        # at the old place would be lost.
         for text in ("says how engaged", "No appointment.", "No outcome."):
             await page.get_by_text(text).wait_for()
         outcomes = page.get_by_role("region", name="Outcomes")

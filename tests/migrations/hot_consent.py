@@ -113,7 +113,7 @@ ERASURES = [
     ),
     Hot(
         "the numbers of a person to be erased",
-        {"pk_contact", "idx_contact_merged_into", "uq_contact_phone"},
+        {"pk_contact", "idx_contact_merged_into", "uq_contact_phone|idx_contact_phone_hash"},
         lambda s: erase.lock_person_rows(s, contact_id=CONTACT, phones=[PHONE]),
     ),
     Hot(

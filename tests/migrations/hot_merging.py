@@ -32,7 +32,7 @@ MERGING = [
     ),
     Hot(
         "all numbers of people who must not be contacted",
-        {"idx_contact_merged_into", "uq_contact_phone"},
+        {"idx_contact_merged_into", "uq_contact_phone|idx_contact_phone_hash"},
         lambda s: consent.numbers_of_people(s, phones=[PHONE, phone_of(9)]),
     ),
     Hot(
@@ -65,7 +65,7 @@ MERGING = [
     ),
     Hot(
         "all numbers of the contact that has a number",
-        {"idx_contact_merged_into", "uq_contact_phone"},
+        {"idx_contact_merged_into", "idx_contact_phone_hash|uq_contact_phone"},
         lambda s: consent.numbers_of_person(s, phone=PHONE),
         is_generic=True,
     ),

@@ -52,7 +52,7 @@ ORDER_INDEXES = {
 CONTACTS = [
     Hot(
         "contact by phone",
-        {"uq_contact_phone", "uq_contact_flag_phone_flag_type"},
+        {"idx_contact_phone_hash", "uq_contact_flag_phone_flag_type"},
         lambda s: contacts.find_contact_by_phone(s, phone=PHONE, now=NOW),
         is_generic=True,
     ),
@@ -166,14 +166,14 @@ CONTACTS = [
     ),
     Hot(
         "contacts of a batch",
-        {"uq_contact_phone", "pk_contact"},
+        {"uq_contact_phone|idx_contact_phone_hash", "pk_contact"},
         lambda s: batch.lock_contacts(
             s, phones=[phone_of(i) for i in range(20)], contact_ids=[CONTACT]
         ),
     ),
     Hot(
         "contacts that must be opted out",
-        {"uq_contact_phone", "pk_contact"},
+        {"uq_contact_phone|idx_contact_phone_hash", "pk_contact"},
         lambda s: batch_opt_outs.people_named(s, contact_ids=[CONTACT], phones=[PHONE]),
     ),
     Hot(
@@ -205,8 +205,8 @@ async def planned(session: AsyncSession) -> None:
 
 
 IMPORTS = [
-    Hot("contacts of a chunk of a file", {"uq_contact_phone"}, locked),
-    Hot("plan for the rows of a chunk", {"uq_contact_phone"}, planned),
+    Hot("contacts of a chunk of a file", {"uq_contact_phone|idx_contact_phone_hash"}, locked),
+    Hot("plan for the rows of a chunk", {"uq_contact_phone|idx_contact_phone_hash"}, planned),
     Hot(
         "contacts that a chunk wrote",
         {"pk_contact_import_chunk", "pk_contact"},

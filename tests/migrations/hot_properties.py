@@ -58,7 +58,7 @@ PROPERTIES = [
     ),
     Hot(
         "properties of a chunk of a file",
-        {"uq_property_address_key", "uq_contact_phone"},
+        {"uq_property_address_key", "uq_contact_phone|idx_contact_phone_hash"},
         lambda s: import_properties.write_properties(
             s,
             rows=[

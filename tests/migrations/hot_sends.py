@@ -361,7 +361,7 @@ SENDS = [
     Hot(
         "the zone key of a recipient, and whether they ever wrote",
         {
-            "uq_contact_phone",
+            "uq_contact_phone|idx_contact_phone_hash",
             "uq_conversation_line_id_phone",
             "idx_activity_conversation",
         },

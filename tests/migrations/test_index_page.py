@@ -12,6 +12,7 @@ NAMED_ELSEWHERE = {
     "idx_activity_openphone_id",
     "idx_webhook_event_processed",
     "idx_campaign_membership_status",
+    "idx_contact_phone_hash",
     "idx_contact_flag_type_phone",
 }
 """Indexes whose names are also used outside the page."""

@@ -70,6 +70,7 @@ class Contact(Base):
     __tablename__ = "contact"
     __table_args__ = (
         UniqueConstraint("phone"),
+        Index("idx_contact_phone_hash", "phone", postgresql_using="hash"),
         Index(
             "idx_contact_created",
             text("created_at DESC"),
