@@ -132,6 +132,24 @@ async def test_event_is_sent_when_it_is_recorded(
     }
 
 
+async def test_instants_of_an_event_are_in_utc_and_end_in_z(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
+) -> None:
+    data = {"state": "waiting", "waiting_since": "2026-11-25T10:00:00-05:00", "snoozed_until": None}
+    async with following(live) as stream:
+        await read_position(stream)
+        async with committed_uow() as uow:
+            await event_recording.record_event(
+                uow, type=EventType.CONVERSATION_CHANGED, subject_id=new_id(), data=data
+            )
+        await poll_log()
+        frame = await stream.next()
+
+    assert frame is not None
+    assert frame.data is not None
+    assert frame.data["data"] == data | {"waiting_since": "2026-11-25T15:00:00.000Z"}
+
+
 async def test_reader_that_reconnects_gets_every_event_once(
     live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
 ) -> None:
@@ -149,6 +167,16 @@ async def test_reader_that_reconnects_gets_every_event_once(
         rest = await read_names(stream, 1)
 
     assert missed + rest == ["c", "d", "e"]
+
+
+async def test_stream_from_position_zero_has_every_stored_event(
+    live: httpx.AsyncClient, committed_uow: NewUow, poll_log: Callable[[], Awaitable[bool]]
+) -> None:
+    await record_events(committed_uow, "a", "b")
+    await poll_log()
+
+    async with following(live, headers={"Last-Event-ID": "0"}) as stream:
+        assert await read_names(stream, 2) == ["a", "b"]
 
 
 @pytest.mark.parametrize("way", ["header", "query", "header over query"])

@@ -17,7 +17,7 @@ from starlette.types import Send
 
 from crm_api.domain.kit.event_log import EventType
 from crm_api.domain.outbound.live_events import event_log as events
-from crm_api.domain.outbound.live_events.event_filter import EventFilter
+from crm_api.domain.outbound.live_events.event_filter import EventFilter, stream_data
 from crm_api.domain.outbound.live_events.event_log import EventRead, LoggedEvent, LogPosition
 from crm_api.routers.outbound.event_hub import EventHub, StreamListener, select_events
 
@@ -159,7 +159,7 @@ def _frame(event: LoggedEvent) -> bytes:
         timestamp=event.recorded_at,
         subject_id=event.subject_id,
         campaign_id=event.campaign_id,
-        data=event.data,
+        data=stream_data(event),
     )
     return format_sse_event(
         event=event.type,

@@ -1,12 +1,14 @@
 """Filter events by the types that a caller asks for and by the caller's scopes.
 
-The module also returns the data of an event in the form in which webhook endpoints get it.
+The module also returns the data of an event in the forms in which webhook endpoints and streams
+get it.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import Any, Self, cast
+from typing import Any, Self, cast, get_args
 from uuid import UUID
 
 from crm_api.domain.identity.api_keys.models import Scope
@@ -32,10 +34,41 @@ def facts_of(event: LoggedEvent) -> dict[str, Any]:
     The form is the schema of the event type. The first field of each schema is the id of the thing
     that the event is about, such as a message. A field without a value becomes null.
     """
-    shape = cast("type[ReadModel]", PAYLOADS[event.type].model_fields["data"].annotation)
+    shape = _shape_of(event.type)
     subject = next(iter(shape.model_fields))
     facts = {"campaign_id": event.campaign_id, **event.data, subject: event.subject_id}
     return shape.model_validate(facts).model_dump(mode="json")
+
+
+def _shape_of(event_type: str) -> type[ReadModel]:
+    return cast("type[ReadModel]", PAYLOADS[event_type].model_fields["data"].annotation)
+
+
+def _has_instant(annotation: object) -> bool:
+    return annotation is datetime or any(map(_has_instant, get_args(annotation)))
+
+
+def _instants_of(shape: type[ReadModel]) -> frozenset[str]:
+    fields = shape.model_fields.items()
+    return frozenset(name for name, field in fields if _has_instant(field.annotation))
+
+
+_INSTANTS = {one: names for one in PAYLOADS if (names := _instants_of(_shape_of(one)))}
+"""The names of the instants in the data of each event type. Types without an instant are left
+out."""
+
+
+def stream_data(event: LoggedEvent) -> dict[str, Any]:
+    """Return the ``data`` of an event in the form in which streams get it.
+
+    The form is that of the log, but instants are in UTC and end in ``Z``. The database writes them
+    with the offset of its own time zone.
+    """
+    instants = _INSTANTS.get(event.type)
+    if instants is None:
+        return event.data
+    facts = facts_of(event)
+    return {name: facts[name] if name in instants else value for name, value in event.data.items()}
 
 
 ALL_TYPES = frozenset(EventType)

@@ -43,7 +43,7 @@ FORGOTTEN_AT_ONCE = 10_000
 
 NOT_AN_ID = (
     "The value is not the id of an event. Give an id that a stream returned, such as 4711-42, or "
-    "leave it out."
+    "0 for all stored events, or leave it out."
 )
 
 
@@ -58,7 +58,7 @@ class InvalidEventIdError(InvalidError):
     )
 
 
-_WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
+_WRITTEN = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", re.ASCII)
 
 
 class LogPosition(NamedTuple):
@@ -76,7 +76,8 @@ def parse_position(text: str, *, pointer: str) -> LogPosition:
     """Parse an event id into a position.
 
     Args:
-        text: The event id, for example ``4711-42``.
+        text: The event id, for example ``4711-42``. The number ``0`` means the beginning of the
+            log, and ``4711`` means the same as ``4711-0``.
         pointer: The JSON pointer or parameter name of the value, for the error.
 
     Raises:
@@ -86,7 +87,7 @@ def parse_position(text: str, *, pointer: str) -> LogPosition:
     if found is None:
         fault = FieldProblem(pointer=pointer, code="invalid_event_id", detail=NOT_AN_ID)
         raise InvalidEventIdError(NOT_AN_ID, errors=[fault])
-    return LogPosition(int(found[1]), int(found[2]))
+    return LogPosition(int(found[1]), int(found[2] or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
