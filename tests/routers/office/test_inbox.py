@@ -326,10 +326,19 @@ async def test_conversation_is_assigned_and_counted(office: Office) -> None:
     assert (await office.change_conversation(assignee_id=None)).json()["assignee"] is None
 
 
-async def test_list_of_own_conversations_needs_a_user(office: Office) -> None:
-    answer = await office.client.get("/v1/conversations", params={"assignee": "me"})
+async def test_no_conversations_are_assigned_to_an_api_key(office: Office) -> None:
+    await office.receive(office.message_event(), office.message_event(phone=number(3)))
+    user = await create_active_user(office.client)
+    await office.change_conversation(assignee_id=user["id"])
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "user_needed")
+    counts = (await office.client.get("/v1/conversations/counts")).json()
+    body = {"filter": {"assignee": "me"}, "set": {"state": "done"}, "dry_run": True}
+    counted = await office.client.post("/v1/conversations/bulk", json=body)
+
+    assert await office.phones(assignee="me") == []
+    assert await office.phones(assignee="me", q="come") == []
+    assert counts["mine"] == 0
+    assert (counted.status_code, counted.json()["count"]) == (202, 0)
 
 
 async def test_unknown_assignee_is_refused(office: Office) -> None:

@@ -170,8 +170,7 @@ async def test_filters_select_and_order_tasks(client: httpx.AsyncClient) -> None
     ]
     own = await client.get("/v1/tasks", params={"assignee": "me"}, headers=mine)
     assert [task["title"] for task in own.json()["data"]] == ["second"]
-    key = await client.get("/v1/tasks", params={"assignee": "me"})
-    assert (key.status_code, key.json()["code"]) == (403, "user_needed")
+    assert await titles(client, assignee="me") == []
     wrong = await client.get("/v1/tasks", params={"assignee": "somebody"})
     assert wrong.status_code == 422
 

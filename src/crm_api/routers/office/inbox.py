@@ -56,19 +56,19 @@ AssigneeParameter = Annotated[
     InboxAssignee | UUID | None,
     Query(
         description="Who is responsible for the conversations: `me` for you, `none` for nobody, or "
-        "the id of a user."
+        "the id of a user. No conversations are assigned to an API key."
     ),
 ]
 
 
 def assignee_of(value: InboxAssignee | UUID | None, caller: Caller) -> UUID | str | None:
-    """Convert the filter ``assignee`` to a user id, ``NOBODY`` (unassigned), or None (no filter).
+    """Convert the filter ``assignee`` to the id of a caller, ``NOBODY``, or None (no filter).
 
-    Raises:
-        UserNeededError: The value is `me` and the caller is an API key.
+    ``NOBODY`` selects the unassigned conversations. An API key is never an assignee, so the id of
+    an API key selects no conversations.
     """
     if value == InboxAssignee.ME:
-        return caller.user_id
+        return UUID(caller.id)
     return NOBODY if value == InboxAssignee.NONE else value
 
 
@@ -77,7 +77,7 @@ Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
-@router.get("", openapi_extra=fails_with("invalid_states", "unsearchable", "user_needed"))
+@router.get("", openapi_extra=fails_with("invalid_states", "unsearchable"))
 async def list_conversations(
     uow: ListUow,
     page: Paging,

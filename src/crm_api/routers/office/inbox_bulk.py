@@ -9,7 +9,7 @@ from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.office.inbox import bulk
 from crm_api.domain.office.inbox.bulk import ConversationsChanged, ConversationsUpdate
 from crm_api.domain.office.inbox.errors import DryRunNeededError, TooManyConversationsError
-from crm_api.domain.office.inbox.selection import InboxAssignee, InboxFilter
+from crm_api.domain.office.inbox.selection import InboxFilter
 from crm_api.routers.http.deps import Caller, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
 from crm_api.routers.http.resource_router import ResourceRouter
@@ -30,7 +30,6 @@ Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
         "missing_scope",
         "too_many_conversations",
         "unknown_assignee",
-        "user_needed",
     ),
 )
 async def change_conversations(
@@ -53,8 +52,8 @@ async def change_conversations(
             "does not have. Leave `add_tag` out, or use a key or user with this scope.",
             required_scope=Scope.CONTACTS_WRITE.value,
         )
-    wanted = _wanted(body, caller)
     caller_id = UUID(caller.id)
+    wanted = _wanted(body, caller_id)
     digest = 0
 
     async def act() -> ConversationsChanged:
@@ -77,13 +76,8 @@ async def change_conversations(
     return answer
 
 
-def _wanted(body: ConversationsUpdate, caller: Caller) -> InboxFilter:
-    """Return the filter that selects the conversations of a request.
-
-    Raises:
-        UserNeededError: The assignee is `me` and the caller is an API key.
-    """
+def _wanted(body: ConversationsUpdate, caller_id: UUID) -> InboxFilter:
+    """Return the filter that selects the conversations of a request."""
     if body.filter is None:
         return InboxFilter(ids=tuple(body.ids or ()))
-    is_mine = body.filter.assignee == InboxAssignee.ME
-    return body.filter.wanted(caller.user_id if is_mine else None)
+    return body.filter.wanted(caller_id)

@@ -56,7 +56,7 @@ async def create_task(body: TaskCreate, uow: Uow, caller: Writer) -> TaskRead:
     return TaskRead.of(task)
 
 
-@router.get("", openapi_extra=fails_with("user_needed"))
+@router.get("")
 async def list_tasks(
     uow: Uow,
     page: Paging,
@@ -65,7 +65,10 @@ async def list_tasks(
     status: Annotated[TaskStatus | None, IN_STATUS] = None,
     assignee: Annotated[
         Assigned | UUID | None,
-        Query(description="`me`: your tasks; `none`: unassigned tasks; or the id of a user."),
+        Query(
+            description="`me`: your tasks; `none`: unassigned tasks; or the id of a user. No tasks "
+            "are assigned to an API key."
+        ),
     ] = None,
     overdue: Annotated[
         bool | None,
@@ -89,7 +92,7 @@ async def list_tasks(
     """
     wanted = tasks.TaskFilter(
         status=status,
-        assignee=caller.user_id if assignee == Assigned.ME else assignee,
+        assignee=UUID(caller.id) if assignee == Assigned.ME else assignee,
         is_overdue=overdue,
         due_before=start_of(due_before, zone),
         contact_id=contact_id,

@@ -149,7 +149,6 @@ async def book_appointment(
     "",
     response_model=PageRead[AppointmentRead],
     responses=APPOINTMENTS_AS_CSV,
-    openapi_extra=fails_with("user_needed"),
 )
 async def list_appointments(
     uow: ListUow,
@@ -165,7 +164,7 @@ async def list_appointments(
         AppointmentAssignee | UUID | None,
         Query(
             description="`me`: your appointments; `none`: unassigned appointments; or the id of a "
-            "user."
+            "user. No appointments are assigned to an API key."
         ),
     ] = None,
     contact_id: Annotated[
@@ -186,7 +185,7 @@ async def list_appointments(
     wanted = listing.AppointmentFilter(
         starting=start_of(begin, zone),
         ending=start_of(to, zone),
-        assignee=caller.user_id if assignee == AppointmentAssignee.ME else assignee,
+        assignee=UUID(caller.id) if assignee == AppointmentAssignee.ME else assignee,
         contact_id=contact_id,
         property_id=property_id,
         statuses=tuple(status or ()),

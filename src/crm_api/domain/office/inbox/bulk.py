@@ -43,7 +43,7 @@ class InboxSelection(RequestModel):
     Attributes:
         state: Only conversations in these states, separated by commas.
         assignee: The id of the responsible user, `me` for yourself, or `none` if nobody is
-            responsible.
+            responsible. No conversations are assigned to an API key.
         unread: True: only conversations with messages that you have not read. False: all other
             conversations.
         line_id: Only conversations of this phone line.
@@ -64,18 +64,18 @@ class InboxSelection(RequestModel):
     phone: PhoneNumber | None = None
     flag: Line200 | None = None
 
-    def wanted(self, user_id: UUID | None) -> InboxFilter:
+    def wanted(self, caller_id: UUID) -> InboxFilter:
         """Convert this filter of a request to an ``InboxFilter`` for the database query.
 
         Args:
-            user_id: The user whom ``me`` means; None for an API key.
+            caller_id: The user or API key that ``me`` means. An API key is never an assignee.
 
         Raises:
             InvalidStatesError: A word in ``state`` is not a state.
         """
         assignee: UUID | str | None = None
         if self.assignee == InboxAssignee.ME:
-            assignee = user_id
+            assignee = caller_id
         elif self.assignee is not None:
             is_nobody = self.assignee == InboxAssignee.NONE
             assignee = NOBODY if is_nobody else UUID(str(self.assignee))
