@@ -697,6 +697,75 @@ async def test_message_or_missed_call_after_the_dry_run_makes_its_token_stale(
     assert (await office.conversation())["state"] == "waiting"
 
 
+async def test_bulk_change_takes_the_search_words_of_the_list(office: Office) -> None:
+    await office.receive(
+        office.message_event("Water in the basement"),
+        office.message_event("Water in the basment", phone=number(3)),
+        office.message_event("Water on the porch", phone=number(4)),
+        office.message_event("The basement is dry", phone=number(5)),
+    )
+    await office.change_conversation(number(5), state="done")
+    words = {"q": "basement", "sort": "waiting_longest", "state": ["open", "waiting"]}
+    body = {"filter": words, "set": {"state": "open"}}
+
+    counted = await bulk(office, **body, dry_run=True)
+    await office.receive(office.message_event("My basement, too", phone=number(4)))
+    stale = await bulk(office, **body, token=counted.json()["token"])
+    token = (await bulk(office, **body, dry_run=True)).json()["token"]
+    other = {**body, "filter": {**words, "q": "porch"}}
+    of_other_words = await bulk(office, **other, token=token)
+    made = await bulk(office, **body, token=token)
+
+    assert (counted.status_code, counted.json()["count"]) == (202, 1)
+    assert (stale.status_code, stale.json()["code"]) == (409, "dry_run_changed")
+    assert (of_other_words.status_code, of_other_words.json()["code"]) == (
+        409,
+        "dry_run_token_unknown",
+    )
+    assert (made.status_code, made.json()) == (202, {"count": 2})
+    shown = [await office.conversation(phone) for phone in (PERSON, *map(number, (3, 4, 5)))]
+    assert [one["state"] for one in shown] == ["open", "waiting", "open", "done"]
+    again = {**body, "filter": {"q": "basement", "state": "waiting,open"}}
+    assert (await bulk(office, **again, dry_run=True)).json()["count"] == 2
+
+
+async def test_names_in_a_bulk_filter_are_found_with_the_scope_for_contacts(
+    office: Office, key_with: Callable[..., Any]
+) -> None:
+    await office.receive(office.message_event())
+    contact_id = (await office.conversation())["contact_id"]
+    await office.client.patch(f"/v1/contacts/{contact_id}", json={"last_name": "Rossi"})
+    blind = await key_with(Scope.MESSAGES_SEND)
+    reader = await key_with(Scope.MESSAGES_SEND, Scope.MESSAGES_READ)
+    body = {"filter": {"q": "rossi"}, "set": {"state": "done"}, "dry_run": True}
+
+    refused = await office.client.post("/v1/conversations/bulk", json=body, headers=blind)
+    nameless = await office.client.post("/v1/conversations/bulk", json=body, headers=reader)
+
+    assert (refused.status_code, refused.json()["required_scope"]) == (403, "messages:read")
+    assert (nameless.status_code, nameless.json()["count"]) == (202, 0)
+    assert (await bulk(office, **body)).json()["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pointer"),
+    [
+        ({"q": "%"}, "/filter/q"),
+        ({"state": ["waiting", "new"]}, "/filter/state"),
+        ({"state": []}, "/filter/state"),
+        ({"state": [1]}, "/filter/state"),
+        ({"sort": "oldest"}, "/filter/sort"),
+    ],
+)
+async def test_invalid_filter_of_a_bulk_change_is_refused_at_its_place(
+    office: Office, wanted: dict[str, Any], pointer: str
+) -> None:
+    answer = await bulk(office, filter=wanted, set={"state": "done"}, dry_run=True)
+
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == [pointer]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [

@@ -9,6 +9,7 @@ from crm_api.domain.kit.dry_runs import make_call
 from crm_api.domain.office.inbox import bulk
 from crm_api.domain.office.inbox.bulk import ConversationsChanged, ConversationsUpdate
 from crm_api.domain.office.inbox.errors import DryRunNeededError, TooManyConversationsError
+from crm_api.domain.office.inbox.search import select_found
 from crm_api.domain.office.inbox.selection import InboxFilter
 from crm_api.routers.http.deps import Caller, Uow, require
 from crm_api.routers.http.dry_run_calls import ThisCall
@@ -30,6 +31,7 @@ Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
         "missing_scope",
         "too_many_conversations",
         "unknown_assignee",
+        "unsearchable",
     ),
 )
 async def change_conversations(
@@ -52,13 +54,24 @@ async def change_conversations(
             "does not have. Leave `add_tag` out, or use a key or user with this scope.",
             required_scope=Scope.CONTACTS_WRITE.value,
         )
+    terms = [] if body.filter is None else body.filter.terms()
+    if terms and not caller.may(Scope.MESSAGES_READ):
+        raise MissingScopeError(
+            "The field `q` of the filter searches messages, so it needs the scope messages:read, "
+            "which the caller does not have. Leave `q` out, or use a key or user with this scope.",
+            required_scope=Scope.MESSAGES_READ.value,
+        )
     caller_id = UUID(caller.id)
-    wanted = _wanted(body, caller_id)
+    requested = _wanted(body, caller_id)
     digest = 0
 
     async def act() -> ConversationsChanged:
         nonlocal digest
         now = await uow.database_now()
+        wanted = requested
+        if terms:
+            with_names = caller.may(Scope.CONTACTS_READ)
+            wanted = await select_found(uow, wanted, terms, with_names=with_names)
         found = await bulk.select_conversations(uow, wanted, caller_id=caller_id, now=now)
         digest = found.digest
         if body.dry_run:

@@ -5,14 +5,15 @@ The client first sends a dry run: the same request, which only counts the conver
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import text
 
 from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
+from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import Line200, PhoneNumber, RequestInstant
 from crm_api.domain.kit.schemas import Id, RequestModel
@@ -24,9 +25,12 @@ from crm_api.domain.office.inbox.selection import (
     NOBODY,
     InboxAssignee,
     InboxFilter,
+    InboxSort,
     matching,
     read_states,
 )
+from crm_api.domain.office.message_search.terms import Term, parse_terms
+from crm_api.domain.people.contacts.errors import UnsearchableError
 from crm_api.domain.people.tags.schemas import TagName
 from crm_api.domain.people.tags.tag_changes import add_tag
 from crm_api.domain.people.tasks.service import check_assignee
@@ -35,13 +39,31 @@ from crm_api.platform.database import UnitOfWork, typed_row
 MOST_IDS = 500
 
 
+def _join_states(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Join an array of states to one text with commas. Other values are returned unchanged."""
+    is_list = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    return ",".join(value) if is_list else value
+
+
+_STATES = {
+    "anyOf": [
+        {"type": "string", "maxLength": 200},
+        {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        {"type": "null"},
+    ]
+}
+
+
 class InboxSelection(RequestModel):
     """A filter for conversations, with the parameters of GET /v1/conversations.
 
     An empty filter selects all conversations.
 
     Attributes:
-        state: Only conversations in these states, separated by commas.
+        q: Words to find, as in GET /v1/conversations with its limits, but without similar words:
+            all words must occur. It needs the scope `messages:read`.
+        state: Only conversations in these states: an array, or a text in which commas separate the
+            states.
         assignee: The id of the responsible user, `me` for yourself, or `none` if nobody is
             responsible. No conversations are assigned to an API key.
         unread: True: only conversations with messages that you have not read. False: all other
@@ -51,11 +73,13 @@ class InboxSelection(RequestModel):
         contact_id: Only conversations with this contact.
         phone: Only conversations with this phone number.
         flag: Only conversations with phone numbers that have this flag, such as `opted_out`.
+        sort: The order of the list. It has no effect on which conversations are selected.
     """
 
     model_config = example(state="waiting,open", campaign_id=example_id("campaign"))
 
-    state: Line200 | None = None
+    q: Line200 | None = None
+    state: Annotated[Line200 | None, BeforeValidator(_join_states), WithJsonSchema(_STATES)] = None
     assignee: InboxAssignee | UUID | None = None
     unread: StrictBool | None = None
     line_id: UUID | None = None
@@ -63,9 +87,24 @@ class InboxSelection(RequestModel):
     contact_id: UUID | None = None
     phone: PhoneNumber | None = None
     flag: Line200 | None = None
+    sort: InboxSort | None = None
+
+    def terms(self) -> list[Term]:
+        """Return the terms of the search; empty if the filter has no search words.
+
+        Raises:
+            UnsearchableError: ``q`` has no letter and no digit.
+        """
+        try:
+            return parse_terms(self.q or "")
+        except UnsearchableError as error:
+            place = FieldProblem(pointer="/filter/q", code=error.code, detail=error.detail)
+            raise UnsearchableError(errors=[place]) from None
 
     def wanted(self, caller_id: UUID) -> InboxFilter:
         """Convert this filter of a request to an ``InboxFilter`` for the database query.
+
+        The result does not contain the search words; see ``terms``.
 
         Args:
             caller_id: The user or API key that ``me`` means. An API key is never an assignee.

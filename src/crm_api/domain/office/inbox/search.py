@@ -18,6 +18,21 @@ _EXACT, _SIMILAR = "=", "~"
 the conversations with all terms, ``~`` in the conversations with similar words."""
 
 
+async def select_found(
+    uow: UnitOfWork, wanted: InboxFilter, terms: Sequence[Term], *, with_names: bool
+) -> InboxFilter:
+    """Return the filter, restricted to conversations in which all terms of a search occur.
+
+    Conversations that have only similar words are left out. The search for similar words has a time
+    limit, so two searches can find different conversations.
+
+    Args:
+        with_names: Also search the names and phone numbers of people.
+    """
+    search = await ConversationSearch.begin(uow.session, terms, with_names=with_names)
+    return replace(wanted, ids=tuple(sorted(await search.with_all_terms())))
+
+
 async def search_conversations(
     uow: UnitOfWork,
     wanted: InboxFilter,
