@@ -345,8 +345,12 @@ async def test_unknown_assignee_is_refused(office: Office) -> None:
     await office.receive(office.message_event())
 
     answer = await office.change_conversation(assignee_id=UNKNOWN_ID)
+    change = {"assignee_id": UNKNOWN_ID}
+    of_many = await bulk(office, filter={}, set=change, dry_run=True)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_assignee")
+    assert answer.json()["detail"].endswith("Null assigns the conversation to nobody.")
+    assert of_many.json()["detail"].endswith("Null assigns the conversations to nobody.")
 
 
 async def test_second_user_to_take_a_conversation_sees_its_assignee(office: Office) -> None:

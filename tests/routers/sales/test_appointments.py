@@ -129,6 +129,19 @@ async def test_unknown_subject_is_not_found(
     assert (answer.status_code, answer.json()["code"]) == (404, code)
 
 
+async def test_error_of_an_unknown_assignee_names_the_appointment(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    made = await create_appointment(client, ada)
+
+    refused = await post_appointment(client, ada, assignee_id=UNKNOWN_USER)
+    unchanged = await change_appointment(client, made, assignee_id=UNKNOWN_USER)
+
+    for answer in (refused, unchanged):
+        assert answer.json()["code"] == "unknown_assignee"
+        assert answer.json()["detail"].endswith("Null assigns the appointment to nobody.")
+
+
 async def test_overlap_of_an_assignee_is_a_conflict(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:

@@ -148,3 +148,6 @@ async def test_feed_of_an_unknown_user_is_refused(client: httpx.AsyncClient) -> 
     answer = await client.post("/v1/calendar-feeds", json=body)
 
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_assignee")
+    assert answer.json()["detail"].endswith(
+        "With null, the feed shows the appointments of all users."
+    )

@@ -296,7 +296,7 @@ async def check_change(uow: UnitOfWork, change: BulkChange, *, now: datetime) ->
         UnknownAssigneeError: The assignee is not an active user.
     """
     state = wanted_state(change.of_one(), now=now)
-    await check_assignee(uow, change.assignee_id)
+    await check_assignee(uow, change.assignee_id, subject="conversations")
     return state
 
 

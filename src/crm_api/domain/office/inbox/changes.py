@@ -192,7 +192,7 @@ async def update_conversation(
     asking_ids = await uow.session.scalar(READ_ASKING_IDS, {"id": conversation_id})
     seen = await get_conversation(uow, conversation_id=conversation_id)
     if "assignee_id" in changes.model_fields_set:
-        await check_assignee(uow, changes.assignee_id)
+        await check_assignee(uow, changes.assignee_id, subject="conversation")
     found = await uow.session.execute(LOCK_CONVERSATION, {"id": conversation_id})
     locked = typed_row(_Locked, found.one())
     values: dict[str, Any] = {}

@@ -17,10 +17,15 @@ class UnknownAssigneeError(InvalidError):
     code = "unknown_assignee"
     title = "Unknown assignee"
     pointer = "/assignee_id"
-    detail = (
-        "No active user has the id in `assignee_id`. GET /v1/users lists the users; null "
-        "assigns the task to nobody."
-    )
+    detail = "No active user has the id in `assignee_id`. GET /v1/users lists the users."
+
+    def __init__(self, null_means: str | None = None) -> None:
+        """Describe the refusal and the next step.
+
+        Args:
+            null_means: One sentence about the effect of null in the refused request.
+        """
+        super().__init__(None if null_means is None else f"{self.detail} {null_means}")
 
 
 class TaskSubjectError(InvalidError):

@@ -57,7 +57,7 @@ async def create_task(
     contact_id = await _find_contact(uow, body)
     if contact_id is not None:
         contact_id = (await contacts.lock_contact(uow, contact_id=contact_id)).id
-    await check_assignee(uow, body.assignee_id)
+    await check_assignee(uow, body.assignee_id, subject="task")
     values = {
         **body.model_dump(),
         "id": new_id(),
@@ -195,7 +195,7 @@ async def update_task(
     values = changes.model_dump(exclude_unset=True)
     if values.get("done_at") is not None:
         values["done_at"] = min(values["done_at"], now)
-    await check_assignee(uow, values.get("assignee_id"))
+    await check_assignee(uow, values.get("assignee_id"), subject="task")
     if values:
         await uow.session.execute(
             update(Task).where(Task.id == task_id).values({**values, "updated_at": now})
@@ -274,10 +274,13 @@ async def _find_contact(uow: UnitOfWork, body: TaskCreate) -> UUID | None:
     return conversation.contact_id
 
 
-async def check_assignee(uow: UnitOfWork, user_id: UUID | None) -> None:
+async def check_assignee(uow: UnitOfWork, user_id: UUID | None, *, subject: str) -> None:
     """Check that the assignee is an active user, and lock the user's row against deletion.
 
     The lock lasts until the transaction ends. Without an assignee, nothing is checked.
+
+    Args:
+        subject: What is assigned, such as ``task``, for the text of the error.
 
     Raises:
         UnknownAssigneeError: The id is not the id of an active user.
@@ -290,4 +293,4 @@ async def check_assignee(uow: UnitOfWork, user_id: UUID | None) -> None:
         .with_for_update(read=True, key_share=True)
     )
     if await uow.session.scalar(statement) is None:
-        raise UnknownAssigneeError
+        raise UnknownAssigneeError(f"Null assigns the {subject} to nobody.")

@@ -357,7 +357,7 @@ async def _lock_assignee(
     statement = select(User.status).where(User.id == user_id).with_for_update(key_share=True)
     status = await uow.session.scalar(statement)
     if status != UserStatus.ACTIVE and not may_be_disabled:
-        raise UnknownAssigneeError
+        raise UnknownAssigneeError("Null assigns the appointment to nobody.")
 
 
 async def _check_property(uow: UnitOfWork, property_id: UUID | None) -> None:

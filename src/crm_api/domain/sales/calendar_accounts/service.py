@@ -72,7 +72,7 @@ async def create_account(
     if body.assignee_id is not None:
         user = await uow.session.get(User, body.assignee_id)
         if user is None or user.status != UserStatus.ACTIVE:
-            raise UnknownAssigneeError
+            raise UnknownAssigneeError("With null, the calendar has the appointments of all users.")
     account_id = new_id()
     values = {
         **body.model_dump(exclude={"password", "url"}),

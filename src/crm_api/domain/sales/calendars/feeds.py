@@ -183,7 +183,7 @@ async def create_feed(
     if body.assignee_id is not None:
         user = await uow.session.get(User, body.assignee_id)
         if user is None or user.status != UserStatus.ACTIVE:
-            raise UnknownAssigneeError
+            raise UnknownAssigneeError("With null, the feed shows the appointments of all users.")
     token = secrets.token_urlsafe(TOKEN_BYTES)
     feed = CalendarFeed(
         **body.model_dump(), token_hash=hash_token(token), author=author, created_at=now
