@@ -175,6 +175,27 @@ async def test_cancelled_appointment_causes_no_conflict_until_it_is_booked_again
     assert kept.json()["status"] == "booked"
 
 
+async def test_result_of_an_overlapping_appointment_is_stored(
+    client: httpx.AsyncClient, ada: Contact
+) -> None:
+    user = await create_active_user(client)
+    first = await create_appointment(client, ada, assignee_id=user["id"])
+    one = await create_appointment(client, ada, assignee_id=user["id"], allow_conflict=True)
+    same = {"starts_at": NINE, "ends_at": TEN, "assignee_id": user["id"]}
+
+    held = await change_appointment(client, one, status="held", note="Done", **same)
+    moved = await change_appointment(client, one, ends_at="2026-12-01T14:30:00Z")
+    cancelled = await change_appointment(client, one, status="cancelled")
+    booked = await change_appointment(client, one, status="booked")
+    of_nobody = await change_appointment(client, one, status="booked", assignee_id=None)
+    assigned = await change_appointment(client, one, assignee_id=user["id"])
+
+    assert (held.status_code, held.json()["status"]) == (200, "held")
+    assert (moved.status_code, moved.json()["appointment_id"]) == (409, first["id"])
+    assert (cancelled.status_code, booked.status_code) == (200, 409)
+    assert (of_nobody.status_code, assigned.status_code) == (200, 409)
+
+
 async def test_move_into_another_appointment_is_a_conflict(
     client: httpx.AsyncClient, ada: Contact
 ) -> None:

@@ -43,8 +43,10 @@ OUTCOMES = {
     AppointmentStatus.HELD: OutcomeKind.APPOINTMENT_HELD,
 }
 """The kind of outcome that is recorded for a status. No outcome is recorded for other statuses."""
-_OCCUPYING = frozenset({"starts_at", "ends_at", "assignee_id", "status"})
+_PLACED = frozenset({"starts_at", "ends_at", "assignee_id"})
 """If one of these fields changes, the appointment may overlap another one of the assignee."""
+_OCCUPYING = _PLACED | {"status"}
+"""The fields that decide whether the appointment overlaps another one of the assignee."""
 _REMINDED_OF = frozenset({"starts_at", "status", "contact_id", "timezone"})
 """If one of these fields changes, a queued reminder of the appointment is wrong."""
 
@@ -220,7 +222,10 @@ async def write_changes(
         await _lock_assignee(
             uow, after["assignee_id"], may_be_disabled="assignee_id" not in changed
         )
-        if not allow_conflict:
+        # A change from `booked` to `held` makes no new overlap. The user has already accepted an
+        # overlap of these two appointments.
+        may_overlap = changed.keys() & _PLACED or before.status not in BUSY
+        if may_overlap and not allow_conflict:
             await _refuse_overlap(uow, after)
     statement = (
         update(Appointment)
