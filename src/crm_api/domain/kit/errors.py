@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from crm_api.domain.kit.validation_errors import LocatedError, join_unions, locate, sentence_of
+
 
 class Example:
     """Arguments for the constructor of an error class, to show an example in the documentation."""
@@ -170,20 +172,39 @@ def pointer_to(path: Sequence[int | str]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def faults_of(errors: Iterable[ErrorDetails], *, pointer: str = "") -> list[FieldProblem]:
-    """Return one problem for each validation error of a pydantic model.
+_MOST_SUGGESTIONS = 3
+"""Number of faults of one value that may name a similar field. The search for a similar name is
+slow, and a batch may have thousands of unknown names."""
+
+
+def faults_of(
+    errors: Iterable[ErrorDetails],
+    *,
+    value: object,
+    model: Any = None,  # noqa: ANN401 - a type
+) -> list[FieldProblem]:
+    """Return one problem for each value that pydantic refused.
 
     Args:
-        pointer: JSON pointer to the value that the model validated.
+        value: The value that was validated.
+        model: Its type, to find the name that an unknown name may mean.
     """
+    found = join_unions(locate(error, value) for error in errors)
     return [
-        FieldProblem(
-            pointer=pointer + pointer_to(error["loc"]),
-            code="unknown_field" if error["type"] == "extra_forbidden" else error["type"],
-            detail=error["msg"].removeprefix("Value error, "),
-        )
-        for error in errors
+        fault_of(group, model=model if index < _MOST_SUGGESTIONS else None)
+        for index, group in enumerate(found)
     ]
+
+
+def fault_of(group: Sequence[LocatedError], *, model: Any = None) -> FieldProblem:  # noqa: ANN401 - a type
+    """Return the problem for a group of validation errors that ``join_unions`` returned."""
+    first = group[0]
+    kind = first.error["type"]
+    return FieldProblem(
+        pointer=pointer_to(first.path),
+        code="unknown_field" if kind == "extra_forbidden" else kind,
+        detail=sentence_of(group, model=model),
+    )
 
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -205,7 +226,7 @@ def read_form(
     try:
         return model.model_validate(given)
     except ValidationError as refused:
-        faults = faults_of(refused.errors(include_url=False, include_input=False))
+        faults = faults_of(refused.errors(include_url=False), value=given, model=model)
         raise error(
             f"{len(faults)} field(s) are not valid; `errors` lists them.", errors=faults
         ) from None

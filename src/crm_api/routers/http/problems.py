@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -31,7 +32,13 @@ from crm_api.domain.kit.errors import (
     UnacceptableError,
     UnauthenticatedError,
     UnreadableKindError,
-    faults_of,
+    fault_of,
+)
+from crm_api.domain.kit.validation_errors import (
+    LocatedError,
+    join_unions,
+    locate,
+    locate_parameter,
 )
 from crm_api.routers.http.paths import paths_of
 from crm_api.routers.http.request_outcome import route_of
@@ -65,6 +72,8 @@ DEFECT = (
 MOST_FAULTS = 100
 """Largest number of invalid values that one error response lists. The limit keeps the response
 small."""
+_MOST_LOCATED = 10 * MOST_FAULTS
+"""Largest number of validation errors whose location is read. A body may cause very many errors."""
 
 
 class UnstorableTextError(InvalidError):
@@ -192,16 +201,27 @@ async def on_crm_error(request: Request, error: Exception) -> Response:
     )
 
 
-def _path(location: Sequence[int | str]) -> tuple[int | str, ...]:
-    source, *path = location
-    shown = path if source in {"body", "query", "path", "header"} else location
-    return tuple(shown) or ("",)
+def _groups_of(
+    errors: Sequence[ErrorDetails],
+    body: Any,  # noqa: ANN401 - JSON, a form or bytes
+) -> list[list[LocatedError]]:
+    """Return the errors in the order of the request, those of one value in one group."""
+    located = []
+    for one in errors:
+        source, *path = one["loc"]
+        inside = cast("ErrorDetails", {**one, "loc": tuple(path)})
+        if source == "body":
+            found = locate(inside, body)
+            # The pointer to the whole body is ``/``.
+            located.append(found if found.path else replace(found, path=("",)))
+        else:
+            located.append(locate_parameter(inside))
+    return join_unions(located)
 
 
-def _errors_of(error: RequestValidationError) -> list[dict[str, str]]:
-    shown = error.errors()[:MOST_FAULTS]
-    errors = [{**fault, "loc": _path(fault["loc"])} for fault in shown]
-    return [vars(fault) for fault in faults_of(cast("list[ErrorDetails]", errors))]
+def _body_type(request: Request) -> Any:  # noqa: ANN401 - a type
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return None if field is None else field.field_info.annotation
 
 
 _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
@@ -238,17 +258,18 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     UUID, the status is 404 or 405 instead.
     """
     invalid = cast("RequestValidationError", error)
-    faults = _errors_of(invalid)
-    if any(
-        fault["loc"][0] == "path" and fault["type"] in _OTHER_SHAPE for fault in invalid.errors()
-    ):
+    errors = cast("Sequence[ErrorDetails]", invalid.errors())
+    if any(one["loc"][0] == "path" and one["type"] in _OTHER_SHAPE for one in errors):
         return await _no_such_id(request)
+    groups = _groups_of(errors[:_MOST_LOCATED], invalid.body)
+    count = len(groups) + len(errors[_MOST_LOCATED:])
+    faults = [vars(fault_of(group, model=_body_type(request))) for group in groups[:MOST_FAULTS]]
     return problem(
         request,
         status=422,
         code="validation_failed",
         title="Invalid input",
-        detail=describe_faults(len(invalid.errors()), first=faults[0]["pointer"]),
+        detail=describe_faults(count, first=faults[0]["pointer"]),
         extras={"errors": faults},
     )
 

@@ -98,12 +98,12 @@ def _catch_faults(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noq
         return read(value)
     except ValidationError as error:
         faults = []
-        for one in error.errors(include_url=False, include_context=False, include_input=False):
+        for one in error.errors(include_url=False):
             # The items of a batch are a union type. The location of a validation error therefore
             # begins with the name of a member of the union. Remove this name.
             one["loc"] = ("op",) if one["type"].startswith("union_tag") else one["loc"][1:]
             faults.append(one)
-        return FaultyItem(faults_of(faults))
+        return FaultyItem(faults_of(faults, value=value, model=Item))
 
 
 BatchItem = Annotated[

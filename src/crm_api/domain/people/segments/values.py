@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from crm_api.domain.kit.errors import pointer_to
 from crm_api.domain.kit.fields import RequestInstant, read_line, refuse_nul
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
+from crm_api.domain.kit.validation_errors import sentence_for
 from crm_api.domain.messaging.sends.vocabulary import MembershipStatus
 from crm_api.domain.people.contacts.schemas import MAX_TAG_LENGTH, FlagName
 from crm_api.domain.people.segments.catalogue import CHOICES, SegmentFieldKind
@@ -193,7 +194,7 @@ def _read_field(read: Callable[[], Read]) -> Read:
         raise BadValueError(error.type, error.message()) from error
     except ValidationError as error:
         fault = error.errors()[0]
-        raise BadValueError(fault["type"], fault["msg"]) from error
+        raise BadValueError(fault["type"], sentence_for(fault)) from error
 
 
 def _by(read: Callable[[object], Scalar]) -> Callable[[str, Any], Value]:
