@@ -26,6 +26,35 @@ async def faults(answer: httpx.Response) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("/v1/costs", '{"amount_cents": %d}', "/amount_cents"),
+        ("/v1/lines", '{"daily_limit": -%d}', "/daily_limit"),
+    ],
+)
+async def test_too_large_integer_says_which_numbers_are_allowed(
+    client: httpx.AsyncClient, path: str, body: str, pointer: str
+) -> None:
+    content = (body % 10**18).encode()
+    answer = await client.post(path, content=content, headers={"content-type": "application/json"})
+
+    (found,) = await faults(answer)
+    assert (found["pointer"], found["code"]) == (pointer, "number_out_of_range")
+    assert "from -9007199254740991 to 9007199254740991" in found["detail"]
+    assert "string" not in found["detail"]
+
+
+async def test_too_large_number_in_attributes_may_be_a_string(client: httpx.AsyncClient) -> None:
+    body = {"phone": "6175550142", "attributes": {"a": 10**18}}
+
+    (found,) = await faults(await client.post("/v1/contacts", json=body))
+    body["attributes"] = {"a": str(10**18)}
+
+    assert found["detail"].endswith("or a string.")
+    assert (await client.post("/v1/contacts", json=body)).status_code == 201
+
+
 @pytest.mark.parametrize("path", ["/v1/conversations", "/v1/tasks", "/v1/appointments"])
 async def test_value_of_a_union_type_has_one_fault(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path, params={"assignee": "zzz"})

@@ -4,7 +4,8 @@ The following is refused:
 
 - The same name twice in one object.
 - ``NaN`` and ``Infinity``, which Python reads.
-- Integers beyond 2^53 - 1, which JavaScript rounds. Clients can send them as strings.
+- Integers beyond 2^53 - 1, which JavaScript rounds. Fields of any type, such as the values in
+  ``attributes``, accept them as strings.
 - Numbers that are too large for a float.
 
 Source: RFC 7493, sections 2.1 to 2.3, read 2026-11-26.
@@ -32,6 +33,9 @@ segment are the JSON with the most levels."""
 _SAFE_DIGITS = 15
 """A number of characters. An integer with at most so many characters is always smaller than
 ``LARGEST_NUMBER``."""
+
+_OF_ANY_TYPE = frozenset({"attributes", "evidence"})
+"""Names of the fields whose values may have any type, so a string may replace a number."""
 
 _TOO_DEEP = FieldProblem(
     pointer="",
@@ -154,11 +158,17 @@ def _look_through(value: Any) -> None:  # noqa: ANN401 - JSON
 
 
 def _out_of_range(path: tuple[int | str, ...]) -> FieldProblem:
+    is_of_any_type = not _OF_ANY_TYPE.isdisjoint(path)
     return FieldProblem(
         pointer=pointer_to(path or ("",)),
         code="number_out_of_range",
-        detail=f"The number is larger than {LARGEST_NUMBER} (2^53 - 1), so some clients would "
-        "round it. Send it as a string.",
+        detail="Some clients would round this number. Give a number from "
+        f"-{LARGEST_NUMBER} to {LARGEST_NUMBER}"
+        + (
+            ", or a string."
+            if is_of_any_type
+            else ". Many fields have a smaller largest value: see the operation in GET /docs."
+        ),
     )
 
 
