@@ -55,6 +55,30 @@ async def test_too_large_number_in_attributes_may_be_a_string(client: httpx.Asyn
     assert (await client.post("/v1/contacts", json=body)).status_code == 201
 
 
+async def test_time_without_an_offset_says_what_to_add(client: httpx.AsyncClient) -> None:
+    task = {"title": "Call back"}
+
+    (text,) = await faults(await client.post("/v1/tasks", json=task | {"due_at": "not a date"}))
+    (day,) = await faults(await client.post("/v1/tasks", json=task | {"due_at": "2026-12-25"}))
+    (since,) = await faults(await client.get("/v1/contacts?created_after=yesterday"))
+
+    assert "Z or an offset" in text["detail"]
+    assert "2026-11-25." not in text["detail"]
+    assert (day["code"], "Add Z or an offset such as -05:00" in day["detail"]) == (
+        "timezone_aware",
+        True,
+    )
+    assert since["detail"].endswith("such as 2026-11-25T15:00:00Z or 2026-11-25.")
+
+
+async def test_date_does_not_offer_a_time(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/holdouts", json={"from": "soon", "until": "2026-11-25T15:00Z"})
+
+    details = {one["pointer"]: one["detail"] for one in await faults(answer)}
+    assert details["/from"] == "Write the date as ISO 8601, such as 2026-11-25."
+    assert details["/until"] == "Give a date without a time, such as 2026-11-25."
+
+
 @pytest.mark.parametrize("path", ["/v1/conversations", "/v1/tasks", "/v1/appointments"])
 async def test_value_of_a_union_type_has_one_fault(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path, params={"assignee": "zzz"})

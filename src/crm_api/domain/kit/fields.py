@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Annotated, Any
 
 from annotated_types import GroupedMetadata
@@ -160,16 +161,19 @@ def _in_utc(instant: datetime) -> datetime:
     return moved
 
 
-def _refuse_count(value: Any) -> Any:  # noqa: ANN401 - whatever JSON or a query holds
+def refuse_count(value: Any, *, sentence: str) -> Any:  # noqa: ANN401 - JSON or a query's value
     """Refuse a number where a time or a date is expected.
 
     The unit of the number (seconds, milliseconds or days) would not be known.
+
+    Args:
+        sentence: What the request must have instead.
+
+    Raises:
+        PydanticCustomError: The value is a number, or a text that does not begin with a year.
     """
     if isinstance(value, (int, float)) or (isinstance(value, str) and not _YEAR.match(value)):
-        raise PydanticCustomError(
-            "not_iso_8601",
-            "Write the time as ISO 8601, such as 2026-11-25T15:00:00Z or 2026-11-25.",
-        )
+        raise PydanticCustomError("not_iso_8601", "{sentence}", {"sentence": sentence})
     return value
 
 
@@ -191,10 +195,25 @@ PhoneNumber = Annotated[str, BeforeValidator(_read_phone)]
 TimeZoneName = Annotated[str, AfterValidator(_check_zone)]
 """An IANA time zone name."""
 
-RequestInstant = Annotated[AwareDatetime, BeforeValidator(_refuse_count), AfterValidator(_in_utc)]
+RequestInstant = Annotated[
+    AwareDatetime,
+    BeforeValidator(
+        partial(
+            refuse_count,
+            sentence="Write the time as ISO 8601 with Z or an offset, such as "
+            "2026-11-25T15:00:00Z or 2026-11-25T10:00:00-05:00.",
+        )
+    ),
+    AfterValidator(_in_utc),
+]
 """An instant in a request, with an offset from UTC. Validation converts it to UTC."""
 
-RequestDay = Annotated[date, BeforeValidator(_refuse_count)]
+RequestDay = Annotated[
+    date,
+    BeforeValidator(
+        partial(refuse_count, sentence="Write the date as ISO 8601, such as 2026-11-25.")
+    ),
+]
 """A date in a request, such as 2026-11-25."""
 
 Line200 = Annotated[str, Text(longest=200)]

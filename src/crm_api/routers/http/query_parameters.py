@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BeforeValidator, TypeAdapter
 
 from crm_api.domain.kit.errors import Example, FieldProblem, InvalidError, pointer_to
-from crm_api.domain.kit.fields import RequestDay, RequestInstant, TimeZoneName
+from crm_api.domain.kit.fields import RequestDay, RequestInstant, TimeZoneName, refuse_count
 from crm_api.routers.http.paths import paths_of
 
 RESOURCES = "/v1/"
@@ -78,6 +78,9 @@ def _read(value: object) -> object:
 
     A text of ten characters, such as ``2026-11-25``, becomes a date. Other values become a time.
     """
+    refuse_count(
+        value, sentence="Write the time as ISO 8601, such as 2026-11-25T15:00:00Z or 2026-11-25."
+    )
     if isinstance(value, str) and len(value.strip()) == _DATE_LENGTH:
         day = _DAY.validate_python(value.strip())
         # This call checks that the date is within the limits for times.
