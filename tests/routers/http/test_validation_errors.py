@@ -176,6 +176,15 @@ async def test_pointer_to_the_whole_body_is_a_slash(client: httpx.AsyncClient) -
     )
 
 
+async def test_an_id_that_is_not_a_uuid_says_so(client: httpx.AsyncClient) -> None:
+    wrong = (await client.get("/v1/contacts/x")).json()
+    unknown = (await client.get("/v1/contactz/x")).json()
+
+    assert (wrong["status"], wrong["code"], wrong["title"]) == (404, "not_found", "Not Found")
+    assert "`contact_id` in the path is not a UUID" in wrong["detail"]
+    assert "No operation of the API has this path" in unknown["detail"]
+
+
 def wrong_bodies(document: dict[str, Any], operation: dict[str, Any]) -> list[Any]:
     """Return bodies of wrong shapes, and bodies in which each field has the same wrong value."""
     content = operation.get("requestBody", {}).get("content", {})

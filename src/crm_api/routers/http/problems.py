@@ -227,15 +227,19 @@ def _body_type(request: Request) -> Any:  # noqa: ANN401 - a type
 _OTHER_SHAPE = {"uuid_parsing", "uuid_type"}
 
 
-async def _no_such_id(request: Request) -> Response:
+async def _no_such_id(request: Request, parameter: str) -> Response:
     """Return the response to a request whose path contains an id that is not a UUID.
 
     The status is 404, or 405 if the path exists with other methods. For example, the path
     ``/v1/segments/preview`` exists only with POST, so a GET gets 405.
     """
-    is_known = bool(paths_of(request.app.state).allowed(request.url.path))
-    status = HTTPStatus.METHOD_NOT_ALLOWED if is_known else HTTPStatus.NOT_FOUND
-    return await on_http_error(request, HTTPException(status))
+    if paths_of(request.app.state).allowed(request.url.path):
+        return await on_http_error(request, HTTPException(HTTPStatus.METHOD_NOT_ALLOWED))
+    detail = (
+        f"Nothing has this id, because `{parameter}` in the path is not a UUID. Use an id as the "
+        "API returns it, for example in a list."
+    )
+    return await on_http_error(request, HTTPException(HTTPStatus.NOT_FOUND, detail))
 
 
 def describe_faults(count: int, *, first: str) -> str:
@@ -259,8 +263,9 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     """
     invalid = cast("RequestValidationError", error)
     errors = cast("Sequence[ErrorDetails]", invalid.errors())
-    if any(one["loc"][0] == "path" and one["type"] in _OTHER_SHAPE for one in errors):
-        return await _no_such_id(request)
+    for one in errors:
+        if one["loc"][0] == "path" and one["type"] in _OTHER_SHAPE:
+            return await _no_such_id(request, str(one["loc"][1]))
     groups = _groups_of(errors[:_MOST_LOCATED], invalid.body)
     count = len(groups) + len(errors[_MOST_LOCATED:])
     faults = [vars(fault_of(group, model=_body_type(request))) for group in groups[:MOST_FAULTS]]
