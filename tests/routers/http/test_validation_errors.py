@@ -185,6 +185,30 @@ async def test_an_id_that_is_not_a_uuid_says_so(client: httpx.AsyncClient) -> No
     assert "No operation of the API has this path" in unknown["detail"]
 
 
+NUL = "617\x005550182"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/contacts", {"phone": NUL}),
+        ("PATCH", f"/v1/contacts/{UNKNOWN_ID}", {"phone": NUL}),
+        ("POST", "/v1/messages", {"line_id": UNKNOWN_ID, "to": NUL, "body": "Hello"}),
+        ("POST", f"/v1/campaigns/{UNKNOWN_ID}/test-send", {"to": NUL}),
+        ("POST", "/v1/sandbox/people", {"phone": NUL, "behaviour": "silent"}),
+        ("POST", "/v1/contacts/opt-out", {"phones": [NUL], "reason": "x"}),
+        ("GET", "/v1/contacts?phone=617%005550182", None),
+        ("GET", "/v1/contacts/by-phone/617%005550182", None),
+    ],
+)
+async def test_nul_in_a_phone_number_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    answer = await client.request(method, path, json=body)
+
+    assert "nul_character" in {one["code"] for one in await faults(answer)}
+
+
 def wrong_bodies(document: dict[str, Any], operation: dict[str, Any]) -> list[Any]:
     """Return bodies of wrong shapes, and bodies in which each field has the same wrong value."""
     content = operation.get("requestBody", {}).get("content", {})

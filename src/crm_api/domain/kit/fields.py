@@ -132,7 +132,7 @@ def _read_phone(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
             'Write the phone number as a JSON string, in quotes: "+16175550123".',
         )
     try:
-        return parse_phone(value)
+        return parse_phone(refuse_nul(value))
     except InvalidPhoneError as error:
         raise PydanticCustomError("invalid_phone", "{detail}", {"detail": error.detail}) from error
 

@@ -4,12 +4,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Response
+from pydantic import AfterValidator
 
 from crm_api.domain.consent.schemas import ConsentDecision, ConsentEntryRead, FlagRead
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.contact_columns import CONTACT_COLUMNS
 from crm_api.domain.kit.examples import CONTACT
-from crm_api.domain.kit.fields import Line200, OptionalLine200, PhoneNumber
+from crm_api.domain.kit.fields import Line200, OptionalLine200, PhoneNumber, refuse_nul
 from crm_api.domain.kit.paging import Cursors
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.people.contacts import changes as contact_changes
@@ -182,7 +183,11 @@ async def list_contacts(
     "/by-phone/{phone:path}", openapi_extra=fails_with("contact_not_found", "invalid_phone")
 )
 async def get_contact_by_phone(
-    phone: Annotated[str, Path(description="The phone number, in E.164 or any usual format.")],
+    phone: Annotated[
+        str,
+        Path(description="The phone number, in E.164 or any usual format."),
+        AfterValidator(refuse_nul),
+    ],
     uow: Uow,
     _caller: Reader,
 ) -> ContactRead:

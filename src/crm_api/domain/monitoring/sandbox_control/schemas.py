@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from crm_api.domain.kit.examples import REPLY, example
-from crm_api.domain.kit.fields import PhoneNumber, RequestInstant, Text
+from crm_api.domain.kit.fields import PhoneNumber, RequestInstant, Text, refuse_nul
 from crm_api.domain.kit.phone import InvalidPhoneError, parse_phone
 from crm_api.domain.kit.schemas import Instant, ReadModel, RequestModel
 
@@ -28,6 +28,7 @@ MOST_STEPS = 20
 
 def _read_phones(value: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
+        refuse_nul(value)
         if _BEGINNING.fullmatch(value):
             return value
         with suppress(InvalidPhoneError):
