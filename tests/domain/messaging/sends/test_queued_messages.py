@@ -15,7 +15,7 @@ from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.domain.messaging.sends import queue as send_queue
-from crm_api.domain.messaging.sends import queued_claim, record
+from crm_api.domain.messaging.sends import queued_claim, record, settle
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.domain.messaging.sends.record import Answered
 from crm_api.domain.provider.openphone.send_responses import ResponseKind, SendResponse
@@ -311,6 +311,30 @@ async def test_reply_that_was_not_found_fails_and_is_not_sent_again(
     message = await ledger.message()
     assert (message.status, message.error_code) == ("failed", "not_found")
     assert await _claim(ledger, 2000) == []
+
+
+async def test_proof_after_a_users_decision_releases_the_claim_that_repeats_the_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    message = await _queue(ledger)
+    (claimed,) = await _claim(ledger)
+    await ledger.gate([claimed])
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True)
+    for seconds in (700, 800):
+        await ledger.look_up(begun_at=after(seconds))
+    async with new_uow() as uow:
+        await settle.settle_message(
+            uow, message_id=message.id, outcome="resend", actor="Dana", now=after(900)
+        )
+    again = await _claim(ledger, 901)
+
+    await ledger.report(message_facts("delivered", body="On our way.", at=after(1)), now=after(902))
+
+    assert len(again) == 1
+    assert await ledger.gate(again, now=after(903)) == []
+    assert await _claim(ledger, 2000) == []
+    assert (await ledger.message()).status == "delivered"
 
 
 async def test_claim_whose_lease_is_over_is_queued_again(new_uow: UnitOfWorkFactory) -> None:

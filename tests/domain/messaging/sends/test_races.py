@@ -63,6 +63,23 @@ async def test_second_claim_counts_what_the_first_claim_took(
     assert (len(first.claimed), await waiting) == (3, [])
 
 
+async def test_report_during_the_claim_that_repeats_its_message_stops_the_claim(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow)
+    await ledger.make_unclear_attempt()
+    await ledger.conclude_not_found()
+    async with committed_uow() as uow:
+        result = await ledger.claim_in(uow, now=after(900))
+        report = ledger.report(message_facts("delivered", at=after(1)), now=after(901))
+        reporting = await blocked(committed_db, report)
+    await reporting
+
+    assert len(result.claimed) == 1
+    assert await ledger.gate(result.claimed, now=after(902)) == []
+    assert (await ledger.recipient()).status == "delivered"
+
+
 async def test_claim_and_refusal_of_the_account_do_not_deadlock(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:

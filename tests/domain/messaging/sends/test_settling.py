@@ -475,6 +475,63 @@ async def test_user_settles_a_parked_attempt(
     assert (entry.actor, entry.action) == ("Dana", "settle_send")
 
 
+async def _settle_by_user(
+    ledger: Ledger, outcome: Literal["sent", "resend", "failed"], *, seconds: float = 900
+) -> None:
+    async with ledger.new_uow() as uow:
+        await settle.settle_recipient(
+            uow,
+            campaign_id=ledger.campaign.id,
+            contact_id=(await ledger.recipient()).contact_id,
+            outcome=outcome,
+            actor="Dana",
+            now=after(seconds),
+        )
+
+
+@pytest.mark.parametrize("outcome", ["sent", "resend", "failed"])
+async def test_proof_after_a_users_decision_counts(
+    new_uow: UnitOfWorkFactory, outcome: Literal["sent", "resend", "failed"]
+) -> None:
+    ledger = await _parked(new_uow)
+    await _settle_by_user(ledger, outcome)
+
+    await ledger.report(message_facts("delivered", at=after(2)), now=after(910))
+
+    assert await ledger.claim(now=after(2000)) == []
+    assert (await ledger.recipient()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
+
+
+async def test_proof_after_a_users_decision_releases_the_claim_that_repeats_the_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await _parked(new_uow)
+    await _settle_by_user(ledger, "resend")
+    again = await ledger.claim(now=after(2000))
+
+    await ledger.report(message_facts("delivered", at=after(2)), now=after(2001))
+
+    assert len(again) == 1
+    assert await ledger.gate(again, now=after(2002)) == []
+    assert (await ledger.recipient()).status == "delivered"
+
+
+async def test_report_during_another_call_does_not_change_a_users_decision(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    # The report is about the call that runs. The attempt that the user settled has the same body.
+    ledger = await _parked(new_uow)
+    await _settle_by_user(ledger, "sent")
+    other = await Ledger.open(new_uow, line=ledger.line)
+    (calling,) = await other.begin_calls(now=after(590))
+
+    await ledger.report(message_facts("delivered", at=after(591)), now=after(592))
+    await other.accept(calling, at=after(591), now=after(593))
+
+    assert [row.status for row in await ledger.attempts()] == ["sent", "delivered"]
+
+
 async def test_attempt_settled_as_sent_counts_on_the_day_of_its_call(
     new_uow: UnitOfWorkFactory,
 ) -> None:

@@ -21,7 +21,9 @@ from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
 # `ends_at` is the latest instant at which a request can end if its attempt passes this gate (the
-# last check before the call of the provider) now.
+# last check before the call of the provider) now. A report may have settled an earlier attempt of
+# the recipient while this attempt was claimed (reserved) in another transaction. Then the person
+# already has the message.
 PASS_GATE = text(f"""
     UPDATE send_attempt a
     SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
@@ -32,6 +34,10 @@ PASS_GATE = text(f"""
       AND (a.campaign_id IS NULL OR EXISTS (
           SELECT 1 FROM campaign c WHERE c.id = a.campaign_id AND c.status = 'running'
             AND (c.follow_ups = '[]' OR NOT {FOLLOW_UP_ENDED.format(member="a.membership_id")})))
+      AND NOT EXISTS (
+          SELECT 1 FROM send_attempt o
+          WHERE o.membership_id = a.membership_id AND o.id <> a.id
+            AND o.status IN ('sent', 'failed', 'delivered', 'parked'))
       AND {may_get_of("a.kind", phone="a.phone")}
     RETURNING a.id
 """)

@@ -167,7 +167,7 @@ RECORD = text(f"""
         FROM answer x
         WHERE a.id = x.id AND {_IS_NEWS} AND (x.seen IS NULL OR a.status = x.seen
             OR (x.has_no_id AND a.status IN ('unknown', 'parked', 'not_found')))
-        RETURNING a.id, a.kind, a.membership_id, a.activity_id, a.status, a.accepted_at,
+        RETURNING a.id, a.kind, a.membership_id, a.activity_id, a.phone, a.status, a.accepted_at,
                   a.provider_message_id, a.error_code, a.body, {_IS_SHARED} AS is_shared,
                   CASE WHEN a.status = x.status AND a.reported_at = x.reported_at
                        THEN x.shown END AS shown
@@ -202,6 +202,11 @@ RECORD = text(f"""
         FROM changed c CROSS JOIN LATERAL (
             SELECT o.id FROM send_attempt o
             WHERE o.membership_id = c.membership_id AND o.id <> c.id
+              AND o.token IS NOT NULL AND o.called_at IS NULL
+            UNION ALL
+            SELECT o.id FROM send_attempt o
+            WHERE o.phone = c.phone AND o.is_open AND o.activity_id = c.activity_id
+              AND o.membership_id IS NULL AND o.id <> c.id
               AND o.token IS NOT NULL AND o.called_at IS NULL
             OFFSET 0
         ) o

@@ -165,7 +165,7 @@ async def apply_report(
 
     - The report changes the attempt that has the provider's id of the message.
     - The report settles the unclear attempt with the same number, time and text, if there is only
-      one.
+      one. An attempt that a user settled without proof counts as unclear.
     - The message is stored as sent in the provider's app, until it proves to be ours.
     """
     report = OutgoingReport(facts=facts, line_id=line_id)
@@ -215,12 +215,23 @@ class _UnsettledAttempt:
 # the end of the attempt's grace period (Sending, rule 8). The clocks may differ by `skew`. An
 # attempt whose request still runs is not selected, because the response to this request may still
 # arrive.
+#
+# A user may have settled the attempt without proof. Then the report is the proof, also if the user
+# decided otherwise. But while another request to the number runs, the report may be about that
+# request. So the attempt that the user settled is not selected.
 UNSETTLED = text("""
     SELECT a.id, a.body, a.status, a.membership_id, a.activity_id,
            (SELECT l.own_user_id FROM line l WHERE l.id = a.line_id) AS own_user_id
     FROM send_attempt a
     WHERE a.phone = :phone AND a.line_id = :line_id
-      AND a.status IN ('unknown', 'parked', 'not_found')
+      AND (a.status IN ('unknown', 'parked', 'not_found')
+           OR (a.provider_message_id IS NULL
+               AND (a.status = 'sent' OR a.error_code = 'settled_by_person')
+               AND NOT EXISTS (
+                   SELECT 1 FROM send_attempt o
+                   WHERE o.phone = a.phone AND o.is_open AND o.status = 'calling'
+                     AND o.called_at <= CAST(:made_at AS timestamptz)
+                         + make_interval(secs => :skew))))
       AND a.called_at >= CAST(:made_at AS timestamptz) - make_interval(secs => :grace)
       AND a.called_at <= CAST(:made_at AS timestamptz) + make_interval(secs => :skew)
     FOR NO KEY UPDATE
