@@ -1,6 +1,7 @@
 """A follow-up is due after the previous message; a reply, call, opt-out or cancellation ends it."""
 
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -106,6 +107,56 @@ async def test_failed_message_has_no_follow_up(new_uow: UnitOfWorkFactory) -> No
 
     assert await steps(ledger) == [(0, "failed", None), (1, "skipped", "previous_failed")]
     assert await ledger.claim(now=LATER) == []
+
+
+async def _report_in_order(ledger: Ledger, *order: str) -> None:
+    (claimed,) = await ledger.begin_calls()
+    for second, kind in enumerate(order, start=1):
+        if kind == "response":
+            await ledger.accept(claimed, now=after(second))
+        else:
+            await ledger.report(message_facts(kind, updated_at=after(1)), now=after(second))
+
+
+@pytest.mark.parametrize("order", list(permutations(["response", "failed", "delivered"])))
+async def test_follow_up_does_not_depend_on_the_order_of_reports(
+    new_uow: UnitOfWorkFactory, order: tuple[str, ...]
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+
+    await _report_in_order(ledger, *order)
+
+    assert await steps(ledger) == [(0, "delivered", None), (1, "pending", None)]
+    assert len(await ledger.claim(now=LATER)) == 1
+    assert await ledger.claim(now=LATER) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("flag", "opted_out"),
+        ("number", "previous_failed"),
+        ("zone key", "previous_failed"),
+        ("reply", "previous_failed"),
+    ],
+)
+async def test_proof_of_a_failed_message_does_not_revive_a_follow_up_that_must_not_be_sent(
+    new_uow: UnitOfWorkFactory, change: str, reason: str
+) -> None:
+    ledger = await Ledger.open(new_uow, **STEPS)
+    await _report_in_order(ledger, "response", "failed")
+    if change == "flag":
+        await ledger.flag("opted_out")
+    elif change == "number":
+        await ledger.run("UPDATE contact SET phone = :phone", phone=number(1))
+    elif change == "zone key":
+        await ledger.run("UPDATE contact SET zone_key = 'CA/America/Los_Angeles'")
+    else:
+        await store_answer(ledger, EndedBy.REPLY, at=after(3))
+
+    await ledger.report(message_facts("delivered", updated_at=after(4)), now=after(4))
+
+    assert await steps(ledger) == [(0, "delivered", None), (1, "skipped", reason)]
 
 
 @pytest.mark.parametrize("why", list(EndedBy))

@@ -64,7 +64,10 @@ LOCK_MEMBERSHIPS = text("""
 # If the new status is `sent` or `delivered`, the statement also adds the recipient of the next
 # follow-up, if there is one and the follow-ups have not ended. If the new status is `failed`, the
 # statement skips the recipient of the next follow-up, if that recipient is pending
-# (`ARCHITECTURE.md`, "Sending, rule 14").
+# (`ARCHITECTURE.md`, "Sending, rule 14"). A later report may prove that the failed message arrived.
+# Then the recipient that was skipped is pending again, and the statement returns its id. But if the
+# contact has another number now, or a time zone that the campaign does not plan, the recipient
+# stays skipped.
 DERIVE = text(f"""
     WITH derived AS (
     UPDATE campaign_membership m
@@ -140,12 +143,26 @@ DERIVE = text(f"""
           AND jsonb_array_length(c.follow_ups) > d.step
           AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
         ON CONFLICT DO NOTHING
+    ), stopped AS (
+        UPDATE campaign_membership n
+        SET status = 'skipped', skip_reason = 'previous_failed', updated_at = :now
+        FROM derived d
+        WHERE d.status = 'failed' AND n.campaign_id = d.campaign_id AND n.step = d.step + 1
+          AND n.contact_id = d.contact_id AND n.status = 'pending'
     )
     UPDATE campaign_membership n
-    SET status = 'skipped', skip_reason = 'previous_failed', updated_at = :now
-    FROM derived d
-    WHERE d.status = 'failed' AND n.campaign_id = d.campaign_id AND n.step = d.step + 1
-      AND n.contact_id = d.contact_id AND n.status = 'pending'
+    SET status = 'pending', skip_reason = NULL, skipped_at = NULL, zone_key = p.zone_key,
+        updated_at = :now
+    FROM derived d JOIN campaign c ON c.id = d.campaign_id
+    JOIN contact p ON p.id = d.contact_id
+    WHERE d.status IN ('sent', 'delivered') AND d.ended_by IS NULL
+      AND jsonb_array_length(c.follow_ups) > d.step
+      AND c.status IN ('scheduled', 'running', 'paused', 'blocked')
+      AND n.campaign_id = d.campaign_id AND n.step = d.step + 1 AND n.contact_id = d.contact_id
+      AND n.status = 'skipped' AND n.skip_reason = 'previous_failed' AND n.ended_by IS NULL
+      AND p.phone = n.phone AND p.deleted_at IS NULL
+      AND c.zone_keys @> ARRAY[p.zone_key]
+    RETURNING n.id
 """)
 
 
@@ -181,4 +198,7 @@ async def derive_recipients(
         "back_off": back_off,
         "now": now,
     }
-    await session.execute(DERIVE, values)
+    revived = list((await session.execute(DERIVE, values)).scalars())
+    if revived:
+        # A fact may stop these recipients, such as an opt-out while they were skipped.
+        await derive_recipients(session, membership_ids=revived, now=now)
