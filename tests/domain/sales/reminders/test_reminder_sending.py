@@ -137,6 +137,31 @@ async def test_reminder_is_sent_once_when_it_is_due(office: Office) -> None:
     assert await office.messages() == [("reminder", "sending", None)]
 
 
+@pytest.mark.parametrize("hours", [1, 72])
+async def test_reminder_is_not_sent_after_its_appointment_begins(
+    office: Office, hours: int
+) -> None:
+    # No worker ran in the meantime, so the job that withdraws late reminders did not run either.
+    await office.book()
+    assert await office.remind(DUE) == ["queued"]
+
+    assert await office.claim(START + timedelta(hours=hours)) == []
+    assert await office.messages() == [("reminder", "failed", "too_late")]
+
+
+async def test_claimed_reminder_is_not_called_after_its_appointment_begins(
+    office: Office,
+) -> None:
+    await office.book()
+    await office.remind(DUE)
+    assert len(await office.claim(START - timedelta(minutes=1))) == 1
+
+    async with office.new_uow() as uow:
+        found = await uow.session.execute(text("SELECT not_after FROM send_attempt"))
+
+    assert found.scalars().all() == [START]
+
+
 async def test_two_workers_send_one_reminder(office: Office) -> None:
     await office.book()
     async with office.new_uow() as uow:

@@ -58,6 +58,7 @@ class QueuedMessage(NumberZone):
         is_own_line: True if the number is one of our lines.
         scheduled_for: The instant that a user chose, or the next legal instant after it; None for
             as soon as possible.
+        appointment_at: The start of the appointment, for a reminder; None for other messages.
     """
 
     id: UUID
@@ -71,15 +72,18 @@ class QueuedMessage(NumberZone):
     carrier_name: str | None
     created_at: datetime
     scheduled_for: datetime | None
+    appointment_at: datetime | None
     media_ids: list[UUID]
 
     @property
     def latest(self) -> datetime | None:
         """The latest instant at which the message may be sent; None if there is no such limit.
 
-        Only two kinds of message have a limit: the automatic reply outside office hours (away
-        reply), and a message with ``scheduled_for``.
+        Only these messages have a limit: the automatic reply outside office hours (away reply), a
+        message with ``scheduled_for``, and a reminder (until its appointment begins).
         """
+        if self.origin == SendKind.REMINDER:
+            return self.appointment_at
         if self.origin == SendKind.AWAY:
             return self.created_at + AWAY_LASTS
         return None if self.scheduled_for is None else self.scheduled_for + LATEST_AFTER_SCHEDULE
@@ -150,9 +154,15 @@ READ_IN_ANY_ORDER = text("SET LOCAL enable_sort = on")
 # If a thousand messages of users were sent before it, it would be too late. Numbers with an open
 # attempt are left out, so that messages that must wait do not fill the batch. A message with a
 # chosen time is never claimed (reserved for sending) before that time, whatever has changed its
-# `send_after`.
+# `send_after`. A reminder is queued at most two weeks before its appointment (`MOST_HOURS` of
+# reminder rules). With this bound, the planner uses the index on `starts_at`.
 LOCK_QUEUED = text(f"""
     SELECT t.id, t.line_id, t.phone, t.body, t.origin, t.created_at, t.scheduled_for,
+           CASE WHEN t.origin = 'reminder' THEN (
+               SELECT min(m.starts_at) FROM appointment_reminder m
+               WHERE m.activity_id = t.id AND m.status = 'queued' AND m.starts_at > t.created_at
+                 AND m.starts_at <= t.created_at + interval '14 days'
+           ) END AS appointment_at,
            l.phone_number_id, l.is_probing,
            ARRAY(SELECT CAST(f ->> 'media_id' AS uuid) FROM jsonb_array_elements(t.media) f)
                AS media_ids,
