@@ -1,11 +1,14 @@
 """The pages of each list of the API contain each row once, in the order of the whole list."""
 
 import asyncio
+import csv
+import io
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 from benchmarks.statements import StatementCounter
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
@@ -19,6 +22,7 @@ from tests.routers.identity.test_auth import bearer, create_active_user, sign_in
 from crm_api.domain.alerts import service as alerts
 from crm_api.domain.alerts.alert_kinds import AlertKind
 from crm_api.domain.inbound.webhook_health.models import WebhookHealthCheck
+from crm_api.domain.kit import csv_export, csv_models
 from crm_api.domain.messaging.models.conversations import Conversation
 from crm_api.domain.messaging.models.media import MediaFetch
 from crm_api.domain.messaging.models.number_failures import ProviderStop
@@ -283,6 +287,69 @@ async def test_pages_of_every_list_hold_each_row_once_and_in_order(
         if path in NEWEST_FIRST:
             found = [row["id"] for row in unpaged["data"]]
             assert found == sorted(found, reverse=True), path
+
+
+CSV_LISTS = {
+    "/v1/appointments",
+    "/v1/attribution-rules",
+    "/v1/calendar-accounts",
+    "/v1/calendar-feeds",
+    "/v1/campaigns",
+    "/v1/campaigns/{campaign_id}/recipients",
+    "/v1/contacts",
+    "/v1/conversations",
+    "/v1/conversations/{conversation_id}/messages",
+    "/v1/conversations/{conversation_id}/notes",
+    "/v1/costs",
+    "/v1/holdouts",
+    "/v1/invoices",
+    "/v1/lists/{list_id}/contacts",
+    "/v1/messages",
+    "/v1/outcomes",
+    "/v1/quotes",
+    "/v1/saved-replies",
+    "/v1/saved-views",
+    "/v1/segments/{segment_id}/contacts",
+    "/v1/tasks",
+    "/v1/templates",
+}
+"""Lists with pages that also return CSV."""
+
+
+async def test_csv_of_every_list_holds_the_rows_of_its_pages_in_order(
+    client: httpx.AsyncClient,
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(csv_export, "PAGE", 2)
+    monkeypatch.setattr(csv_models, "PAGE", 2)
+    await create_active_user(client, role="owner")
+    client.headers.update(bearer(await sign_in(client)))
+    ids = await ListRows(client, session, new_uow).fill()
+    documented = (await client.get("/openapi.json")).json()["paths"]
+    paths = set(await list_paths(client)) - SANDBOX_LISTS
+    content = {path: documented[path]["get"]["responses"]["200"]["content"] for path in paths}
+
+    assert {path for path in paths if "text/csv" in content[path]} == CSV_LISTS
+    for path in CSV_LISTS:
+        url = path.format_map(ids)
+        listed = (await client.get(url, params={"limit": 200})).json()["data"]
+        # The parameters of the page have no effect on a CSV file.
+        answer = await client.get(url, params={"limit": 1}, headers={"Accept": "text/csv"})
+
+        rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+        example = next(csv.reader(io.StringIO(content[path]["text/csv"]["example"])))
+        key = "version" if path == "/v1/attribution-rules" else "id"
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8", path
+        assert answer.headers["content-disposition"].endswith('.csv"'), path
+        assert [row[key] for row in rows] == [str(one[key]) for one in listed], path
+        assert all(None not in row and None not in row.values() for row in rows), path
+        shown, promised = (
+            [name for name in names if not name.startswith("attributes.")]
+            for names in (rows[0], example)
+        )
+        assert shown == promised, path
 
 
 EXTRA_STATEMENTS = {"/v1/messages": 1, "/v1/holdouts": 6}

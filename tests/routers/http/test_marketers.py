@@ -1,5 +1,8 @@
 """A user with the role marketer sees only first names and cities of people, and no amounts."""
 
+import csv
+import io
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -225,6 +228,20 @@ def test_csv_mask_blanks_columns_across_chunks() -> None:
     masked = b"".join([*pieces, mask(b"", True)])
     expected = b'id,phone,first_name,city\n1,,"A\n""da""",Quincy\n2,,Bob,"Milton, MA"\n'
     assert masked == expected
+
+
+def test_csv_mask_blanks_fields_of_objects() -> None:
+    mask = CsvMask(hides_amount=False)
+    body = (
+        b"id,contact.id,contact.first_name,contact.last_name,cost.cents,then.tag,parts\n"
+        b'1,7,Ada,Lovelace,5,vip,"[{""name"": ""A"", ""phone"": ""+1617""}]"\n'
+    )
+
+    header, row = csv.reader(io.StringIO(mask(body, True).decode()))
+
+    assert len(header) == len(row)
+    assert row[:6] == ["1", "7", "Ada", "", "", "vip"]
+    assert json.loads(row[6]) == [{"name": None, "phone": None}]
 
 
 def test_event_mask_hides_personal_data() -> None:

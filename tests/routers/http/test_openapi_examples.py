@@ -1,5 +1,7 @@
 """Every example of the OpenAPI document fits its schema, and no example is missing."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +23,10 @@ from crm_api.domain.sales.outcomes import export as outcome_export
 from crm_api.routers.http.openapi.examples import NOTHING_KNOWN
 from crm_api.routers.http.openapi.naming import operations
 
+RULE_COLUMNS = (
+    *("version", "model", "windows.replied", "windows.called", "windows.delivered"),
+    *("created_by", "created_at"),
+)
 BYTES = {"*/*"}
 """Media types of pictures and recordings, which have no example."""
 
@@ -149,6 +155,17 @@ def test_campaign_has_the_same_id_in_every_example(document: dict[str, Any]) -> 
     assert started["example"] == made["example"]["id"]
 
 
+def test_rows_of_csv_examples_have_a_cell_for_each_column(document: dict[str, Any]) -> None:
+    tables = {
+        name: list(csv.reader(io.StringIO(content["example"])))
+        for name, content in described(document)
+        if name.endswith("text/csv")
+    }
+
+    assert len(tables) > 20
+    assert all(len(header) == len(row) for header, row in tables.values())
+
+
 @pytest.mark.parametrize(
     ("path", "columns"),
     [
@@ -159,6 +176,7 @@ def test_campaign_has_the_same_id_in_every_example(document: dict[str, Any]) -> 
         ("/v1/do-not-contact-uploads/{upload_id}/errors", ERROR_COLUMNS),
         ("/v1/consent-proof", CSV_COLUMNS),
         ("/v1/outcomes", outcome_export.HEADER),
+        ("/v1/attribution-rules", RULE_COLUMNS),
     ],
 )
 def test_csv_examples_have_the_columns_of_the_files(
@@ -168,4 +186,5 @@ def test_csv_examples_have_the_columns_of_the_files(
 
     header = answer["content"]["text/csv"]["example"].splitlines()[0].split(",")
 
-    assert [name for name in header if "." not in name] == list(columns)
+    named = [name for name in header if not name.startswith("attributes.")]
+    assert named == list(columns)

@@ -1,6 +1,8 @@
 """Tests of the inbox: lists, filters, counts, unread messages, snooze and assignment."""
 
 import asyncio
+import csv
+import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from benchmarks.statements import StatementCounter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import UNKNOWN_ID
@@ -19,6 +22,7 @@ from tests.routers.office.conftest import Office, instant
 
 from crm_api.domain.consent.models import ContactFlag
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.domain.kit import csv_models
 from crm_api.domain.messaging.conversations.call_events import CallEvent, apply_call_events
 from crm_api.domain.messaging.models.conversations import Conversation, ConversationState
 from crm_api.domain.messaging.models.lines import Line
@@ -34,6 +38,8 @@ from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.ids import new_id
 
 RECEIVE = text("UPDATE conversation SET last_incoming_at = now() WHERE id = :id")
+MOST_STATEMENTS = 6
+"""Largest number of statements that read one page of a search, including the authentication."""
 LONG = "When can you come and look at the basement? " * 6
 
 
@@ -183,6 +189,77 @@ async def test_conversation_shows_contact_campaign_flags_and_draft(office: Offic
     assert await office.phones(campaign_id=str(campaign.id)) == [PERSON]
     assert await office.phones(campaign_id=UNKNOWN_ID) == []
     assert instant(shown["updated_at"]) >= instant(shown["last_activity_at"])
+
+
+AS_CSV = {"Accept": "text/csv"}
+
+
+async def test_csv_has_all_conversations_of_the_filter_as_the_caller_sees_them(
+    office: Office,
+) -> None:
+    await make_contact(office.session, phone=PERSON, first_name="=Ada()", last_name="Lovelace")
+    await office.session.commit()
+    await office.receive(office.message_event("=When can you come?"))
+    await store_conversation(office.session, office.line, 7, state="done")
+    await office.session.commit()
+    listed = await office.conversation()
+
+    answer = await office.client.get(
+        "/v1/conversations", params={"state": "waiting", "limit": 1}, headers=AS_CSV
+    )
+
+    (row,) = csv.DictReader(io.StringIO(answer.text, newline=""))
+    assert answer.headers["content-disposition"] == 'attachment; filename="conversations.csv"'
+    assert (row["id"], row["phone"], row["state"]) == (listed["id"], PERSON, "waiting")
+    assert (row["contact.first_name"], row["contact.last_name"]) == ("'=Ada()", "Lovelace")
+    assert (row["last_message.body_preview"], row["unread_count"]) == ("'=When can you come?", "1")
+    assert (row["assignee.id"], row["has_draft"], row["flags"]) == ("", "false", "")
+    assert row["waiting_since"] == listed["waiting_since"]
+
+
+@pytest.mark.parametrize(
+    "wanted", [{}, {"sort": "waiting_longest"}, {"state": "waiting,open"}, {"q": "Lovelace"}]
+)
+async def test_csv_of_conversations_has_the_order_of_the_pages_and_few_statements_for_each(
+    office: Office,
+    engine: AsyncEngine,
+    states: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, str],
+) -> None:
+    monkeypatch.setattr(csv_models, "PAGE", 2)
+    await fill(office, states)
+    for place in range(len(states)):
+        await make_contact(office.session, phone=number(place), last_name="Lovelace")
+    await office.session.commit()
+    expected = await list_phones_by_pages(office, **wanted)
+
+    counter = StatementCounter(engine)
+    answer = await office.client.get("/v1/conversations", params=wanted, headers=AS_CSV)
+    counter.close()
+
+    rows = csv.DictReader(io.StringIO(answer.text, newline=""))
+    assert [row["phone"] for row in rows] == expected
+    assert len(expected) > 4
+    pages = (len(expected) + 1) // 2
+    read = sum(count for name, count in counter.counts.items() if name.startswith("select"))
+    assert read <= MOST_STATEMENTS * pages, counter.counts
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "code"),
+    [
+        ({"state": "gone"}, 422, "invalid_states"),
+        ({"assignee": "me"}, 403, "user_needed"),
+        ({"q": "?"}, 422, "unsearchable"),
+    ],
+)
+async def test_refused_csv_of_conversations_is_a_problem(
+    office: Office, wanted: dict[str, str], status: int, code: str
+) -> None:
+    answer = await office.client.get("/v1/conversations", params=wanted, headers=AS_CSV)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_unread_messages_are_counted_for_each_caller(office: Office) -> None:

@@ -6,7 +6,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from crm_api.domain.campaigns import campaign_detail, campaign_list
 from crm_api.domain.campaigns import service as campaigns
@@ -34,17 +34,19 @@ from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.messaging.conversations.schemas import MessageRead
 from crm_api.domain.messaging.sends.vocabulary import CampaignStatus
 from crm_api.platform import clock
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
 from crm_api.routers.http.deps import (
     IN_STATUS,
     Caller,
     ListUow,
-    Paging,
     State,
     Step,
     Uow,
     business_of,
     require,
 )
+from crm_api.routers.http.list_responses import ReplicaListed
 from crm_api.routers.http.query_parameters import After, Before, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with, shows
@@ -73,10 +75,9 @@ async def create_campaign(body: CampaignCreate, uow: Uow, caller: Writer) -> Cam
     return CampaignRead.of(detail)
 
 
-@router.get("")
+@router.get("", response_model=PageRead[CampaignItem], responses=csv_list_of(CampaignItem))
 async def list_campaigns(
-    uow: ListUow,
-    page: Paging,
+    listed: ReplicaListed,
     _caller: Reader,
     zone: QueryZone,
     *,
@@ -106,8 +107,11 @@ async def list_campaigns(
             examples=["-created_at"],
         ),
     ] = CampaignSort.NEWEST,
-) -> PageRead[CampaignItem]:
-    """List the campaigns that match all given filters, with the counts of their recipients."""
+) -> PageRead[CampaignItem] | Response:
+    """List the campaigns that match all given filters, with the counts of their recipients.
+
+    A CSV response contains all campaigns that match.
+    """
     wanted = CampaignFilter(
         q=q or None,
         line_id=line_id,
@@ -116,11 +120,14 @@ async def list_campaigns(
         created_after=start_of(created_after, zone),
         created_before=start_of(created_before, zone),
     )
-    async with uow:
+
+    async def read_page(uow: UnitOfWork, cursor: str | None, limit: int) -> PageRead[CampaignItem]:
         found = await campaign_list.list_campaigns(
-            uow, wanted, sort=sort, cursor=page.cursor, limit=page.limit
+            uow, wanted, sort=sort, cursor=cursor, limit=limit
         )
-    return PageRead.of(found, CampaignItem.of_listed)
+        return PageRead.of(found, CampaignItem.of_listed)
+
+    return await listed.respond(CampaignItem, read_page, name="campaigns")
 
 
 @router.post("/preview", openapi_extra=fails_with("invalid_campaign"))

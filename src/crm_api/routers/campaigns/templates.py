@@ -3,6 +3,8 @@
 from typing import Annotated
 from uuid import UUID
 
+from fastapi import Response
+
 from crm_api.domain.campaigns.figures import campaign_stats
 from crm_api.domain.campaigns.figures.schemas import TemplateStats
 from crm_api.domain.campaigns.templates import approval
@@ -18,7 +20,10 @@ from crm_api.domain.campaigns.templates.versions import Author
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, ListUow, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -43,12 +48,15 @@ async def create_template(body: TemplateCreate, uow: Uow, caller: Writer) -> Tem
     return TemplateRead.of(made)
 
 
-@router.get("")
-async def list_templates(uow: Uow, page: Paging, _caller: Reader) -> PageRead[TemplateRead]:
-    """List all templates, newest first."""
-    async with uow:
-        found = await templates.list_templates(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, TemplateRead.of)
+@router.get("", response_model=PageRead[TemplateRead], responses=csv_list_of(TemplateRead))
+async def list_templates(listed: Listed, _caller: Reader) -> PageRead[TemplateRead] | Response:
+    """List all templates, newest first. A CSV response contains all templates."""
+
+    async def read_page(uow: UnitOfWork, cursor: str | None, limit: int) -> PageRead[TemplateRead]:
+        found = await templates.list_templates(uow, cursor=cursor, limit=limit)
+        return PageRead.of(found, TemplateRead.of)
+
+    return await listed.respond(TemplateRead, read_page, name="templates")
 
 
 @router.get("/{template_id}")

@@ -5,9 +5,18 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from crm_api.domain.kit.csv_models import columns_of
 
 CSV = "text/csv"
 JSON = "application/json"
+COLUMNS = "x-columns"
+"""Key of a note with the columns of a CSV file. The OpenAPI document does not contain the note."""
+_LIST = (
+    "One page of the list as JSON. With `Accept: text/csv`, the response is a CSV file with all "
+    "matching rows."
+)
 
 
 def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
@@ -23,17 +32,25 @@ def csv_response(description: str, row: dict[str, str]) -> dict[int | str, dict[
     return {200: {"content": content, "description": description}}
 
 
+def csv_list_of(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Return the argument ``responses`` for a route that uses ``list_responses.ListRequest``.
+
+    The OpenAPI document shows the example of the JSON page as CSV.
+
+    Args:
+        model: The model of the items.
+    """
+    content = {CSV: {"schema": {"type": "string"}, COLUMNS: columns_of(model)}}
+    return {200: {"content": content, "description": _LIST}}
+
+
 def csv_list(row: dict[str, str]) -> dict[int | str, dict[str, Any]]:
     """Return the argument ``responses`` for a route that returns a list as JSON or CSV.
 
     Args:
         row: An example row of the CSV, which maps the name of each column to a value.
     """
-    return csv_response(
-        "One page of the list as JSON. With `Accept: text/csv`, the response is a CSV "
-        "file with all matching rows.",
-        row,
-    )
+    return csv_response(_LIST, row)
 
 
 CSV_OF_ERRORS = csv_response(

@@ -69,7 +69,7 @@ def hidden_of(names: Collection[str]) -> set[str]:
       field ``kind``, ``name`` stays visible, because it is not the name of a person.
 
     Args:
-        names: The names of all fields of a JSON object, or of all columns of a CSV file.
+        names: The names of all fields of a JSON object, or of an object in a row of a CSV file.
     """
     if "first_name" in names and "kind" not in names:
         return set(names) - SHOWN_OF_PERSON
@@ -77,6 +77,36 @@ def hidden_of(names: Collection[str]) -> set[str]:
     if "phone" in names or ("type" in names and "at" in names):
         hidden |= ABOUT_PERSON - ({"name"} if "kind" in names else set())
     return hidden & set(names)
+
+
+def hidden_columns(columns: Collection[str]) -> set[str]:
+    """Return the columns of a CSV file that a marketer does not see.
+
+    A column such as ``assignee.name`` is the field ``name`` of the object ``assignee``. It is
+    hidden if the field or the object is hidden.
+    """
+    objects: dict[str, set[str]] = {}
+    for column in columns:
+        for owner, name in _fields_of(column):
+            objects.setdefault(owner, set()).add(name)
+    hidden = {(owner, name) for owner, names in objects.items() for name in hidden_of(names)}
+    return {column for column in columns if not hidden.isdisjoint(_fields_of(column))}
+
+
+def _fields_of(column: str) -> list[tuple[str, str]]:
+    """Return each field in the path of a column, with the path of the object that has the field."""
+    names = column.split(".")
+    return [(".".join(names[:depth]), name) for depth, name in enumerate(names)]
+
+
+def _mask_cell(cell: str) -> str:
+    """Hide fields in a cell that contains a JSON object or a JSON array."""
+    if not cell.startswith(("{", "[")):
+        return cell
+    try:
+        return json.dumps(mask(json.loads(cell)), ensure_ascii=False)
+    except ValueError:
+        return cell
 
 
 class MaskingMiddleware:
@@ -184,12 +214,15 @@ class CsvMask:
         writer = csv.writer(written, lineterminator="\n")
         for row in csv.reader(io.StringIO(whole.decode(), newline="")):
             if self._hidden is None:
-                hidden = hidden_of(row) | ({"amount"} if self._hides_amount else set())
+                hidden = hidden_columns(row) | ({"amount"} if self._hides_amount else set())
                 self._hidden = {index for index, name in enumerate(row) if name in hidden}
                 writer.writerow(row)
             else:
                 writer.writerow(
-                    ["" if index in self._hidden else cell for index, cell in enumerate(row)]
+                    [
+                        "" if index in self._hidden else _mask_cell(cell)
+                        for index, cell in enumerate(row)
+                    ]
                 )
         return written.getvalue().encode()
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from crm_api.domain.identity.preferences import service as preferences
 from crm_api.domain.identity.preferences.models import ViewedList
@@ -16,7 +16,10 @@ from crm_api.domain.identity.preferences.schemas import (
 )
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Paging, SignedIn, Uow
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import SignedIn, Uow
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -57,10 +60,14 @@ async def create_saved_view(body: SavedViewCreate, uow: Uow, caller: SignedIn) -
     return SavedViewRead.of(view)
 
 
-@router.get("/saved-views", openapi_extra=fails_with("user_needed"))
+@router.get(
+    "/saved-views",
+    response_model=PageRead[SavedViewRead],
+    responses=csv_list_of(SavedViewRead),
+    openapi_extra=fails_with("user_needed"),
+)
 async def list_saved_views(
-    uow: Uow,
-    page: Paging,
+    listed: Listed,
     caller: SignedIn,
     viewed: Annotated[
         ViewedList | None,
@@ -69,13 +76,19 @@ async def list_saved_views(
             description="Return only views of this list of the console, such as contacts.",
         ),
     ] = None,
-) -> PageRead[SavedViewRead]:
-    """List your saved views, newest first. A saved view is a filter with a name."""
-    async with uow:
+) -> PageRead[SavedViewRead] | Response:
+    """List your saved views, newest first. A saved view is a filter with a name.
+
+    A CSV response contains all saved views that match.
+    """
+
+    async def read_page(uow: UnitOfWork, cursor: str | None, limit: int) -> PageRead[SavedViewRead]:
         found = await preferences.list_saved_views(
-            uow, user_id=caller.user_id, viewed=viewed, cursor=page.cursor, limit=page.limit
+            uow, user_id=caller.user_id, viewed=viewed, cursor=cursor, limit=limit
         )
-    return PageRead.of(found, SavedViewRead.of)
+        return PageRead.of(found, SavedViewRead.of)
+
+    return await listed.respond(SavedViewRead, read_page, name="saved-views")
 
 
 @router.get("/saved-views/{view_id}", openapi_extra=fails_with("user_needed"))

@@ -7,7 +7,7 @@ attribution rules say how an outcome is divided among messages.
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.attribution import preview, rules
@@ -21,7 +21,10 @@ from crm_api.domain.insight.attribution.schemas import (
 from crm_api.domain.insight.attribution.touches import read_outcomes
 from crm_api.domain.kit.schemas import PageRead
 from crm_api.domain.sales.outcomes.queries import read_outcome
-from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -59,14 +62,26 @@ async def add_attribution_rules(
     return AttributionRulesRead.of(added)
 
 
-@router.get("/attribution-rules")
+@router.get(
+    "/attribution-rules",
+    response_model=PageRead[AttributionRulesRead],
+    responses=csv_list_of(AttributionRulesRead),
+)
 async def list_attribution_rules(
-    uow: Uow, page: Paging, _caller: Reader
-) -> PageRead[AttributionRulesRead]:
-    """List the versions of the attribution rules, the newest first."""
-    async with uow:
-        found = await rules.list_rules(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, AttributionRulesRead.of)
+    listed: Listed, _caller: Reader
+) -> PageRead[AttributionRulesRead] | Response:
+    """List the versions of the attribution rules, the newest first.
+
+    A CSV response contains all versions.
+    """
+
+    async def read_page(
+        uow: UnitOfWork, cursor: str | None, limit: int
+    ) -> PageRead[AttributionRulesRead]:
+        found = await rules.list_rules(uow, cursor=cursor, limit=limit)
+        return PageRead.of(found, AttributionRulesRead.of)
+
+    return await listed.respond(AttributionRulesRead, read_page, name="attribution-rules")
 
 
 @router.post("/attribution-rules/preview", openapi_extra=fails_with("no_window"))

@@ -3,11 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
+from fastapi import Response
+
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight import costs
 from crm_api.domain.insight.costs import CostCreate, CostRead
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -33,12 +38,18 @@ async def enter_cost(body: CostCreate, uow: Uow, caller: Writer) -> CostRead:
     return CostRead.model_validate(made)
 
 
-@router.get("")
-async def list_costs(uow: Uow, page: Paging, _caller: Reader) -> PageRead[CostRead]:
-    """List costs. The cost with the latest `incurred_at` comes first."""
-    async with uow:
-        found = await costs.list_costs(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, CostRead.model_validate)
+@router.get("", response_model=PageRead[CostRead], responses=csv_list_of(CostRead))
+async def list_costs(listed: Listed, _caller: Reader) -> PageRead[CostRead] | Response:
+    """List costs. The cost with the latest `incurred_at` comes first.
+
+    A CSV response contains all costs.
+    """
+
+    async def read_page(uow: UnitOfWork, cursor: str | None, limit: int) -> PageRead[CostRead]:
+        found = await costs.list_costs(uow, cursor=cursor, limit=limit)
+        return PageRead.of(found, CostRead.model_validate)
+
+    return await listed.respond(CostRead, read_page, name="costs")
 
 
 @router.get("/{cost_id}")

@@ -7,11 +7,16 @@ be measured.
 from typing import Annotated
 from uuid import UUID
 
+from fastapi import Response
+
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.insight.holdouts import service
 from crm_api.domain.insight.holdouts.schemas import HoldoutCreate, HoldoutRead
 from crm_api.domain.kit.schemas import PageRead
-from crm_api.routers.http.deps import Caller, Paging, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -41,17 +46,21 @@ async def plan_holdout(body: HoldoutCreate, uow: Uow, caller: Writer) -> Holdout
     return HoldoutRead.of(made)
 
 
-@router.get("")
-async def list_holdouts(uow: Uow, page: Paging, _caller: Reader) -> PageRead[HoldoutRead]:
+@router.get("", response_model=PageRead[HoldoutRead], responses=csv_list_of(HoldoutRead))
+async def list_holdouts(listed: Listed, _caller: Reader) -> PageRead[HoldoutRead] | Response:
     """List holdouts with their results so far, the newest first.
 
-    A holdout is a group of people who get no campaign message, to measure the effect of messages.
+    A holdout is a group of people who get no campaign message, to measure the effect of messages. A
+    CSV response contains all holdouts.
     """
-    async with uow:
+
+    async def read_page(uow: UnitOfWork, cursor: str | None, limit: int) -> PageRead[HoldoutRead]:
         found = await service.list_holdouts(
-            uow, cursor=page.cursor, limit=page.limit, now=await uow.database_now()
+            uow, cursor=cursor, limit=limit, now=await uow.database_now()
         )
-    return PageRead.of(found, HoldoutRead.of)
+        return PageRead.of(found, HoldoutRead.of)
+
+    return await listed.respond(HoldoutRead, read_page, name="holdouts")
 
 
 @router.get("/{holdout_id}")

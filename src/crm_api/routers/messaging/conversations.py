@@ -27,8 +27,9 @@ from crm_api.domain.messaging.media.service import ShownFetch
 from crm_api.domain.messaging.models.timeline import Activity
 from crm_api.platform import clock
 from crm_api.platform.database import UnitOfWork
-from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list
+from crm_api.routers.http.csv_responses import WantsCsv, csv_answer, csv_list, csv_list_of
 from crm_api.routers.http.deps import Caller, ListUow, Paging, State, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -121,16 +122,25 @@ async def add_conversation_note(
     return ConversationNoteRead.of(note)
 
 
-@router.get("/conversations/{conversation_id}/notes")
+@router.get(
+    "/conversations/{conversation_id}/notes",
+    response_model=PageRead[ConversationNoteRead],
+    responses=csv_list_of(ConversationNoteRead),
+)
 async def list_conversation_notes(
-    conversation_id: UUID, uow: Uow, page: Paging, _caller: Reader
-) -> PageRead[ConversationNoteRead]:
-    """List the notes of a conversation, newest first."""
-    async with uow:
+    conversation_id: UUID, listed: Listed, _caller: Reader
+) -> PageRead[ConversationNoteRead] | Response:
+    """List the notes of a conversation, newest first. A CSV response contains all notes."""
+
+    async def read_page(
+        uow: UnitOfWork, cursor: str | None, limit: int
+    ) -> PageRead[ConversationNoteRead]:
         found = await notes.list_notes(
-            uow, conversation_id=conversation_id, cursor=page.cursor, limit=page.limit
+            uow, conversation_id=conversation_id, cursor=cursor, limit=limit
         )
-    return PageRead.of(found, ConversationNoteRead.of)
+        return PageRead.of(found, ConversationNoteRead.of)
+
+    return await listed.respond(ConversationNoteRead, read_page, name="notes")
 
 
 @router.get(

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.fields import Line200, PhoneNumber
@@ -28,7 +28,10 @@ from crm_api.domain.office.inbox.selection import (
 )
 from crm_api.domain.office.message_search.terms import parse_terms
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Caller, ListUow, Paging, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, ListUow, Uow, require
+from crm_api.routers.http.list_responses import ReplicaListed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -77,10 +80,14 @@ Reader = Annotated[Caller, require(Scope.MESSAGES_READ)]
 Writer = Annotated[Caller, require(Scope.MESSAGES_SEND)]
 
 
-@router.get("", openapi_extra=fails_with("invalid_states", "unsearchable"))
+@router.get(
+    "",
+    response_model=PageRead[ConversationRead],
+    responses=csv_list_of(ConversationRead),
+    openapi_extra=fails_with("invalid_states", "unsearchable"),
+)
 async def list_conversations(
-    uow: ListUow,
-    page: Paging,
+    listed: ReplicaListed,
     caller: Reader,
     *,
     q: Annotated[
@@ -135,12 +142,12 @@ async def list_conversations(
     sort: Annotated[
         InboxSort, Query(description="The order of the conversations.")
     ] = InboxSort.NEWEST,
-) -> PageRead[ConversationRead]:
+) -> PageRead[ConversationRead] | Response:
     """List the conversations that match all given filters, by default the latest activity first.
 
     If you give `unread=true` or `assignee`, and no `state`, only conversations in the states
     `waiting` and `open` are listed. With `sort=waiting_longest`, conversations in which nobody
-    waits for an answer come last.
+    waits for an answer come last. A CSV response contains all conversations that match.
     """
     wanted = InboxFilter(
         states=states,
@@ -153,7 +160,10 @@ async def list_conversations(
         flag=flag,
     )
     terms = parse_terms(q)
-    async with uow:
+
+    async def read_page(
+        uow: UnitOfWork, cursor: str | None, limit: int
+    ) -> PageRead[ConversationRead]:
         if terms:
             found = await search_conversations(
                 uow,
@@ -162,8 +172,8 @@ async def list_conversations(
                 with_names=caller.may(Scope.CONTACTS_READ),
                 sort=sort,
                 caller_id=UUID(caller.id),
-                cursor=page.cursor,
-                limit=page.limit,
+                cursor=cursor,
+                limit=limit,
                 now=clock.now(),
             )
         else:
@@ -172,11 +182,13 @@ async def list_conversations(
                 wanted,
                 sort=sort,
                 caller_id=UUID(caller.id),
-                cursor=page.cursor,
-                limit=page.limit,
+                cursor=cursor,
+                limit=limit,
                 now=clock.now(),
             )
-    return PageRead.of(found, ConversationRead.of)
+        return PageRead.of(found, ConversationRead.of)
+
+    return await listed.respond(ConversationRead, read_page, name="conversations")
 
 
 @router.get("/counts")

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from crm_api.domain.consent.models import ConsentSource
 from crm_api.domain.identity.api_keys.models import Scope
@@ -20,7 +20,10 @@ from crm_api.domain.office.saved_replies.schemas import (
     SavedReplyUsed,
 )
 from crm_api.platform import clock
-from crm_api.routers.http.deps import Caller, Paging, State, Uow, business_of, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, State, Uow, business_of, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -42,12 +45,23 @@ async def create_saved_reply(body: SavedReplyCreate, uow: Uow, _caller: Sender) 
     return SavedReplyRead.of(made)
 
 
-@router.get("/saved-replies")
-async def list_saved_replies(uow: Uow, page: Paging, _caller: Reader) -> PageRead[SavedReplyRead]:
-    """List the saved replies, newest first."""
-    async with uow:
-        found = await saved_replies.list_saved_replies(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, SavedReplyRead.of)
+@router.get(
+    "/saved-replies",
+    response_model=PageRead[SavedReplyRead],
+    responses=csv_list_of(SavedReplyRead),
+)
+async def list_saved_replies(
+    listed: Listed, _caller: Reader
+) -> PageRead[SavedReplyRead] | Response:
+    """List the saved replies, newest first. A CSV response contains all saved replies."""
+
+    async def read_page(
+        uow: UnitOfWork, cursor: str | None, limit: int
+    ) -> PageRead[SavedReplyRead]:
+        found = await saved_replies.list_saved_replies(uow, cursor=cursor, limit=limit)
+        return PageRead.of(found, SavedReplyRead.of)
+
+    return await listed.respond(SavedReplyRead, read_page, name="saved-replies")
 
 
 @router.get("/saved-replies/{saved_reply_id}")

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.schemas import PageRead
@@ -12,7 +12,10 @@ from crm_api.domain.people.models.tasks import TaskStatus
 from crm_api.domain.people.tasks import service as tasks
 from crm_api.domain.people.tasks.schemas import TaskCreate, TaskRead, TaskUpdate
 from crm_api.platform import clock
-from crm_api.routers.http.deps import IN_STATUS, Caller, Paging, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import IN_STATUS, Caller, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.query_parameters import QueryTime, QueryZone, start_of
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
@@ -56,10 +59,9 @@ async def create_task(body: TaskCreate, uow: Uow, caller: Writer) -> TaskRead:
     return TaskRead.of(task)
 
 
-@router.get("")
+@router.get("", response_model=PageRead[TaskRead], responses=csv_list_of(TaskRead))
 async def list_tasks(
-    uow: Uow,
-    page: Paging,
+    listed: Listed,
     caller: Reader,
     *,
     status: Annotated[TaskStatus | None, IN_STATUS] = None,
@@ -85,10 +87,11 @@ async def list_tasks(
     conversation_id: Annotated[
         UUID | None, Query(description="Return only tasks in this conversation.")
     ] = None,
-) -> PageRead[TaskRead]:
+) -> PageRead[TaskRead] | Response:
     """List tasks, those with the earliest due time first.
 
-    With `status=done`, the most recently completed tasks come first.
+    With `status=done`, the most recently completed tasks come first. A CSV response contains all
+    tasks that match.
     """
     wanted = tasks.TaskFilter(
         status=status,
@@ -98,11 +101,13 @@ async def list_tasks(
         contact_id=contact_id,
         conversation_id=conversation_id,
     )
-    async with uow:
-        found = await tasks.list_tasks(
-            uow, wanted, cursor=page.cursor, limit=page.limit, now=clock.now()
-        )
-    return PageRead.of(found, TaskRead.of)
+    now = clock.now()
+
+    async def read_page(uow: UnitOfWork, cursor: str | None, limit: int) -> PageRead[TaskRead]:
+        found = await tasks.list_tasks(uow, wanted, cursor=cursor, limit=limit, now=now)
+        return PageRead.of(found, TaskRead.of)
+
+    return await listed.respond(TaskRead, read_page, name="tasks")
 
 
 @router.get("/{task_id}")

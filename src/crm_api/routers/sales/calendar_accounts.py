@@ -3,6 +3,8 @@
 from typing import Annotated
 from uuid import UUID
 
+from fastapi import Response
+
 from crm_api.domain.identity.api_keys.models import Scope
 from crm_api.domain.kit.addresses import AddressPolicy
 from crm_api.domain.kit.schemas import PageRead
@@ -11,7 +13,10 @@ from crm_api.domain.sales.calendar_accounts.schemas import (
     CalendarAccountCreate,
     CalendarAccountRead,
 )
-from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
 
@@ -50,14 +55,26 @@ async def create_calendar_account(
         return CalendarAccountRead.model_validate(account)
 
 
-@router.get("")
+@router.get(
+    "",
+    response_model=PageRead[CalendarAccountRead],
+    responses=csv_list_of(CalendarAccountRead),
+)
 async def list_calendar_accounts(
-    uow: Uow, page: Paging, _caller: Reader
-) -> PageRead[CalendarAccountRead]:
-    """List calendar accounts, the newest first."""
-    async with uow:
-        found = await service.list_accounts(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, CalendarAccountRead.model_validate)
+    listed: Listed, _caller: Reader
+) -> PageRead[CalendarAccountRead] | Response:
+    """List calendar accounts without their passwords, the newest first.
+
+    A CSV response contains all calendar accounts.
+    """
+
+    async def read_page(
+        uow: UnitOfWork, cursor: str | None, limit: int
+    ) -> PageRead[CalendarAccountRead]:
+        found = await service.list_accounts(uow, cursor=cursor, limit=limit)
+        return PageRead.of(found, CalendarAccountRead.model_validate)
+
+    return await listed.respond(CalendarAccountRead, read_page, name="calendar-accounts")
 
 
 @router.get("/{account_id}")

@@ -18,7 +18,10 @@ from crm_api.domain.sales.calendars.feeds import (
     CalendarFeedCreated,
     CalendarFeedRead,
 )
-from crm_api.routers.http.deps import Caller, Paging, State, Uow, require
+from crm_api.platform.database import UnitOfWork
+from crm_api.routers.http.csv_responses import csv_list_of
+from crm_api.routers.http.deps import Caller, State, Uow, require
+from crm_api.routers.http.list_responses import Listed
 from crm_api.routers.http.preconditions import etag, matches_etag
 from crm_api.routers.http.resource_router import ResourceRouter
 from crm_api.routers.http.route_notes import fails_with
@@ -48,17 +51,27 @@ async def create_calendar_feed(
     return CalendarFeedCreated(**shown.model_dump(), url=url)
 
 
-@router.get("/v1/calendar-feeds")
+@router.get(
+    "/v1/calendar-feeds",
+    response_model=PageRead[CalendarFeedRead],
+    responses=csv_list_of(CalendarFeedRead),
+)
 async def list_calendar_feeds(
-    uow: Uow, page: Paging, _caller: Reader
-) -> PageRead[CalendarFeedRead]:
+    listed: Listed, _caller: Reader
+) -> PageRead[CalendarFeedRead] | Response:
     """List calendar feeds without their addresses, the newest first.
 
-    A calendar feed is a secret address at which a calendar program reads appointments.
+    A calendar feed is a secret address at which a calendar program reads appointments. A CSV
+    response contains all calendar feeds.
     """
-    async with uow:
-        found = await feeds.list_feeds(uow, cursor=page.cursor, limit=page.limit)
-    return PageRead.of(found, CalendarFeedRead.model_validate)
+
+    async def read_page(
+        uow: UnitOfWork, cursor: str | None, limit: int
+    ) -> PageRead[CalendarFeedRead]:
+        found = await feeds.list_feeds(uow, cursor=cursor, limit=limit)
+        return PageRead.of(found, CalendarFeedRead.model_validate)
+
+    return await listed.respond(CalendarFeedRead, read_page, name="calendar-feeds")
 
 
 @router.get("/v1/calendar-feeds/{feed_id}")

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from crm_api.domain.kit.contact_columns import CONTACT_COLUMNS
+from crm_api.domain.kit.csv_export import csv_lines
+from crm_api.domain.kit.csv_models import cells_of
 from crm_api.domain.kit.examples import NOW, PASSWORD, example_id, read_example
+from crm_api.routers.http.csv_responses import COLUMNS, JSON
 from crm_api.routers.http.openapi.naming import Node, operations
 from crm_api.routers.http.route_notes import SHOWN
 
@@ -80,7 +83,12 @@ def add_examples(document: Node) -> None:
             content.setdefault("example", _request(schemas, content["schema"]))
         shown = json.loads(operation.pop(SHOWN, "{}"))
         for answer in operation["responses"].values():
-            for content in answer.get("content", {}).values():
+            contents = answer.get("content", {})
+            for content in contents.values():
+                if COLUMNS in content:
+                    columns = content.pop(COLUMNS)
+                    row = contents[JSON]["example"]["data"][0]
+                    content["example"] = csv_lines([columns, cells_of(row, columns)]).decode()
                 if "binary" in content["schema"].get("format", ""):
                     # An example of binary data, such as a picture, would not help readers.
                     continue
