@@ -116,6 +116,12 @@ CONTACTS = [
         ),
     ),
     Hot(
+        "recipients of a contact that moved",
+        {"uq_contact_phone", "idx_campaign_membership_phone"},
+        lambda s: recipients.copy_zone_keys(s, phones=[PHONE, phone_of(9)], now=NOW),
+        is_generic=True,
+    ),
+    Hot(
         "timeline of a contact",
         {
             "idx_activity_contact",

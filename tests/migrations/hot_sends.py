@@ -96,6 +96,17 @@ SENDS = [
         is_generic=True,
     ),
     Hot(
+        "zone keys of candidates whose contact moved",
+        {"pk_campaign_membership"},
+        sql(
+            claim.COPY_ZONE_KEYS,
+            ids=[made_id("member", 1500)],
+            zone_keys=["MA/zone1"],
+            now=NOW,
+        ),
+        is_generic=True,
+    ),
+    Hot(
         "the claim: flags and earlier messages of the numbers",
         {"uq_contact_flag_phone_flag_type", "idx_send_attempt_phone"},
         lambda s: attempt_insertion.insert_attempts(

@@ -1,6 +1,6 @@
 """Checks that the claim makes itself, although the plan or the gate makes them too."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from tests.conftest import NOW
@@ -8,11 +8,14 @@ from tests.domain.messaging.sends.ledger import TIMES, Ledger, after
 from tests.domain.messaging.sends.test_follow_ups import LATER, open_with_first_sent
 from tests.factories import number
 
-from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.sends import claim, queue, queued_claim
 from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt, ClaimOrder
 from crm_api.platform.database import UnitOfWorkFactory
+
+EARLY = datetime.fromisoformat("2026-11-27T14:30:00Z")
+"""09:30 in New York, 06:30 in Los Angeles, two days after ``NOW``."""
 
 
 async def _order(ledger: Ledger) -> ClaimOrder:
@@ -104,10 +107,35 @@ async def test_recipient_due_longest_is_claimed_first_over_all_zones(
             place=place,
             phone=number(position),
         )
+        await ledger.run(
+            "UPDATE contact SET zone_key = :place WHERE phone = :phone",
+            place=place,
+            phone=number(position),
+        )
 
     claimed = [await ledger.claim(limit=1) for _ in range(3)]
 
     assert [item.phone for batch in claimed for item in batch] == [number(2), number(1), number(0)]
+
+
+async def test_recipient_with_an_old_zone_key_is_claimed_in_the_hours_of_the_contact(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2, timezone="recipient")
+    ledger.rules = load_rules("us")
+    await ledger.run(
+        "UPDATE contact SET zone_key = 'CA/America/Los_Angeles' WHERE phone = :phone",
+        phone=number(0),
+    )
+
+    claimed = await ledger.claim(now=EARLY)
+
+    moved, _ = await ledger.recipients()
+    (campaign,) = await ledger.rows("SELECT zone_keys FROM campaign")
+    assert [item.phone for item in claimed] == [number(1)]
+    assert (moved.status, moved.zone_key) == ("pending", "CA/America/Los_Angeles")
+    assert sorted(campaign.zone_keys) == ["CA/America/Los_Angeles", "MA/America/New_York"]
+    assert len(await ledger.claim(now=EARLY + timedelta(hours=3))) == 1
 
 
 async def test_manual_message_does_not_count_against_the_frequency_cap(

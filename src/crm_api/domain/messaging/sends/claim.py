@@ -91,7 +91,8 @@ async def claim_recipients(
     due = await lock_candidates(
         session, campaign_id=order.campaign_id, zone_keys=zones, limit=asked, now=now
     )
-    allowed = await _set_contacted_aside(uow, order, due, now=now)
+    current = await _set_moved_aside(uow, order, due, now=now)
+    allowed = await _set_contacted_aside(uow, order, current, now=now)
     if line.has_holdout:
         allowed = await holdouts.hold_out(session, allowed, now=now)
     planned, lacking = _plan_attempts(order, allowed, line)
@@ -185,6 +186,7 @@ async def _count_allowance(
 # number. So two lines cannot claim (reserve) messages to one number at the same time.
 LOCK_CANDIDATES = text(f"""
     SELECT m.id, m.contact_id, m.phone, m.zone_key, m.variant, m.step,
+           c.zone_key AS contact_zone_key,
            {", ".join(f"c.{name}" for name in MESSAGE_COLUMNS)}, c.attributes,
            (SELECT k.carrier FROM phone_lookup k WHERE k.phone = m.phone) AS carrier_name
     FROM (
@@ -217,6 +219,44 @@ async def lock_candidates(
     """
     values = {"campaign_id": campaign_id, "zone_keys": zone_keys, "limit": limit, "now": now}
     return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
+
+
+# The campaign is locked before its recipients, as in all other code, so that two transactions
+# cannot deadlock.
+ADD_ZONE_KEYS = text("""
+    UPDATE campaign c
+    SET zone_keys = ARRAY(
+        SELECT DISTINCT z FROM unnest(c.zone_keys || CAST(:zone_keys AS text[])) AS z)
+    WHERE c.id = :campaign_id AND NOT c.zone_keys @> CAST(:zone_keys AS text[])
+""")
+
+COPY_ZONE_KEYS = text("""
+    UPDATE campaign_membership m SET zone_key = x.zone_key, updated_at = :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:zone_keys AS text[])) AS x (id, zone_key)
+    WHERE m.id = x.id
+""")
+
+
+async def _set_moved_aside(
+    uow: UnitOfWork, order: ClaimOrder, due: Sequence[DueRecipient], *, now: datetime
+) -> Sequence[DueRecipient]:
+    """Return the recipients whose zone key is that of their contact.
+
+    The other recipients get the zone key of their contact, and wait for a claim of this zone key.
+    Such a recipient exists if the contact moved while another transaction stored the recipient: the
+    transaction that changed the contact did not see the recipient. Here the contacts are locked, so
+    their zone keys cannot change before the claim is stored.
+    """
+    moved = [one for one in due if one.zone_key != one.contact_zone_key]
+    if not moved:
+        return due
+    zone_keys = [one.contact_zone_key for one in moved]
+    await uow.session.execute(
+        ADD_ZONE_KEYS, {"campaign_id": order.campaign_id, "zone_keys": sorted(set(zone_keys))}
+    )
+    values = {"ids": [one.id for one in moved], "zone_keys": zone_keys, "now": now}
+    await uow.session.execute(COPY_ZONE_KEYS, values)
+    return [one for one in due if one.zone_key == one.contact_zone_key]
 
 
 async def _set_contacted_aside(

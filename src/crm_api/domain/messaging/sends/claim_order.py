@@ -50,12 +50,17 @@ class DueRecipient(ContactValues):
     """A due recipient whose number is locked, with the contact's data that the message needs.
 
     Attributes:
+        zone_key: The zone key of the recipient (the states and time zones in which the person may
+            live).
+        contact_zone_key: The zone key of the contact with the number. It differs if the contact
+            moved while another transaction stored the recipient.
         carrier_name: The carrier of the number, as phone validation stored it.
     """
 
     id: UUID
     contact_id: UUID
     zone_key: str
+    contact_zone_key: str
     variant: int
     step: int
     carrier_name: str | None

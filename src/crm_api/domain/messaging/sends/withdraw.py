@@ -159,8 +159,19 @@ async def release_campaign_claims(uow: UnitOfWork, *, phones: Sequence[str], now
     The worker that reserved a message then does not send it. The status of the recipients is
     computed again.
     """
-    freed = await uow.session.execute(RELEASE_CAMPAIGN_CLAIMS, {"phones": list(phones), "now": now})
-    await derive.derive_recipients(uow.session, membership_ids=list(freed.scalars()), now=now)
+    freed = await release_campaign_attempts(uow.session, phones=phones, now=now)
+    await derive.derive_recipients(uow.session, membership_ids=freed, now=now)
+
+
+async def release_campaign_attempts(
+    session: AsyncSession, *, phones: Sequence[str], now: datetime
+) -> list[UUID]:
+    """Release the reserved campaign messages to these numbers; return the ids of the recipients.
+
+    The caller must derive the status of these recipients.
+    """
+    values = {"phones": list(phones), "now": now}
+    return list(await session.scalars(RELEASE_CAMPAIGN_CLAIMS, values))
 
 
 async def derive_moved_recipients(

@@ -10,6 +10,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from crm_api.domain.messaging.sends import derive
+from crm_api.domain.messaging.sends import withdraw as sends
+
 
 def _add_zones_of(statuses: str) -> str:
     """Return SQL that adds the zone keys of contacts to their campaigns.
@@ -44,21 +47,32 @@ _COPY_ZONE_KEYS = text("""
     UPDATE campaign_membership m SET zone_key = p.zone_key, updated_at = :now
     FROM contact p
     WHERE p.phone = ANY(CAST(:phones AS text[])) AND m.phone = p.phone
-      AND m.zone_key <> p.zone_key
-      AND m.status IN ('pending', 'review', 'held', 'sending', 'unknown')
+      AND m.zone_key <> p.zone_key AND m.status = ANY(CAST(:statuses AS text[]))
 """)
+_WAITING = ["pending", "review", "held"]
+_UNDER_WAY = ["sending", "unknown"]
 
 
 async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: datetime) -> None:
     """Copy the zone keys of contacts to their campaign recipients.
 
-    Only recipients whose message waits, is being sent, or was perhaps sent get the key.
+    Only recipients whose message waits, is being sent, or was perhaps sent get the key. A reserved
+    message is released, because it was reserved for the hours of the old zone key. It waits again.
+
+    A recipient that another transaction stores at the same time is not found. The claim gives such
+    a recipient the zone key of its contact.
 
     Args:
         phones: The present numbers of the contacts. The recipients are found by these numbers.
     """
+    values = {"phones": list(phones), "now": now}
     await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
-    await session.execute(_COPY_ZONE_KEYS, {"phones": list(phones), "now": now})
+    await session.execute(_COPY_ZONE_KEYS, values | {"statuses": _WAITING})
+    # Other transactions also lock waiting recipients, then attempts, then the recipients of these
+    # attempts. Another order could cause a deadlock.
+    freed = await sends.release_campaign_attempts(session, phones=phones, now=now)
+    await session.execute(_COPY_ZONE_KEYS, values | {"statuses": _UNDER_WAY})
+    await derive.derive_recipients(session, membership_ids=freed, now=now)
 
 
 # The campaigns are locked before their recipients, as in ``_add_zones_of``, so that two
@@ -97,9 +111,9 @@ _FOLLOW = text("""
 """)
 
 
-# An attempt in progress keeps the old phone number. If its message was not sent, the recipient
-# waits again, now with the new number and zone key (the states and time zones in which the person
-# may live). The next step of the campaign also uses the new number and zone key.
+# An attempt whose request may have begun keeps the old phone number. If its message was not sent,
+# the recipient waits again, now with the new number and zone key (the states and time zones in
+# which the person may live). The next step of the campaign also uses the new number and zone key.
 _FOLLOW_UNDER_WAY = text("""
     UPDATE campaign_membership m
     SET phone = CASE WHEN EXISTS (
@@ -123,9 +137,12 @@ async def move_recipients(
 ) -> None:
     """Copy a contact's new phone number and zone key to the contact's campaign recipients.
 
-    The function changes only recipients whose message waits, is being sent, or was perhaps sent. If
-    another recipient of the same step already has the new number, the contact's recipient keeps the
-    old number. Then one of two things happens:
+    The function changes only recipients whose message waits, is being sent, or was perhaps sent. A
+    reserved message is released, because it was reserved for the old number and zone key. It waits
+    again.
+
+    If another recipient of the same step already has the new number, the contact's recipient keeps
+    the old number. Then one of two things happens:
 
     - If the message waits, the message is skipped (``duplicate_number``), and the zone key of the
       recipient does not change.
@@ -140,7 +157,13 @@ async def move_recipients(
     await session.execute(
         _ADD_ZONES, {name: value for name, value in values.items() if name != "phone"}
     )
+    await session.execute(_FOLLOW, values | {"now": now})
+    # The order of the locks is that of ``copy_zone_keys``.
+    freed = await sends.release_campaign_attempts(session, phones=[old_phone], now=now)
     await session.execute(_FOLLOW_UNDER_WAY, values | {"now": now})
+    # The new number decides the status, so it is derived only now. A released recipient that could
+    # not get the new number waits under the old number, and is skipped.
+    await derive.derive_recipients(session, membership_ids=freed, now=now)
     await session.execute(_FOLLOW, values | {"now": now})
 
 
