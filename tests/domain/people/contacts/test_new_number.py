@@ -1,7 +1,7 @@
 """The recipients of a contact when the contact gets a new number, or moves."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +10,7 @@ from tests.conftest import NOW
 from tests.domain.campaigns.audiences import make_scheduled_campaign
 from tests.domain.messaging.sends.ledger import BODY, Ledger, after
 from tests.domain.messaging.sends.test_follow_ups import STEPS
+from tests.domain.people.deduplication.people import merge, read_ids
 from tests.factories import make_contact, make_line, make_member, number
 from tests.locks import blocked
 
@@ -186,3 +187,68 @@ async def test_call_that_has_begun_is_not_released(new_uow: UnitOfWorkFactory) -
 
     assert (await ledger.attempt()).status == "calling"
     assert (await ledger.recipient()).zone_key == WEST
+
+
+async def _delete(new_uow: UnitOfWorkFactory, position: int) -> None:
+    ids = await read_ids(new_uow)
+    async with new_uow() as uow:
+        await contact_changes.delete_contact(uow, contact_id=ids[number(position)], now=NOW)
+
+
+async def _change_number(new_uow: UnitOfWorkFactory, old: int, new: int) -> None:
+    ids = await read_ids(new_uow)
+    async with new_uow() as uow:
+        await contact_changes.update_contact(
+            uow, ContactUpdate(phone=number(new)), contact_id=ids[number(old)], now=after(60)
+        )
+
+
+@pytest.mark.parametrize("how", ["deleted", "merged"])
+async def test_number_of_a_recipient_that_got_no_message_is_free(
+    new_uow: UnitOfWorkFactory, how: Literal["deleted", "merged"]
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    if how == "deleted":
+        await _delete(new_uow, 1)
+    else:
+        await merge(new_uow, 0, 1)
+
+    await _change_number(new_uow, 0, 1)
+
+    claimed = await ledger.claim(now=after(120))
+    assert [one.phone for one in claimed] == [number(1)]
+    reasons = {"deleted": "contact_deleted", "merged": "merged"}
+    (skipped,) = [row for row in await ledger.recipients() if row.status == "skipped"]
+    assert (skipped.phone, skipped.skip_reason) == (number(0), reasons[how])
+
+
+async def test_recipient_under_way_takes_a_number_that_got_no_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    await _delete(new_uow, 1)
+    (claimed,) = await ledger.begin_calls()
+    await _change_number(new_uow, 0, 1)
+    await ledger.answer(claimed, ResponseKind.LATER, now=after(61))
+
+    again = await ledger.claim(now=after(7200))
+
+    assert [one.phone for one in again] == [number(1)]
+
+
+async def test_number_that_may_have_got_the_message_gets_it_only_once(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    both = await ledger.begin_calls()
+    for claimed in both:
+        await ledger.answer(claimed, ResponseKind.LATER)
+    await _delete(new_uow, 1)
+
+    await _change_number(new_uow, 0, 1)
+
+    assert await ledger.claim(now=after(7200)) == []
+    assert {row.skip_reason for row in await ledger.recipients()} == {
+        "contact_deleted",
+        "duplicate_number",
+    }

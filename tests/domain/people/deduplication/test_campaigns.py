@@ -413,3 +413,85 @@ async def test_an_opt_out_since_the_merge_applies_after_its_undo(
     await unmerge(new_uow, made)
 
     assert await read_recipients(ledger) == [(0, "n1", "n1", "skipped", "opted_out")]
+
+
+async def test_undo_returns_the_skipped_message_of_the_duplicate(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    made = await merge(new_uow, 0, 1)
+    (claimed,) = await ledger.begin_calls()
+    await ledger.accept(claimed)
+
+    await unmerge(new_uow, made)
+
+    assert await read_recipients(ledger) == [
+        (0, "n0", "n0", "sent", None),
+        (0, "n1", "n1", "pending", None),
+    ]
+    assert [one.phone for one in await ledger.claim(now=LATER)] == [number(1)]
+
+
+async def test_undo_returns_the_skipped_message_to_the_review(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await make_campaign_to(new_uow, 0, 1)
+    await ledger.run("UPDATE campaign_membership SET status = 'review'")
+    made = await merge(new_uow, 0, 1)
+
+    await unmerge(new_uow, made)
+
+    assert {row.status for row in await ledger.recipients()} == {"review"}
+
+
+async def test_undo_does_not_return_a_skipped_message_that_a_stop_forbids(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await make_campaign_to(new_uow, 0, 1)
+    made = await merge(new_uow, 0, 1)
+    await opt_out(new_uow, number(1))
+
+    await unmerge(new_uow, made)
+
+    assert await read_recipients(ledger) == [
+        (0, "n0", "n0", "skipped", "opted_out"),
+        (0, "n1", "n1", "skipped", "opted_out"),
+    ]
+
+
+async def test_undo_returns_no_message_before_a_later_one(new_uow: UnitOfWorkFactory) -> None:
+    ledger = await Ledger.open(new_uow, people=2, **FOLLOW_UP)
+    (first,) = await ledger.begin_calls(limit=1)
+    await ledger.accept(first)
+    made = await merge(new_uow, 1, 0)
+    (second,) = await ledger.begin_calls(now=LATER)
+    await ledger.accept(second, "AC2", at=LATER, now=LATER)
+
+    await unmerge(new_uow, made)
+
+    assert [first.phone, second.phone] == [number(0), number(1)]
+    assert (0, "n1", "n1", "skipped", "merged") in await read_recipients(ledger)
+
+
+async def test_undo_returns_no_message_that_another_duplicate_of_the_person_got(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=3)
+    for position, claimed in enumerate(await ledger.begin_calls(limit=2)):
+        await ledger.accept(claimed, f"AC{position}")
+    made = await merge(new_uow, 2, 0)
+    await merge(new_uow, 2, 1)
+
+    await unmerge(new_uow, made)
+
+    assert (0, "n2", "n2", "skipped", "merged") in await read_recipients(ledger)
+
+
+async def test_undo_of_a_merge_of_an_earlier_release_leaves_skipped_messages(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await make_campaign_to(new_uow, 0, 1)
+    made = await merge(new_uow, 0, 1)
+    await ledger.run("UPDATE contact_merge SET snapshot = snapshot - 'skipped'")
+
+    await unmerge(new_uow, made)
+
+    assert (0, "n1", "n1", "skipped", "merged") in await read_recipients(ledger)

@@ -3,8 +3,9 @@
 The contact may be deleted, or may get a new phone number or a new zone key.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -126,6 +127,37 @@ _FOLLOW_UNDER_WAY = text("""
 """)
 
 
+# Locks the contact's recipients and the skipped recipients with the new number, so that the next
+# statements decide about the same rows.
+_LOCK_BOTH = text("""
+    SELECT m.id FROM campaign_membership m
+    WHERE m.phone = :old_phone AND m.contact_id = :contact_id
+        AND m.status = ANY(CAST(:statuses AS text[]))
+      OR m.phone = :phone AND m.status = 'skipped'
+    ORDER BY m.id FOR NO KEY UPDATE
+""")
+
+
+# A recipient with the new number may be skipped because its contact was deleted, or because it is a
+# duplicate. If no message to it was ever sent, it must not stop the contact's own message. So both
+# recipients swap their numbers. A placeholder keeps the numbers of a step unique meanwhile.
+_FREE_NUMBER = text("""
+    UPDATE campaign_membership t SET phone = 'changing ' || t.id, updated_at = :now
+    FROM campaign_membership w
+    WHERE w.phone = :old_phone AND w.contact_id = :contact_id
+      AND w.status = ANY(CAST(:statuses AS text[]))
+      AND t.campaign_id = w.campaign_id AND t.step = w.step AND t.phone = :phone AND t.id <> w.id
+      AND t.status = 'skipped'
+      AND t.skip_reason IN ('contact_deleted', 'merged', 'duplicate_number')
+      AND NOT EXISTS (
+          SELECT 1 FROM send_attempt a WHERE a.membership_id = t.id AND a.called_at IS NOT NULL)
+    RETURNING t.id
+""")
+_GIVE_OLD_NUMBER = text("""
+    UPDATE campaign_membership t SET phone = :old_phone WHERE t.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
 async def move_recipients(
     session: AsyncSession,
     *,
@@ -142,7 +174,11 @@ async def move_recipients(
     again.
 
     If another recipient of the same step already has the new number, the contact's recipient keeps
-    the old number. Then one of two things happens:
+    the old number. There is one exception: if the other recipient is skipped as a duplicate or
+    because its contact was deleted, and no message to it was sent, both recipients swap their
+    numbers.
+
+    If the contact's recipient keeps the old number, one of two things happens:
 
     - If the message waits, the message is skipped (``duplicate_number``), and the zone key of the
       recipient does not change.
@@ -157,14 +193,42 @@ async def move_recipients(
     await session.execute(
         _ADD_ZONES, {name: value for name, value in values.items() if name != "phone"}
     )
+    swapped = await _free_number(session, values, _WAITING, now=now)
     await session.execute(_FOLLOW, values | {"now": now})
     # The order of the locks is that of ``copy_zone_keys``.
     freed = await sends.release_campaign_attempts(session, phones=[old_phone], now=now)
+    swapped += await _free_number(session, values, _UNDER_WAY, now=now)
     await session.execute(_FOLLOW_UNDER_WAY, values | {"now": now})
     # The new number decides the status, so it is derived only now. A released recipient that could
     # not get the new number waits under the old number, and is skipped.
     await derive.derive_recipients(session, membership_ids=freed, now=now)
     await session.execute(_FOLLOW, values | {"now": now})
+    if swapped:
+        await session.execute(_GIVE_OLD_NUMBER, {"old_phone": old_phone, "ids": swapped})
+
+
+async def _free_number(
+    session: AsyncSession,
+    values: Mapping[str, Any],
+    statuses: Sequence[str],
+    *,
+    now: datetime,
+) -> list[UUID]:
+    """Take the new number from skipped recipients that would stop the contact's recipients.
+
+    Args:
+        values: The values of ``move_recipients``.
+        statuses: The statuses of the contact's recipients that get the number.
+
+    Returns:
+        The ids of the skipped recipients. The caller must give them another number.
+    """
+    if values["phone"] == values["old_phone"]:
+        return []
+    chosen = {name: values[name] for name in ("contact_id", "old_phone", "phone")}
+    chosen["statuses"] = list(statuses)
+    await session.execute(_LOCK_BOTH, chosen)
+    return list(await session.scalars(_FREE_NUMBER, chosen | {"now": now}))
 
 
 # The last condition of this statement is always true. It makes PostgreSQL lock the campaigns before

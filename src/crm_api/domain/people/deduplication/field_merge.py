@@ -70,6 +70,8 @@ class Snapshot(BaseModel):
         member_ids: The ids of the recipients that the primary had before the merge. Recipients of a
             campaign are included only if the merge moved recipients of a duplicate in this
             campaign.
+        skipped: The ids of the recipients whose waiting message the merge skipped, each with its
+            status before the merge. Merges of earlier releases did not store them.
     """
 
     before: dict[str, Any]
@@ -77,6 +79,7 @@ class Snapshot(BaseModel):
     joined_list_ids: list[UUID] = Field(default_factory=list)
     joined_property_ids: list[UUID] = Field(default_factory=list)
     member_ids: list[UUID] = Field(default_factory=list)
+    skipped: dict[UUID, str] = Field(default_factory=dict)
     duplicates: list[DuplicateBefore]
 
 

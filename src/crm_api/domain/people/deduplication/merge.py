@@ -244,8 +244,11 @@ def _record_moved_recipients(
     """Store which campaign recipients belonged to which contact before the merge.
 
     For each duplicate, the snapshot gets the ids of the recipients that the merge moved to the
-    primary. It also gets the ids of the primary's own recipients in the same campaigns.
+    primary. It also gets the ids of the primary's own recipients in the same campaigns, and the
+    recipients that the merge skipped.
     """
+    skipped = set(verdict.skipped)
+    snapshot.skipped = {row.id: row.status for row in members if row.id in skipped}
     given = {*verdict.moved, *verdict.following}
     for one in snapshot.duplicates:
         rows = [row for row in members if row.id in given and group.heads[row.contact_id] == one.id]

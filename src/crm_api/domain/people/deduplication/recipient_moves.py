@@ -3,7 +3,7 @@
 A recipient is a row of ``campaign_membership``: one contact, and one message of a campaign.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -218,3 +218,49 @@ async def return_members(
         "now": now,
     }
     return list(await session.scalars(_RETURN_MEMBERS, values))
+
+
+# A recipient stays skipped if its message could reach a person twice, or after a later message:
+#
+# - The number got this message, or a later message of the campaign.
+# - Another merge is still in force, and the person gets the message at the number of that merge's
+#   duplicate.
+_REVIVE = text("""
+    UPDATE campaign_membership m
+    SET status = CASE WHEN x.status = 'review' THEN 'review' ELSE 'pending' END,
+        skip_reason = NULL, skipped_at = NULL, updated_at = :now
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[])) AS x (id, status), campaign k,
+         contact c
+    WHERE m.id = x.id AND m.status = 'skipped' AND m.skip_reason = 'merged'
+      AND k.id = m.campaign_id AND k.status IN ('scheduled', 'running', 'paused', 'blocked')
+      AND c.id = m.contact_id AND c.phone = m.phone AND c.deleted_at IS NULL
+      AND NOT EXISTS (
+          SELECT 1 FROM send_attempt a JOIN campaign_membership w ON w.id = a.membership_id
+          WHERE a.phone = m.phone AND w.campaign_id = m.campaign_id AND w.step >= m.step
+            AND a.called_at IS NOT NULL AND a.status NOT IN ('released', 'refused', 'not_found'))
+      AND NOT EXISTS (
+          SELECT 1 FROM contact d JOIN campaign_membership w ON w.contact_id = d.id
+          WHERE d.merged_into = m.contact_id AND w.campaign_id = m.campaign_id AND w.step = m.step
+            AND (w.sent_at IS NOT NULL OR w.status NOT IN ('skipped', 'cancelled', 'failed')))
+    RETURNING m.id
+""")
+
+
+async def revive_skipped_members(
+    session: AsyncSession, *, skipped: Mapping[UUID, str], now: datetime
+) -> list[UUID]:
+    """Set recipients that a merge skipped to ``pending`` or ``review``, to undo the merge.
+
+    The contacts must be separate again. A recipient stays skipped if its contact has another number
+    now, or if the person or the number got the message.
+
+    Args:
+        skipped: The ids of the recipients, with their statuses before the merge.
+
+    Returns:
+        The ids of the changed recipients. The caller derives their status.
+    """
+    if not skipped:
+        return []
+    values = {"ids": list(skipped), "statuses": list(skipped.values()), "now": now}
+    return list(await session.scalars(_REVIVE, values))

@@ -82,7 +82,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
     """Undo a merge: restore its duplicates as separate contacts.
 
     Each duplicate gets back its fields, belongings, messages and recipients.
-    ``recipient_moves.return_members`` lists the recipients that stay with the primary.
+    ``recipient_moves.return_members`` lists the recipients that stay with the primary. Recipients
+    that the merge skipped get their messages again (``recipient_moves.revive_skipped_members``).
 
     Raises:
         MergeNotFoundError: No merge has this id.
@@ -110,6 +111,12 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
         kept_ids = [*snapshot.member_ids, *theirs]
         await _restore_duplicate(uow, one, kept_ids, primary=primary, now=now)
     await _restore_primary(uow, primary, snapshot, others, now=now)
+    revived = await recipient_moves.revive_skipped_members(
+        uow.session, skipped=snapshot.skipped, now=now
+    )
+    if revived:
+        await recipients.copy_zone_keys(uow.session, phones=numbers, now=now)
+        await sends.derive_moved_recipients(uow, membership_ids=revived, now=now)
     await _hand_over_additions(uow, snapshot, other_merges)
     await candidates.dismiss_pairs(
         uow.session, one=primary.id, others=merge.duplicate_ids, actor=actor, now=now
