@@ -23,6 +23,7 @@ from crm_api.domain.messaging.sends import (
     replies,
     report,
     settle,
+    stray_recipients,
     usage,
     withdraw,
 )
@@ -57,6 +58,14 @@ SENDS = [
         "recipients to claim",
         {"idx_campaign_membership_status"},
         lambda s: claim.lock_candidates(
+            s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], limit=160, now=NOW
+        ),
+        is_generic=True,
+    ),
+    Hot(
+        "due recipients whose number belongs to no contact",
+        {"idx_campaign_membership_status"},
+        lambda s: stray_recipients.follow_contacts(
             s, campaign_id=RUNNING, zone_keys=["MA/zone0", "MA/zone1"], limit=160, now=NOW
         ),
         is_generic=True,

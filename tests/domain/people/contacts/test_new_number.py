@@ -252,3 +252,94 @@ async def test_number_that_may_have_got_the_message_gets_it_only_once(
         "contact_deleted",
         "duplicate_number",
     }
+
+
+async def test_recipient_is_not_stuck_if_its_new_number_got_the_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    ours, other = sorted(await ledger.begin_calls(), key=lambda one: one.phone)
+    await ledger.accept(other)
+    await _delete(new_uow, 1)
+    await _change_number(new_uow, 0, 1)
+    await ledger.answer(ours, ResponseKind.LATER, now=after(61))
+
+    claimed = await ledger.claim(now=after(7200))
+
+    assert claimed == []
+    states = {(row.phone, row.status, row.skip_reason) for row in await ledger.recipients()}
+    assert states == {
+        (number(0), "skipped", "duplicate_number"),
+        (number(1), "sent", None),
+    }
+
+
+async def test_change_of_the_number_while_the_audience_is_stored_does_not_lose_the_message(
+    committed_uow: UnitOfWorkFactory,
+) -> None:
+    async with committed_uow() as uow:
+        ada = await make_contact(uow.session, phone=number(0))
+        line = await make_line(uow.session)
+        campaign = await make_scheduled_campaign(
+            uow.session, [ada], line, started_at=NOW, bodies=(BODY,)
+        )
+    ledger = Ledger(committed_uow, line, campaign)
+    async with committed_uow() as uow:
+        await store_next_chunk(uow, campaign_id=campaign.id, now=NOW)
+        await _change_number(committed_uow, 0, 5)
+    async with committed_uow() as uow:
+        await begin_due_campaigns(uow, now=NOW)
+
+    claimed = await ledger.claim(now=after(3600))
+
+    assert [one.phone for one in claimed] == [number(5)]
+
+
+async def test_recipient_with_an_old_number_gets_the_number_and_zone_key_of_its_contact(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.run(
+        "UPDATE contact SET phone = :phone, zone_key = 'FL/America/New_York'", phone=number(5)
+    )
+
+    first = await ledger.claim(now=after(60))
+    second = await ledger.claim(now=after(120))
+
+    assert [one.phone for one in first + second] == [number(5)]
+    (campaign,) = await ledger.rows("SELECT zone_keys FROM campaign")
+    assert "FL/America/New_York" in campaign.zone_keys
+
+
+async def test_recipient_whose_contact_no_longer_exists_is_skipped(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow)
+    await ledger.run("DELETE FROM contact")
+
+    assert await ledger.claim(now=after(60)) == []
+
+    recipient = await ledger.recipient()
+    assert (recipient.status, recipient.skip_reason) == ("skipped", "contact_deleted")
+
+
+async def test_two_recipients_of_one_person_without_a_number_send_one_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=2)
+    ids = await read_ids(new_uow)
+    await ledger.run(
+        "UPDATE contact SET phone = 'changing ' || id, deleted_at = :now, merged_into = :to "
+        "WHERE id = :id",
+        now=NOW,
+        to=ids[number(0)],
+        id=ids[number(1)],
+    )
+    await ledger.run(
+        "UPDATE contact SET phone = :new WHERE phone = :old", old=number(0), new=number(5)
+    )
+
+    claimed = await ledger.claim(now=after(60))
+
+    assert [one.phone for one in claimed] == [number(5)]
+    assert {row.skip_reason for row in await ledger.recipients()} == {None, "duplicate_number"}

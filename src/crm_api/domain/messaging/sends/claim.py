@@ -7,6 +7,7 @@ attempts to send, and writes the messages to the timeline.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
@@ -15,7 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.kit.contact_columns import MESSAGE_COLUMNS
 from crm_api.domain.kit.errors import InvalidError
 from crm_api.domain.messaging.company.carriers import carrier_of
-from crm_api.domain.messaging.sends import carrier_budgets, derive, holdouts, pacing, usage
+from crm_api.domain.messaging.sends import (
+    carrier_budgets,
+    derive,
+    holdouts,
+    pacing,
+    stray_recipients,
+    usage,
+)
 from crm_api.domain.messaging.sends.attempt_insertion import (
     insert_attempts,
     postpone_messaged,
@@ -34,6 +42,7 @@ from crm_api.domain.messaging.sends.claim_order import (
 )
 from crm_api.domain.messaging.sends.number_rules import WAS_CONTACTED
 from crm_api.domain.messaging.sends.pacing import Pace, Room
+from crm_api.domain.messaging.sends.stray_recipients import DUE_RECIPIENTS
 from crm_api.domain.messaging.sends.times import SendTimes
 from crm_api.platform import failpoints
 from crm_api.platform.database import UnitOfWork, typed_row, typed_rows
@@ -55,6 +64,13 @@ class _Allowance:
     pace: Pace | None
     quota: int
     is_ramp_waiting: bool
+
+
+class _Picking(TypedDict):
+    campaign_id: UUID
+    zone_keys: list[str]
+    limit: int
+    now: datetime
 
 
 async def claim_recipients(
@@ -88,9 +104,15 @@ async def claim_recipients(
             uow, grace=times.grace, now=now, is_locked=True
         )
     asked = max(wanted, carrier_budgets.LOOK_AHEAD) if carriers and carriers.is_short else wanted
-    due = await lock_candidates(
-        session, campaign_id=order.campaign_id, zone_keys=zones, limit=asked, now=now
-    )
+    picking: _Picking = {
+        "campaign_id": order.campaign_id,
+        "zone_keys": zones,
+        "limit": asked,
+        "now": now,
+    }
+    due = await lock_candidates(session, **picking)
+    if len(due) < asked and await stray_recipients.follow_contacts(session, **picking):
+        due = await lock_candidates(session, **picking)
     current = await _set_moved_aside(uow, order, due, now=now)
     allowed = await _set_contacted_aside(uow, order, current, now=now)
     if line.has_holdout:
@@ -189,15 +211,7 @@ LOCK_CANDIDATES = text(f"""
            c.zone_key AS contact_zone_key,
            {", ".join(f"c.{name}" for name in MESSAGE_COLUMNS)}, c.attributes,
            (SELECT k.carrier FROM phone_lookup k WHERE k.phone = m.phone) AS carrier_name
-    FROM (
-        SELECT q.id FROM unnest(CAST(:zone_keys AS text[])) AS z (zone_key)
-        CROSS JOIN LATERAL (
-            SELECT p.id, p.due_at FROM campaign_membership p
-            WHERE p.campaign_id = :campaign_id AND p.zone_key = z.zone_key
-              AND p.status = 'pending' AND p.due_at <= :now
-            ORDER BY p.due_at, p.id LIMIT :limit
-        ) q
-        ORDER BY q.due_at, q.id LIMIT :limit
+    FROM ({DUE_RECIPIENTS}
     ) picked
     JOIN campaign_membership m ON m.id = picked.id
     JOIN contact c ON c.phone = m.phone
