@@ -91,7 +91,12 @@ class ConsentModel:
         return "opted_out" in self.expected_flags
 
     def decide(self, act: Act, *, at: datetime) -> None:
-        """Apply a decision of a user; of two decisions of users, the later decision counts."""
+        """Apply a decision of a user; of two decisions of users, the later decision counts.
+
+        An opt-in of a number on hold only releases the hold.
+        """
+        if act is Act.OPT_IN and self.expected_flags == {"opt_out_hold"}:
+            act = Act.RELEASE
         if act is not Act.RELEASE or "opt_out_hold" in self.expected_flags:
             self.decisions.append((at, True, 0, len(self.decisions), act))
 

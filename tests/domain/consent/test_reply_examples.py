@@ -118,7 +118,7 @@ async def test_released_hold_is_an_example_of_not_a_stop(office: Office) -> None
 
     await office.decide("opt_in")
 
-    assert await office.labels() == [(DOUBTFUL, "doubtful", "not_stop", "opt_in")]
+    assert await office.labels() == [(DOUBTFUL, "doubtful", "not_stop", "release")]
 
 
 async def test_removal_of_the_hold_flag_is_a_release(office: Office) -> None:

@@ -1,5 +1,6 @@
 """The route `explain` shows how the service read the reply that caused an opt-out or a hold."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -126,3 +127,15 @@ async def test_released_reply_is_not_the_reason_of_a_later_opt_out(
     await recipient.post_decision("opt-out")
 
     assert await recipient.get_reading() is None
+
+
+async def test_reply_written_before_a_release_is_the_reason_of_an_opt_out(
+    recipient: Recipient,
+) -> None:
+    written_at = clock.now() - timedelta(minutes=5)
+    await recipient.receive_reply("Not interested.", createdAt=written_at.isoformat())
+    await recipient.post_decision("opt-in")
+
+    stop = await recipient.receive_reply("STOP", message_id="AC2", createdAt=written_at.isoformat())
+
+    assert (await recipient.get_reading())["message_id"] == stop

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from crm_api.domain.consent.models import hash_phone
 
 # If there is an opt-out and a hold, the opt-out is used, because a hold changes nothing for an
-# opted-out number. Entries before a later opt-in or release are ignored.
+# opted-out number. Entries before a later opt-in are ignored. A later release ends only a hold.
 READING = text("""
     SELECT e.activity_id, w.evidence -> 'reading' AS reading
     FROM consent_entry e JOIN consent_wording w ON w.entry_id = e.id
@@ -18,7 +18,8 @@ READING = text("""
       AND w.evidence -> 'reading' IS NOT NULL
       AND NOT EXISTS (
           SELECT FROM consent_entry later
-          WHERE later.phone_hash = e.phone_hash AND later.action IN ('opt_in', 'release')
+          WHERE later.phone_hash = e.phone_hash
+            AND (later.action = 'opt_in' OR later.action = 'release' AND e.action = 'hold')
             AND (later.occurred_at, later.id) > (e.occurred_at, e.id))
     ORDER BY e.action = 'opt_out' DESC, e.occurred_at DESC, e.id DESC LIMIT 1
 """)

@@ -155,6 +155,22 @@ async def release_hold(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     return before.on_hold
 
 
+async def opt_in_or_release(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> None:
+    """Allow messages to a number again: release its hold, or opt it in.
+
+    If a user decides that the reply of a number on hold is not an opt-out, the hold is released. An
+    opt-in would also end a STOP that the person sent before this decision and that arrives later.
+
+    The number is opted in if it is not on hold, or if ``source`` is a channel of the person, such
+    as a web form. Then the person made a new decision.
+    """
+    await _others(uow, act)
+    found = (await flags_of(uow.session, [act["phone"]], now=act["now"]))[act["phone"]]
+    is_of_office = act["source"] in reply_examples.BY_THE_OFFICE
+    is_release = is_of_office and ConsentState.of_flags(found) == ConsentState(on_hold=True)
+    await (release_hold if is_release else opt_in)(uow, **act)
+
+
 async def add_flag(
     uow: UnitOfWork, *, flag: str, expires_at: datetime | None, **act: Unpack[DecisionDetails]
 ) -> None:

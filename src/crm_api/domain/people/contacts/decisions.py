@@ -49,12 +49,21 @@ async def opt_in(
 ) -> FlaggedContact:
     """Opt in a contact's phone number again, because a user or an integration decided so.
 
+    If the number is on hold, a user's decision only releases the hold. It does not end an opt-out
+    that the person sent before the decision and that arrives later.
+
     Raises:
         ContactNotFoundError: The contact does not exist or was deleted.
         NotAReplyError: The decision refers to a message that this person did not send.
     """
     return await _decide(
-        uow, consent.opt_in, decision, contact_id=contact_id, actor=actor, now=now, secret=secret
+        uow,
+        consent.opt_in_or_release,
+        decision,
+        contact_id=contact_id,
+        actor=actor,
+        now=now,
+        secret=secret,
     )
 
 
