@@ -231,10 +231,42 @@ def test_long_reply_without_a_request_changes_nothing() -> None:
         'Liked "Hi Ada, this is Granite. Reply STOP to opt out."',
         "Loved \u201cReply STOP to unsubscribe\u201d",
         "\U0001f44d to \u201cReply STOP to opt out\u201d",
+        "\u200a\U0001f44d\u200b to \u201c\u200aReply STOP\nto opt out\u200a\u201d\u200b",
+        "Loved \u201cReply \u201cSTOP\u201d to opt out\u201d",
+        'Liked "A 6" crack? Reply "STOP" to opt out"',
+        "Disliked 'The owners' offer. Don't worry, reply STOP'",
+        "Le gust\u00f3 \u201cResponda STOP\u201d",
+        "A Ana le gusto \u00abResponda STOP\u00bb.",
+        "Removed a like from \u201cSTOP\u201d",
     ],
 )
 def test_reaction_to_our_own_message_is_recognised(text: str) -> None:
     assert read_reply(text).decided_by is DecidedBy.REACTION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Need to "opt out"',
+        "Want to 'stop' getting these",
+        "Liked \u201cHi\u201d but stop texting me",
+        'Liked "Hi" but don\'t "text" me again',
+        "Questioned \u201cHi Ada\u201d\nSTOP",
+        "Loved \u201cHi\u201d. \u201cSTOP\u201d",
+        "Laughed at 'Hi' \U0001f6d1",
+    ],
+)
+def test_request_to_stop_beside_a_quotation_counts(text: str) -> None:
+    reading = read_reply(text)
+
+    assert (reading.kind, reading.provider_confirms) == (ReplyKind.OPT_OUT, False)
+    assert decide(text, reading.asks_to_stop, 1, 0.5, 0.5) is ReplyKind.OPT_OUT
+
+
+def test_words_after_a_reaction_are_read_without_the_quotation() -> None:
+    text = "Liked \u201cReply STOP to opt out\u201d Yes, please come on Tuesday"
+
+    assert read_reply(text).kind is ReplyKind.NONE
 
 
 def test_replies_read_in_a_batch_are_read_as_one_by_one() -> None:

@@ -1,7 +1,8 @@
 """Read replies: find out whether a person asks for no more messages, and what kind of reply it is.
 
-A courtesy (such as "thank you") or a reaction to our message changes nothing. If the whole reply is
-a keyword, the keyword decides. The trained model decides about all other replies.
+A courtesy (such as "thank you") or a reaction to our message changes nothing. If the person wrote
+words after a reaction, only these words are read. If the whole reply is a keyword, the keyword
+decides. The trained model decides about all other replies.
 ``docs/explanation/reply-reading.md`` shows how often the reader is right.
 """
 
@@ -39,13 +40,17 @@ rates of the classes may be slightly too good.
 """
 
 _REACTION = re.compile(
-    r"^\s*(?:(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"
-    r"|removed an? .{1,40} from|le gusto|le encanto|no le gusto|a .{1,40} le gusto|\S{1,12} to)"
-    r"\s+[\"\u201c\u00ab\u2018'])",
-    re.IGNORECASE,
+    r"\s*(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted .{1,40} to"
+    r"|removed an? .{1,40} from|le gust[o\u00f3]|le encant[o\u00f3]|no le gust[o\u00f3]"
+    r"|a .{1,40} le gust[o\u00f3]|[^\w\s]{1,12} to)\s+"
+    r"(?:\u201c(?:[^\u201c\u201d]|\u201c[^\u201c\u201d]*\u201d)*\u201d|\u00ab[^\u00ab\u00bb]*\u00bb"
+    r"|\".*\"(?=\W*$)|\".*?\"|[\u2018'].*[\u2019'](?=\W*$)|[\u2018'].*?[\u2019'](?!\w))",
+    re.IGNORECASE | re.DOTALL,
 )
 """Regular expression for a reaction that a phone sends as text, such as ``Liked "…"``. The quoted
-words are from our message."""
+words are from our message. The quotation ends at the last quotation mark if no words follow that
+mark. If words follow, it ends at the first one."""
+_WORD = re.compile(r"\w")
 _PICTURES = re.compile("[\U0001f6d1\u26d4\U0001f6ab\U0001f595]")
 """Emoji: stop signs and a middle finger. If the model reads a reply with one of them, the result is
 at least doubtful."""
@@ -150,6 +155,9 @@ def _read(
     # that reads no replies, such as the API, does not load it.
     from crm_api.domain.consent.reply_reader.classifier import current_model, score_replies  # noqa: PLC0415 - as above
 
+    own = {index: words for index, text in enumerate(texts) if (words := _own_words(text))}
+    texts = [own.get(index, text) for index, text in enumerate(texts)]
+    analyses = [analyse(own[i]) if i in own else one for i, one in enumerate(analyses)]
     readings = {index: _read_certain(texts[index], one) for index, one in enumerate(analyses)}
     undecided = [index for index, reading in readings.items() if reading is None]
     for start in range(0, len(undecided), _AT_ONCE):
@@ -162,7 +170,18 @@ def _read(
         for row, index in enumerate(batch):
             reading = _read_by_model(texts[index], scores, row)
             readings[index] = _with_ends(reading, texts[index], contexts[index])
-    return [reading for reading in readings.values() if reading is not None]
+    found = [reading for reading in readings.values() if reading is not None]
+    # The provider reads the reaction too, so it does not see a keyword.
+    return [
+        replace(one, provider_confirms=False) if i in own else one for i, one in enumerate(found)
+    ]
+
+
+def _own_words(text: str) -> str | None:
+    """Return what the person wrote after a reaction to our message; None if there is nothing."""
+    reaction = _REACTION.match(text)
+    after = text[reaction.end() :] if reaction else ""
+    return after if _WORD.search(after) or _PICTURES.search(after) else None
 
 
 _AT_ONCE = 25
@@ -216,6 +235,7 @@ def decide(text: str, asks: float, doubts: float, opt_out_at: float, hold_at: fl
         opt_out_at: The reply is an opt-out if ``asks`` is not below this.
         hold_at: The reply puts the number on hold if ``doubts`` is not below this.
     """
+    text = _own_words(text) or text
     certain = _read_certain(text, analyse(text))
     return certain.kind if certain else _decide(text, asks, doubts, opt_out_at, hold_at)
 
