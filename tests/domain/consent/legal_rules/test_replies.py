@@ -154,7 +154,9 @@ MORNING = NIGHT + timedelta(hours=12)
 """08:00 in New York, when the legal hours of Massachusetts begin."""
 
 
-async def queue_one(new_uow: UnitOfWorkFactory, line: Line, kind: SendKind) -> Activity:
+async def queue_one(
+    new_uow: UnitOfWorkFactory, line: Line, kind: SendKind, *, now: datetime = NOW
+) -> Activity:
     async with new_uow() as uow:
         return await queue.queue_message(
             uow,
@@ -163,7 +165,7 @@ async def queue_one(new_uow: UnitOfWorkFactory, line: Line, kind: SendKind) -> A
             body="On our way.",
             kind=kind,
             contact_id=None,
-            now=NOW,
+            now=now,
         )
 
 
@@ -206,7 +208,7 @@ async def test_claimed_message_has_the_end_of_legal_hours_as_its_latest_instant(
 async def test_help_and_confirmation_are_sent_at_any_hour(
     new_uow: UnitOfWorkFactory, line: Line, kind: SendKind
 ) -> None:
-    await queue_one(new_uow, line, kind)
+    await queue_one(new_uow, line, kind, now=NIGHT)
 
     assert await claim(new_uow, NIGHT) == 1
 

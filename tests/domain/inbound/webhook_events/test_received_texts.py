@@ -6,6 +6,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.domain.inbound.webhook_events.support import (
+    APPLY_SETTINGS,
     OWN_NUMBER,
     PERSON,
     PROVIDER_LINE,
@@ -22,8 +23,11 @@ from tests.factories import make_campaign, make_contact, make_line, make_member
 from tests.fakes import RecordingQueue
 
 from crm_api.domain.campaigns.models import CampaignMembership
+from crm_api.domain.consent.legal_rules.rules import NO_RULES
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendAttempt
+from crm_api.domain.messaging.sends import gate, queued_claim
+from crm_api.domain.messaging.sends.claim_order import ClaimedAttempt
 from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
@@ -147,6 +151,35 @@ async def test_opt_out_in_other_words_is_confirmed_once(
     ]
     assert sent[0]["body"].startswith("Granite Foundations: you have opted out")
     assert JobName.SEND_MESSAGES in queue.names
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("is_claimed", [False, True])
+async def test_start_withdraws_the_confirmation_of_the_opt_out(
+    session: AsyncSession,
+    new_uow: UnitOfWorkFactory,
+    is_claimed: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    earlier = NOW - timedelta(minutes=1)
+    await receive_message(session, new_uow, "take me off your list", message_id="AC1", at=earlier)
+    claimed = await claim(new_uow) if is_claimed else []
+
+    await receive_message(session, new_uow, "START", message_id="AC2")
+
+    assert await claim(new_uow) == []
+    async with new_uow() as uow:
+        assert await gate.pass_gate(uow, claimed, times=APPLY_SETTINGS.times, now=NOW) == []
+    [message] = await rows(
+        session, "SELECT status, error_code FROM activity WHERE origin = 'confirmation'"
+    )
+    assert message == {"status": "failed", "error_code": "withdrawn"}
+
+
+async def claim(new_uow: UnitOfWorkFactory) -> list[ClaimedAttempt]:
+    async with new_uow() as uow:
+        return await queued_claim.claim_queued(
+            uow, limit=10, times=APPLY_SETTINGS.times, rules=NO_RULES, now=NOW
+        )
 
 
 @pytest.mark.usefixtures("line")

@@ -146,6 +146,22 @@ async def test_batch_of_a_busy_campaign_leaves_the_same_rows_as_one_by_one(
     assert len(alone[4]) >= 1
 
 
+async def test_batch_of_opt_outs_and_a_start_leaves_the_same_confirmations_as_one_by_one(
+    session: AsyncSession, new_uow: UnitOfWorkFactory
+) -> None:
+    await make_line(session, phone_number_id=PROVIDER_LINE, line_number=OWN_NUMBER)
+    for place, words in enumerate(("Take me off your list", "START", "stop texting me")):
+        at = after(place)
+        await store(session, incoming(words, message_id=f"AC{place}", at=at), now=at)
+
+    alone = await state_after(session, new_uow, 1)
+    together = await state_after(session, new_uow, 100)
+
+    confirmations = [row["status"] for row in alone[0] if row["origin"] == "confirmation"]
+    assert sorted(confirmations) == ["failed", "queued"]
+    assert differing_rows(alone, together) == []
+
+
 def _reply_event(ledger: Ledger, chance: random.Random, place: int) -> dict[str, Any]:
     # Some replies are delivered twice, with two event ids.
     payload = incoming(chance.choice(REPLIES), message_id=f"ACin{place - place % 8 % 2}")

@@ -377,3 +377,24 @@ async def test_message_is_not_sent_before_its_instant(new_uow: UnitOfWorkFactory
     in_time = await _claim(ledger, 300)
 
     assert (early, len(in_time)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lasts"), [(SendKind.CONFIRMATION, 5 * 60), (SendKind.HELP, 24 * 3600)]
+)
+async def test_help_and_confirmation_fail_if_they_are_late(
+    new_uow: UnitOfWorkFactory, kind: SendKind, lasts: int
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _queue(ledger, kind)
+    late = lasts - TIMES.call.total_seconds()
+    (claimed,) = await _claim(ledger, late - 1)
+    not_after = (await ledger.attempt()).not_after
+
+    assert await ledger.gate([claimed], now=after(late + 1)) == []
+
+    message = await ledger.message()
+    assert (message.status, not_after) == ("queued", after(lasts))
+    assert await _claim(ledger, lasts + 600) == []
+    message = await ledger.message()
+    assert (message.status, message.error_code) == ("failed", queued_claim.TOO_LATE)

@@ -23,6 +23,7 @@ from crm_api.domain.messaging.conversations.reply_context import was_sent_lately
 from crm_api.domain.messaging.models.sends import SendKind
 from crm_api.domain.messaging.models.timeline import Origin
 from crm_api.domain.messaging.sends.queue import NewMessage, find_stopping_rules, queue_messages
+from crm_api.domain.messaging.sends.withdraw import withdraw_confirmations
 from crm_api.platform.database import UnitOfWork
 
 DOUBTFUL_TEXT = AlertKind.DOUBTFUL_OPT_OUT
@@ -88,14 +89,10 @@ async def act_on_replies(
         and (one.stored.contact_id is not None or one.reading.kind is not ReplyKind.DOUBTFUL)
     ]
     changed = await _decide(uow, deciding, now=now, apply_settings=apply_settings)
-    confirmed: list[NewReply] = []
-    for one, is_changed in zip(deciding, changed, strict=True):
-        if not is_changed:
-            continue
+    effective = [one for one, is_changed in zip(deciding, changed, strict=True) if is_changed]
+    for one in effective:
         if one.reading.kind is ReplyKind.DOUBTFUL:
             await _ask_a_user(uow, one.stored, now=now)
-        elif one.reading.kind is ReplyKind.OPT_OUT and not one.reading.provider_confirms:
-            confirmed.append(one)
     helped: dict[UUID, NewReply] = {}
     for one in replies:
         if one.reading.kind is ReplyKind.HELP and _is_fresh(one, now=now):
@@ -109,8 +106,7 @@ async def act_on_replies(
             now=now,
         ):
             del helped[conversation_id]
-    confirmed = [one for one in confirmed if _is_fresh(one, now=now)]
-    await _answer(uow, SendKind.CONFIRMATION, confirmed, now=now, apply_settings=apply_settings)
+    await _confirm_opt_outs(uow, effective, now=now, apply_settings=apply_settings)
     await _answer(uow, SendKind.HELP, list(helped.values()), now=now, apply_settings=apply_settings)
 
 
@@ -180,6 +176,32 @@ async def _ask_a_user(uow: UnitOfWork, received: StoredMessage, *, now: datetime
         },
         now=now,
     )
+
+
+async def _confirm_opt_outs(
+    uow: UnitOfWork, replies: Sequence[NewReply], *, now: datetime, apply_settings: ApplySettings
+) -> None:
+    """Queue the confirmations of opt-outs, and withdraw those that a later opt-in has ended.
+
+    Args:
+        replies: The messages that changed the consent of their senders, in the order of their
+            decisions.
+    """
+    valid: dict[str, NewReply] = {}
+    ended: list[NewReply] = []
+    for one in replies:
+        if not _is_fresh(one, now=now):
+            continue
+        if one.reading.kind is ReplyKind.OPT_OUT and not one.reading.provider_confirms:
+            valid[one.phone] = one
+        elif one.reading.kind is ReplyKind.OPT_IN and one.phone in valid:
+            ended.append(valid.pop(one.phone))
+    kind = SendKind.CONFIRMATION
+    if ended:
+        await _answer(uow, kind, ended, now=now, apply_settings=apply_settings)
+        phones = [one.phone for one in ended]
+        await withdraw_confirmations(uow.session, phones=phones, now=now)
+    await _answer(uow, kind, list(valid.values()), now=now, apply_settings=apply_settings)
 
 
 async def _answer(

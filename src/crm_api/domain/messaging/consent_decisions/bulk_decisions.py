@@ -16,6 +16,7 @@ from crm_api.domain.consent.models import (
     REPEATED_BY_LISTS,
     ConsentAction,
     ConsentSource,
+    FlagType,
     hash_phone,
 )
 from crm_api.domain.messaging.consent_decisions import flags, service
@@ -145,6 +146,9 @@ async def _decide_each(
     ]
     if gone:
         await flags.end_flags(session, gone)
+    opted_in = sorted(phone for phone, flag in gone if flag == FlagType.OPTED_OUT)
+    if opted_in:
+        await sends.withdraw_confirmations(session, phones=opted_in, now=now)
     stopped = sorted(phone for phone, (_, after) in changes.items() if after.flags)
     if stopped:
         await sends.withdraw_numbers(uow, phones=stopped, now=now)

@@ -109,7 +109,8 @@ async def follow_decision(
 
     The caller must first call ``lock_decisions`` for the number, and afterwards append the decision
     to the history. If the number is now opted out or on hold, its waiting messages are withdrawn.
-    If not, campaign recipients with the status ``held`` may get their message.
+    If not, campaign recipients with the status ``held`` may get their message. If an opt-out has
+    ended, its confirmation is withdrawn.
 
     Returns:
         The consent of the number before and after the decision.
@@ -123,6 +124,8 @@ async def follow_decision(
     gone = [(phone, flag) for flag in before.flags - after.flags]
     if gone:
         await end_flags(uow.session, gone)
+    if before.opted_out and not after.opted_out:
+        await sends.withdraw_confirmations(uow.session, phones=[phone], now=now)
     if after.flags:
         await sends.withdraw_numbers(uow, phones=[phone], now=now)
     else:

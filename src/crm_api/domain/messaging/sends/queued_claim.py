@@ -38,6 +38,14 @@ after this time."""
 AWAY_LASTS = timedelta(minutes=15)
 """How long after it was queued an away reply may still be sent. After a longer delay, for example
 on a blocked line, the reply would be confusing, and the office may be open again."""
+LASTS = {
+    SendKind.AWAY: AWAY_LASTS,
+    SendKind.CONFIRMATION: timedelta(minutes=5),
+    SendKind.HELP: timedelta(days=1),
+}
+"""How long after it was queued an automatic reply may still be sent. The law presumes that a person
+agrees to a confirmation only within five minutes after the opt-out (47 CFR 64.1200(a)(12), read
+2026-11-24)."""
 TOO_LATE = "too_late"
 """The error code of a message that could not be sent before its latest instant."""
 MEDIA_NOT_SUPPORTED = "media_not_supported"
@@ -79,13 +87,14 @@ class QueuedMessage(NumberZone):
     def latest(self) -> datetime | None:
         """The latest instant at which the message may be sent; None if there is no such limit.
 
-        Only these messages have a limit: the automatic reply outside office hours (away reply), a
-        message with ``scheduled_for``, and a reminder (until its appointment begins).
+        Only these messages have a limit: automatic replies (``LASTS``), messages with
+        ``scheduled_for``, and reminders (until the appointment begins).
         """
         if self.origin == SendKind.REMINDER:
             return self.appointment_at
-        if self.origin == SendKind.AWAY:
-            return self.created_at + AWAY_LASTS
+        lasts = LASTS.get(SendKind(self.origin))
+        if lasts is not None:
+            return self.created_at + lasts
         return None if self.scheduled_for is None else self.scheduled_for + LATEST_AFTER_SCHEDULE
 
 
@@ -321,11 +330,10 @@ async def _postpone_closed(
         is_test = message.origin == SendKind.TEST and not message.is_own_line
         is_unasked = is_test or message.origin == SendKind.REMINDER
         has_hours = message.origin in {SendKind.MANUAL, SendKind.AWAY}
-        if not has_hours and not is_unasked:
-            open_now.append(SendableMessage(message, None))
-            continue
-        hours = hours_of(message, rules=rules, is_unasked=is_unasked, now=now)
-        closes_at = hours.not_after if hours.is_open else now
+        closes_at: datetime | None = None
+        if has_hours or is_unasked:
+            hours = hours_of(message, rules=rules, is_unasked=is_unasked, now=now)
+            closes_at = hours.not_after if hours.is_open else now
         # The legal hours are treated as over if they end before a request could be completed.
         is_open = closes_at is None or closes_at > now + times.call
         leaves_at = now

@@ -137,6 +137,40 @@ async def withdraw_numbers(uow: UnitOfWork, *, phones: Sequence[str], now: datet
     await derive_waiting(uow.session, unanswered - {None}, now=now)
 
 
+# If a claim has locked a message and has not committed yet, this statement waits for it. The next
+# statement then finds the attempt of the claim.
+WITHDRAW_CONFIRMATIONS = text(f"""
+    UPDATE activity t SET status = 'failed', error_code = '{WITHDRAWN}', updated_at = :now
+    WHERE t.status = 'queued' AND t.phone = ANY(CAST(:phones AS text[]))
+      AND t.origin = 'confirmation'
+""")
+RELEASE_CONFIRMATIONS = text(f"""
+    WITH freed AS (
+        UPDATE send_attempt a
+        SET status = 'released', token = NULL, lease_until = NULL, error_code = '{WITHDRAWN}',
+            updated_at = :now
+        WHERE a.phone = ANY(CAST(:phones AS text[])) AND a.is_open AND a.status = 'claimed'
+          AND a.kind = 'confirmation'
+        RETURNING a.activity_id
+    )
+    UPDATE activity t SET status = 'failed', error_code = '{WITHDRAWN}', updated_at = :now
+    FROM freed f WHERE t.id = f.activity_id
+""")
+
+
+async def withdraw_confirmations(
+    session: AsyncSession, *, phones: Sequence[str], now: datetime
+) -> None:
+    """Withdraw confirmations of opt-outs to these numbers, because their opt-outs have ended.
+
+    A confirmation that is already being sent is not withdrawn. The caller must first end the flag
+    ``opted_out``.
+    """
+    values = {"phones": list(phones), "now": now}
+    await session.execute(WITHDRAW_CONFIRMATIONS, values)
+    await session.execute(RELEASE_CONFIRMATIONS, values)
+
+
 RELEASE_CAMPAIGN_CLAIMS = text("""
     WITH freed AS (
         UPDATE send_attempt a
