@@ -382,6 +382,7 @@ SENDS = [
         "the zone key of a recipient, and whether they ever wrote",
         {
             "uq_contact_phone|idx_contact_phone_hash",
+            "pk_contact",
             "uq_conversation_line_id_phone",
             "idx_activity_conversation",
         },

@@ -9,6 +9,7 @@ from crm_api.domain.kit.zones import (
     STATE_AS_WRITTEN,
     STATE_CODES,
     ZoneKey,
+    join_zone_keys,
     parse_zone_key,
     state_code,
     zone_key,
@@ -147,6 +148,19 @@ def test_written_zone_key_is_read_unchanged() -> None:
     text = "FL,MA/America/Chicago,America/New_York"
 
     assert str(parse_zone_key(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("other", "joined"),
+    [
+        ("CA/America/Los_Angeles", "CA,MA/America/Los_Angeles,America/New_York"),
+        ("MA/America/New_York", "MA/America/New_York"),
+        ("?/America/Denver", "?/America/Denver,America/New_York"),
+    ],
+)
+def test_joined_key_has_the_states_and_zones_of_both(other: str, joined: str) -> None:
+    assert join_zone_keys("MA/America/New_York", other) == joined
+    assert join_zone_keys(other, "MA/America/New_York") == joined
 
 
 @pytest.mark.parametrize("text", ["", "MA", "/America/New_York", "MA/"])

@@ -20,7 +20,7 @@ from tests.domain.inbound.webhook_events.support import (
     rows,
 )
 from tests.domain.messaging.sends.ledger import TIMES
-from tests.factories import make_contact, make_line
+from tests.factories import make_contact, make_line, number
 from tests.fakes import RecordingQueue
 from tests.routers.consent.test_compliance import use_rules
 
@@ -425,6 +425,63 @@ async def test_legal_hours_apply_to_the_first_message_to_a_number(
     assert (by_day.status_code, len(conversations)) == (202, 1)
     assert conversations[0]["id"] == by_day.json()["conversation_id"]
     assert conversations[0]["contact_id"] == by_day.json()["contact_id"] is not None
+
+
+@pytest.mark.parametrize(
+    ("alias", "closed"),
+    [
+        (number(1), "2026-11-26T14:30:00Z"),  # 09:30 in New York, 06:30 in Los Angeles
+        (number(1), "2026-11-27T02:30:00Z"),  # 21:30 in New York, 18:30 in Los Angeles
+        ("+18085550123", "2026-11-26T18:30:00Z"),  # 10:30 in Los Angeles, 08:30 in Honolulu
+    ],
+)
+async def test_message_to_a_merged_number_keeps_the_hours_of_the_person_and_of_the_number(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    line: Line,
+    session: AsyncSession,
+    *,
+    new_uow: UnitOfWorkFactory,
+    alias: str,
+    closed: str,
+) -> None:
+    use_rules(app, DAY)
+    west: dict[str, Any] = {"state": "CA", "zone_key": "CA/America/Los_Angeles"}
+    person = await make_contact(session, phone="+14155550123", **west)
+    duplicate = await make_contact(session, phone=alias, **west)
+    await session.commit()
+    opens = datetime.fromisoformat("2026-11-27T19:00:00Z")  # 11:00 in Los Angeles
+    await queue_message(client, line, to=alias, at=opens)
+    ids = {"primary_id": str(person.id), "duplicate_ids": [str(duplicate.id)]}
+    assert (await client.post("/v1/contacts/merge", json=ids)).status_code == 200
+
+    at = datetime.fromisoformat(closed)
+    await set_database_time(session, at)
+    answer = await client.post("/v1/messages", json=message_body(line, to=alias))
+    await session.execute(
+        text("UPDATE activity SET scheduled_for = :at, send_after = :at"), {"at": at}
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "outside_window")
+    assert await claim_messages(new_uow, at, DAY) == []
+    assert len(await claim_messages(new_uow, opens, DAY)) == 1
+
+
+async def test_time_zone_of_the_person_decides_the_hours_of_a_merged_number(
+    client: httpx.AsyncClient, app: FastAPI, line: Line, session: AsyncSession
+) -> None:
+    use_rules(app, DAY)
+    east: dict[str, Any] = {"timezone": "America/New_York", "zone_key": "CA/America/New_York"}
+    person = await make_contact(session, phone="+14155550123", **east)
+    duplicate = await make_contact(session, phone="+14155550124", **east)
+    await session.commit()
+    ids = {"primary_id": str(person.id), "duplicate_ids": [str(duplicate.id)]}
+    assert (await client.post("/v1/contacts/merge", json=ids)).status_code == 200
+
+    await set_database_time(session, datetime.fromisoformat("2026-11-26T14:30:00Z"))
+    answer = await client.post("/v1/messages", json=message_body(line, to=duplicate.phone))
+
+    assert answer.status_code == 202
 
 
 @pytest.mark.parametrize(

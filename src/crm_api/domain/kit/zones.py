@@ -122,6 +122,17 @@ def parse_zone_key(key: str) -> ZoneKey:
     )
 
 
+def join_zone_keys(one: str, other: str) -> str:
+    """Return the zone key of a person who may be where either of two zone keys says.
+
+    If no state is known in one of them, no state of the result is known.
+    """
+    keys = [parse_zone_key(one), parse_zone_key(other)]
+    states = {state for key in keys for state in key.states} if all(k.states for k in keys) else ()
+    zones = {zone for key in keys for zone in key.zones}
+    return str(ZoneKey(tuple(sorted(states)), tuple(sorted(zones))))
+
+
 @lru_cache(maxsize=4096)
 def state_code(text: str | None) -> str | None:
     """Return the code of a state or province; None if it is unknown.

@@ -6,20 +6,30 @@ written to the line before.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from crm_api.domain.consent.legal_rules.rules import FOREVER, RuleBook
-from crm_api.domain.kit.zones import zone_key
+from crm_api.domain.kit.zones import join_zone_keys, zone_key_of
 from crm_api.platform.database import UnitOfWork, typed_row
 
-# Two SQL columns. The first is the zone key (the states and time zones in which the person may
-# live) of the contact with the number. The second is true if the person has ever sent a message to
-# the line, so that our message is an answer.
+# Three SQL columns:
+#
+# 1. The zone key (the states and time zones in which the person may live) of the contact with the
+#    number. If the number belongs to a duplicate that was merged into a contact, it is the zone key
+#    of this contact.
+# 2. The address and the time zone of this contact, if the number belongs to such a duplicate. The
+#    area code of the number also counts, and the zone key of the contact does not have it.
+# 3. True if the person has ever sent a message to the line, so that our message is an answer.
 NUMBER_ZONE = """
-    (SELECT p.zone_key FROM contact p WHERE p.phone = {phone} AND p.deleted_at IS NULL)
-        AS zone_key,
+    (SELECT h.zone_key FROM contact p JOIN contact h ON h.id = coalesce(p.merged_into, p.id)
+     WHERE p.phone = {phone} AND h.deleted_at IS NULL) AS zone_key,
+    (SELECT jsonb_build_object('timezone', h.timezone, 'state', h.state,
+            'postal_code', h.postal_code, 'attributes', h.attributes)
+     FROM contact p JOIN contact h ON h.id = p.merged_into
+     WHERE p.phone = {phone} AND h.deleted_at IS NULL) AS merged_place,
     EXISTS (
         SELECT 1 FROM conversation k JOIN activity i ON i.conversation_id = k.id
         WHERE k.line_id = {line_id} AND k.phone = {phone}
@@ -39,12 +49,15 @@ class NumberZone:
 
     Attributes:
         phone: The number in E.164.
-        zone_key: None if no contact has the number.
+        zone_key: The zone key of the contact; None if no contact has the number.
+        merged_place: If the number belongs to a merged duplicate: the columns of the contact that
+            decide about its zone key. Otherwise None.
         has_written: True if the person has ever sent a message to the line.
     """
 
     phone: str
     zone_key: str | None
+    merged_place: dict[str, Any] | None
     has_written: bool
 
 
@@ -149,8 +162,11 @@ def zone_key_of_number(number: NumberZone) -> str:
     """Return the states and time zones of a phone number, as one text (the zone key).
 
     The person with this number may live in these states and time zones. The zone key is that of the
-    contact with the number. But if no contact has the number, the area code decides.
+    contact with the number. But if no contact has the number, the area code decides. If the number
+    belongs to a merged duplicate, the states and time zones of its area code are added to those of
+    the contact.
     """
-    return number.zone_key or zone_key(
-        timezone=None, state=None, postal_code=None, phone=number.phone
-    )
+    key = number.zone_key or zone_key_of({"phone": number.phone})
+    if number.merged_place is None:
+        return key
+    return join_zone_keys(key, zone_key_of({**number.merged_place, "phone": number.phone}))
