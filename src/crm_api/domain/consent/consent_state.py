@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from crm_api.domain.consent.models import ConsentAction, ConsentSource, FlagType
+from crm_api.domain.consent.models import (
+    REPEATED_BY_LISTS,
+    ConsentAction,
+    ConsentSource,
+    FlagType,
+)
 
 _STRICTNESS = {
     ConsentAction.OPT_IN: 0,
@@ -99,6 +104,19 @@ def state_after(decisions: Iterable[Decision]) -> ConsentState:
     for decision in sorted(decisions, key=_order):
         state = state.after(decision.action)
     return state
+
+
+def is_last_by_list(decisions: Iterable[Decision]) -> bool:
+    """Return whether the last decision about a phone number is an opt-out from a list.
+
+    Then another opt-out from a list needs no entry in the history. If the last decision has another
+    source, an entry is needed. Without it, a START that was written between that decision and the
+    list, and that arrives after the list, would end the opt-out.
+    """
+    last = sorted(decisions, key=_order)[-1:]
+    return any(
+        one.action == ConsentAction.OPT_OUT and one.source in REPEATED_BY_LISTS for one in last
+    )
 
 
 def _order(decision: Decision) -> tuple[datetime, bool, int]:

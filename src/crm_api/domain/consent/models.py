@@ -79,8 +79,8 @@ class ConsentSource(StrEnum):
 REPEATED_BY_LISTS = (ConsentSource.IMPORT, ConsentSource.PROVIDER)
 """Sources that deliver complete lists, which repeat opt-outs that are already stored.
 
-An opt-out from such a source adds no entry for a number that is already opted out. An opt-out from
-any other source adds an entry.
+An opt-out from such a source adds no entry if the number is opted out and its last decision is an
+opt-out from such a source. An opt-out from any other source adds an entry.
 """
 
 

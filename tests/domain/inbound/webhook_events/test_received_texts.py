@@ -1,10 +1,10 @@
 import itertools
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncSession
-from tests.conftest import NOW
+from tests.conftest import NOW, SECRET
 from tests.domain.inbound.webhook_events.support import (
     APPLY_SETTINGS,
     OWN_NUMBER,
@@ -24,6 +24,12 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.consent.legal_rules.rules import NO_RULES
+from crm_api.domain.consent.models import ConsentAction, ConsentSource
+from crm_api.domain.messaging.consent_decisions import service as consent
+from crm_api.domain.messaging.consent_decisions.listed_numbers import (
+    ListedNumber,
+    apply_listed_numbers,
+)
 from crm_api.domain.messaging.models.lines import Line
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.messaging.sends import gate, queued_claim
@@ -368,6 +374,47 @@ async def test_late_start_does_not_undo_a_later_stop(
 
     assert await flags(session) == ["opted_out"]
     assert len(await rows(session, "SELECT 1 FROM consent_entry")) == 2
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("lists", ["import", "contact_file"])
+async def test_late_start_does_not_undo_a_later_opt_out_by_a_list(
+    session: AsyncSession, new_uow: UnitOfWorkFactory, lists: str
+) -> None:
+    hours = [NOW - timedelta(hours=hour) for hour in range(4)]
+    await receive_message(session, new_uow, "STOP", message_id="AC1", at=hours[3])
+    for at in (hours[1], NOW):
+        await (list_in_file if lists == "contact_file" else list_number)(new_uow, at)
+
+    await receive_message(
+        session, new_uow, "START", message_id="AC2", createdAt=hours[2].isoformat()
+    )
+
+    assert await flags(session) == ["opted_out"]
+    found = await rows(session, "SELECT source FROM consent_entry ORDER BY occurred_at")
+    assert [row["source"] for row in found] == ["message", "message", "import"]
+
+
+async def list_number(new_uow: UnitOfWorkFactory, at: datetime) -> None:
+    async with new_uow() as uow:
+        await consent.opt_out(
+            uow,
+            phone=PERSON,
+            contact_id=None,
+            source=ConsentSource.IMPORT,
+            actor="list",
+            reason="list",
+            now=at,
+            secret=SECRET.encode(),
+        )
+
+
+async def list_in_file(new_uow: UnitOfWorkFactory, at: datetime) -> None:
+    listed = ListedNumber(
+        phone=PERSON, action=ConsentAction.OPT_OUT, is_do_not_contact=False, evidence={}
+    )
+    async with new_uow() as uow:
+        await apply_listed_numbers(uow, [listed], reason="list", now=at, secret=SECRET.encode())
 
 
 @pytest.mark.usefixtures("line")

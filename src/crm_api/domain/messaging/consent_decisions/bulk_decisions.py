@@ -4,14 +4,19 @@ Decisions about people who have several numbers are an exception: ``service`` re
 one. Such a decision needs about 15 statements, because it applies to all numbers of the person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from crm_api.domain.consent import queries
-from crm_api.domain.consent.consent_state import ConsentState, Decision, apply_decision
+from crm_api.domain.consent.consent_state import (
+    ConsentState,
+    Decision,
+    apply_decision,
+    is_last_by_list,
+)
 from crm_api.domain.consent.models import (
     REPEATED_BY_LISTS,
     ConsentAction,
@@ -155,7 +160,8 @@ async def _decide_each(
     free = sorted(changes.keys() - set(stopped))
     if free:
         await sends.restore_held_recipients(uow, phones=free, now=now)
-    await _remember(uow, decisions, changes, hashes, now=now)
+    known = {one.phone for one in decisions if is_last_by_list(said.get(hashes[one.phone], []))}
+    await _remember(uow, decisions, changes, hashes, known=known, now=now)
     return changes
 
 
@@ -165,19 +171,24 @@ async def _remember(
     changes: Mapping[str, Change],
     hashes: Mapping[str, bytes],
     *,
+    known: Collection[str],
     now: datetime,
 ) -> None:
     """Append an entry to the consent history for each decision.
 
     The entry of an opt-out or a hold also lists the messages to the number that are already being
-    sent. Exception: A repeated opt-out from an import or from the provider's stop list (the numbers
-    that the provider refuses) gets no entry.
+    sent. Exception: An opt-out from an import or from the provider's stop list (the numbers that
+    the provider refuses) gets no entry if it repeats an opt-out from such a list.
+
+    Args:
+        known: The numbers whose last decision is an opt-out from a list.
     """
     noted = [
         one
         for one in decisions
         if one.action != ConsentAction.OPT_OUT
         or one.source not in REPEATED_BY_LISTS
+        or one.phone not in known
         or _is_change(one, changes[one.phone])
     ]
     if not noted:

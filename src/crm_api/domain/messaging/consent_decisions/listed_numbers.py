@@ -1,7 +1,9 @@
 """Apply the opt-out columns of an imported contact file: opt-outs, holds, and ``do_not_contact``.
 
 The import never removes an opt-out or ``do_not_contact``. A new opt-out replaces a hold. A flag
-that the number already has is not written again. The SQL handles many numbers per statement.
+that the number already has is not written again. A repeated opt-out is added to the consent history
+only if the last decision about the number is not from a list. The SQL handles many numbers per
+statement.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from crm_api.domain.consent import queries
-from crm_api.domain.consent.models import ConsentAction, ConsentSource, FlagType
+from crm_api.domain.consent.consent_state import is_last_by_list
+from crm_api.domain.consent.models import ConsentAction, ConsentSource, FlagType, hash_phone
 from crm_api.domain.messaging.consent_decisions.bulk_decisions import NumberDecision, decide_in_bulk
 from crm_api.domain.messaging.consent_decisions.flags import flags_of
 from crm_api.domain.messaging.consent_decisions.suppression import suppress_numbers
@@ -83,7 +86,8 @@ async def apply_listed_numbers(
 ) -> dict[FlagType, int]:
     """Set the flags of the numbers in an imported file.
 
-    New opt-outs and holds are also added to the consent history.
+    New opt-outs and holds are also added to the consent history. So is a repeated opt-out if the
+    last decision about the number is not from a list.
 
     Args:
         listed: The result of ``strictest_entries``. The caller must have locked the contacts with
@@ -98,7 +102,17 @@ async def apply_listed_numbers(
     await queries.lock_decisions(session, phones={*all_numbers, *phones})
     counts = await count_new_flags(session, listed, now=now)
     flags = await flags_of(session, phones, now=now)
-    new = [one for one in listed if _new_flags(one, flags[one.phone]) - {FlagType.DO_NOT_CONTACT}]
+    repeated = [
+        one.phone
+        for one in listed
+        if one.action == ConsentAction.OPT_OUT and FlagType.OPTED_OUT in flags[one.phone]
+    ]
+    unlisted = await _last_decided_elsewhere(session, phones=repeated, secret=secret)
+    new = [
+        one
+        for one in listed
+        if one.phone in unlisted or _new_flags(one, flags[one.phone]) - {FlagType.DO_NOT_CONTACT}
+    ]
     contact_ids = await _contact_ids(session, phones=[one.phone for one in new])
     barred = [
         one.phone
@@ -138,6 +152,17 @@ def _new_flags(one: ListedNumber, flags: set[str]) -> set[FlagType]:
     elif FlagType.OPTED_OUT not in flags:
         wanted.add(FlagType.OPT_OUT_HOLD)
     return wanted - flags
+
+
+async def _last_decided_elsewhere(
+    session: AsyncSession, *, phones: Sequence[str], secret: bytes
+) -> set[str]:
+    """Return the opted-out numbers whose last decision is not an opt-out from a list."""
+    if not phones:
+        return set()
+    hashes = {phone: hash_phone(phone, secret) for phone in phones}
+    said = await queries.read_decisions_of_numbers(session, hashes=list(hashes.values()))
+    return {phone for phone, one in hashes.items() if not is_last_by_list(said.get(one, []))}
 
 
 async def _contact_ids(session: AsyncSession, *, phones: Sequence[str]) -> dict[str, UUID]:

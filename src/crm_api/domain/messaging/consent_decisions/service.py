@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from crm_api.domain.consent import queries, reply_examples
-from crm_api.domain.consent.consent_state import ConsentState, Decision
+from crm_api.domain.consent.consent_state import ConsentState, Decision, is_last_by_list
 from crm_api.domain.consent.errors import ConsentDoesNotExpireError
 from crm_api.domain.consent.models import (
     REPEATED_BY_LISTS,
@@ -87,8 +87,9 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     """Opt a number out, so that it gets no more messages.
 
     The opt-out ends a hold. The contact's other numbers are opted out too. Every opt-out of the
-    number gets a history entry, except a repeated opt-out from an import or from the provider's
-    stop list. Each of the contact's other numbers gets an entry if its consent changes.
+    number gets a history entry, except an opt-out from an import or from the provider's stop list
+    that repeats an opt-out from such a list (``is_last_by_list``). Each of the contact's other
+    numbers gets an entry if its consent changes.
 
     Returns:
         True if the number was not opted out before.
@@ -96,7 +97,7 @@ async def opt_out(uow: UnitOfWork, **act: Unpack[DecisionDetails]) -> bool:
     others = await _others(uow, act)
     before, after = await _decide(uow, ConsentAction.OPT_OUT, act)
     is_new = after.opted_out and not before.opted_out
-    if is_new or act["source"] not in REPEATED_BY_LISTS:
+    if is_new or act["source"] not in REPEATED_BY_LISTS or not await _is_last_by_list(uow, act):
         await _remember(uow, ConsentAction.OPT_OUT, act)
     await _keep_example(uow, ConsentAction.OPT_OUT, act, before, others)
     await _share(uow, ConsentAction.OPT_OUT, act, others)
@@ -293,6 +294,11 @@ async def history(
         limit=limit,
         position=lambda row: (row[0].created_at, UUID(int=row[0].id)),
     )
+
+
+async def _is_last_by_list(uow: UnitOfWork, act: DecisionDetails) -> bool:
+    phone_hash = hash_phone(act["phone"], act["secret"])
+    return is_last_by_list(await queries.read_decisions(uow.session, phone_hash=phone_hash))
 
 
 async def _others(uow: UnitOfWork, act: DecisionDetails) -> list[str]:
