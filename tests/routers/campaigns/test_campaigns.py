@@ -1,5 +1,6 @@
 """Tests of the campaign routes: authorisation, input and responses."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,6 +23,7 @@ from tests.fakes import RecordingQueue
 
 from crm_api.domain.campaigns.models import CampaignMembership
 from crm_api.domain.identity.api_keys.models import Scope
+from crm_api.platform.database import UnitOfWorkFactory
 from crm_api.platform.jobs import JobName
 
 UNKNOWN_CAMPAIGN = "/v1/campaigns/00000000-0000-7000-8000-000000000000"
@@ -328,6 +330,46 @@ async def test_started_campaign_cannot_be_changed_or_removed(
 
     assert [changed.status_code, removed.status_code] == [409, 409]
     assert changed.json()["code"] == removed.json()["code"] == "campaign_not_editable"
+
+
+async def test_start_of_an_old_version_is_refused(
+    client: httpx.AsyncClient, session: AsyncSession
+) -> None:
+    path = f"/v1/campaigns/{(await create_campaign(client, session))['id']}"
+    seen = (await client.get(path)).headers["etag"]
+    changed = await client.patch(path, json={"name": "Changed meanwhile"})
+    start = {"Idempotency-Key": "start-1", "If-Match": seen}
+
+    refused = await client.post(f"{path}/start", headers=start)
+    status = (await client.get(path)).json()["status"]
+    start["If-Match"] = changed.headers["etag"]
+    started = await client.post(f"{path}/start", headers=start)
+    repeated = await client.post(f"{path}/start", headers=start)
+
+    assert (refused.status_code, refused.json()["code"]) == (412, "changed_since")
+    assert status == "draft"
+    assert (started.status_code, started.json()["status"]) == (200, "scheduled")
+    # The repetition gets the stored response, although the start has changed the ETag.
+    assert repeated.headers["idempotent-replayed"] == "true"
+    assert repeated.json() == started.json()
+
+
+async def test_change_and_start_of_the_same_version_exclude_each_other(
+    committed_client: httpx.AsyncClient, committed_uow: UnitOfWorkFactory
+) -> None:
+    async with committed_uow() as uow:
+        body = await campaign_body(uow.session)
+    made = await committed_client.post("/v1/campaigns", json=body)
+    path = f"/v1/campaigns/{made.json()['id']}"
+    seen = await asyncio.gather(*(committed_client.get(path) for _ in range(2)))
+    headers = {"If-Match": seen[0].headers["etag"]}
+
+    changed, started = await asyncio.gather(
+        committed_client.patch(path, json={"name": "Changed meanwhile"}, headers=headers),
+        committed_client.post(f"{path}/start", headers=headers),
+    )
+
+    assert sorted([changed.status_code, started.status_code]) == [200, 412]
 
 
 async def test_start_with_an_empty_audience_points_to_the_audience(

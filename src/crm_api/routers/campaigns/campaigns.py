@@ -196,7 +196,11 @@ async def delete_campaign(campaign_id: UUID, uow: Uow, _caller: Writer) -> None:
 async def start_campaign(
     campaign_id: UUID, uow: Uow, state: State, _caller: Sender
 ) -> CampaignRead:
-    """Start a draft. A worker then stores the recipients and sends the messages as scheduled."""
+    """Start a draft. A worker then stores the recipients and sends the messages as scheduled.
+
+    With the ETag of the campaign in `If-Match`, a draft that has changed since you read it is not
+    started.
+    """
     async with uow:
         has_rules = state.settings.rules_name != "none"
         sender = await business_of(uow, state) if has_rules else None

@@ -44,7 +44,7 @@ class Exchange:
     """The state of a request that changes data, from its arrival until its response.
 
     Attributes:
-        path: Path of the resource to change or delete; None for a POST.
+        path: Path of the resource to change, delete or start; None for any other POST.
         target: Method, path and query string of the request, as received.
         key: The ``Idempotency-Key`` of the request; None if the request has no key.
         secret: The ``Secret`` of the service; it encrypts the stored response.
@@ -67,7 +67,7 @@ class Exchange:
         return self._uow
 
     async def _begin(self, uow: UnitOfWork) -> None:
-        """Lock the path of a PUT, PATCH or DELETE; reserve the ``Idempotency-Key`` of a POST.
+        """Lock the path of the resource to change; reserve the ``Idempotency-Key`` of a POST.
 
         Raises:
             AnsweredBeforeError: An earlier request with this key has a stored response.

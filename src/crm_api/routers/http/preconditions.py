@@ -3,13 +3,14 @@
 - The transaction of a POST with an ``Idempotency-Key`` also stores its response. A repetition
   within a day gets this response.
 - A GET with a current ``If-None-Match`` gets 304. A PUT, PATCH or DELETE with an ``If-Match`` that
-  is not current gets 412.
+  is not current gets 412. So does the start of a campaign, with the ETag of the campaign.
 - Every change also writes an entry to the audit log in the same transaction.
 """
 
 import re
 from hashlib import blake2b
 from http import HTTPStatus
+from urllib.parse import quote
 
 from python_multipart.multipart import parse_options_header
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +35,7 @@ SIGN_IN = "/v1/auth/"
 """Prefix of the paths that use neither idempotency keys nor ETags. Their responses contain tokens,
 so the responses must not be stored."""
 CHANGES = frozenset({"PUT", "PATCH", "DELETE"})
+_START = re.compile(r"(/v1/campaigns/[^/]+)/start")
 TAG_BYTES = 16
 _NOT_FOR_A_READ = frozenset(
     {b"if-match", b"if-none-match", b"content-type", b"content-length", b"transfer-encoding", KEY}
@@ -127,17 +129,25 @@ class PreconditionMiddleware:
     async def _stale(self, scope: Scope, exchange: Exchange) -> StoredResponse | None:
         """Return an error response if the resource does not match ``If-Match``, else None.
 
-        The current version is read with the GET route of the same path, in the transaction of the
+        The current version is read with the GET route of the resource, in the transaction of the
         change.
         """
         seen = header(scope, b"if-match")
-        if seen is None or scope["method"] not in CHANGES:
+        path = conditional_resource(scope["method"], scope["path"])
+        if seen is None or path is None:
             return None
         if scope["method"] not in paths_of(scope["app"].state).at(scope["path"]):
             # The router will refuse the request, because the path does not support the method.
             return None
         headers = [pair for pair in scope["headers"] if pair[0] not in _NOT_FOR_A_READ]
-        reading = {**scope, "method": "GET", "query_string": b"", "headers": headers}
+        reading = {
+            **scope,
+            "method": "GET",
+            "path": path,
+            "raw_path": quote(path).encode(),
+            "query_string": b"",
+            "headers": headers,
+        }
         now = await self._call(reading, _nothing, exchange)
         if now.status == HTTPStatus.METHOD_NOT_ALLOWED:
             # The path does not support GET, so the caller cannot have an ETag of it.
@@ -170,6 +180,22 @@ class PreconditionMiddleware:
         return StoredResponse(status=start["status"], headers=headers, body=bytes(body))
 
 
+def conditional_resource(method: str, path: str) -> str | None:
+    """Return the path of the resource whose ETag a change may send in ``If-Match``.
+
+    This is the path of a PUT, PATCH or DELETE itself. For the start of a campaign, it is the path
+    of the campaign. Other requests ignore ``If-Match``; for them, the result is None.
+
+    Args:
+        method: The HTTP method in upper case.
+        path: A path, or the path template of a route.
+    """
+    if method in CHANGES:
+        return path
+    started = _START.fullmatch(path) if method == "POST" else None
+    return None if started is None else started[1]
+
+
 def etag(body: bytes) -> str:
     """Return the strong ETag of a response body: a hash of its bytes, in quotes."""
     return f'"{blake2b(body, digest_size=TAG_BYTES).hexdigest()}"'
@@ -187,7 +213,7 @@ def _exchange(scope: Scope) -> Exchange:
     return Exchange(
         new_uow=state.new_uow,
         secret=state.secret,
-        path=scope["path"] if scope["method"] in CHANGES else None,
+        path=conditional_resource(scope["method"], scope["path"]),
         target=target,
         key=None if key is None else idempotency.read_key(key),
     )

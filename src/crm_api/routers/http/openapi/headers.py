@@ -6,6 +6,7 @@ Routes do not declare these headers.
 from http import HTTPStatus
 
 from crm_api.routers.http.openapi.naming import Node, nodes
+from crm_api.routers.http.preconditions import conditional_resource
 
 
 def _component(header: str) -> str:
@@ -121,9 +122,11 @@ def complete_headers(path: str, method: str, operation: Node, *, is_read: bool) 
         is_read: True if the path has a GET operation. Then the resource at the path has an ETag.
     """
     sent = _sent(path, method, operation, is_read=is_read)
-    if sent is not None:
-        reference = {"$ref": f"#/components/parameters/{sent}"}
-        operation.setdefault("parameters", []).append(reference)
+    is_conditional_post = method == "post" and conditional_resource("POST", path) is not None
+    for name in (sent, "IfMatch" if is_conditional_post else None):
+        if name is not None:
+            reference = {"$ref": f"#/components/parameters/{name}"}
+            operation.setdefault("parameters", []).append(reference)
     if sent == "IfNoneMatch":
         operation["responses"]["304"] = {
             "description": "The version in `If-None-Match` is still current."
