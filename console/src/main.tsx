@@ -2,7 +2,7 @@ import { QueryCache, QueryClient, QueryClientProvider } from "@tanstack/react-qu
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { setUpClient } from "./api/client";
+import { setUpClient, shareTagged } from "./api/client";
 import { ApiProblem } from "./api/problem";
 import { flushDrafts, forgetAllDrafts } from "./drafts";
 import { guessLanguage, speak, t } from "./i18n";
@@ -32,6 +32,7 @@ const cache = new QueryClient({
   defaultOptions: {
     queries: {
       staleTime: 15_000,
+      structuralSharing: shareTagged,
       retry: (failures, error) => !(error instanceof ApiProblem && error.status < 500) && failures < 2,
     },
     // Without a network, a change fails at once. A delayed change could send a message too late.

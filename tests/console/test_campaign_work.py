@@ -199,3 +199,40 @@ async def test_list_is_sorted_and_filtered_by_its_address(
 
         await expect(page.get_by_role("heading", name="No campaign matches")).to_be_visible()
         await assert_accessible(page)
+
+
+def text_of(name: str, body: str) -> dict[str, Any]:
+    return {"name": name, "variants": [{"name": "A", "body": body, "weight": 100}]}
+
+
+@pytest.mark.timeout(180)
+async def test_draft_that_a_colleague_changes_is_checked_again_before_it_starts(
+    visit: Visit, service: Service, people: Any
+) -> None:
+    made = draft(service, people, "Cellars")
+    path = f"/campaigns/{made['id']}"
+    async with visit(path, refused=(412,)) as page:
+        check = page.get_by_role("region", name="Before it starts")
+        await expect(check.locator(".phone-text")).to_contain_text("A free look?")
+        start = check.get_by_role("button", name="Start sending")
+        await expect(start).to_be_enabled()
+
+        # The page reads a draft every five seconds. So the start comes before the next read.
+        service.api("PATCH", path, json=text_of("Cellars", "Second text. " + HERE))
+        await start.click()
+        await expect(page.get_by_text("so it was not started")).to_be_visible()
+        await expect(check.locator(".phone-text")).to_contain_text("Second text.")
+        assert service.api("GET", path)["status"] == "draft"
+        await expect(start).to_be_disabled()
+        await assert_accessible(page)
+        await check.get_by_role("button", name="I have checked it").click()
+        await expect(start).to_be_enabled()
+
+        service.api("PATCH", path, json=text_of("Cellars", "Third text. " + HERE))
+        await expect(check.get_by_text("Somebody has changed this draft")).to_be_visible()
+        await expect(check.locator(".phone-text")).to_contain_text("Third text.")
+        await check.get_by_role("button", name="I have checked it").click()
+        await start.click()
+        await expect(page.get_by_text("Started.", exact=True)).to_be_visible()
+
+    assert service.api("GET", path)["status"] != "draft"

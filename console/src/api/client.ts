@@ -2,6 +2,7 @@
  * The client of the API. It sends the access token and an idempotency key with a request, and
  * throws an error response as an `ApiProblem`.
  */
+import { replaceEqualDeep } from "@tanstack/react-query";
 import { t } from "../i18n";
 import { authorize, currentSession, renewAfter } from "../session";
 import { client } from "./generated/client.gen";
@@ -68,7 +69,31 @@ export function setUpClient(): void {
   });
 }
 
+/** The ETags of the resources that were read. */
+const tags = new WeakMap<object, string>();
+
 /** Return the data of a response. If the API returns an error, the call itself throws. */
-export async function data<T>(call: Promise<{ data: T }>): Promise<NonNullable<T>> {
-  return (await call).data as NonNullable<T>;
+export async function data<T>(call: Promise<{ data: T; response?: Response }>): Promise<NonNullable<T>> {
+  const { data: found, response } = await call;
+  const tag = response?.headers.get("ETag");
+  if (tag && typeof found === "object" && found) tags.set(found, tag);
+  return found as NonNullable<T>;
+}
+
+/** Return the ETag with which a resource was read; undefined if its response had none. */
+export function tagOf(found: object): string | undefined {
+  return tags.get(found);
+}
+
+/** Return the header that lets a change fail if the resource has no longer this ETag. */
+export function ifMatch(tag: string | undefined): { "If-Match"?: string } {
+  return tag ? { "If-Match": tag } : {};
+}
+
+/** Replace the changed parts of cached data. The result keeps the ETag of the new data. */
+export function shareTagged(was: unknown, now: unknown): unknown {
+  const shared = replaceEqualDeep(was, now);
+  const tag = typeof now === "object" && now ? tags.get(now) : undefined;
+  if (tag) tags.set(shared as object, tag);
+  return shared;
 }

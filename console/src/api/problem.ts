@@ -9,7 +9,8 @@ export class ApiProblem extends Error {
   readonly fields: Record<string, string>;
 
   constructor(status: number, document: Partial<ProblemDocument> & Record<string, unknown>) {
-    super(document.detail ? plainly(document.detail) : t("The service did not answer as expected. Try again in a moment."));
+    const detail = document.code === "changed_since" ? t("Somebody else has changed this meanwhile. Load it again, then check it.") : document.detail;
+    super(detail ? plainly(detail) : t("The service did not answer as expected. Try again in a moment."));
     this.status = status;
     this.code = document.code ?? "unknown";
     this.extras = document;

@@ -2,7 +2,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
-import { data } from "../../api/client";
+import { data, tagOf } from "../../api/client";
 import {
   cancelCampaign, cloneCampaign, deleteCampaign, pauseCampaign, resumeCampaign, updateCampaign, type CampaignRead,
 } from "../../api/generated";
@@ -21,7 +21,8 @@ export const ENDED = new Set(["completed", "cancelled"]);
 export function useChanged() {
   const cache = useQueryClient();
   return (changed: CampaignRead) => {
-    cache.setQueryData(["campaign", changed.id], changed);
+    // A draft is started only with its ETag. If the response has none, the draft is read again.
+    if (changed.status !== "draft" || tagOf(changed)) cache.setQueryData(["campaign", changed.id], changed);
     void cache.invalidateQueries({ queryKey: ["campaign", changed.id] });
     void cache.invalidateQueries({ queryKey: ["campaigns"] });
   };

@@ -1,10 +1,10 @@
 /** The check before the start: who gets the message, who does not and why, times and cost. */
 import { Link } from "@tanstack/react-router";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { data } from "../../api/client";
+import { data, ifMatch, tagOf } from "../../api/client";
 import { checkLaunch, startCampaign, type CampaignRead, type LaunchCheck, type LaunchReason } from "../../api/generated";
-import { plainly } from "../../api/problem";
+import { ApiProblem, plainly } from "../../api/problem";
 import { count, dollars, phone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
@@ -19,18 +19,33 @@ import { TestSend } from "./test-send";
 import "../composer.css";
 import "./launch.css";
 
+/** Return what the start of a draft would send, and to whom. */
+function contentOf({ line_id, kind, audience, variants, schedule, pacing, rules, ab_test, follow_ups }: CampaignRead): string {
+  return JSON.stringify({ line_id, kind, audience, variants, schedule, pacing, rules, ab_test, follow_ups });
+}
+
 export function Launch({ campaign }: { campaign: CampaignRead }) {
   const { id } = campaign;
+  const cache = useQueryClient();
   const changed = useChanged();
+  const [seen, setSeen] = useState(() => contentOf(campaign));
+  const isChanged = contentOf(campaign) !== seen;
+  const tag = tagOf(campaign);
+  // The start sends the ETag of the campaign. The check always runs after the campaign was read. So
+  // if the check shows a newer version, the start is refused.
   const check = useQuery({
-    queryKey: ["campaign", id, "launch-check"],
+    queryKey: ["campaign", id, "launch-check", tag],
     queryFn: ({ signal }) => data(checkLaunch({ path: { campaign_id: id }, signal, throwOnError: true })),
     staleTime: 0,
   });
   const start = useMutation({
-    mutationFn: () => data(startCampaign({ path: { campaign_id: id }, throwOnError: true })),
+    mutationFn: () => data(startCampaign({ path: { campaign_id: id }, headers: ifMatch(tag), throwOnError: true })),
     onSuccess: (one) => (changed(one), say(t("Started."))),
-    onError: (error) => (fail(error), void check.refetch()),
+    onError: (error) => {
+      const isOld = error instanceof ApiProblem && error.code === "changed_since";
+      fail(isOld ? t("The draft has changed, so it was not started. Check it again.") : error);
+      void cache.invalidateQueries({ queryKey: ["campaign", id] });
+    },
   });
   const found = check.data;
   return (
@@ -41,10 +56,16 @@ export function Launch({ campaign }: { campaign: CampaignRead }) {
           {may("campaigns:write") && <Link to="/campaigns/new" search={{ draft: id }} className="button button-plain">{t("Change it")}</Link>}
           {may("campaigns:send") && <TestSend campaign={campaign} />}
           {may("campaigns:send") && (
-            <Button kind="main" icon="send" busy={start.isPending} disabled={!found?.can_start} onClick={() => start.mutate()}>{t("Start sending")}</Button>
+            <Button kind="main" icon="send" busy={start.isPending} disabled={!found?.can_start || isChanged} onClick={() => start.mutate()}>{t("Start sending")}</Button>
           )}
         </div>
       </div>
+      {isChanged && (
+        <p className="notice notice-warn" role="alert">
+          {t("Somebody has changed this draft since you opened it. Check it again before you start it.")}{" "}
+          <button type="button" className="link" onClick={() => setSeen(contentOf(campaign))}>{t("I have checked it")}</button>
+        </p>
+      )}
       {check.isPending && <Loading lines={5} />}
       {check.isLoadingError && <Failed error={check.error} again={() => void check.refetch()} />}
       {found && <Found check={found} campaign={campaign} />}
