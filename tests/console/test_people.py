@@ -337,3 +337,36 @@ async def test_screens_of_people_are_accessible_and_fit(
             await assert_fits(page)
 
     assert failed == []
+
+
+async def test_form_of_a_contact_does_not_overwrite_the_changes_of_a_colleague(
+    visit: Visit, service: Service
+) -> None:
+    one = person(service, "617-555-0187", first_name="Ada", company="Granite")
+    path = f"/contacts/{one['id']}"
+    async with visit(path, refused=(412,)) as page:
+        dialog = page.get_by_role("dialog")
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        await dialog.get_by_label("First name").fill("Adele")
+        service.api("PATCH", path, json={"company": "Basalt"})
+        await dialog.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Adele")
+        both = service.api("GET", path)
+        assert (both["first_name"], both["company"]) == ("Adele", "Basalt")
+
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        company = dialog.get_by_label("Company")
+        await company.fill("Mine")
+        service.api("PATCH", path, json={"company": "Theirs"})
+        await dialog.get_by_role("button", name="Save").click()
+        await expect(dialog.get_by_text("Somebody else has changed this")).to_be_visible()
+        await expect(company).to_have_value("Mine")
+        await assert_accessible(page)
+        assert service.api("GET", path)["company"] == "Theirs"
+        await dialog.get_by_role("button", name="Load the current values").click()
+        await expect(company).to_have_value("Theirs")
+        await company.fill("Agreed")
+        await dialog.get_by_role("button", name="Save").click()
+        await expect(dialog).to_have_count(0)
+
+    assert service.api("GET", path)["company"] == "Agreed"

@@ -110,7 +110,19 @@ async def test_hours_holidays_and_registration_are_saved(visit: Visit, service: 
         carriers = page.get_by_role("region", name="Registration and budgets")
         await carriers.get_by_label("Tax ID (EIN)").fill("12")
         await carriers.get_by_label("T-Mobile, segments a day").fill("2000")
-        await carriers.get_by_label("Other vendors on T-Mobile").fill("Mailer 500")
+        await carriers.get_by_role("button", name="Add a vendor on T-Mobile").click()
+        await carriers.get_by_label("Name of vendor 1 on T-Mobile").fill("Acme 1,000")
+        save_carriers = carriers.get_by_role("button", name="Save the registration")
+        # The browser refuses the form while a vendor has no number.
+        await save_carriers.click()
+        await carriers.get_by_label("Segments a day of vendor 1 on T-Mobile").fill("500")
+        await carriers.get_by_role("button", name="Add a vendor on AT&T").click()
+        await carriers.get_by_label("Name of vendor 1 on AT&T").fill("Forms")
+        await carriers.get_by_label("Segments a day of vendor 1 on AT&T").fill("20")
+        await expect(carriers.get_by_text("count only with a limit")).to_be_visible()
+        await save_carriers.click()
+        assert service.api("GET", "/settings")["carrier_budgets"] == {}
+        await carriers.get_by_role("button", name="Remove vendor 1 on AT&T").click()
         await carriers.get_by_role("button", name="Save the registration").click()
         await expect(carriers.locator(".field-error")).to_be_visible()
         await carriers.get_by_label("Tax ID (EIN)").fill("12-3456789")
@@ -121,7 +133,44 @@ async def test_hours_holidays_and_registration_are_saved(visit: Visit, service: 
     saved = service.api("GET", "/settings")
     assert saved["office_hours"]["days"]["fri"] == [{"start": "08:00", "end": "12:30"}]
     assert saved["holidays"] == [{"date": "2026-12-25", "name": "Christmas"}]
-    assert saved["carrier_budgets"]["t_mobile"]["daily_segments"] == 2000
+    assert list(saved["carrier_budgets"]) == ["t_mobile"]
+    budget = saved["carrier_budgets"]["t_mobile"]
+    assert budget["daily_segments"] == 2000
+    assert budget["other_vendors"] == [{"name": "Acme 1,000", "daily_segments": 500}]
+
+
+@pytest.mark.usefixtures("same_settings")
+async def test_forms_of_the_company_do_not_overwrite_the_changes_of_a_colleague(
+    visit: Visit, service: Service
+) -> None:
+    before = service.api("GET", "/settings")
+    async with visit("/settings", refused=(412,)) as page:
+        hours = page.get_by_role("region", name="Office hours")
+        reply = hours.get_by_label("Reply while the office is closed")
+        company = page.get_by_role("region", name="Company", exact=True)
+        await reply.fill("Mine")
+        await company.get_by_label("Own numbers for test messages").fill("617-555-0101")
+        holiday = {"date": "2026-12-25", "name": "Christmas"}
+        service.api("PATCH", "/settings", json={"holidays": [holiday]})
+        await company.get_by_role("button", name="Save").click()
+        await expect(page.get_by_text("Saved.")).to_be_visible()
+        # The save of another form keeps what was typed here.
+        await expect(reply).to_have_value("Mine")
+        await hours.get_by_role("button", name="Save the hours").click()
+        await expect(hours.get_by_label("Name of holiday 1")).to_have_value("Christmas")
+
+        await reply.fill("Mine again")
+        service.api("PATCH", "/settings", json={"away_reply": "Theirs"})
+        await hours.get_by_role("button", name="Save the hours").click()
+        await expect(hours.get_by_text("Somebody else has changed this")).to_be_visible()
+        await expect(reply).to_have_value("Mine again")
+        await hours.get_by_role("button", name="Load the current values").click()
+        await expect(reply).to_have_value("Theirs")
+
+    after = service.api("GET", "/settings")
+    assert (after["away_reply"], after["holidays"]) == ("Theirs", [holiday])
+    assert after["test_numbers"] == ["+16175550101"]
+    assert after["business_name"] == before["business_name"]
 
 
 @pytest.mark.timeout(300)

@@ -1,27 +1,34 @@
 /** The dialog that changes a contact. An error of the API is shown beside its field. */
-import { useMutation } from "@tanstack/react-query";
 import type { FormEvent } from "react";
+import { Meanwhile, Opened, useSaveChanges, versionOf } from "../api/changes";
 import { data } from "../api/client";
-import { updateContact, type ContactRead, type ContactUpdate } from "../api/generated";
+import { getContact, updateContact, type ContactRead } from "../api/generated";
 import { sentenceOf } from "../api/problem";
 import { t } from "../i18n";
 import { Dialog } from "../ui/dialog";
 import { Button } from "../ui/parts";
-import { say } from "../ui/toasts";
-import { ContactFields, entered, isAtField } from "./contact-fields";
+import { fail, say } from "../ui/toasts";
+import { ContactFields, entered, enteredOf, isAtField } from "./contact-fields";
 import { useRefresh } from "./contact-refresh";
 
 export function EditDialog({ contact, onClose }: { contact: ContactRead; onClose: () => void }) {
+  return <Opened now={contact}>{(opened, renew) => <EditForm contact={opened} onLoad={renew} onClose={onClose} />}</Opened>;
+}
+
+function EditForm({ contact, onLoad, onClose }: { contact: ContactRead; onLoad: (now: ContactRead) => void; onClose: () => void }) {
   const refresh = useRefresh(contact.id);
-  const save = useMutation({
-    mutationFn: (body: ContactUpdate) => data(updateContact({ path: { contact_id: contact.id }, body, throwOnError: true })),
-    onSuccess: () => (say(t("Saved.")), refresh(), onClose()),
+  const path = { contact_id: contact.id };
+  const read = () => data(getContact({ path, throwOnError: true }));
+  const { save, isPending, isConflict, error } = useSaveChanges({
+    base: versionOf(contact, enteredOf),
+    read: async () => versionOf(await read(), enteredOf),
+    write: (body, headers) => data(updateContact({ path, body, headers, throwOnError: true })),
+    onSaved: () => (say(t("Saved.")), refresh(), onClose()),
   });
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    save.mutate(entered(new FormData(event.currentTarget)));
+    save(entered(new FormData(event.currentTarget)));
   };
-  const { error } = save;
   return (
     <Dialog
       title={t("Edit the contact")}
@@ -29,11 +36,12 @@ export function EditDialog({ contact, onClose }: { contact: ContactRead; onClose
       footer={
         <>
           <Button onClick={onClose}>{t("Cancel")}</Button>
-          <Button kind="main" type="submit" form="edit-contact" busy={save.isPending}>{t("Save")}</Button>
+          <Button kind="main" type="submit" form="edit-contact" busy={isPending}>{t("Save")}</Button>
         </>
       }
     >
       <form id="edit-contact" className="form" onSubmit={submit}>
+        {isConflict && <Meanwhile onLoad={() => void read().then(onLoad, fail)} />}
         {error && !isAtField(error) && <p className="notice notice-bad" role="alert">{sentenceOf(error)}</p>}
         <ContactFields contact={contact} error={error} />
       </form>

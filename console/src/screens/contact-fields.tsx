@@ -17,6 +17,19 @@ export function entered(form: FormData) {
   };
 }
 
+/** Return the values that the form has for a contact before the user changes them. */
+export function enteredOf(contact: ContactRead): ReturnType<typeof entered> {
+  const form = new FormData();
+  for (const name of ["first_name", "last_name", "email", "company", ...ADDRESS, "tags"]) form.set(name, valueOf(contact, name));
+  return entered(form);
+}
+
+function valueOf(contact: ContactRead | undefined, name: string): string {
+  if (!contact) return "";
+  if (name === "tags") return contact.tags.join(", ");
+  return (ADDRESS.includes(name as "city") ? contact.address[name as "city"] : contact[name as "email"]) ?? "";
+}
+
 /** Return whether the form shows the error at one of its fields. */
 export function isAtField(error: unknown): boolean {
   return error instanceof ApiProblem && Object.keys(error.fields).some((at) => SHOWN.includes(at.split("/")[1] ?? ""));
@@ -30,11 +43,6 @@ function faultOf(error: unknown, pointer: string): string | undefined {
 
 /** Show the fields of a contact. A new contact also has a field for the phone number. */
 export function ContactFields({ contact, error }: { contact?: ContactRead; error: unknown }) {
-  const valueOf = (name: string): string => {
-    if (!contact) return "";
-    if (name === "tags") return contact.tags.join(", ");
-    return (ADDRESS.includes(name as "city") ? contact.address[name as "city"] : contact[name as "email"]) ?? "";
-  };
   const field = (name: string, label: string) => {
     const isPhone = name === "phone";
     return (
@@ -43,7 +51,7 @@ export function ContactFields({ contact, error }: { contact?: ContactRead; error
         error={faultOf(error, ADDRESS.includes(name as "city") ? `/address/${name}` : `/${name}`)}
         {...(name === "tags" ? { hint: t("Separate them with commas.") } : {})}
       >
-        {(attributes) => <input {...attributes} name={name} type={isPhone ? "tel" : "text"} defaultValue={valueOf(name)} required={isPhone} autoFocus={isPhone} />}
+        {(attributes) => <input {...attributes} name={name} type={isPhone ? "tel" : "text"} defaultValue={valueOf(contact, name)} required={isPhone} autoFocus={isPhone} />}
       </Field>
     );
   };
