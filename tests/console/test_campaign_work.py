@@ -236,3 +236,71 @@ async def test_draft_that_a_colleague_changes_is_checked_again_before_it_starts(
         await expect(page.get_by_text("Started.", exact=True)).to_be_visible()
 
     assert service.api("GET", path)["status"] != "draft"
+
+
+async def test_form_of_a_draft_does_not_overwrite_the_changes_of_a_colleague(
+    visit: Visit, service: Service, people: Any
+) -> None:
+    made = draft(service, people, "Dormers")
+    path = f"/campaigns/{made['id']}"
+    message = "Theirs. " + HERE
+    async with visit(f"/campaigns/new?draft={made['id']}", refused=(412,)) as page:
+        await page.get_by_label("Name of the campaign").fill("Dormers in May")
+        service.api("PATCH", path, json=text_of("Dormers", message))
+        await page.get_by_role("button", name="Review and start").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Dormers in May")
+    both = service.api("GET", path)
+    assert (both["name"], both["variants"][0]["body"]) == ("Dormers in May", message)
+
+    async with visit(f"/campaigns/new?draft={made['id']}", refused=(412,)) as page:
+        text = page.get_by_role("textbox", name="Message", exact=True)
+        await text.fill("Mine. " + HERE)
+        service.api("PATCH", path, json=text_of("Dormers in May", "Newer. " + HERE))
+        save = page.get_by_role("button", name="Review and start")
+        await save.click()
+        await expect(page.get_by_text("Somebody else has changed this meanwhile.")).to_be_visible()
+        await expect(text).to_have_value("Mine. " + HERE)
+        assert service.api("GET", path)["variants"][0]["body"] == "Newer. " + HERE
+        await page.get_by_role("button", name="Load the current values").click()
+        await expect(text).to_have_value("Newer. " + HERE)
+
+        await text.fill("Mine again. " + HERE)
+        service.api("PATCH", path, json=text_of("Dormers in May", "Newest. " + HERE))
+        await save.click()
+        await expect(page.get_by_text("Somebody else has changed this meanwhile.")).to_be_visible()
+        await save.click()
+        await expect(page.get_by_text("The draft is saved.")).to_be_visible()
+
+    assert service.api("GET", path)["variants"][0]["body"] == "Mine again. " + HERE
+
+
+async def test_each_tab_keeps_its_own_new_campaign(visit: Visit, service: Service) -> None:
+    async with visit("/campaigns/new") as page:
+        name = page.get_by_label("Name of the campaign")
+        await name.fill("First tab")
+        other = await page.context.new_page()
+        await other.goto(service.run.url + "/campaigns/new")
+        others = other.get_by_label("Name of the campaign")
+        await expect(others).to_have_value("")
+        await others.fill("Second tab")
+        await page.reload()
+        await expect(name).to_have_value("First tab")
+        await other.reload()
+        await expect(others).to_have_value("Second tab")
+        # Nobody has closed a tab, so no text is offered.
+        await expect(page.get_by_text("A closed window left text")).to_have_count(0)
+
+        await other.close()
+        await page.reload()
+        await expect(page.get_by_text("A closed window left text")).to_contain_text("Second tab")
+        await page.get_by_role("button", name="Continue with it").click()
+        await expect(name).to_have_value("Second tab")
+        await expect(page.get_by_text("A closed window left text")).to_contain_text("First tab")
+        await page.get_by_role("button", name="Delete it").click()
+        await expect(page.get_by_text("A closed window left text")).to_have_count(0)
+        await page.get_by_role("button", name="Empty the form").click()
+        await expect(name).to_have_value("")
+        await page.reload()
+        await expect(name).to_have_value("")
+        stored = await page.evaluate("Object.keys(localStorage)")
+        assert [one for one in stored if one.startswith("crm-new-campaign")] == []

@@ -1,15 +1,17 @@
 /** The screen to write a campaign: a form, and beside it the preview with the cost. */
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { keepPreviousData, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useMemo, useState } from "react";
+import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useCallback, useEffect, useMemo, useState, type ReactNode } from "react";
+import { Meanwhile, useSaveChanges, versionOf } from "../api/changes";
 import { data } from "../api/client";
-import { createCampaign, previewDraft, readCampaign, updateCampaign } from "../api/generated";
+import { createCampaign, previewDraft, readCampaign, updateCampaign, type CampaignCreate, type CampaignRead } from "../api/generated";
 import { sentenceOf } from "../api/problem";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
 import { Button, Failed, Loading, PageHead } from "../ui/parts";
-import { say } from "../ui/toasts";
-import { draftOf, EMPTY, forget, keep, kept, requestOf, type Draft } from "./compose/draft";
+import { fail, say } from "../ui/toasts";
+import { draftOf, dropLeft, EMPTY, forget, hasText, keep, kept, leftByClosedTabs, requestOf, takeLeft, type Draft, type Left, type Unsaved } from "./compose/draft";
+import { useChanged } from "./campaign/head";
 import { Beside } from "./compose/preview";
 import { What } from "./compose/what";
 import { When } from "./compose/when";
@@ -44,9 +46,10 @@ export function NewCampaign() {
   });
   if (id === undefined) {
     const audience = list ? `list:${list}` : segment ? `segment:${segment}` : null;
-    return <Composer begin={{ ...EMPTY, ...kept(undefined), ...(audience ? { audience } : {}) }} />;
+    return <Chooser begin={() => ({ draft: { ...EMPTY, ...kept(undefined)?.draft, ...(audience ? { audience } : {}) }, base: null })} />;
   }
-  if (stored.data?.status === "draft") return <Composer key={id} id={id} begin={kept(id) ?? draftOf(stored.data)} />;
+  const draft = stored.data;
+  if (draft?.status === "draft") return <Chooser key={id} id={id} begin={() => kept(id) ?? unsavedOf(draft)} />;
   return (
     <>
       <PageHead title={t("Change the draft")} before={back()} />
@@ -61,6 +64,29 @@ export function NewCampaign() {
   );
 }
 
+const fieldsOf = (one: CampaignRead): Partial<CampaignCreate> => requestOf(draftOf(one)) ?? {};
+const unsavedOf = (one: CampaignRead): Unsaved => ({ draft: draftOf(one), base: versionOf(one, fieldsOf) });
+
+/** Show the form, and offer the texts that closed tabs have left. */
+function Chooser({ id, begin }: { id?: string; begin: () => Unsaved }) {
+  const [{ unsaved, times }, setShown] = useState(() => ({ unsaved: begin(), times: 0 }));
+  const [left, setLeft] = useState<Left[]>([]);
+  const find = useCallback(() => void leftByClosedTabs(id).then(setLeft, () => undefined), [id]);
+  useEffect(find, [find]);
+  const show = (next: Unsaved) => setShown({ unsaved: next, times: times + 1 });
+  return (
+    <Composer key={times} {...(id ? { id } : {})} begin={unsaved} onRenew={show}>
+      {left.map((one) => (
+        <p key={one.key} className="notice" role="status">
+          {t("A closed window left text that was not saved: “{name}”.", { name: one.draft.name.trim() || t("Untitled") })}{" "}
+          <button type="button" className="link" onClick={() => (takeLeft(id, one), show(one), find())}>{t("Continue with it")}</button>{" "}
+          <button type="button" className="link" onClick={() => (dropLeft(one.key), find())}>{t("Delete it")}</button>
+        </p>
+      ))}
+    </Composer>
+  );
+}
+
 /** Return a sentence about the first missing input. The button is disabled because of it. */
 function missingIn(draft: Draft): string {
   if (!draft.name.trim()) return t("Give it a name.");
@@ -69,13 +95,20 @@ function missingIn(draft: Draft): string {
   return t("Write a message.");
 }
 
-function Composer({ id, begin }: { id?: string; begin: Draft }) {
+type Props = { id?: string; begin: Unsaved; onRenew: (next: Unsaved) => void; children: ReactNode };
+
+function Composer({ id, begin, onRenew, children }: Props) {
   const navigate = useNavigate();
   const cache = useQueryClient();
-  const [draft, setDraft] = useState(begin);
+  const [draft, setDraft] = useState(begin.draft);
   const [person, setPerson] = useState<string | null>(null);
   const set = (change: Partial<Draft>) => setDraft((was) => ({ ...was, ...change }));
-  useEffect(() => keep(id, draft), [id, draft]);
+  useEffect(() => {
+    // A form without text is not stored, so that a closed tab leaves nothing.
+    const isChanged = id ? draft !== begin.draft || kept(id) !== null : hasText(draft);
+    if (isChanged) keep(id, { draft, base: begin.base });
+    else forget(id);
+  }, [id, draft, begin]);
   const request = useMemo(() => requestOf(draft), [draft]);
   const asked = useLate(request, 500);
   const preview = useQuery({
@@ -84,24 +117,30 @@ function Composer({ id, begin }: { id?: string; begin: Draft }) {
     placeholderData: keepPreviousData,
     queryFn: ({ signal }) => data(previewDraft({ body: { ...asked!, ...(person ? { contact_ids: [person] } : { limit: 8 }) }, signal, throwOnError: true })),
   });
-  const save = useMutation({
-    mutationFn: () =>
-      id ? data(updateCampaign({ path: { campaign_id: id }, body: request!, throwOnError: true })) : data(createCampaign({ body: request!, throwOnError: true })),
-    onSuccess: async (made) => {
+  const path = { campaign_id: id ?? "" };
+  const read = () => data(readCampaign({ path, throwOnError: true }));
+  const changed = useChanged();
+  const { save, isPending, isConflict, error: refusal } = useSaveChanges<Partial<CampaignCreate>, CampaignRead>({
+    base: begin.base ?? { fields: {}, tag: undefined },
+    read: async () => versionOf(await read(), fieldsOf),
+    write: (body, headers) => data(id ? updateCampaign({ path, body, headers, throwOnError: true }) : createCampaign({ body: body as CampaignCreate, throwOnError: true })),
+    onSaved: async (made) => {
       forget(id);
       say(t("The draft is saved."));
-      cache.setQueryData(["campaign", made.id], made);
-      void cache.invalidateQueries({ queryKey: ["campaign", made.id] });
-      void cache.invalidateQueries({ queryKey: ["campaigns"] });
-      await navigate({ to: "/campaigns/$id", params: { id: made.id }, search: {} });
+      if (made) changed(made);
+      await navigate({ to: "/campaigns/$id", params: { id: made?.id ?? id! }, search: {} });
     },
   });
+  const load = () => {
+    const show = (now: CampaignRead) => (forget(id), cache.setQueryData(["campaign", id], now), onRenew(unsavedOf(now)));
+    void read().then(show, fail);
+  };
   const discard = () => {
     forget(id);
     if (id) void navigate({ to: "/campaigns/$id", params: { id }, search: {} });
-    else setDraft(EMPTY);
+    else onRenew({ draft: EMPTY, base: null });
   };
-  const error = save.error ?? preview.error;
+  const error = refusal ?? preview.error;
   const isReady = request !== null && draft.name.trim() !== "";
   const missing = isReady ? null : missingIn(draft);
   return (
@@ -113,13 +152,15 @@ function Composer({ id, begin }: { id?: string; begin: Draft }) {
           <>
             {missing && <span className="faint composer-missing" role="status">{missing}</span>}
             <Button kind="quiet" onClick={discard}>{id ? t("Discard the changes") : t("Empty the form")}</Button>
-            <Button kind="main" icon="check" busy={save.isPending} disabled={!isReady} onClick={() => save.mutate()}>{t("Review and start")}</Button>
+            <Button kind="main" icon="check" busy={isPending} disabled={!isReady} onClick={() => save(request!)}>{t("Review and start")}</Button>
           </>
         }
       />
       <div className="composer">
         <div className="composer-form">
-          {save.error && <p className="notice notice-bad" role="alert">{sentenceOf(save.error)}</p>}
+          {children}
+          {isConflict && <Meanwhile onLoad={load} />}
+          {refusal && <p className="notice notice-bad" role="alert">{sentenceOf(refusal)}</p>}
           <Who draft={draft} set={set} error={error} />
           <What draft={draft} set={set} error={error} />
           <When draft={draft} set={set} error={error} />

@@ -1,4 +1,5 @@
 /** The draft of a campaign: it is stored in this browser, and the API request is made from it. */
+import type { Version } from "../../api/changes";
 import type {
   Audience, CampaignCreate, CampaignKind, CampaignRead, Exclusion, FollowUp, PacingMode, PreviouslyContacted, Variant, Weekday,
 } from "../../api/generated";
@@ -53,24 +54,91 @@ export const EMPTY: Draft = {
   limit: "125", mode: "even", batchSize: "20", batchMinutes: "10", previously: "skip", landlines: true, minDays: "", optOutLimit: "5", failureLimit: "25", footer: "", repeats: null,
 };
 
-const keyOf = (id: string | undefined): string => (id ? `crm-campaign-${id}` : "crm-new-campaign-2");
+/**
+ * The text that a user has not saved yet. `base` is the version of the stored draft with which the
+ * user started; null for a new campaign.
+ */
+export type Unsaved = { draft: Draft; base: Version<Partial<CampaignCreate>> | null };
 
-/** Return the draft that this browser has stored; null if there is none. */
-export function kept(id: string | undefined): Draft | null {
+/** Each tab keeps its own text, so that two tabs do not overwrite the text of each other. */
+const keyOf = (id: string | undefined): string => (id ? `crm-campaign-${id}` : "crm-new-campaign-2");
+const TAB = "crm-campaign-tab";
+const WAIT_MS = 1_000;
+const tabLock = (tab: string): string => `${TAB}-${tab}`;
+
+function tab(): string {
+  const known = sessionStorage.getItem(TAB);
+  if (known) return known;
+  const made = crypto.randomUUID();
+  sessionStorage.setItem(TAB, made);
+  return made;
+}
+
+let isHeld = false;
+
+/** Hold a lock while this tab exists. A copy of a tab has the name of its original, so rename it. */
+function holdTab(): void {
+  if (isHeld || !navigator.locks) return;
+  isHeld = true;
+  const hold = (signal?: AbortSignal) => navigator.locks.request(tabLock(tab()), signal ? { signal } : {}, () => new Promise(() => undefined));
+  // After a reload, the lock of the page before may still exist for a moment.
+  hold(AbortSignal.timeout(WAIT_MS)).catch(() => (sessionStorage.removeItem(TAB), void hold()));
+}
+
+function parsed(text: string | null): Unsaved | null {
   try {
-    const text = localStorage.getItem(keyOf(id));
-    return text ? { ...EMPTY, ...(JSON.parse(text) as Partial<Draft>) } : null;
+    const found = text ? (JSON.parse(text) as Partial<Draft> & Partial<Unsaved>) : null;
+    if (!found) return null;
+    // An older version of the console stored only the draft.
+    return found.draft ? { draft: { ...EMPTY, ...found.draft }, base: found.base ?? null } : { draft: { ...EMPTY, ...found }, base: null };
   } catch {
     return null;
   }
 }
 
-export function keep(id: string | undefined, draft: Draft): void {
-  localStorage.setItem(keyOf(id), JSON.stringify(draft));
+/** Return the text that this tab has stored; null if there is none. */
+export function kept(id: string | undefined): Unsaved | null {
+  holdTab();
+  return parsed(sessionStorage.getItem(keyOf(id)));
+}
+
+/** Store the text for this tab. A copy in `localStorage` remains when the tab is closed. */
+export function keep(id: string | undefined, unsaved: Unsaved): void {
+  const text = JSON.stringify(unsaved);
+  sessionStorage.setItem(keyOf(id), text);
+  localStorage.setItem(`${keyOf(id)}.${tab()}`, text);
 }
 
 export function forget(id: string | undefined): void {
-  localStorage.removeItem(keyOf(id));
+  sessionStorage.removeItem(keyOf(id));
+  localStorage.removeItem(`${keyOf(id)}.${tab()}`);
+}
+
+export type Left = Unsaved & { key: string };
+
+/** Return the texts that closed tabs have left. */
+export async function leftByClosedTabs(id: string | undefined): Promise<Left[]> {
+  const locks = (await navigator.locks?.query())?.held ?? [];
+  const open = new Set([tabLock(tab()), ...locks.map((one) => one.name)]);
+  const key = keyOf(id);
+  return Object.keys(localStorage)
+    .filter((one) => one === key || (one.startsWith(`${key}.`) && !open.has(tabLock(one.slice(key.length + 1)))))
+    .flatMap((one) => {
+      const found = parsed(localStorage.getItem(one));
+      return found ? [{ ...found, key: one }] : [];
+    });
+}
+
+export function dropLeft(key: string): void {
+  localStorage.removeItem(key);
+}
+
+/** Continue in this tab with the text of a closed tab. The own text takes its place. */
+export function takeLeft(id: string | undefined, { key, draft, base }: Left): void {
+  const own = sessionStorage.getItem(keyOf(id));
+  if (own) localStorage.setItem(`${keyOf(id)}.${crypto.randomUUID()}`, own);
+  keep(id, { draft, base });
+  dropLeft(key);
 }
 
 /** Return the variants with weights that sum to 100, as equal as whole numbers allow. */
@@ -90,6 +158,11 @@ function audienceOf(draft: Draft): Audience | null {
 const wordsOf = ({ body, template }: Words) => (template ? { template_id: template.id, template_version: template.version } : { body });
 const share = (percent: string): string | null => (percent.trim() ? String(Number(percent) / 100) : null);
 const isWritten = ({ body }: Words): boolean => body.trim() !== "";
+
+/** Return whether a new campaign has anything that a user has entered. */
+export function hasText({ name, audience, variants, known, steps }: Draft): boolean {
+  return name.trim() !== "" || audience !== "" || [...variants, known, ...steps].some(isWritten);
+}
 
 function variantsOf(draft: Draft): Variant[] {
   const all = draft.variants.filter(isWritten);
