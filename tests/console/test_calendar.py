@@ -104,3 +104,21 @@ async def test_feed_is_shown_once_and_revoked(visit: Visit, service: Service) ->
         await page.get_by_role("button", name="Connect", exact=True).click()
 
     assert service.api("GET", "/calendar-accounts")["data"] == []
+
+
+async def test_appointment_in_the_past_is_booked_only_after_a_question(
+    visit: Visit, service: Service
+) -> None:
+    one = person(service, "617-555-0146", first_name="Pia", last_name="Past")
+    path = f"/appointments?contact_id={one['id']}"
+    async with visit(f"/calendar?show=day&date=2020-01-01&book={one['id']}") as page:
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Begins (").fill("2020-01-01T10:00")
+        await dialog.get_by_role("button", name="Book", exact=True).click()
+        await expect(dialog.get_by_text("This is in the past.")).to_be_visible()
+        await assert_accessible(page)
+        assert service.api("GET", path)["data"] == []
+        await dialog.get_by_role("button", name="Book anyway").click()
+        await expect(dialog).to_have_count(0)
+
+    assert len(service.api("GET", path)["data"]) == 1

@@ -334,3 +334,24 @@ async def test_details_of_the_person_are_beside_the_thread(visit: Visit, service
         await expect(page.get_by_role("dialog")).to_contain_text("7 Bay Road")
         await assert_fits(page)
         await assert_accessible(page)
+
+
+@pytest.mark.usefixtures("line")
+async def test_task_that_is_due_in_the_past_is_added_only_after_a_question(
+    visit: Visit, service: Service
+) -> None:
+    conversation = writes(service, "+16175550220", "Please call me.", name="Pam")
+    tasks = f"/tasks?conversation_id={conversation['id']}"
+    async with visit(f"/inbox/{conversation['id']}") as page:
+        await answer_of(page).blur()
+        await page.keyboard.press("t")
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("What to do").fill("Call Pam")
+        await dialog.get_by_label("Until").fill("2020-05-01T10:00")
+        await dialog.get_by_role("button", name="Add task").click()
+        await expect(dialog.get_by_text("This is in the past.")).to_be_visible()
+        assert service.api("GET", tasks)["data"] == []
+        await dialog.get_by_role("button", name="Add anyway").click()
+        await expect(page.get_by_text("Task added.")).to_be_visible()
+
+    assert len(service.api("GET", tasks)["data"]) == 1

@@ -370,3 +370,20 @@ async def test_form_of_a_contact_does_not_overwrite_the_changes_of_a_colleague(
         await expect(dialog).to_have_count(0)
 
     assert service.api("GET", path)["company"] == "Agreed"
+
+
+async def test_outcome_in_the_future_is_recorded_only_after_a_question(
+    visit: Visit, service: Service
+) -> None:
+    one = person(service, "617-555-0188", first_name="Fay")
+    async with visit(f"/contacts/{one['id']}") as page:
+        outcomes = page.get_by_role("region", name="Outcomes")
+        await outcomes.get_by_role("button", name="Record").click()
+        await outcomes.get_by_label("When (").fill("2096-05-01T10:00")
+        await outcomes.get_by_role("button", name="Record", exact=True).click()
+        await expect(outcomes.get_by_text("This is in the future.")).to_be_visible()
+        assert service.api("GET", f"/outcomes?contact_id={one['id']}")["data"] == []
+        await outcomes.get_by_role("button", name="Record anyway").click()
+        await expect(page.get_by_text("The outcome is recorded.")).to_be_visible()
+
+    assert len(service.api("GET", f"/outcomes?contact_id={one['id']}")["data"]) == 1

@@ -8,7 +8,7 @@ import { now as serviceNow } from "../clock";
 import { currentZone, personName, phone, when } from "../format";
 import { t } from "../i18n";
 import { Dialog } from "../ui/dialog";
-import { Button, Field } from "../ui/parts";
+import { Button, Doubt, Field } from "../ui/parts";
 import { Search } from "../ui/search";
 import { say } from "../ui/toasts";
 import { APPOINTMENT_KINDS, appointmentKind } from "../ui/sales-words";
@@ -44,7 +44,8 @@ export function AppointmentForm({ appointment, starts, contactId, onClose, onDon
   const { me, all } = useColleagues();
   const [contact, setContact] = useState(contactId ?? appointment?.contact_id ?? null);
   const [values, setValues] = useState(() => valuesOf(appointment, starts, zone, me?.id ?? ""));
-  const set = (change: Partial<Values>) => (save.reset(), setValues((was) => ({ ...was, ...change })));
+  const [asksPast, setAsksPast] = useState(false);
+  const set = (change: Partial<Values>) => (save.reset(), setAsksPast(false), setValues((was) => ({ ...was, ...change })));
   const save = useMutation({
     mutationFn: (allow: boolean) => {
       const begins = instantOf(values.starts, zone);
@@ -68,7 +69,9 @@ export function AppointmentForm({ appointment, starts, contactId, onClose, onDon
   const isShown = shown.some((at) => fieldError(error, at));
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    save.mutate(false);
+    const isMoved = !appointment || values.starts !== localOf(appointment.starts_at, zone);
+    if (isMoved && instantOf(values.starts, zone).getTime() < serviceNow()) setAsksPast(true);
+    else save.mutate(false);
   };
   return (
     <Dialog
@@ -83,6 +86,7 @@ export function AppointmentForm({ appointment, starts, contactId, onClose, onDon
         </>
       }
     >
+      {asksPast && <Doubt text={t("This is in the past.")} act={t("Book anyway")} onAct={() => (setAsksPast(false), save.mutate(false))} />}
       {conflict ? <ConflictNote error={conflict} /> : error && !isShown && <p className="notice notice-bad" role="alert">{sentenceOf(error)}</p>}
       {!appointment && <ContactField id={contact} error={fieldError(error, "/contact_id")} onChange={setContact} />}
       <form id="appointment-form" className="form" onSubmit={submit}>

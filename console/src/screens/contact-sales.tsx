@@ -12,7 +12,7 @@ import { now } from "../clock";
 import { currentZone, dollars } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
-import { Badge, Button, Field, Time, type Tone } from "../ui/parts";
+import { Badge, Button, Doubt, Field, Time, type Tone } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
 import { APPOINTMENT_TONE, appointmentKind, appointmentStatus, outcomeKind, OUTCOME_KINDS, quoteStatus } from "../ui/sales-words";
 import { dateOf, instantOf, localOf } from "../ui/zoned";
@@ -175,19 +175,23 @@ function OutcomeForm({ id, onClose, onDone }: { id: string; onClose: () => void;
     mutationFn: (body: OutcomeCreate) => data(recordOutcome({ body, throwOnError: true })),
     onSuccess: () => (say(t("The outcome is recorded.")), onDone(), onClose()),
   });
+  const [future, setFuture] = useState<OutcomeCreate | null>(null);
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const amount = String(form.get("amount") ?? "").trim();
-    add.mutate({
+    const outcome: OutcomeCreate = {
       contact_id: id, kind, occurred_at: instantOf(String(form.get("at")), zone).toISOString(),
       ...(kind === "custom" ? { name: String(form.get("name")) } : {}),
       ...(amount ? { amount_cents: Math.round(Number(amount) * 100) } : {}),
-    });
+    };
+    if (Date.parse(outcome.occurred_at) > now()) setFuture(outcome);
+    else add.mutate(outcome);
   };
   const isKnown = ["/occurred_at", "/amount_cents", "/name"].some((at) => fieldError(add.error, at));
   return (
-    <form className="form" onSubmit={submit}>
+    <form className="form" onSubmit={submit} onChange={() => setFuture(null)}>
+      {future && <Doubt text={t("This is in the future.")} act={t("Record anyway")} busy={add.isPending} onAct={() => add.mutate(future)} />}
       {add.error && !isKnown && <p className="notice notice-bad" role="alert">{sentenceOf(add.error)}</p>}
       <Field label={t("What happened")}>
         {(attributes) => (

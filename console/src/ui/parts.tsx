@@ -65,6 +65,16 @@ export function Time({ at, relative, zone }: { at: string | null | undefined; re
   return <time dateTime={at}>{when(at, zone)}</time>;
 }
 
+/** Ask once before an action that is probably a mistake. The button carries out the action. */
+export function Doubt({ text, act, onAct, busy }: { text: string; act: string; onAct: () => void; busy?: boolean }) {
+  return (
+    <p className="notice notice-warn" role="alert">
+      {text}{" "}
+      <button type="button" className="link" disabled={busy} onClick={onAct}>{act}</button>
+    </p>
+  );
+}
+
 export type Tone = "neutral" | "good" | "bad" | "warn" | "info" | "hold";
 
 export function Badge({ tone = "neutral", children }: { tone?: Tone; children: ReactNode }) {

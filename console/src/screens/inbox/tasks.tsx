@@ -1,6 +1,6 @@
 /** The tasks of a conversation: what a user must do, and until when. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useState, type FormEvent } from "react";
 import { data } from "../../api/client";
 import { createTask, listTasks, updateTask } from "../../api/generated";
 import type { Conversation } from "../../api/inbox";
@@ -11,7 +11,7 @@ import { currentZone } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
 import { Dialog } from "../../ui/dialog";
-import { Button, Field, Time } from "../../ui/parts";
+import { Button, Doubt, Field, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { instantOf, localOf, morningAfter } from "../../ui/zoned";
 
@@ -22,6 +22,7 @@ export function NewTask({ conversation, onClose }: { conversation: Conversation;
   const [title, setTitle] = useState("");
   const [due, setDue] = useState(() => localOf(morningAfter(new Date(now()), zone, 1), zone));
   const [assignee, setAssignee] = useState(me?.id ?? "");
+  const [asksPast, setAsksPast] = useState(false);
   const make = useMutation({
     mutationFn: () =>
       data(createTask({ body: { title, due_at: instantOf(due, zone).toISOString(), conversation_id: conversation.id, assignee_id: assignee || null }, throwOnError: true })),
@@ -32,12 +33,18 @@ export function NewTask({ conversation, onClose }: { conversation: Conversation;
     },
     onError: (error) => !fieldError(error, "/title") && !fieldError(error, "/due_at") && fail(error),
   });
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (instantOf(due, zone).getTime() < now()) setAsksPast(true);
+    else make.mutate();
+  };
   return (
     <Dialog title={t("New task")} onClose={onClose}>
-      <form className="form" onSubmit={(event) => (event.preventDefault(), make.mutate())}>
+      <form className="form" onSubmit={submit}>
+        {asksPast && <Doubt text={t("This is in the past.")} act={t("Add anyway")} busy={make.isPending} onAct={() => make.mutate()} />}
         <Field label={t("What to do")} error={fieldError(make.error, "/title")}>{(a) => <input {...a} maxLength={200} autoFocus required value={title} onChange={(event) => setTitle(event.target.value)} />}</Field>
         <div className="form-pair">
-          <Field label={t("Until")} error={fieldError(make.error, "/due_at")} hint={zone}>{(a) => <input {...a} type="datetime-local" required value={due} onChange={(event) => setDue(event.target.value)} />}</Field>
+          <Field label={t("Until")} error={fieldError(make.error, "/due_at")} hint={zone}>{(a) => <input {...a} type="datetime-local" required value={due} onChange={(event) => (setAsksPast(false), setDue(event.target.value))} />}</Field>
           <Field label={t("Who does it")}>
             {(a) => (
               <select {...a} value={assignee} onChange={(event) => setAssignee(event.target.value)}>
