@@ -304,3 +304,33 @@ async def test_each_tab_keeps_its_own_new_campaign(visit: Visit, service: Servic
         await expect(name).to_have_value("")
         stored = await page.evaluate("Object.keys(localStorage)")
         assert [one for one in stored if one.startswith("crm-new-campaign")] == []
+
+
+async def test_paused_campaign_is_archived_only_after_a_question(
+    visit: Visit, service: Service, people: Any
+) -> None:
+    made = draft(service, people, "Sheds", schedule={"start_at": "2099-01-01T10:00:00Z"})
+    path = f"/campaigns/{made['id']}"
+    service.api("POST", f"{path}/start")
+    async with visit(path) as page:
+        await expect(page.locator("[data-figure=recipients_total]")).to_have_attribute(
+            "data-value", "3"
+        )
+        await page.get_by_role("button", name="Pause").click()
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
+        counts = service.api("GET", f"{path}/stats")["by_status"]
+        await page.get_by_role("button", name="More for this campaign").click()
+        await page.get_by_role("button", name="Archive", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text(f"{counts['pending']} people still wait")
+        await assert_accessible(page)
+        await dialog.get_by_role("button", name="Go back").click()
+        assert service.api("GET", path)["archived"] is False
+
+        await page.get_by_role("button", name="More for this campaign").click()
+        await page.get_by_role("button", name="Archive", exact=True).click()
+        await dialog.get_by_role("button", name="Archive").click()
+        await expect(page.locator("header").get_by_text("Archived")).to_be_visible()
+
+    assert counts["pending"] > 1
+    assert service.api("GET", path)["archived"] is True

@@ -1,10 +1,10 @@
 /** The actions for a campaign: pause, resume, cancel, rename, copy, archive, print, delete. */
 import { useNavigate } from "@tanstack/react-router";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { data, tagOf } from "../../api/client";
 import {
-  cancelCampaign, cloneCampaign, deleteCampaign, pauseCampaign, resumeCampaign, updateCampaign, type CampaignRead,
+  cancelCampaign, cloneCampaign, deleteCampaign, pauseCampaign, readStats, resumeCampaign, updateCampaign, type CampaignRead,
 } from "../../api/generated";
 import { fieldError, sentenceOf } from "../../api/problem";
 import { t } from "../../i18n";
@@ -86,7 +86,7 @@ function More({ campaign }: { campaign: CampaignRead }) {
   const navigate = useNavigate();
   const changed = useChanged();
   const cache = useQueryClient();
-  const [asks, setAsks] = useState<"rename" | "delete" | null>(null);
+  const [asks, setAsks] = useState<"rename" | "delete" | "archive" | null>(null);
   const path = { campaign_id: campaign.id };
   const archive = useMutation({
     mutationFn: (archived: boolean) => data(updateCampaign({ path, body: { archived }, throwOnError: true })),
@@ -116,6 +116,7 @@ function More({ campaign }: { campaign: CampaignRead }) {
     onError: fail,
   });
   const mayWrite = may("campaigns:write");
+  const mayStillSend = !campaign.archived && campaign.status !== "draft" && !ENDED.has(campaign.status);
   return (
     <>
       <Popover className="button button-plain" align="end" label={t("More for this campaign")} button={<Icon name="more" />}>
@@ -123,12 +124,13 @@ function More({ campaign }: { campaign: CampaignRead }) {
           <div className="menu">
             {mayWrite && <button type="button" onClick={() => (close(), setAsks("rename"))}>{t("Rename")}</button>}
             {mayWrite && <button type="button" onClick={() => (close(), copy.mutate())}>{t("Copy as a draft")}</button>}
-            {mayWrite && <button type="button" onClick={() => (close(), archive.mutate(!campaign.archived))}>{campaign.archived ? t("Take out of the archive") : t("Archive")}</button>}
+            {mayWrite && <button type="button" onClick={() => (close(), mayStillSend ? setAsks("archive") : archive.mutate(!campaign.archived))}>{campaign.archived ? t("Take out of the archive") : t("Archive")}</button>}
             {campaign.status !== "draft" && <button type="button" onClick={() => (close(), window.print())}>{t("Print the report")}</button>}
             {mayWrite && campaign.status === "draft" && <button type="button" onClick={() => (close(), setAsks("delete"))}>{t("Delete the draft")}</button>}
           </div>
         )}
       </Popover>
+      {asks === "archive" && <Archive campaign={campaign} onClose={() => setAsks(null)} onArchive={() => (setAsks(null), archive.mutate(true))} />}
       {asks === "rename" && <Rename campaign={campaign} onClose={() => setAsks(null)} />}
       {asks === "delete" && (
         <Dialog
@@ -140,6 +142,25 @@ function More({ campaign }: { campaign: CampaignRead }) {
         </Dialog>
       )}
     </>
+  );
+}
+
+/** Ask before a campaign that has not ended is archived, because people still wait for it. */
+function Archive({ campaign, onClose, onArchive }: { campaign: CampaignRead; onClose: () => void; onArchive: () => void }) {
+  const stats = useQuery({ queryKey: ["campaign", campaign.id, "stats"], queryFn: () => data(readStats({ path: { campaign_id: campaign.id }, throwOnError: true })) });
+  const { pending = 0, held = 0, review = 0 } = stats.data?.by_status ?? {};
+  const isHalted = campaign.status === "paused" || campaign.status === "blocked";
+  return (
+    <Dialog
+      title={t("Archive this campaign?")}
+      onClose={onClose}
+      footer={<><Button onClick={onClose}>{t("Go back")}</Button><Button kind="danger" disabled={stats.isPending} onClick={onArchive}>{t("Archive")}</Button></>}
+    >
+      <p>
+        {stats.data && t("{n, plural, =0 {Nobody waits for its message.} one {# person still waits for its message.} other {# people still wait for its message.}}", { n: pending + held + review })}{" "}
+        {isHalted ? t("It sends nothing while it is stopped, and the list no longer shows it.") : t("It goes on sending, but the list no longer shows it.")}
+      </p>
+    </Dialog>
   );
 }
 
