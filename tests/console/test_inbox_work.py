@@ -337,6 +337,25 @@ async def test_details_of_the_person_are_beside_the_thread(visit: Visit, service
 
 
 @pytest.mark.usefixtures("line")
+async def test_answer_with_a_placeholder_is_sent_only_after_a_question(
+    visit: Visit, service: Service
+) -> None:
+    conversation = writes(service, "+16175550219", "When can you come?", name="Polly")
+    async with visit(f"/inbox/{conversation['id']}") as page:
+        log = page.get_by_role("log")
+        await answer_of(page).fill("Hi {{ first_name }}, on Tuesday.")
+        await answer_of(page).press("Control+Enter")
+        await expect(page.get_by_text("The text has a placeholder in braces.")).to_be_visible()
+        await assert_accessible(page)
+        await answer_of(page).fill("Hi {{ first_name }}, on Monday.")
+        await expect(page.get_by_text("The text has a placeholder in braces.")).to_have_count(0)
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await expect(log).not_to_contain_text("first_name")
+        await page.get_by_role("button", name="Send anyway").click()
+        await expect(log).to_contain_text("Hi {{ first_name }}, on Monday.")
+
+
+@pytest.mark.usefixtures("line")
 async def test_task_that_is_due_in_the_past_is_added_only_after_a_question(
     visit: Visit, service: Service
 ) -> None:

@@ -13,7 +13,7 @@ import { useReport } from "../../presence";
 import { may } from "../../session";
 import { afterPaint } from "../../ui/after-paint";
 import { Icon } from "../../ui/icons";
-import { Button } from "../../ui/parts";
+import { Button, Doubt } from "../../ui/parts";
 import { say } from "../../ui/toasts";
 import { Attach, Attached, type Upload } from "./attach";
 import { NoteBox } from "./note-box";
@@ -28,6 +28,7 @@ const STOPS_TYPING_MS = 6_000;
 const LONGEST = 1600;
 /** From this length on, the length is shown, because a second segment begins and costs money. */
 const SHOW_LENGTH = 160;
+const PLACEHOLDER = /\{\{|\{%/;
 
 type Meanwhile = { by: { name: string } | null; body: string | null; at: string };
 export type Send = { confirm?: boolean; ends?: boolean; at?: string; move?: boolean };
@@ -66,6 +67,9 @@ function MessageBox({ conversation, area }: Props) {
   const [meanwhile, setMeanwhile] = useState<Meanwhile | null>(null);
   const [refused, setRefused] = useState<{ text: string; next: string | null } | null>(null);
   const [isLater, setLater] = useState(false);
+  /** How the user wants to send a text with a placeholder. The user must confirm it. */
+  const [doubt, setDoubt] = useState<Send | null>(null);
+  const [sure, setSure] = useState("");
   const [isTyping, setTyping] = useState(false);
   useReport(id, isTyping, true);
   useEffect(() => afterPaint(() => void loadDraft(id)), [id]);
@@ -138,7 +142,13 @@ function MessageBox({ conversation, area }: Props) {
   });
   const isStopped = conversation.flags.includes("opted_out");
   const cannot = (!text.trim() && !uploads.length) || isStopped || send.isPending;
-  const submit = (how: Send) => void (cannot || send.mutate(how));
+  const submit = (how: Send) => {
+    if (cannot) return;
+    if (!PLACEHOLDER.test(text) || sure === text) return send.mutate(how);
+    setLater(false);
+    setDoubt(how);
+  };
+  const sendAnyway = (how: Send) => (setSure(text), setDoubt(null), send.mutate(how));
   return (
     <form className="answer-form" onSubmit={(event) => (event.preventDefault(), submit({}))}>
       {meanwhile && (
@@ -151,6 +161,7 @@ function MessageBox({ conversation, area }: Props) {
           </p>
         </div>
       )}
+      {doubt && <Doubt text={t("The text has a placeholder in braces. An answer is sent as it is written, without a name or another value.")} act={t("Send anyway")} onAct={() => sendAnyway(doubt)} />}
       {refused && !isLater && (
         <p className="notice notice-bad" role="alert">
           {refused.text}{" "}
@@ -174,6 +185,7 @@ function MessageBox({ conversation, area }: Props) {
         onChange={(event) => {
           setTyping(true);
           setRefused(null);
+          setDoubt(null);
           writeHere(id, event.target.value);
         }}
         onKeyDown={(event) => {
@@ -190,7 +202,7 @@ function MessageBox({ conversation, area }: Props) {
         {text.length >= SHOW_LENGTH && ` ${t("{n} of {all} characters", { n: text.length, all: LONGEST })}`}
       </p>
       <div className="answer-foot">
-        <SavedReplies conversation={conversation} text={text} onChoose={(body, then) => (writeHere(id, body), setFollowing(then), area.current?.focus())} />
+        <SavedReplies conversation={conversation} text={text} onChoose={(body, then) => (setDoubt(null), writeHere(id, body), setFollowing(then), area.current?.focus())} />
         <Attach uploads={uploads} onChange={setUploads} />
         <span className="answer-space" />
         <button type="button" className="icon-button" title={t("Send later")} aria-label={t("Send later")} disabled={cannot} onClick={() => (setRefused(null), setLater(true))}><Icon name="clock" /></button>
