@@ -4,7 +4,7 @@ import { useEffect } from "react";
 import { data } from "./api/client";
 import { readPreferences, updatePreferences, type PreferencesUpdate, type Theme } from "./api/generated";
 import { setZone } from "./format";
-import { speak } from "./i18n";
+import { guessLanguage, speak } from "./i18n";
 
 const THEME = "crm-theme";
 
@@ -17,6 +17,19 @@ export function applyTheme(theme: Theme): void {
 
 export function startTheme(): void {
   applyTheme((localStorage.getItem(THEME) as Theme | null) ?? "system");
+}
+
+/**
+ * Store the language of the browser if the user has never stored preferences. Call this after a
+ * sign-in. Without it, the default of the API would replace the language of the sign-in screen.
+ */
+export async function storeFirstLanguage(): Promise<void> {
+  try {
+    const { updated_at } = await data(readPreferences({ throwOnError: true }));
+    if (updated_at === null) await updatePreferences({ body: { language: guessLanguage() }, throwOnError: true });
+  } catch {
+    // The user is signed in and can choose a language. So a failure is not worth a message.
+  }
 }
 
 export function usePreferences() {

@@ -136,6 +136,7 @@ async def open_window(
     width: int = 1280,
     refused: tuple[int, ...] = (),
     lost: bool = False,
+    locale: str | None = None,
 ) -> AsyncIterator[Page]:
     """Open a browser window; fail if its log has an error or a security policy refuses something.
 
@@ -146,12 +147,14 @@ async def open_window(
         width: Width of the window in pixels.
         refused: Statuses of responses that the test provokes; the browser logs each as an error.
         lost: Whether the test cuts the network or stops the service.
+        locale: Language of the browser; None for English.
     """
     context: BrowserContext = await browser.new_context(
         storage_state=state,
         color_scheme=theme,
         viewport={"width": width, "height": 800},
         reduced_motion="reduce",
+        locale=locale,
     )
     errors: list[str] = []
     page = await context.new_page()

@@ -77,8 +77,8 @@ async def signed_in(
     """Open a new browser window, sign in as this user, and continue at ``path``."""
     async with open_window(browser, **options) as page:
         await page.goto(service.run.url + path)
-        await page.get_by_label("E-mail").fill(email)
-        await page.get_by_label("Password").fill(SECRET)
-        await page.get_by_role("button", name="Sign in").click()
+        await page.locator("[name=email]").fill(email)
+        await page.locator("[name=password]").fill(SECRET)
+        await page.locator("button[type=submit]").click()
         await page.get_by_role("navigation", name="Main").wait_for()
         yield page

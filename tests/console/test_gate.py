@@ -12,7 +12,7 @@ from tests.console.conftest import (
     assert_fits,
     open_window,
 )
-from tests.console.inbox_people import add_user
+from tests.console.inbox_people import SECRET, add_user, signed_in
 
 BUSY_FOR_A_SECOND = """
 setTimeout(() => { const end = Date.now() + 1000; while (Date.now() < end); })
@@ -124,6 +124,30 @@ async def test_invited_user_chooses_a_password_and_signs_out_of_all_tabs(
 
         await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         await expect(second.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+async def test_language_of_the_browser_is_kept_for_a_new_user(
+    service: Service, browser: Browser
+) -> None:
+    body = {"email": "sol@granite.example.com", "name": "Sol", "role": "viewer"}
+    token = service.api("POST", "/users", json=body)["invitation_token"]
+    async with open_window(browser, locale="es-MX") as page:
+        await page.goto(f"{service.run.url}/accept-invitation?token={token}")
+        await page.get_by_label("Contraseña nueva").fill(SECRET)
+        await page.get_by_role("button", name="Aceptar").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Hoy")
+    async with signed_in(service, browser, body["email"], "/contacts") as page:
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contactos")
+
+
+async def test_language_of_a_user_is_not_replaced_by_that_of_the_browser(
+    service: Service, browser: Browser
+) -> None:
+    email = add_user(service, "Luz", "viewer")
+    async with signed_in(service, browser, email, "/contacts") as page:
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
+    async with signed_in(service, browser, email, "/contacts", locale="es-MX") as page:
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Contacts")
 
 
 async def test_forgotten_password_is_replaced_by_the_link_of_an_owner(

@@ -6,7 +6,8 @@ import { data } from "../api/client";
 import { acceptInvitation, checkFirstOwner, checkPasswordReset, createFirstOwner, forgetPassword, resetPassword } from "../api/generated";
 import { fieldError, sentenceOf } from "../api/problem";
 import { t, useLanguage } from "../i18n";
-import { signIn, SignInRefused, useSession } from "../session";
+import { storeFirstLanguage } from "../preferences";
+import { signIn as openSession, SignInRefused, useSession } from "../session";
 import { Button, Field, useTitle } from "../ui/parts";
 
 function Gate({ title, lead, children }: { title: string; lead?: ReactNode; children?: ReactNode }) {
@@ -25,6 +26,11 @@ function Gate({ title, lead, children }: { title: string; lead?: ReactNode; chil
       </div>
     </main>
   );
+}
+
+async function signIn(email: string, password: string): Promise<void> {
+  await openSession(email, password);
+  await storeFirstLanguage();
 }
 
 function Refusal({ error }: { error: unknown }) {
