@@ -326,3 +326,19 @@ async def test_screens_load_without_a_failed_request_and_fit_at_twice_the_size(
         await assert_accessible(page)
 
     assert failed == []
+
+
+@pytest.mark.usefixtures("conversation")
+async def test_number_of_waiting_people_is_on_the_inbox_on_a_phone(
+    visit: Visit, service: Service
+) -> None:
+    writes(service, WRITER, "Are you there?")
+    async with visit("/settings", width=390) as page:
+        badge = page.locator(".nav-count")
+        await expect(badge).to_be_attached()
+        inside = await badge.evaluate(
+            "(one) => ((inner, outer) => inner.left >= outer.left && inner.right <= outer.right)"
+            "(one.getBoundingClientRect(), one.closest('a').getBoundingClientRect())"
+        )
+
+    assert inside
