@@ -112,6 +112,22 @@ async def test_refused_change_is_undone_with_a_sentence(visit: Visit, service: S
         await expect(part(page, "People waiting")).to_contain_text("Odd")
 
 
+async def test_text_of_a_row_is_above_its_buttons_on_a_phone(
+    rows_of_today: Any, visit: Visit, service: Service
+) -> None:
+    assert rows_of_today
+    writes(service, "+16175550231", "Water comes through the wall of the basement.")
+    async with visit("/today", width=390) as page:
+        row = part(page, "People waiting").get_by_role("listitem").filter(has_text="Tova")
+        text = await row.get_by_text("Water comes through").bounding_box()
+        button = await row.get_by_role("button").first.bounding_box()
+
+    assert text
+    assert button
+    assert text["width"] > 150
+    assert text["y"] + text["height"] <= button["y"]
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 async def test_today_is_accessible_and_fits(rows_of_today: Any, visit: Visit, width: int) -> None:
     assert rows_of_today
