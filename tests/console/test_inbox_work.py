@@ -374,3 +374,33 @@ async def test_task_that_is_due_in_the_past_is_added_only_after_a_question(
         await expect(page.get_by_text("Task added.")).to_be_visible()
 
     assert len(service.api("GET", tasks)["data"]) == 1
+
+
+def overlap(one: Any, other: Any) -> bool:
+    """Return whether two boxes of the page have a common point."""
+    return all(
+        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
+
+
+@pytest.mark.parametrize(("width", "number"), [(1280, "+16175550252"), (390, "+16175550254")])
+@pytest.mark.usefixtures("line")
+async def test_notice_covers_no_button_of_the_conversation(
+    visit: Visit, service: Service, width: int, number: str
+) -> None:
+    conversation = writes(service, number, "Is Monday free?", name="Noa")
+    async with visit(f"/inbox/{conversation['id']}", width=width, refused=(409,)) as page:
+
+        async def refuse(route: Route) -> None:
+            body = {"status": 409, "code": "x", "title": "x", "detail": "Not now. " * 20}
+            await route.fulfill(status=409, json=body, content_type="application/problem+json")
+
+        await page.route("**/v1/conversations/*", refuse)
+        await page.get_by_role("button", name="Done", exact=True).click()
+        notice = await page.locator(".toast-failed").bounding_box()
+        buttons = page.locator(".answer button, .thread-head button")
+        boxes = [await one.bounding_box() for one in await buttons.all()]
+
+    assert len(boxes) > 5
+    assert [box for box in boxes if box and overlap(box, notice)] == []

@@ -1,4 +1,4 @@
-/** Short notices at the bottom of the screen: what happened, or what failed and what to do. */
+/** Short notices beside the content of the screen: what happened, or what failed and what to do. */
 import { useSyncExternalStore } from "react";
 import { sentenceOf } from "../api/problem";
 import { t } from "../i18n";
@@ -8,6 +8,7 @@ type Toast = { id: number; text: string; kind: "done" | "failed"; undo?: () => v
 
 const SHOWN_MS = 6_000;
 const UNDO_MS = 12_000;
+const FAILED_MS = 30_000;
 let toasts: Toast[] = [];
 let next = 1;
 const listeners = new Set<() => void>();
@@ -31,9 +32,11 @@ export function say(text: string, { lasts, ...options }: { undo?: () => void; la
   setTimeout(() => dismiss(id), lasts ?? (options.undo ? UNDO_MS : SHOWN_MS));
 }
 
-/** Show a failure. It stays until the user closes it. */
+/** Show a failure. It stays for half a minute, or until the user closes it. */
 export function fail(error: unknown): void {
-  set([...toasts.slice(-2), { id: next++, text: typeof error === "string" ? error : sentenceOf(error), kind: "failed" }]);
+  const id = next++;
+  set([...toasts.slice(-2), { id, text: typeof error === "string" ? error : sentenceOf(error), kind: "failed" }]);
+  setTimeout(() => dismiss(id), FAILED_MS);
 }
 
 export function Toasts() {
