@@ -404,3 +404,15 @@ async def test_notice_covers_no_button_of_the_conversation(
 
     assert len(boxes) > 5
     assert [box for box in boxes if box and overlap(box, notice)] == []
+
+
+@pytest.mark.usefixtures("line")
+async def test_conversation_is_assigned_on_a_phone(visit: Visit, service: Service) -> None:
+    conversation = writes(service, "+16175550253", "Is Tuesday free?", name="Moe")
+    async with visit(f"/inbox/{conversation['id']}", width=390) as page:
+        async with page.expect_response(lambda one: one.request.method == "PATCH"):
+            await page.get_by_label("Assigned to").select_option(label="Me")
+        await assert_fits(page)
+        await assert_accessible(page)
+
+    assert state_of(service, conversation)["assignee"]["name"] == "Olga"
