@@ -9,6 +9,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
 
+FITS = "((main) => main.scrollWidth <= main.clientWidth)(document.getElementById('main'))"
 FILE = """Cell,Contact,E-Mail,Zip,Roof
 617-555-0101,Ada Rossi,ada@example.com,02169,slate
 (617) 555-0102,Leo Kim,n/a,02169,tin
@@ -151,6 +152,28 @@ async def test_campaign_is_written_previewed_and_started(visit: Visit, service: 
 
     found = service.api("GET", "/campaigns?q=Autumn")["data"]
     assert [one["status"] for one in found] != ["draft"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_long_name_of_a_campaign_is_broken_into_lines(
+    campaign: Any, visit: Visit, service: Service, width: int
+) -> None:
+    name = {"name": "Autumn" + "x" * 190}
+    service.api("PATCH", f"/campaigns/{campaign['id']}", json=name)
+    contact = service.api("GET", "/contacts?phone=%2B16175550170")["data"][0]["id"]
+    try:
+        async with visit(f"/contacts/{contact}", width=width) as page:
+            await expect(page.get_by_role("link", name="Autumnxxx")).to_be_visible()
+            assert await page.evaluate(FITS)
+            await page.goto(f"{service.run.url}/calendar?show=list")
+            await expect(page.get_by_role("link", name="Autumnxxx").first).to_be_visible()
+            assert await page.evaluate(FITS)
+            await page.goto(f"{service.run.url}/campaigns/{campaign['id']}")
+            await expect(page.get_by_role("heading", level=1)).to_contain_text("Autumnxxx")
+            assert await page.evaluate(FITS)
+    finally:
+        name = {"name": campaign["name"]}
+        service.api("PATCH", f"/campaigns/{campaign['id']}", json=name)
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 360)])
