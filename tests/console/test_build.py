@@ -93,6 +93,16 @@ def test_every_text_has_a_translation_and_no_translation_is_unused() -> None:
     assert used == set(spanish), "Change console/src/locales/es.json."
 
 
+def test_statuses_of_recipients_have_different_names() -> None:
+    source = (node.CONSOLE / "src" / "ui" / "words.ts").read_text()
+    function = source.split("function recipientStatus")[1].split("[status]")[0]
+    english = literals(function)
+    spanish = json.loads((node.CONSOLE / "src" / "locales" / "es.json").read_text())
+
+    assert len(english) == 10
+    assert len({spanish[one] for one in english}) == len(english)
+
+
 def spoken_names(text: str) -> Iterator[tuple[str, str]]:
     """Yield, per control, the name that a screen reader speaks, and the text that is shown."""
     for name in re.finditer(r'aria-label=\{t\("([^"]+)"', text):
