@@ -1,8 +1,11 @@
 """Browser tests of Today, the calendar, Insight, operations, settings and templates."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 from tests.console.conftest import Service, Visit, assert_accessible, assert_fits
+from tests.console.inbox_people import add_user, signed_in
 from tests.console.people import person
 
 PARTS = [
@@ -93,3 +96,24 @@ async def test_texts_are_spanish_after_the_language_is_chosen(
         async with page.expect_response(lambda one: one.request.method == "PATCH"):
             await page.get_by_label("Idioma", exact=True).select_option("en")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")
+
+
+async def test_codes_of_the_api_are_shown_in_spanish(service: Service, browser: Browser) -> None:
+    one = person(service, "617-555-0189", first_name="Abril")
+    contact = f"/contacts/{one['id']}"
+    service.api("POST", f"{contact}/flags", json={"flag": "office_number"})
+    service.api("POST", f"{contact}/opt-out", json={"reason": "Enough"})
+    start = datetime.now(UTC) + timedelta(minutes=1)
+    times = {"starts_at": start.isoformat(), "ends_at": (start + timedelta(hours=1)).isoformat()}
+    service.api("POST", "/appointments", json={"contact_id": one["id"]} | times)
+    email = add_user(service, "Ana", "owner")
+    async with signed_in(service, browser, email, contact, locale="es-MX") as page:
+        await expect(page.locator("header").get_by_text("Número de oficina")).to_be_visible()
+        await expect(page.locator(".timeline").get_by_text("Baja · Otro sistema")).to_be_visible()
+        await expect(page.locator(".timeline").get_by_text("Evaluación · ")).to_be_visible()
+        await page.get_by_role("button", name="Su cuenta").click()
+        await expect(page.locator(".menu-head")).to_contain_text("Propietario")
+        await page.goto(f"{service.run.url}/operations?part=health")
+        await expect(page.get_by_text("Base de datos")).to_be_visible()
+        await page.goto(f"{service.run.url}/segments?id=new")
+        await expect(page.get_by_role("option", name="Grado de interés").first).to_be_attached()

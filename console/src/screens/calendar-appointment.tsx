@@ -12,7 +12,8 @@ import { Dialog } from "../ui/dialog";
 import { Badge, Button, Failed, Loading, Time } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
 import { APPOINTMENT_TONE, appointmentKind, appointmentStatus } from "../ui/sales-words";
-import { plain } from "../ui/words";
+import { reminderStatus } from "../ui/code-names";
+import { reason } from "../ui/reasons";
 import { AppointmentForm } from "./calendar-book";
 import { useMove } from "./calendar-data";
 import { appointmentName, timeOf } from "./calendar-month";
@@ -74,7 +75,7 @@ function Reminders({ id }: { id: string }) {
       <ul className="sales">
         {found.data.data.map((one) => (
           <li key={one.id}>
-            <Badge>{plain(one.status)}</Badge> {one.reason && <span>{plain(one.reason)}</span>} <span className="faint"><Time at={one.updated_at} /></span>
+            <Badge>{reminderStatus(one.status)}</Badge> {one.reason && <span>{reason(one.reason)}</span>} <span className="faint"><Time at={one.updated_at} /></span>
           </li>
         ))}
       </ul>

@@ -10,6 +10,7 @@ import { useKeyset } from "../ui/keyset";
 import { Dialog } from "../ui/dialog";
 import { Badge, Button, Failed, Field, Loading, Time } from "../ui/parts";
 import { say } from "../ui/toasts";
+import { consentName, consentSource } from "../ui/code-names";
 import { plain } from "../ui/words";
 import { useRefresh } from "./contact-refresh";
 import { Actor } from "../ui/actor";
@@ -48,9 +49,9 @@ function Entry({ entry }: { entry: ConsentEntryRead }) {
   ];
   return (
     <li>
-      <Badge tone={entry.action === "opt_out" ? "bad" : entry.action === "hold" ? "hold" : "good"}>{plain(entry.action)}</Badge>
+      <Badge tone={entry.action === "opt_out" ? "bad" : entry.action === "hold" ? "hold" : "good"}>{consentName(entry.action)}</Badge>
       <span>
-        {plain(entry.source)}
+        {consentSource(entry.source)}
         {entry.reason ? `: ${entry.reason}` : ""}
       </span>
       <span className="faint"><Time at={entry.occurred_at} /> · <Actor who={entry.actor} /></span>

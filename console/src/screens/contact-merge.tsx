@@ -15,7 +15,7 @@ import { Dialog } from "../ui/dialog";
 import { Badge, Button, Failed, Loading, Time, scrolls } from "../ui/parts";
 import { Search } from "../ui/search";
 import { fail, say } from "../ui/toasts";
-import { plain } from "../ui/words";
+import { mergeReason } from "../ui/code-names";
 
 type Side = "left" | "right";
 const PLAIN = ["first_name", "last_name", "email", "company", "timezone"] as const;
@@ -67,7 +67,7 @@ function ChooseOther({ contact, onChoose }: { contact: ContactRead; onChoose: (i
           <p key={one.id} className="candidate">
             <button type="button" className="link" onClick={() => onChoose(person.id)}>{personName(person)}</button>
             <span className="faint number">{phone(person.phone)}</span>
-            {one.reasons.map((reason) => <Badge key={reason.reason} tone="info">{plain(reason.reason)}</Badge>)}
+            {one.reasons.map((reason) => <Badge key={reason.reason} tone="info">{mergeReason(reason.reason)}</Badge>)}
             <button type="button" className="link" disabled={dismiss.isPending} onClick={() => dismiss.mutate(one.id)}>{t("Two people")}</button>
           </p>
         ) : null;

@@ -5,17 +5,20 @@ import { useState, type FormEvent } from "react";
 import { data } from "../api/client";
 import {
   addFlag, addNote, createTask, getContact, getTimeline, listFlags, listPropertiesOfContact, listTasks, removeFlag, updateTask,
-  type ContactRead, type TimelineItem,
+  type AppointmentKind, type AppointmentStatus, type ContactRead, type OutcomeKind, type TimelineItem,
 } from "../api/generated";
 import { fieldError } from "../api/problem";
 import { now } from "../clock";
 import { dollars, personName, phone } from "../format";
 import { t } from "../i18n";
 import { may } from "../session";
+import { billStatus, callStatus, consentName, consentSource, flagName, lineType, originName } from "../ui/code-names";
 import { Icon, type IconName } from "../ui/icons";
 import { Folded } from "../ui/folded";
 import { useKeyset } from "../ui/keyset";
 import { Badge, Button, Failed, Field, Loading, PageHead, Time } from "../ui/parts";
+import { reason } from "../ui/reasons";
+import { appointmentKind, appointmentStatus, outcomeKind } from "../ui/sales-words";
 import { fail } from "../ui/toasts";
 import { messageStatus, plain, recipientStatus, RECIPIENT_TONE } from "../ui/words";
 import { Consent, ConsentDialog } from "./contact-consent";
@@ -81,7 +84,7 @@ function Person({ contact, back }: { contact: ContactRead; back: React.ReactNode
         <span className="faint number">{phone(contact.phone)}</span>
         {contact.opted_out && <Badge tone="bad">{t("Opted out")}</Badge>}
         {contact.flags.filter((flag) => flag !== "opted_out").map((flag) => (
-          <Badge key={flag} tone="warn">{plain(flag)}</Badge>
+          <Badge key={flag} tone="warn">{flagName(flag)}</Badge>
         ))}
       </PageHead>
       <div className="contact">
@@ -168,13 +171,13 @@ function Moment({ item }: { item: TimelineItem }) {
                 {messageStatus(item.status)}
               </span>
             )}
-            {item.origin !== "manual" && !isIn && <span>{plain(item.origin)}</span>}
+            {item.origin !== "manual" && !isIn && <span>{originName(item.origin)}</span>}
           </p>
         </div>
       );
     }
     case "call":
-      return <Line icon="phone" at={item.at} text={`${item.direction === "incoming" ? t("Incoming call") : t("Outgoing call")} · ${plain(item.status)}`} />;
+      return <Line icon="phone" at={item.at} text={`${item.direction === "incoming" ? t("Incoming call") : t("Outgoing call")} · ${callStatus(item.status)}`} />;
     case "note":
       return (
         <div className="note">
@@ -189,24 +192,24 @@ function Moment({ item }: { item: TimelineItem }) {
         <Line icon="campaigns" at={item.at}>
           <Link to="/campaigns/$id" params={{ id: item.campaign_id }} search={{}}>{item.campaign_name}</Link>
           <Badge tone={RECIPIENT_TONE[item.status]}>{recipientStatus(item.status)}</Badge>
-          {item.skip_reason && <span>{plain(item.skip_reason)}</span>}
+          {item.skip_reason && <span>{reason(item.skip_reason)}</span>}
         </Line>
       );
     case "appointment":
-      return <Line icon="calendar" at={item.at} text={`${plain(item.kind)} · ${plain(item.status)}`} />;
+      return <Line icon="calendar" at={item.at} text={`${appointmentKind(item.kind as AppointmentKind)} · ${appointmentStatus(item.status as AppointmentStatus)}`} />;
     case "quote":
     case "invoice":
-      return <Line icon="insight" at={item.at} text={`${item.number} · ${dollars(item.amount_cents / 100)} · ${plain(item.status)}`} />;
+      return <Line icon="insight" at={item.at} text={`${item.number} · ${dollars(item.amount_cents / 100)} · ${billStatus(item.status)}`} />;
     case "outcome": {
       const amount = item.amount_cents === null ? "" : ` · ${dollars(item.amount_cents / 100)}`;
-      return <Line icon="check" at={item.at} text={`${item.name ?? plain(item.kind)}${amount}`} />;
+      return <Line icon="check" at={item.at} text={`${item.name ?? outcomeKind(item.kind as OutcomeKind)}${amount}`} />;
     }
     default:
       return (
         <Line
           icon="flag"
           at={item.at}
-          text={`${plain(item.type)} · ${plain(item.source)}${item.reason ? ` · ${item.reason}` : ""}`}
+          text={`${consentName(item.type)} · ${consentSource(item.source)}${item.reason ? ` · ${item.reason}` : ""}`}
         />
       );
   }
@@ -226,7 +229,7 @@ function Line({ icon, at, text, children }: { icon: IconName; at: string; text?:
 function Facts({ contact }: { contact: ContactRead }) {
   const { address } = contact;
   const facts: [string, React.ReactNode][] = [
-    [t("Phone"), <span className="number">{phone(contact.phone)}{contact.line_type ? ` · ${plain(contact.line_type)}` : ""}</span>],
+    [t("Phone"), <span className="number">{phone(contact.phone)}{contact.line_type ? ` · ${lineType(contact.line_type)}` : ""}</span>],
     [t("E-mail"), contact.email],
     [t("Company"), contact.company],
     [t("Address"), [address.street, address.city, [address.state, address.postal_code].filter(Boolean).join(" ")].filter(Boolean).join(", ")],
@@ -345,10 +348,10 @@ function FlagsOf({ id }: { id: string }) {
       <ul>
         {flags.data?.data.map((one) => (
           <li key={one.flag} className="flag">
-            <Badge tone={one.flag === "opted_out" ? "bad" : "warn"}>{plain(one.flag)}</Badge>
+            <Badge tone={one.flag === "opted_out" ? "bad" : "warn"}>{flagName(one.flag)}</Badge>
             <Folded text={one.reason ?? ""} />
             {may("contacts:write") && !["opted_out", "opt_out_hold"].includes(one.flag) && (
-              <button type="button" className="icon-button" aria-label={t("Remove the flag {flag}", { flag: plain(one.flag) })} onClick={() => change.mutate({ remove: one.flag })}>
+              <button type="button" className="icon-button" aria-label={t("Remove the flag {flag}", { flag: flagName(one.flag) })} onClick={() => change.mutate({ remove: one.flag })}>
                 <Icon name="close" size={13} />
               </button>
             )}
@@ -359,7 +362,7 @@ function FlagsOf({ id }: { id: string }) {
         <p className="flag-add">
           {offered.map((flag) => (
             <button key={flag} type="button" className="link" disabled={change.isPending} onClick={() => change.mutate({ add: flag })}>
-              {t("Mark: {flag}", { flag: plain(flag) })}
+              {t("Mark: {flag}", { flag: flagName(flag) })}
             </button>
           ))}
         </p>

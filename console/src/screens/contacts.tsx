@@ -15,7 +15,7 @@ import { PeopleNav } from "../ui/people-nav";
 import { PlainLink } from "../ui/plain-link";
 import { Search } from "../ui/search";
 import { VirtualTable, type Column } from "../ui/virtual-table";
-import { plain } from "../ui/words";
+import { flagName } from "../ui/code-names";
 import { BulkDialog } from "./bulk";
 import { NewContact } from "./new-contact";
 import "./contacts.css";
@@ -68,7 +68,7 @@ function pickColumn({ ids, isAll, toggle }: Picks): Column<ContactRead> {
 function Flags({ row }: { row: ContactRead }) {
   if (row.opted_out) return <Badge tone="bad">{t("Opted out")}</Badge>;
   const flag = row.flags[0];
-  if (flag) return <Badge tone={flag === "opt_out_hold" ? "hold" : "warn"}>{plain(flag)}</Badge>;
+  if (flag) return <Badge tone={flag === "opt_out_hold" ? "hold" : "warn"}>{flagName(flag)}</Badge>;
   return <span className="faint">{t("May be texted")}</span>;
 }
 

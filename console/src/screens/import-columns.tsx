@@ -9,6 +9,7 @@ import { t } from "../i18n";
 import { may } from "../session";
 import { Badge, Button, scrolls } from "../ui/parts";
 import { fail } from "../ui/toasts";
+import { confidenceName, importField } from "../ui/code-names";
 import { plain } from "../ui/words";
 import { Errors, Examples } from "./import-parts";
 
@@ -22,7 +23,7 @@ const FIELDS = [
 function fieldName(field: string): string {
   if (field.startsWith("attributes.")) return t("Own field: {name}", { name: plain(field.slice(11)) });
   if (field.startsWith("second.")) return t("Second person: {name}", { name: fieldName(field.slice(7)) });
-  return plain(field);
+  return importField(field);
 }
 
 function ownField(column: string): string {
@@ -73,7 +74,7 @@ export function Check({ one }: { one: ImportDetail }) {
                   <td>
                     <Target column={column} kind={one.kind} value={column.column in mapping ? mapping[column.column]! : column.field} onChange={(field) => setMapping({ ...mapping, [column.column]: field })} />
                   </td>
-                  <td>{column.field && <Badge tone={column.confidence === "high" ? "good" : column.confidence === "low" ? "warn" : "neutral"}>{plain(column.confidence)}</Badge>}</td>
+                  <td>{column.field && <Badge tone={column.confidence === "high" ? "good" : column.confidence === "low" ? "warn" : "neutral"}>{confidenceName(column.confidence)}</Badge>}</td>
                 </tr>
               ))}
             </tbody>

@@ -9,7 +9,7 @@ import { count, phone } from "../format";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
 import { Button, scrolls } from "../ui/parts";
-import { plain } from "../ui/words";
+import { importField, importOutcome } from "../ui/code-names";
 
 export function BackToImports() {
   return (
@@ -172,9 +172,9 @@ export function Examples({ one }: { one: ImportDetail }) {
               <tr key={row.line + row.phone}>
                 <td className="end">{row.line}</td>
                 <td className="number">{phone(row.phone)}</td>
-                <td>{plain(row.outcome)}</td>
+                <td>{importOutcome(row.outcome)}</td>
                 <td className="faint">
-                  {Object.entries(row.changes).sort(([one], [other]) => weight(one) - weight(other)).slice(0, 4).map(([field, value]) => `${plain(field.replace("attributes.", ""))}: ${String((value as { after: unknown }).after ?? "–")}`).join(" · ")}
+                  {Object.entries(row.changes).sort(([one], [other]) => weight(one) - weight(other)).slice(0, 4).map(([field, value]) => `${importField(field.replace("attributes.", ""))}: ${String((value as { after: unknown }).after ?? "–")}`).join(" · ")}
                 </td>
               </tr>
             ))}

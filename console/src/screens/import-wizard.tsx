@@ -11,7 +11,8 @@ import { may } from "../session";
 import { Dialog } from "../ui/dialog";
 import { Badge, Button, Failed, Loading, Meter, PageHead } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
-import { IMPORT_TONE, importStatus, plain } from "../ui/words";
+import { undoCount } from "../ui/code-names";
+import { IMPORT_TONE, importStatus } from "../ui/words";
 import { UploadPage } from "./do-not-contact";
 import { Check } from "./import-columns";
 import { BackToImports, Errors, Repeats, Steps, Tally } from "./import-parts";
@@ -144,7 +145,7 @@ function Done({ one }: { one: ImportDetail }) {
           <dl className="tally">
             {Object.entries(asked.counts).map(([name, value]) => (
               <div key={name}>
-                <dt>{plain(name)}</dt>
+                <dt>{undoCount(name)}</dt>
                 <dd>{count(Number(value))}</dd>
               </div>
             ))}

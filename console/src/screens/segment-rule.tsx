@@ -4,9 +4,10 @@ import type { SegmentFieldRead } from "../api/generated";
 import { currentZone } from "../format";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
-import { RECIPIENT_STATUSES, plain, recipientStatus } from "../ui/words";
+import { flagName } from "../ui/code-names";
+import { RECIPIENT_STATUSES, recipientStatus } from "../ui/words";
 import { instantOf, localOf } from "../ui/zoned";
-import { fieldName, fieldOf, isNumeric, opName, shapeOf, valueText, type Names, type RuleNode } from "./segment-tree";
+import { choiceName, fieldName, fieldOf, isNumeric, opName, shapeOf, valueText, type Names, type RuleNode } from "./segment-tree";
 
 export type Choices = Names & { fields: SegmentFieldRead[]; tags: string[] };
 type Value = { rule: RuleNode; choices: Choices; onChange: (value: unknown) => void };
@@ -134,8 +135,8 @@ const isUntyped = (field: SegmentFieldRead | undefined) => !field || (field.kind
 function optionsOf(choices: Choices, name: string): [string, string][] {
   if (name === "tags") return choices.tags.map((one) => [one, one]);
   if (name === "lists") return choices.lists.map((one) => [one.id, one.name]);
-  if (name === "flags") return FLAGS.map((one) => [one, plain(one)]);
-  return (fieldOf(choices.fields, name)?.choices ?? []).map((one) => [one, one]);
+  if (name === "flags") return FLAGS.map((one) => [one, flagName(one)]);
+  return (fieldOf(choices.fields, name)?.choices ?? []).map((one) => [one, choiceName(name, one)]);
 }
 
 export const FLAGS = ["opted_out", "opt_out_hold", "do_not_contact", "office_number", "recently_texted", "invalid_number", "blocked_sender"];

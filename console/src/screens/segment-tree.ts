@@ -1,8 +1,10 @@
 /** The tree of a segment's rules, and its conversion to and from the filter of the API. */
-import type { SegmentAll, SegmentCreate, SegmentFieldRead, SegmentRule } from "../api/generated";
+import type { MembershipStatus, ReplyClass, SegmentAll, SegmentCreate, SegmentFieldRead, SegmentRule } from "../api/generated";
 import { phone, when } from "../format";
 import { t } from "../i18n";
-import { plain } from "../ui/words";
+import { flagName } from "../ui/code-names";
+import { plain, recipientStatus } from "../ui/words";
+import { className } from "./inbox/words";
 
 export type Filter = SegmentCreate["filter"];
 export type Join = "all" | "any" | "none" | "not_all";
@@ -119,7 +121,7 @@ export function fieldName(name: string, label?: string): string {
     first_name: t("First name"), last_name: t("Last name"), email: t("E-mail"), company: t("Company"), street: t("Street"), city: t("City"),
     state: t("State"), postal_code: t("ZIP code"), country: t("Country"), timezone: t("Time zone"), source: t("Source"), phone: t("Phone"),
     tags: t("Tags"), lists: t("Lists"), flags: t("Flags"), opted_out: t("Opted out"), created_at: t("Added"), updated_at: t("Changed"),
-    last_contacted_at: t("Last contacted"), last_replied_at: t("Last replied"), campaigns: t("Campaigns"),
+    last_contacted_at: t("Last contacted"), last_replied_at: t("Last replied"), campaigns: t("Campaigns"), engagement_score: t("Engagement score"), engagement_grade: t("Engagement grade"), reply_class: t("Reply class"),
   };
   return known[name] ?? label ?? plain(name.replace(/^attributes\./, ""));
 }
@@ -152,13 +154,18 @@ function nameOf(named: Named[], id: unknown): string {
   return named.find((one) => one.id === id)?.name ?? t("one that was deleted");
 }
 
+/** Return the name of one of the values that a field can have. */
+export function choiceName(field: string, value: string): string {
+  return field === "reply_class" ? (className(value as ReplyClass) ?? plain(value)) : value;
+}
+
 /** Return the value of a rule, or the value that a contact has, in words. */
 export function valueText(field: string, value: unknown, names: Names): string {
   if (value === null || value === undefined || value === "") return "–";
   if (typeof value === "boolean") return value ? t("yes") : t("no");
   if (field === "campaigns" && typeof value === "object" && "campaign_id" in value) {
     const rule = value as { campaign_id: string; status?: string[] | null; replied?: boolean | null };
-    const more = [...(rule.status ?? []).map(plain), ...(rule.replied === true ? [t("replied")] : rule.replied === false ? [t("no reply")] : [])];
+    const more = [...(rule.status ?? []).map((one) => recipientStatus(one as MembershipStatus) ?? plain(one)), ...(rule.replied === true ? [t("replied")] : rule.replied === false ? [t("no reply")] : [])];
     return [nameOf(names.campaigns, rule.campaign_id), ...more].join(", ");
   }
   if (Array.isArray(value)) return value.map((one) => valueText(field, one, names)).join(", ") || "–";
@@ -168,7 +175,8 @@ export function valueText(field: string, value: unknown, names: Names): string {
   }
   if (field === "lists") return nameOf(names.lists, value);
   if (field === "phone") return phone(String(value));
-  if (field === "flags") return plain(String(value));
+  if (field === "flags") return flagName(String(value));
+  if (field === "reply_class") return choiceName(field, String(value));
   return typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value) ? when(value) : String(value);
 }
 

@@ -13,7 +13,7 @@ import { Dialog } from "../ui/dialog";
 import { Icon } from "../ui/icons";
 import { Button, Field } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
-import { plain } from "../ui/words";
+import { actName } from "../ui/code-names";
 
 const behaviours = (): [Behaviour, string][] => [
   ["replies", t("Replies to the first message")],
@@ -93,5 +93,5 @@ export function SandboxPeople({ onClose }: { onClose: () => void }) {
 }
 
 function steps(one: PersonScriptRead): string {
-  return one.script.map((step) => (step.do === "reply" ? `${plain(step.do)} “${step.text}”` : plain(step.do))).join(" → ") || t("No report ever comes");
+  return one.script.map((step) => (step.do === "reply" ? `${actName(step.do)} “${step.text}”` : actName(step.do))).join(" → ") || t("No report ever comes");
 }

@@ -12,6 +12,7 @@ import { may, signOut, useSession } from "../session";
 import { Icon } from "../ui/icons";
 import { PlainLink } from "../ui/plain-link";
 import { Popover } from "../ui/popover";
+import { stateName } from "../ui/states";
 import { fail, Toasts } from "../ui/toasts";
 import { BehindNotice, LiveState } from "./live-state";
 import { SandboxBar } from "./sandbox-bar";
@@ -45,7 +46,7 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
         <div className="menu">
           <p className="menu-head">
             {name}
-            <span>{session.me.role}</span>
+            <span>{session.me.role && stateName(session.me.role)}</span>
           </p>
           <label>
             {t("Theme")}

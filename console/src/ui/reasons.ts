@@ -5,7 +5,7 @@ import { plain } from "./words";
 export function reason(code: string | null | undefined): string {
   const names: Record<string, string> = {
     opted_out: t("Opted out"), do_not_contact: t("Do not contact"), opt_out_hold: t("Perhaps an opt-out; somebody must decide"), contact_deleted: t("Contact deleted"),
-    invalid_number: t("Number does not work"), landline: t("Landline"), duplicate_number: t("The same number twice"), merged: t("Merged into another recipient"),
+    invalid_number: t("Number does not work"), landline: t("Landline"), outside_hours: t("Outside the legal hours"), too_many_messages: t("Too many messages in a short time"), duplicate_number: t("The same number twice"), merged: t("Merged into another recipient"),
     previously_contacted: t("Got a message before"), rejected: t("Left out in the review"), replied: t("Replied, so no follow-up"), called: t("Called, so no follow-up"),
     previous_failed: t("The message before failed"), campaign_ended: t("The campaign ended first"), texted_since_backup: t("Perhaps sent before the restore"),
     missing_value: t("A value for the message is missing"), missing_identification: t("The message would not name you"), text_failed: t("The message could not be made"),

@@ -11,7 +11,8 @@ import { Dialog } from "../../ui/dialog";
 import { Badge, Button, Loading } from "../../ui/parts";
 import { reason } from "../../ui/reasons";
 import { fail, say } from "../../ui/toasts";
-import { plain, recipientStatus, RECIPIENT_TONE } from "../../ui/words";
+import { readingDecider, readingKind } from "../../ui/code-names";
+import { recipientStatus, RECIPIENT_TONE } from "../../ui/words";
 
 export function Explain({ id, person, step, onClose }: { id: string; person: string; step: number; onClose: () => void }) {
   const cache = useQueryClient();
@@ -52,7 +53,7 @@ export function Explain({ id, person, step, onClose }: { id: string; person: str
           {one.variant && <p className="faint">{t("Variant {name}.", { name: one.variant })} {one.variant_reason}</p>}
           {one.reading && (
             <p className="notice">
-              {t("The reply was read as {kind}, decided by {by}.", { kind: plain(one.reading.kind).toLowerCase(), by: plain(one.reading.decided_by).toLowerCase() })}
+              {t("The reply was read as {kind}, decided by {by}.", { kind: readingKind(one.reading.kind), by: readingDecider(one.reading.decided_by) })}
             </p>
           )}
           {one.rule === "parked" && may("campaigns:send") && (

@@ -14,6 +14,7 @@ import { may } from "../../session";
 import { Icon } from "../../ui/icons";
 import { Badge, Button, Failed, Loading, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
+import { consentName, originName } from "../../ui/code-names";
 import { messageStatus, plain } from "../../ui/words";
 import { MediaItem, type Media } from "./pictures";
 import { messagesOf, notesOf, timelineOf } from "./prefetch";
@@ -146,7 +147,7 @@ function Line({ item, conversation }: { item: Item; conversation: string }) {
     default:
       return (
         <p className="message-event">
-          <Icon name="flag" size={13} /> {plain(item.consent.type)} · <Actor who={item.consent.actor} /> <Time at={item.at} />
+          <Icon name="flag" size={13} /> {consentName(item.consent.type)} · <Actor who={item.consent.actor} /> <Time at={item.at} />
         </p>
       );
   }
@@ -171,7 +172,7 @@ const Message = memo(function Message({ message, conversation }: { message: Mess
             {isBad && message.error_code ? `: ${plain(message.error_code)}` : ""}
           </span>
         )}
-        {!isIn && (message.sent_by?.name ? <span>{message.sent_by.name}</span> : message.origin !== "manual" && <span>{plain(message.origin)}</span>)}
+        {!isIn && (message.sent_by?.name ? <span>{message.sent_by.name}</span> : message.origin !== "manual" && <span>{originName(message.origin)}</span>)}
         {isIn && message.reply_class && <Badge>{className(message.reply_class.value)}</Badge>}
         {message.status === "queued" && message.origin === "manual" && may("messages:send") && <TakeBack message={message} conversation={conversation} />}
       </p>

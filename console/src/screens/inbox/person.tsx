@@ -10,7 +10,9 @@ import { dollars, personName, phone, when } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
 import { Badge, Time } from "../../ui/parts";
-import { plain, recipientStatus } from "../../ui/words";
+import { billStatus, consentName, flagName } from "../../ui/code-names";
+import { appointmentKind, appointmentStatus } from "../../ui/sales-words";
+import { recipientStatus } from "../../ui/words";
 import { useTimeline } from "./messages";
 import { contactOf } from "./prefetch";
 import { Tasks } from "./tasks";
@@ -61,11 +63,11 @@ function Consent({ id, isOut, flags }: { id: string; isOut: boolean; flags: stri
     <Part title={t("Consent")}>
       <p>
         {isOut ? <Badge tone="bad">{t("Opted out")}</Badge> : others.length === 0 && <Badge tone="good">{t("May be texted")}</Badge>}{" "}
-        {others.map((one) => <Badge key={one} tone="hold">{plain(one)}</Badge>)}
+        {others.map((one) => <Badge key={one} tone="hold">{flagName(one)}</Badge>)}
       </p>
       <ul className="aside-list">
         {(found.data?.data ?? []).map((one) => (
-          <li key={one.id}><span>{plain(one.action)} · <Actor who={one.actor} /></span> <Time at={one.occurred_at} relative /></li>
+          <li key={one.id}><span>{consentName(one.action)} · <Actor who={one.actor} /></span> <Time at={one.occurred_at} relative /></li>
         ))}
       </ul>
     </Part>
@@ -130,14 +132,14 @@ function Sales({ id }: { id: string }) {
       {booked.length > 0 && (
         <Part title={t("Appointments")}>
           <ul className="aside-list">
-            {booked.map((one) => <li key={one.id}><span>{plain(one.kind)} · {plain(one.status)}</span> <Time at={one.starts_at} zone={one.timezone} /></li>)}
+            {booked.map((one) => <li key={one.id}><span>{appointmentKind(one.kind)} · {appointmentStatus(one.status)}</span> <Time at={one.starts_at} zone={one.timezone} /></li>)}
           </ul>
         </Part>
       )}
       {bills.length > 0 && (
         <Part title={t("Quotes and invoices")}>
           <ul className="aside-list">
-            {bills.map((one) => <li key={one.id}><span>{one.word} {one.number} · {plain(one.status)}</span> <b className="number">{dollars(one.amount_cents / 100)}</b></li>)}
+            {bills.map((one) => <li key={one.id}><span>{one.word} {one.number} · {billStatus(one.status)}</span> <b className="number">{dollars(one.amount_cents / 100)}</b></li>)}
           </ul>
         </Part>
       )}

@@ -10,7 +10,7 @@ import { More } from "../../ui/more";
 import { Badge, Button, Time } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
-import { plain } from "../../ui/words";
+import { alertName } from "../../ui/operation-names";
 import { helpOf, placeOf } from "./help";
 import { Command, Raw, Shown, TONE } from "./shown";
 
@@ -30,7 +30,7 @@ export function Alerts() {
           {kinds.length > 1 && (
             <select className="auto" aria-label={t("Kind")} value={kind} onChange={(event) => setKind(event.target.value)}>
               <option value="">{t("Any kind")}</option>
-              {kinds.map((one) => <option key={one} value={one}>{plain(one)}</option>)}
+              {kinds.map((one) => <option key={one} value={one}>{alertName(one)}</option>)}
             </select>
           )}
         </div>
@@ -65,7 +65,7 @@ function Alert({ alert: one }: { alert: AlertRead }) {
     <li className="alert-row">
       <div className="alert-text">
         <p>
-          <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge> <strong>{plain(one.kind)}</strong> {one.count > 1 && <span className="faint">{t("{n} times", { n: one.count })}</span>}
+          <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge> <strong>{alertName(one.kind)}</strong> {one.count > 1 && <span className="faint">{t("{n} times", { n: one.count })}</span>}
         </p>
         <p>{one.detail}</p>
         {!isOver && help.todo && <p className="alert-todo"><strong>{t("What to do:")}</strong> {help.todo}</p>}

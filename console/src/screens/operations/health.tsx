@@ -8,7 +8,7 @@ import { may } from "../../session";
 import { Badge, Button, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
-import { plain } from "../../ui/words";
+import { failedStep, partName } from "../../ui/operation-names";
 import { Raw, Shown, TONE } from "./shown";
 
 export function sideName(side: WebhookHealthSide): string {
@@ -36,7 +36,7 @@ export function Health() {
           <div className="sides">
             {Object.entries((state.data?.checks ?? {}) as Record<string, string>).map(([name, value]) => (
               <div key={name} className="side-box">
-                <strong>{plain(name)}</strong>
+                <strong>{partName(name)}</strong>
                 {TONE[value] ? <Badge tone={TONE[value]}>{stateName(value)}</Badge> : <><Badge tone="bad">{t("Not well")}</Badge><span className="faint">{value}</span></>}
               </div>
             ))}
@@ -84,7 +84,7 @@ export function Arrival() {
                     <td><Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge></td>
                     <td className="faint"><Time at={one.created_at} /> · {one.asked_by}</td>
                     <td className="end">{one.latency_ms === null ? "–" : t("{n} ms", { n: count(one.latency_ms) })}</td>
-                    <td>{one.leg ? plain(one.leg) : ""} {one.failure && <span className="faint">{one.failure}</span>}</td>
+                    <td>{one.leg ? failedStep(one.leg) : ""} {one.failure && <span className="faint">{one.failure}</span>}</td>
                     <td><Raw value={one.evidence} /></td>
                   </tr>
                 ))}

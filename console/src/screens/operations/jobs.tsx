@@ -5,6 +5,7 @@ import { listScheduledJobs, listWorkers } from "../../api/generated";
 import { count } from "../../format";
 import { t } from "../../i18n";
 import { Badge, Time, scrolls } from "../../ui/parts";
+import { scheduleText } from "../../ui/operation-names";
 import { stateName } from "../../ui/states";
 import { Command, Shown, TONE } from "./shown";
 
@@ -52,12 +53,12 @@ export function Jobs() {
               <tbody>
                 {all.map((one) => (
                   <tr key={one.name}>
-                    <td><code>{one.name}</code> <span className="faint">{one.schedule}</span></td>
+                    <td><code>{one.name}</code> <span className="faint">{scheduleText(one.schedule)}</span></td>
                     <td><Badge tone={TONE[one.state] ?? "neutral"}>{stateName(one.state)}</Badge></td>
                     <td className="faint"><Time at={one.last_started_at} relative /></td>
                     <td className="faint"><Time at={one.next_run_at} relative /></td>
                     <td className="end">{one.duration_ms === null ? "–" : t("{n} ms", { n: count(one.duration_ms) })}</td>
-                    <td>{one.last_error ?? one.last_result ?? ""}</td>
+                    <td>{one.last_error ?? (one.last_result ? stateName(one.last_result) : "")}</td>
                     <td className="end">{count(one.runs)}</td>
                     <td className="end">{count(one.failures)}</td>
                     <td className="end">{count(one.misses)}</td>

@@ -16,7 +16,7 @@ import { More } from "../../ui/more";
 import { Badge, Button, Field, Time, scrolls } from "../../ui/parts";
 import { fail, say } from "../../ui/toasts";
 import { stateName } from "../../ui/states";
-import { plain } from "../../ui/words";
+import { disabledReason } from "../../ui/code-names";
 import { Raw, Shown, TONE } from "../operations/shown";
 import "../operations/operations.css";
 import { Secret } from "./secret";
@@ -50,7 +50,7 @@ export function Webhooks() {
                   <td><strong>{one.url}</strong> {one.description && <p className="faint">{one.description}</p>}</td>
                   <td>
                     <Badge tone={TONE[one.status] ?? "neutral"}>{stateName(one.status)}</Badge>
-                    {one.disabled_reason && <p className="faint">{plain(one.disabled_reason)}</p>}
+                    {one.disabled_reason && <p className="faint">{disabledReason(one.disabled_reason)}</p>}
                     {one.failing_since && <p className="field-error">{t("failing since")} <Time at={one.failing_since} /></p>}
                   </td>
                   <td className="faint">{one.event_types.join(", ") || t("All")}</td>

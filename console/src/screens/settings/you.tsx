@@ -9,6 +9,7 @@ import { t } from "../../i18n";
 import { usePreferences } from "../../preferences";
 import { currentSession, may, signOut } from "../../session";
 import { Button, Field, Loading } from "../../ui/parts";
+import { stateName } from "../../ui/states";
 import { fail, say } from "../../ui/toasts";
 import { DAYS } from "../compose/draft";
 import { dayName } from "../compose/when";
@@ -43,7 +44,7 @@ function Look({ preferences, change }: Part) {
     <section className="card card-body" aria-labelledby="you-title">
       <h2 id="you-title">{t("You")}</h2>
       <div className="form">
-        {session.state === "in" && <p className="faint">{[...new Set([me?.name, session.me.email ?? session.me.name, session.me.role])].filter(Boolean).join(" · ")}</p>}
+        {session.state === "in" && <p className="faint">{[...new Set([me?.name, session.me.email ?? session.me.name, session.me.role && stateName(session.me.role)])].filter(Boolean).join(" · ")}</p>}
         {me && may("admin") && (
           <Field label={t("Your name")} error={fieldError(rename.error, "/name")}>
             {(attributes) => <input {...attributes} key={me.name} defaultValue={me.name} maxLength={200} required onBlur={(event) => event.target.value.trim() && event.target.value !== me.name && rename.mutate(event.target.value.trim())} />}

@@ -6,8 +6,10 @@ import { t } from "../../i18n";
 import { may } from "../../session";
 import { byName } from "../../ui/by-name";
 import { Badge, Button, Meter, Time } from "../../ui/parts";
+import { alertName } from "../../ui/operation-names";
+import { appointmentKind, appointmentStatus } from "../../ui/sales-words";
 import { TruthBar } from "../../ui/truth";
-import { CAMPAIGN_TONE, campaignStatus, plain } from "../../ui/words";
+import { CAMPAIGN_TONE, campaignStatus } from "../../ui/words";
 import { Part, useAct, useToday } from "./part";
 
 export function Appointments() {
@@ -20,14 +22,14 @@ export function Appointments() {
     <Part title={t("Appointments today")} query={query} isEmpty={rows.length === 0} empty={t("No appointment today.")} more={<Link to="/calendar" search={{}} className="link">{t("All")}</Link>}>
       <ul className="rows">
         {rows.map((one) => {
-          const name = one.contact_name ?? plain(one.kind);
+          const name = one.contact_name ?? appointmentKind(one.kind);
           return (
             <li key={one.id}>
               <Time at={one.starts_at} />
               <span className="rows-text">
-                {one.contact_id ? <Link to="/contacts/$id" params={{ id: one.contact_id }}>{name}</Link> : name} {[plain(one.kind), one.location].filter(Boolean).join(" · ")}
+                {one.contact_id ? <Link to="/contacts/$id" params={{ id: one.contact_id }}>{name}</Link> : name} {[appointmentKind(one.kind), one.location].filter(Boolean).join(" · ")}
               </span>
-              {one.status !== "booked" && <Badge tone={one.status === "held" ? "good" : "neutral"}>{plain(one.status)}</Badge>}
+              {one.status !== "booked" && <Badge tone={one.status === "held" ? "good" : "neutral"}>{appointmentStatus(one.status)}</Badge>}
               {may("sales:write") && one.status === "booked" && (
                 <span className="row-acts">
                   <Button kind="quiet" aria-label={t("No show: {name}", { name })} onClick={() => act({ run: () => set(one.id, "no_show"), shown: shown(one.id, "no_show"), done: t("{name} did not come.", { name }), undo: () => set(one.id, "booked") })}>{t("No show")}</Button>
@@ -116,7 +118,7 @@ export function Alerts() {
       <ul className="rows">
         {rows.map((one) => (
           <li key={one.id}>
-            <span className="rows-text" title={one.detail}>{typeof one.context?.conversation_id === "string" ? <Link to="/inbox/$id" params={{ id: one.context.conversation_id }} search={{}}>{plain(one.kind)}</Link> : <strong>{plain(one.kind)}</strong>} {one.detail}</span>
+            <span className="rows-text" title={one.detail}>{typeof one.context?.conversation_id === "string" ? <Link to="/inbox/$id" params={{ id: one.context.conversation_id }} search={{}}>{alertName(one.kind)}</Link> : <strong>{alertName(one.kind)}</strong>} {one.detail}</span>
             <Time at={one.last_seen_at} relative />
             <span className="row-acts">
               {one.acknowledged_at ? (
@@ -124,7 +126,7 @@ export function Alerts() {
               ) : (
                 <Button
                   kind="quiet"
-                  aria-label={t("I have seen {name}", { name: plain(one.kind) })}
+                  aria-label={t("I have seen {name}", { name: alertName(one.kind) })}
                   onClick={() => act({
                     run: () => acknowledgeAlert({ path: { alert_id: one.id }, throwOnError: true }),
                     shown: (today) => ({ ...today, alerts: today.alerts?.map((other) => (other.id === one.id ? { ...other, acknowledged_at: new Date().toISOString() } : other)) ?? null }),
