@@ -342,3 +342,20 @@ async def test_number_of_waiting_people_is_on_the_inbox_on_a_phone(
         )
 
     assert inside
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/contacts/abc",
+        "/campaigns/abc",
+        "/segments?id=abc",
+        "/contacts/018f3c1e-0000-7000-8000-000000000000",
+    ],
+)
+async def test_address_of_something_that_does_not_exist_says_so(visit: Visit, path: str) -> None:
+    async with visit(path, refused=(404,)) as page:
+        await expect(page.get_by_role("alert")).to_contain_text(
+            "This does not exist, or it was deleted."
+        )
+        await expect(page.get_by_text("No operation")).to_have_count(0)

@@ -95,11 +95,11 @@ export function Empty({ title, children, action }: { title: string; children?: R
 export function Failed({ error, again }: { error: unknown; again?: () => void }) {
   const isForbidden = error instanceof ApiProblem && error.status === 403;
   const isGone = error instanceof ApiProblem && error.status === 404;
-  const title = isForbidden ? t("You may not see this") : isGone ? t("This does not exist") : t("This could not be loaded");
+  const title = isForbidden ? t("You may not see this") : isGone ? t("This does not exist, or it was deleted.") : t("This could not be loaded");
   return (
     <div className="empty" role="alert">
       <h2>{title}</h2>
-      <p>{isForbidden ? t("Your role does not include it. Ask an owner of the account for it.") : sentenceOf(error)}</p>
+      <p>{isForbidden ? t("Your role does not include it. Ask an owner of the account for it.") : isGone ? t("Check the address, or go on from the start.") : sentenceOf(error)}</p>
       {again && !isForbidden && !isGone && <Button onClick={again}>{t("Try again")}</Button>}
     </div>
   );
