@@ -68,7 +68,14 @@ async def test_template_is_written_and_faulty_liquid_is_refused_at_its_field(
         await page.get_by_label("Name", exact=True).fill("Autumn")
         await page.get_by_label("Message", exact=True).fill("Hi {{ first_name")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator(".field-error")).to_be_visible()
+        await expect(page.locator(".field-error")).to_contain_text("The text has a fault at column")
+        await expect(page.get_by_text("errors lists")).to_have_count(0)
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name } there }}")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator(".field-error")).to_have_text(
+            "The text has a fault at column 18: unexpected '}'. A value is written as "
+            "{{ first_name }}."
+        )
         await page.get_by_label("Message", exact=True).fill("Hi {{ first_name }}")
         await page.get_by_role("button", name="Save").click()
 

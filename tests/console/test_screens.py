@@ -121,6 +121,37 @@ async def test_file_is_checked_corrected_imported_and_undone(
     assert service.api("GET", "/contacts?phone=%2B16175550101")["data"] == []
 
 
+async def test_refused_option_of_an_import_is_named(visit: Visit, tmp_path: Path) -> None:
+    file = tmp_path / "quincy.csv"
+    file.write_text(FILE)
+    async with visit("/imports/new", refused=(422,)) as page:
+        await page.locator("input[type=file]").set_input_files(file)
+        await page.get_by_label("Put everybody on this list").fill("x" * 201)
+        await page.get_by_role("button", name="Check the file").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await expect(page.get_by_text("errors")).to_have_count(0)
+
+
+async def test_fault_of_a_date_names_the_field_of_the_screen(
+    visit: Visit, service: Service
+) -> None:
+    service.api("POST", "/lines/sync")
+    made = service.api("POST", "/lists", json={"name": "Winter"})
+    one = service.api("POST", "/contacts", json={"phone": "617-555-0194", "first_name": "Uma"})
+    service.api("POST", f"/lists/{made['id']}/contacts", json={"contact_ids": [one["id"]]})
+    async with visit(f"/campaigns/new?list={made['id']}", refused=(422,)) as page:
+        await page.get_by_label("Name of the campaign").fill("Winter check")
+        await page.get_by_label("Message", exact=True).fill("Hi {{ first_name }}")
+        await page.get_by_label("First message", exact=True).fill("2025-11-03T09:00")
+        await page.get_by_role("button", name="Review and start").click()
+        await expect(page.locator(".field-error").first).to_contain_text(
+            "“First message” is in the past."
+        )
+        await expect(page.get_by_text("start_at")).to_have_count(0)
+        await page.get_by_role("button", name="Empty the form").click()
+        await expect(page.get_by_label("Name of the campaign")).to_have_value("")
+
+
 async def test_campaign_is_written_previewed_and_started(visit: Visit, service: Service) -> None:
     service.api("POST", "/lines/sync")
     ids = [
