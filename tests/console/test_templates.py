@@ -34,6 +34,7 @@ async def test_template_is_approved_changed_and_compared(
         await page.get_by_role("button", name="Save", exact=True).click()
         await expect(page.locator("ins")).to_have_text("cheap")
         await expect(page.locator("del")).to_have_text("free")
+        await expect(page.locator(".stops small").first).to_contain_text("Olga ·")
         await page.get_by_role("button", name="Hand in for approval").click()
         await page.get_by_role("button", name="Approve", exact=True).click()
         await expect(page.get_by_role("alert")).to_contain_text("You wrote it")

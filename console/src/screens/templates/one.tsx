@@ -7,9 +7,11 @@ import {
   approveTemplate, deleteTemplate, getTemplate, readTemplateStats, rejectTemplate, submitTemplate, updateTemplate, type TemplateRead, type TemplateStats,
 } from "../../api/generated";
 import { ApiProblem, fieldError, sentenceOf } from "../../api/problem";
+import { useNameOf } from "../../colleagues";
 import { count, rate } from "../../format";
 import { t } from "../../i18n";
 import { may } from "../../session";
+import { Actor } from "../../ui/actor";
 import { Dialog } from "../../ui/dialog";
 import { Icon } from "../../ui/icons";
 import { Intervals } from "../../ui/interval";
@@ -180,6 +182,7 @@ function Figures({ stats }: { stats: TemplateStats }) {
 }
 
 function Versions({ template }: { template: TemplateRead }) {
+  const nameOf = useNameOf();
   const all = [...template.versions].reverse();
   return (
     <section className="card card-body" aria-labelledby="versions-title">
@@ -191,9 +194,9 @@ function Versions({ template }: { template: TemplateRead }) {
             <li key={one.version}>
               <p>
                 <strong>{t("Version {n}", { n: one.version })}</strong> <Badge tone={TEMPLATE_TONE[one.status]}>{templateStatus(one.status)}</Badge>{" "}
-                <small>{one.author_name} · <Time at={one.created_at} /></small>
+                <small>{one.author_name && <Actor who={one.author_name} />} · <Time at={one.created_at} /></small>
               </p>
-              {one.decided_at && <p><small>{t("Decided by {name}", { name: one.decided_by ?? "–" })} · <Time at={one.decided_at} /> {one.note && `· ${one.note}`}</small></p>}
+              {one.decided_at && <p><small>{t("Decided by {name}", { name: one.decided_by ? nameOf(one.decided_by) : "–" })} · <Time at={one.decided_at} /> {one.note && `· ${one.note}`}</small></p>}
               <p className="message-body difference">
                 {before === undefined
                   ? one.body
