@@ -359,3 +359,10 @@ async def test_address_of_something_that_does_not_exist_says_so(visit: Visit, pa
             "This does not exist, or it was deleted."
         )
         await expect(page.get_by_text("No operation")).to_have_count(0)
+
+
+async def test_viewer_may_not_write_a_campaign(service: Service, browser: Browser) -> None:
+    email = add_user(service, "Vera", "viewer")
+    async with signed_in(service, browser, email, "/campaigns/new") as page:
+        await expect(page.get_by_role("alert")).to_contain_text("You may not see this")
+        await expect(page.get_by_label("Name of the campaign")).to_have_count(0)

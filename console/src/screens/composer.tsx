@@ -5,8 +5,9 @@ import { useCallback, useEffect, useMemo, useState, type ReactNode } from "react
 import { Meanwhile, useSaveChanges, versionOf } from "../api/changes";
 import { data } from "../api/client";
 import { createCampaign, previewDraft, readCampaign, updateCampaign, type CampaignCreate, type CampaignRead } from "../api/generated";
-import { sentenceOf } from "../api/problem";
+import { ApiProblem, sentenceOf } from "../api/problem";
 import { t } from "../i18n";
+import { may } from "../session";
 import { Icon } from "../ui/icons";
 import { Button, Failed, Loading, PageHead } from "../ui/parts";
 import { fail, say } from "../ui/toasts";
@@ -41,9 +42,17 @@ export function NewCampaign() {
   const { draft: id, list, segment } = useSearch({ from: "/shell/campaigns/new" });
   const stored = useQuery({
     queryKey: ["campaign", id],
-    enabled: id !== undefined,
+    enabled: id !== undefined && may("campaigns:write"),
     queryFn: () => data(readCampaign({ path: { campaign_id: id! }, throwOnError: true })),
   });
+  if (!may("campaigns:write")) {
+    return (
+      <>
+        <PageHead title={t("New campaign")} before={back()} />
+        <Failed error={new ApiProblem(403, {})} />
+      </>
+    );
+  }
   if (id === undefined) {
     const audience = list ? `list:${list}` : segment ? `segment:${segment}` : null;
     return <Chooser begin={() => ({ draft: { ...EMPTY, ...kept(undefined)?.draft, ...(audience ? { audience } : {}) }, base: null })} />;
