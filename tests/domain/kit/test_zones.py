@@ -65,7 +65,7 @@ def test_usual_abbreviations_are_read_as_states_and_ambiguous_ones_are_not(
     assert state_code(text) == code
 
 
-@pytest.mark.parametrize("state", ["ZZ", "Carolina", "AE"])
+@pytest.mark.parametrize("state", ["ZZ", "Carolina"])
 def test_unreadable_state_gives_every_zone(state: str) -> None:
     found = parse_zone_key(key("+12125550123", state=state))
 
@@ -184,11 +184,32 @@ def test_region_tables_agree_with_each_other() -> None:
         assert zone in regions.STATE_ZONES[regions.AREA_CODE_STATES[code]]
 
 
-@pytest.mark.parametrize("postal_code", ["09123", "34002", "96201"])
-def test_military_zip_without_a_state_gives_every_zone(postal_code: str) -> None:
-    found = parse_zone_key(key("+12125550123", postal_code=postal_code))
+@pytest.mark.parametrize(
+    ("state", "postal_code"), [("AE", "09123"), ("AA", "34002"), ("AP", "96201")]
+)
+def test_address_of_the_armed_forces_gives_every_zone_and_those_of_its_region(
+    state: str, postal_code: str
+) -> None:
+    zones = {*regions.ANYWHERE, *regions.ARMED_FORCES_ZONES[state]}
+    expected = str(ZoneKey((), tuple(sorted(zones))))
 
-    assert found == ZoneKey((), tuple(sorted(regions.ANYWHERE)))
+    assert key("+12125550123", postal_code=postal_code) == expected
+    assert key("+12125550123", state=state) == expected
+    assert key("+12125550123", state=state, timezone="Asia/Tokyo") == "?/Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("state", "zones"),
+    [
+        ("PW", "Pacific/Palau"),
+        ("FM", "Pacific/Chuuk,Pacific/Kosrae,Pacific/Pohnpei"),
+        ("Marshall Islands", "Pacific/Kwajalein,Pacific/Majuro"),
+    ],
+)
+def test_freely_associated_states_have_their_own_zones(state: str, zones: str) -> None:
+    found = key("+18005550123", state=state)
+
+    assert found == f"{state_code(state)}/{zones}"
 
 
 @pytest.mark.parametrize("postal_code", ["07960", "7960", " 7960 "])

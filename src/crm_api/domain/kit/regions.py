@@ -29,6 +29,7 @@ NM New Mexico|NY New York|NC North Carolina|ND North Dakota|OH Ohio|OK Oklahoma|
 PA Pennsylvania|RI Rhode Island|SC South Carolina|SD South Dakota|TN Tennessee|TX Texas|UT Utah
 VT Vermont|VA Virginia|WA Washington|WV West Virginia|WI Wisconsin|WY Wyoming|PR Puerto Rico
 VI Virgin Islands|VI U.S. Virgin Islands|GU Guam|MP Northern Mariana Islands|AS American Samoa
+FM Micronesia|FM Federated States of Micronesia|MH Marshall Islands|PW Palau
 DC Washington DC|WA Washington State|AB Alberta|BC British Columbia|MB Manitoba|NB New Brunswick
 NL Newfoundland and Labrador|NL Newfoundland|NS Nova Scotia|NT Northwest Territories|NU Nunavut
 ON Ontario|PE Prince Edward Island|QC Quebec|QC Québec|SK Saskatchewan|YT Yukon
@@ -57,18 +58,21 @@ def _table(text: str) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in (entry.partition(" ") for entry in entries)]
 
 
-_WITHOUT_ZONES = """
-AA Armed Forces Americas|AE Armed Forces Europe|AP Armed Forces Pacific|FM Micronesia
-FM Federated States of Micronesia|MH Marshall Islands|PW Palau
-"""
+_ARMED_FORCES = "AA Armed Forces Americas|AE Armed Forces Europe|AP Armed Forces Pacific"
 STATE_NAMES: dict[str, str] = {
     name.casefold(): code
-    for names in (_NAMES, _ABBREVIATIONS, _WITHOUT_ZONES)
+    for names in (_NAMES, _ABBREVIATIONS, _ARMED_FORCES)
     for code, name in _table(names)
 }
 """The code of a state or province, by its lower-case name or abbreviation without full stops."""
-CODES_WITHOUT_ZONES = frozenset(code for code, _ in _table(_WITHOUT_ZONES))
-"""State codes of the US Postal Service for which no time zone is known."""
+ARMED_FORCES_ZONES = {
+    "AA": ("America/Sao_Paulo",),
+    "AE": ("Europe/London", "Europe/Berlin", "Asia/Dubai"),
+    "AP": ("Asia/Singapore", "Asia/Tokyo", "Pacific/Guam"),
+}
+"""Time zones of the post offices of the armed forces, by the code in the address. A person with
+such an address may also be in any time zone of ``ANYWHERE``. So no hour may be legal in all zones,
+unless the contact has a time zone."""
 
 _ONE_ZONE = {
     EASTERN: "CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",
@@ -79,6 +83,7 @@ _ONE_ZONE = {
     "America/Puerto_Rico": "PR VI",
     "Pacific/Guam": "GU MP",
     "Pacific/Pago_Pago": "AS",
+    "Pacific/Palau": "PW",
     "America/Halifax": "NB NS PE",
     "America/Winnipeg": "MB",
     "America/Edmonton": "AB NT",
@@ -92,6 +97,8 @@ STATE_ZONES: dict[str, tuple[str, ...]] = {
     # In Arizona, only the Navajo Nation uses daylight saving time.
     "AZ": (ARIZONA, MOUNTAIN),
     "AK": (ALASKA, ALEUTIANS),
+    "FM": ("Pacific/Chuuk", "Pacific/Pohnpei", "Pacific/Kosrae"),
+    "MH": ("Pacific/Majuro", "Pacific/Kwajalein"),
     "BC": ("America/Vancouver", "America/Edmonton"),
     "NL": ("America/St_Johns", "America/Halifax"),
     "NU": ("America/Toronto", "America/Winnipeg", "America/Edmonton"),
@@ -150,8 +157,12 @@ ZIP_STATES: dict[str, str] = {
 } | dict.fromkeys(_expand("341-342 344 346-347 349"), "FL")
 """The state by ZIP prefix (the first three digits). Prefixes of the armed forces and of the Pacific
 islands are missing."""
-MILITARY_ZIPS = frozenset(_expand("090-098 340 962-966"))
-"""The ZIP prefixes of the armed forces. People with such an address may live in any time zone."""
+MILITARY_ZIPS = {
+    prefix: code
+    for code, ranges in {"AA": "340", "AE": "090-098", "AP": "962-966"}.items()
+    for prefix in _expand(ranges)
+}
+"""The code of the armed forces (see ``ARMED_FORCES_ZONES``) by ZIP prefix."""
 
 _AREA_CODES = """
 AK 907|AL 205 251 256 334 659 938|AR 327 479 501 870|AZ 480 520 602 623 928

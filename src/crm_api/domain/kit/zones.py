@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from crm_api.domain.kit import regions
 
 _UNKNOWN = "?"
-STATE_CODES = frozenset(regions.STATE_ZONES) | regions.CODES_WITHOUT_ZONES
+STATE_CODES = frozenset(regions.STATE_ZONES) | frozenset(regions.ARMED_FORCES_ZONES)
 """The codes that the state of a contact may have."""
 STATE_AS_WRITTEN = "state_as_written"
 """The name of the attribute of a contact that stores an unknown state. The attribute has the text
@@ -72,7 +72,8 @@ def zone_key(
     - If the state of the address has several zones, the ZIP code decides between these zones. If
       the state of the area code has several zones, the area code decides. If a code cannot decide,
       all zones of the state are used.
-    - If the key has no state, all zones in ``regions.ANYWHERE`` are added.
+    - If the key has no state, all zones in ``regions.ANYWHERE`` are added. For an address of the
+      armed forces, the zones of its region (``regions.ARMED_FORCES_ZONES``) are added too.
     - If ``timezone`` is the name of a time zone, it is the only zone of the key.
 
     Args:
@@ -182,9 +183,11 @@ def is_time_zone(name: str) -> bool:
 @lru_cache(maxsize=_CACHE_SIZE)
 def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
     home = state_code(state) or regions.ZIP_STATES.get(zip_prefix[:3])
-    if home in regions.CODES_WITHOUT_ZONES:
+    forces = home if home in regions.ARMED_FORCES_ZONES else None
+    if forces:
         home = None
-    is_military = zip_prefix[:3] in regions.MILITARY_ZIPS
+    elif not home:
+        forces = regions.MILITARY_ZIPS.get(zip_prefix[:3])
     phone_state = regions.AREA_CODE_STATES.get(area_code)
     states: set[str] = set()
     zones: set[str] = set()
@@ -194,11 +197,12 @@ def _key(timezone: str, state: str, zip_prefix: str, area_code: str) -> str:
     if phone_state and phone_state != home:
         states.add(phone_state)
         zones.update(_zones_of_area_code(phone_state, area_code))
-    if (state or is_military) and not home:
+    if (state or forces) and not home:
         # The state in the address is unknown, so the person may live anywhere. The time zones of
         # the area code are not removed, because additional zones only shorten the allowed hours.
         states.clear()
         zones.update(regions.ANYWHERE)
+        zones.update(regions.ARMED_FORCES_ZONES.get(forces or "", ()))
     if timezone and is_time_zone(timezone):
         zones = {timezone}
     return str(ZoneKey(tuple(sorted(states)), tuple(sorted(zones or regions.ANYWHERE))))

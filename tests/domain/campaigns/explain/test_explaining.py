@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_member
@@ -16,6 +17,7 @@ from crm_api.domain.campaigns.models import Campaign, CampaignMembership
 from crm_api.domain.campaigns.planning import plan as planning
 from crm_api.domain.consent.legal_rules.rules import load_rules
 from crm_api.domain.consent.models import ContactFlag
+from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.messaging.company.service import Business
 from crm_api.domain.messaging.models.sends import SendAttempt
 from crm_api.domain.messaging.sends import claim
@@ -320,6 +322,21 @@ async def test_legal_hours_stop_a_message_that_the_schedule_allows(
     assert [stop.rule for stop in found.stops] == ["outside_legal_hours"]
     assert found.next_allowed_at == datetime(2026, 11, 26, 13, 0, tzinfo=UTC)
     assert await recipient.count_claimed(now=night, rules="us") == 0
+
+
+async def test_address_without_legal_hours_names_the_time_zone_of_the_contact(
+    recipient: ClaimableRecipient,
+) -> None:
+    forces = zone_key(timezone=None, state="AP", postal_code=None, phone="+16175550100")
+    await recipient.session.execute(
+        text("UPDATE campaign_membership SET zone_key = :key"), {"key": forces}
+    )
+    await recipient.session.commit()
+
+    found = await recipient.explain(rules="us")
+
+    (stop,) = [one for one in found.stops if one.rule == "outside_legal_hours"]
+    assert (stop.until, "Set `timezone` of the contact." in stop.detail) == (None, True)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from crm_api.domain.consent.legal_rules.rules import (
 )
 from crm_api.domain.consent.legal_rules.schemas import ComplianceRule, ComplianceRuleKind
 from crm_api.domain.kit import regions
-from crm_api.domain.kit.zones import ZoneKey
+from crm_api.domain.kit.zones import ZoneKey, zone_key
 
 US = load_rules("us")
 MINUTE = timedelta(minutes=1)
@@ -386,3 +386,17 @@ def test_without_rules_every_zone_key_is_always_open() -> None:
     assert NO_RULES.open_until(ANYWHERE, night) == FOREVER
     assert NO_RULES.next_open(ANYWHERE, night) == night
     assert NO_RULES.frequency_cap(ANYWHERE, night) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "at"),
+    [
+        ("AP", "2026-12-01T20:30:00Z"),  # 05:30 in Tokyo
+        ("AE", "2026-12-01T21:30:00Z"),  # 22:30 in Berlin
+        ("PW", "2026-12-01T20:30:00Z"),  # 05:30 in Palau
+    ],
+)
+def test_address_outside_the_states_gets_no_message_at_night(state: str, at: str) -> None:
+    key = zone_key(timezone=None, state=state, postal_code=None, phone="+16175550100")
+
+    assert load_rules("us").open_until(key, datetime.fromisoformat(at)) is None

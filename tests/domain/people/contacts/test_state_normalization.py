@@ -9,6 +9,8 @@ from tests.conftest import NOW
 from tests.factories import make_campaign, make_contact, make_line, make_member
 
 from crm_api.domain.campaigns.models import CampaignMembership
+from crm_api.domain.kit import regions
+from crm_api.domain.kit.zones import ZoneKey
 from crm_api.domain.people.contacts.state_normalization import normalise_states
 from crm_api.domain.people.models.contacts import Contact
 from crm_api.platform.database import UnitOfWork
@@ -58,3 +60,28 @@ async def test_recipients_get_the_new_zone_key(session: AsyncSession, new_uow: N
 
     assert zone_key is not None
     assert zone_key.startswith("?/")
+
+
+async def test_old_zone_key_outside_the_states_is_computed_again(
+    session: AsyncSession, new_uow: NewUow
+) -> None:
+    old = str(ZoneKey((), tuple(sorted(regions.ANYWHERE))))
+    stored = [("PW", None), ("AP", None), (None, "09123"), (None, None)]
+    for position, (state, postal_code) in enumerate(stored):
+        await make_contact(
+            session,
+            phone=f"+1800555010{position}",
+            state=state,
+            postal_code=postal_code,
+            zone_key=old,
+        )
+
+    async with new_uow() as uow:
+        counts = [await normalise_states(uow, now=LATER) for _ in range(2)]
+    keys = list(await session.scalars(select(Contact.zone_key).order_by(Contact.phone)))
+
+    assert counts == [3, 0]
+    assert keys[0] == "PW/Pacific/Palau"
+    assert "Asia/Tokyo" in keys[1]
+    assert "Asia/Dubai" in keys[2]
+    assert keys[3] == old

@@ -225,8 +225,9 @@ class _Hours:
             pointer = "/schedule/window"
             detail = (
                 "The legal hours never overlap the campaign's days and window in the time zone of "
-                "any recipient. Widen the window or add days. GET /v1/compliance-rules lists the "
-                "legal hours."
+                "any recipient. Widen the window or add days. If a contact may be in several time "
+                "zones, set the contact's `timezone`. GET /v1/compliance-rules lists the legal "
+                "hours."
             )
         else:
             pointer = "/schedule/window"

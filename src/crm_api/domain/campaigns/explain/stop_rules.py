@@ -228,11 +228,13 @@ def _hours(case: RecipientCase) -> Iterator[SendStopRead]:
         detail = "The present time is outside the campaign's days and hours."
         yield SendStopRead(rule="outside_schedule", detail=detail, until=until)
     if not case.hours.are_legal_open(case.now):
-        yield SendStopRead(
-            rule="outside_legal_hours",
-            detail="The present time is outside the legal hours in the recipient's time zone.",
-            until=until,
-        )
+        detail = "The present time is outside the legal hours in the recipient's time zone."
+        if case.hours.rules.next_open(case.hours.zone_key, case.now) is None:
+            detail = (
+                "The recipient may be in several time zones, and no time is within the legal hours "
+                "in all of them. Set `timezone` of the contact."
+            )
+        yield SendStopRead(rule="outside_legal_hours", detail=detail, until=until)
 
 
 def _caps(case: RecipientCase) -> Iterator[SendStopRead]:

@@ -3,17 +3,23 @@
 If the stored text does not name a state, it is moved to the attribute ``state_as_written``. The
 zone key of each changed contact is computed again. If neither the text nor the ZIP code gives a
 state, messages are sent only at hours that all states allow.
+
+The zone keys of addresses of the armed forces, and of Palau, Micronesia and the Marshall Islands
+are computed again, if they were stored before the time zones of these addresses were known.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 
+from crm_api.domain.kit import regions
 from crm_api.domain.kit.zones import (
     DOMESTIC_NAMES,
     STATE_AS_WRITTEN,
     STATE_CODES,
+    ZoneKey,
     state_code,
     zone_key_of,
 )
@@ -46,6 +52,23 @@ _ROWS = text("""
     ORDER BY phone LIMIT :limit FOR NO KEY UPDATE
 """)
 
+# A zone key that was stored before the time zones of these addresses were known has all zones of
+# `regions.ANYWHERE` and no zone outside the states. A new key has such a zone.
+WITH_OLD_KEYS = text("""
+    SELECT id, phone, state, postal_code, timezone, zone_key, attributes FROM contact
+    WHERE deleted_at IS NULL
+      AND (lower(state) IN ('aa', 'ae', 'ap', 'fm', 'mh', 'pw')
+               AND zone_key LIKE '?/America/Anchorage,%'
+               AND zone_key !~ 'Sao_Paulo|Dubai|Tokyo'
+           OR zone_key = :anywhere AND left(btrim(postal_code), 3) = ANY (CAST(:zips AS text[])))
+    ORDER BY phone LIMIT :limit FOR NO KEY UPDATE
+""")
+_OLD = {
+    "anywhere": str(ZoneKey((), tuple(sorted(regions.ANYWHERE)))),
+    "zips": list(regions.MILITARY_ZIPS),
+    "limit": _AT_ONCE,
+}
+
 _WRITE = text("""
     UPDATE contact AS c
     SET state = r.state, attributes = c.attributes || CAST(r.added AS jsonb),
@@ -59,17 +82,21 @@ _WRITE = text("""
 async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
     """Replace the state names of up to 500 contacts by state codes.
 
-    Addresses outside the US and Canada do not change.
+    If no state name is left, compute old zone keys of up to 500 contacts again. Addresses outside
+    the US and Canada do not change.
 
     Returns:
         The number of contacts that were changed. Call the function again until it returns 0.
     """
     codes = [code.lower() for code in STATE_CODES]
     names = list(await uow.session.scalars(_NAMES, {"codes": codes}))
-    if not names:
+    rows: Sequence[RowMapping] = ()
+    if names:
+        values = {"names": names, "domestic": list(DOMESTIC_NAMES), "limit": _AT_ONCE}
+        rows = (await uow.session.execute(_ROWS, values)).mappings().all()
+    rows = rows or (await uow.session.execute(WITH_OLD_KEYS, _OLD)).mappings().all()
+    if not rows:
         return 0
-    values = {"names": names, "domestic": list(DOMESTIC_NAMES), "limit": _AT_ONCE}
-    rows = (await uow.session.execute(_ROWS, values)).mappings().all()
     written = [_written({**row}) for row in rows]
     await uow.session.execute(
         _WRITE,
@@ -96,9 +123,9 @@ def _written(row: dict[str, object]) -> tuple[str | None, str, str]:
 
     A zone key is a text with the states and time zones in which a person may live.
     """
-    text_of_state = str(row["state"])
+    text_of_state = str(row["state"] or "")
     code = state_code(text_of_state)
-    added = {} if code else {STATE_AS_WRITTEN: text_of_state}
+    added = {} if code or not text_of_state else {STATE_AS_WRITTEN: text_of_state}
     attributes = row["attributes"] if isinstance(row["attributes"], dict) else {}
     zone_key = zone_key_of({**row, "state": code, "attributes": {**attributes, **added}})
     return code, orjson.dumps(added).decode(), zone_key
