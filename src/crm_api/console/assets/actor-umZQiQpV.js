@@ -1,1 +1,0 @@
-import{E as e}from"./index-DRVhjMrY.js";import{c as t}from"./icons-Clr7yq20.js";var n=t();function r({who:t}){return(0,n.jsx)(n.Fragment,{children:e()(t)})}export{r as t};

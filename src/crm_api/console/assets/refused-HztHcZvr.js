@@ -1,1 +1,0 @@
-import{ri as e}from"./format-BAEZRBq4.js";import{c as t}from"./icons-Clr7yq20.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};
