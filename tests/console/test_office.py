@@ -116,7 +116,9 @@ async def test_codes_of_the_api_are_shown_in_spanish(service: Service, browser: 
     email = add_user(service, "Ana", "owner")
     async with signed_in(service, browser, email, contact, locale="es-MX") as page:
         await expect(page.locator("header").get_by_text("Número de oficina")).to_be_visible()
-        await expect(page.locator(".timeline").get_by_text("Baja · Otro sistema")).to_be_visible()
+        await expect(
+            page.locator(".timeline").get_by_text("Baja · La consola u otro sistema")
+        ).to_be_visible()
         await expect(page.locator(".timeline").get_by_text("Evaluación · ")).to_be_visible()
         await page.get_by_role("button", name="Su cuenta").click()
         await expect(page.locator(".menu-head")).to_contain_text("Propietario")

@@ -113,7 +113,7 @@ async def test_hours_holidays_and_registration_are_saved(visit: Visit, service: 
         await carriers.get_by_role("button", name="Add a vendor on T-Mobile").click()
         await carriers.get_by_label("Name of vendor 1 on T-Mobile").fill("Acme 1,000")
         save_carriers = carriers.get_by_role("button", name="Save the registration")
-        # The browser refuses the form while a vendor has no number.
+        # The browser refuses the form while a vendor has no segments.
         await save_carriers.click()
         await carriers.get_by_label("Segments a day of vendor 1 on T-Mobile").fill("500")
         await carriers.get_by_role("button", name="Add a vendor on AT&T").click()

@@ -85,7 +85,7 @@ export function tagOf(found: object): string | undefined {
   return tags.get(found);
 }
 
-/** Return the header that lets a change fail if the resource has no longer this ETag. */
+/** Return the header that makes a change fail if the resource no longer has this ETag. */
 export function ifMatch(tag: string | undefined): { "If-Match"?: string } {
   return tag ? { "If-Match": tag } : {};
 }

@@ -23,7 +23,7 @@ export function consentName(code: Code): string {
 /** Return the name of where a consent decision came from. */
 export function consentSource(code: Code): string {
   return nameIn({
-    message: t("Message"), api: t("Another system"), import: t("An import"), provider: t("Provider"), user: t("User"),
+    message: t("Message"), api: t("Console or another system"), import: t("An import"), provider: t("Provider"), user: t("User"),
     web_form: t("Web form"), paper: t("Paper"), phone_call: t("Phone call"), in_person: t("In person"),
   }, code);
 }

@@ -281,7 +281,7 @@ async def _supervise(
 
 
 def _is_ready(settings: Settings, *, runs_sandbox: bool) -> bool:
-    """Return whether the API is ready, and whether the sandbox answers if ``up`` runs it."""
+    """Return True if the API is ready and, if ``up`` runs the sandbox, the sandbox responds too."""
     if _get(_host(settings), settings.port, "/readyz")[0] != 200:  # noqa: PLR2004 - OK
         return False
     port = settings.port + SANDBOX_PORT_OFFSET

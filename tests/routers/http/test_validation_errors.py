@@ -16,7 +16,7 @@ OF_PYDANTIC = re.compile(
     r"|Unable to|unable to|after validation|timezone info|None\b|True|<|^value"
     r"|UUID input|Decimal input"
 )
-"""Pattern of phrases in sentences of pydantic, which are for programmers of Python."""
+"""Pattern of phrases that only sentences of pydantic have. Users of the API must not get them."""
 WRONG_VALUES = ("x", 10**15, -1, 0.5, True, None, [1], {"x": 1}, "2026-12-25", "\ud83d")
 
 

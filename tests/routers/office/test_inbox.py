@@ -250,7 +250,6 @@ async def test_csv_of_conversations_has_the_order_of_the_pages_and_few_statement
     ("wanted", "status", "code"),
     [
         ({"state": "gone"}, 422, "invalid_states"),
-        ({"assignee": "me"}, 403, "user_needed"),
         ({"q": "?"}, 422, "unsearchable"),
     ],
 )

@@ -158,7 +158,7 @@ function Archive({ campaign, onClose, onArchive }: { campaign: CampaignRead; onC
     >
       <p>
         {stats.data && t("{n, plural, =0 {Nobody waits for its message.} one {# person still waits for its message.} other {# people still wait for its message.}}", { n: pending + held + review })}{" "}
-        {isHalted ? t("It sends nothing while it is stopped, and the list no longer shows it.") : t("It goes on sending, but the list no longer shows it.")}
+        {isHalted ? t("It sends nothing while it is stopped, and the list no longer shows it.") : t("The campaign still sends its messages, but the list no longer shows it.")}
       </p>
     </Dialog>
   );

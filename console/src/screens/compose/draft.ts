@@ -133,7 +133,7 @@ export function dropLeft(key: string): void {
   localStorage.removeItem(key);
 }
 
-/** Continue in this tab with the text of a closed tab. The own text takes its place. */
+/** Continue in this tab with the text of a closed tab. The unsaved text of this tab is kept, and is offered like the text of a closed tab. */
 export function takeLeft(id: string | undefined, { key, draft, base }: Left): void {
   const own = sessionStorage.getItem(keyOf(id));
   if (own) localStorage.setItem(`${keyOf(id)}.${crypto.randomUUID()}`, own);

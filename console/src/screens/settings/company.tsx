@@ -77,7 +77,7 @@ function Identity(props: FormProps) {
       <form className="form" onSubmit={submit}>
         {isConflict && <Meanwhile onLoad={load} />}
         {error && !isAtField && !testNumbers && <p className="notice notice-bad" role="alert">{sentenceOf(error)}</p>}
-        <Field label={t("Name of the company")} error={fieldError(error, "/business_name")} hint={isLocked("business_name") ? locked : t("Messages name the sender with it.")}>
+        <Field label={t("Name of the company")} error={fieldError(error, "/business_name")} hint={isLocked("business_name") ? locked : t("Messages use it as the name of the sender.")}>
           {(attributes) => <input {...attributes} name="business_name" defaultValue={settings.business_name ?? ""} disabled={isLocked("business_name")} />}
         </Field>
         <Locked isShown={isLocked("business_name")} />
@@ -147,7 +147,7 @@ function Carriers(props: FormProps) {
           <Field label={t("Tax ID (EIN)")} error={fieldError(error, "/brand/ein")} hint="12-3456789">{(attributes) => <input {...attributes} name="ein" defaultValue={brand?.ein ?? ""} />}</Field>
         </div>
         <Field label={t("Message class of AT&T")} error={fieldError(error, "/brand/att_class")}>{(attributes) => <input {...attributes} className="short" name="att_class" defaultValue={brand?.att_class ?? ""} maxLength={2} />}</Field>
-        <p className="field-hint">{t("Segments a day that each carrier allows you. Empty is without a limit. Other vendors that send for you count too.")}</p>
+        <p className="field-hint">{t("The segments a day that each carrier allows you. Leave a field empty if the carrier has no limit. Segments of other vendors that send for you count too.")}</p>
         {CARRIERS.map((one) => (
           <div key={one} className="form-pair">
             <Field

@@ -173,7 +173,7 @@ def pointer_to(path: Sequence[int | str]) -> str:
 
 
 _MOST_SUGGESTIONS = 3
-"""Number of faults of one value that may name a similar field. The search for a similar name is
+"""Largest number of faults for which ``faults_of`` looks for a similar field name. The search is
 slow, and a batch may have thousands of unknown names."""
 
 

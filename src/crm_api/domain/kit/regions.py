@@ -71,8 +71,8 @@ ARMED_FORCES_ZONES = {
     "AP": ("Asia/Singapore", "Asia/Tokyo", "Pacific/Guam"),
 }
 """Time zones of the post offices of the armed forces, by the code in the address. A person with
-such an address may also be in any time zone of ``ANYWHERE``. So no hour may be legal in all zones,
-unless the contact has a time zone."""
+such an address may also be in any time zone of ``ANYWHERE``. So it can happen that no hour is legal
+in all these zones. Then the contact needs a time zone."""
 
 _ONE_ZONE = {
     EASTERN: "CT DC DE GA MA MD ME NC NH NJ NY OH PA RI SC VA VT WV",

@@ -81,7 +81,8 @@ _SENTENCES = {
 """The sentence for each type of error that a request can cause. Other code uses some of these types
 too.
 
-Three more types can occur. ``extra_forbidden`` has its own function. ``string_too_long`` and
+Four more types can occur. ``_unknown_field`` writes the sentence of ``extra_forbidden``.
+``sentence_for`` uses the sentence of the validator for ``value_error``. ``string_too_long`` and
 ``string_too_short`` keep the sentences of pydantic, which the console translates.
 """
 _ENUM_MEMBER = re.compile(r"<\w+\.\w+: ('[^']*')>")
@@ -111,8 +112,8 @@ def locate(error: ErrorDetails, value: object) -> LocatedError:
     """Remove the parts of an error's location that are not part of the validated value.
 
     Args:
-        value: The value that was validated. A validator may have parsed a text in it, such as a
-            form. The location inside such a text is not changed.
+        value: The value that was validated. If a validator has parsed a text in this value,
+            the part of the location inside the text is not changed.
     """
     parts = error["loc"]
     given = error.get("input")
@@ -208,7 +209,7 @@ def sentence_for(error: ErrorDetails) -> str:
 
 
 def _as_in_json(expected: str) -> str:
-    """Write the allowed values of an enum or literal as in JSON, not as in Python."""
+    """Remove what only Python has from allowed values, such as ``True`` or an enum member."""
     if expected in {"True", "False"}:
         return expected.lower()
     return _ENUM_MEMBER.sub(r"\1", expected)

@@ -124,9 +124,9 @@ def parse_zone_key(key: str) -> ZoneKey:
 
 
 def join_zone_keys(one: str, other: str) -> str:
-    """Return the zone key of a person who may be where either of two zone keys says.
+    """Return a zone key with the states and time zones of both zone keys.
 
-    If no state is known in one of them, no state of the result is known.
+    If one of them has no state, the result has no state.
     """
     keys = [parse_zone_key(one), parse_zone_key(other)]
     states = {state for key in keys for state in key.states} if all(k.states for k in keys) else ()

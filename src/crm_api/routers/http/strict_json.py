@@ -167,7 +167,7 @@ def _out_of_range(path: tuple[int | str, ...]) -> FieldProblem:
         + (
             ", or a string."
             if is_of_any_type
-            else ". Many fields have a smaller largest value: see the operation in GET /docs."
+            else ". Many fields allow only smaller numbers: see the operation in GET /docs."
         ),
     )
 

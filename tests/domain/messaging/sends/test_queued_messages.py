@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from tests.conftest import NOW
 from tests.domain.messaging.sends.ledger import TIMES, Ledger, after, message_facts
 from tests.domain.messaging.sends.test_recording import EARLIER_TRIES
 from tests.factories import make_line, number
 from tests.fakes import RecordingQueue
+from tests.locks import blocked
 
 from crm_api.domain.consent.legal_rules.rules import NO_RULES, load_rules
 from crm_api.domain.messaging.models.lines import Line
@@ -330,6 +331,34 @@ async def test_proof_after_a_users_decision_releases_the_claim_that_repeats_the_
     again = await _claim(ledger, 901)
 
     await ledger.report(message_facts("delivered", body="On our way.", at=after(1)), now=after(902))
+
+    assert len(again) == 1
+    assert await ledger.gate(again, now=after(903)) == []
+    assert await _claim(ledger, 2000) == []
+    assert (await ledger.message()).status == "delivered"
+
+
+async def test_proof_during_the_claim_that_repeats_the_message_stops_the_claim(
+    committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
+) -> None:
+    ledger = await Ledger.open(committed_uow, people=0)
+    message = await _queue(ledger)
+    (claimed,) = await _claim(ledger)
+    await ledger.gate([claimed])
+    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True)
+    for seconds in (700, 800):
+        await ledger.look_up(begun_at=after(seconds))
+    async with committed_uow() as uow:
+        await settle.settle_message(
+            uow, message_id=message.id, outcome="resend", actor="Dana", now=after(900)
+        )
+    async with committed_uow() as uow:
+        again = await queued_claim.claim_queued(
+            uow, limit=10, times=TIMES, rules=NO_RULES, now=after(901)
+        )
+        facts = message_facts("delivered", body="On our way.", at=after(1))
+        reporting = await blocked(committed_db, ledger.report(facts, now=after(902)))
+    await reporting
 
     assert len(again) == 1
     assert await ledger.gate(again, now=after(903)) == []

@@ -78,6 +78,7 @@ async def test_report_during_the_claim_that_repeats_its_message_stops_the_claim(
     assert len(result.claimed) == 1
     assert await ledger.gate(result.claimed, now=after(902)) == []
     assert (await ledger.recipient()).status == "delivered"
+    assert (await ledger.message()).status == "delivered"
 
 
 async def test_claim_and_refusal_of_the_account_do_not_deadlock(

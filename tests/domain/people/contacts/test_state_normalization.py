@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from tests.conftest import NOW
@@ -85,3 +86,19 @@ async def test_old_zone_key_outside_the_states_is_computed_again(
     assert "Asia/Tokyo" in keys[1]
     assert "Asia/Dubai" in keys[2]
     assert keys[3] == old
+
+
+@pytest.mark.parametrize(("postal_code", "country"), [("340", None), ("09001", "ES")])
+async def test_address_that_is_not_of_the_armed_forces_keeps_its_zone_key(
+    session: AsyncSession, new_uow: NewUow, postal_code: str, country: str | None
+) -> None:
+    old = str(ZoneKey((), tuple(sorted(regions.ANYWHERE))))
+    contact = await make_contact(
+        session, phone="+442071234567", postal_code=postal_code, country=country, zone_key=old
+    )
+
+    async with new_uow() as uow:
+        assert await normalise_states(uow, now=LATER) == 0
+
+    await session.refresh(contact)
+    assert (contact.zone_key, contact.updated_at) == (old, NOW)

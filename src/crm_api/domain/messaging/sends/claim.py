@@ -235,8 +235,7 @@ async def lock_candidates(
     return typed_rows(DueRecipient, await session.execute(LOCK_CANDIDATES, values))
 
 
-# The campaign is locked before its recipients, as in all other code, so that two transactions
-# cannot deadlock.
+# The campaign is locked before the recipients that the next statement changes.
 ADD_ZONE_KEYS = text("""
     UPDATE campaign c
     SET zone_keys = ARRAY(

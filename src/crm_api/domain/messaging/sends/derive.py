@@ -65,9 +65,10 @@ LOCK_MEMBERSHIPS = text("""
 # follow-up, if there is one and the follow-ups have not ended. If the new status is `failed`, the
 # statement skips the recipient of the next follow-up, if that recipient is pending
 # (`ARCHITECTURE.md`, "Sending, rule 14"). A later report may prove that the failed message arrived.
-# Then the recipient that was skipped is pending again, and the statement returns its id. But if the
-# contact has another number now, or a time zone that the campaign does not plan, the recipient
-# stays skipped.
+# Then the recipient that was skipped is pending again, and the statement returns its id. The
+# recipient stays skipped if the follow-ups of the person have ended, if the campaign has ended, or
+# if the contact was deleted, has another number now, or has a zone key that is not in
+# `campaign.zone_keys`.
 DERIVE = text(f"""
     WITH derived AS (
     UPDATE campaign_membership m

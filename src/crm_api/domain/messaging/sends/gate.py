@@ -21,9 +21,10 @@ from crm_api.domain.messaging.waiting import derive_waiting_of_attempts
 from crm_api.platform.database import UnitOfWork
 
 # `ends_at` is the latest instant at which a request can end if its attempt passes this gate (the
-# last check before the call of the provider) now. A report may have settled an earlier attempt of
-# the recipient while this attempt was claimed (reserved) in another transaction. Then the person
-# already has the message.
+# last check before the call of the provider) now. A report or a look-up may have settled or parked
+# an earlier attempt of the recipient while another transaction claimed (reserved) this attempt.
+# Then this attempt must not be sent: the person has the message or may have it, or the provider has
+# reported a failure.
 PASS_GATE = text(f"""
     UPDATE send_attempt a
     SET status = 'calling', called_at = :now, lease_until = :lease_until, updated_at = :now
@@ -38,6 +39,11 @@ PASS_GATE = text(f"""
           SELECT 1 FROM send_attempt o
           WHERE o.membership_id = a.membership_id AND o.id <> a.id
             AND o.status IN ('sent', 'failed', 'delivered', 'parked'))
+      AND NOT EXISTS (
+          SELECT 1 FROM send_attempt o
+          WHERE a.membership_id IS NULL AND o.phone = a.phone
+            AND o.activity_id = a.activity_id AND o.id <> a.id
+            AND o.status IN ('sent', 'failed', 'delivered', 'parked') OFFSET 0)
       AND {may_get_of("a.kind", phone="a.phone")}
     RETURNING a.id
 """)
@@ -73,7 +79,8 @@ LOCK_CONVERSATIONS = text("""
 """)
 
 # A message of a campaign has no `send_after`, because the recipient's `due_at` decides when it is
-# sent.
+# sent. A report may have proved that an earlier attempt of the message arrived. Then the message
+# is not `sending` any more, and its status does not change.
 RELEASE = text(f"""
     WITH freed AS (
         UPDATE send_attempt a
@@ -90,7 +97,7 @@ RELEASE = text(f"""
             error_code = {CODE_OF_RULE.format(rule="f.rule")},
             send_after = CASE WHEN NOT f.is_campaign THEN CAST(:send_after AS timestamptz) END,
             updated_at = :now
-        FROM freed f WHERE t.id = f.activity_id
+        FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
     )
     SELECT id, membership_id, rule IS NOT NULL AS is_stopped FROM freed
 """)

@@ -43,9 +43,9 @@ LASTS = {
     SendKind.CONFIRMATION: timedelta(minutes=5),
     SendKind.HELP: timedelta(days=1),
 }
-"""How long after it was queued an automatic reply may still be sent. The law presumes that a person
-agrees to a confirmation only within five minutes after the opt-out (47 CFR 64.1200(a)(12), read
-2026-11-24)."""
+"""How long after it was queued an automatic message may still be sent. A confirmation needs no
+consent only if it is sent within five minutes after the opt-out. Source: 47 CFR 64.1200(a)(12),
+read 2026-11-24."""
 TOO_LATE = "too_late"
 """The error code of a message that could not be sent before its latest instant."""
 MEDIA_NOT_SUPPORTED = "media_not_supported"

@@ -96,7 +96,7 @@ TAKE_BACK = text("""
         RETURNING a.membership_id, a.activity_id
     ), shown AS (
         UPDATE activity t SET status = 'queued', updated_at = :now
-        FROM freed f WHERE t.id = f.activity_id
+        FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
     )
     SELECT membership_id FROM freed
 """)

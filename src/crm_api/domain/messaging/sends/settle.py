@@ -42,7 +42,7 @@ EXPIRE_CLAIMS = text("""
         UPDATE activity t
         SET status = 'queued', updated_at = :now,
             send_after = CASE WHEN f.kind <> 'campaign' THEN CAST(:now AS timestamptz) END
-        FROM freed f WHERE t.id = f.activity_id
+        FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
     )
     SELECT id, membership_id FROM freed
 """)

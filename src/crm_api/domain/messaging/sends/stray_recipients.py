@@ -1,4 +1,4 @@
-"""Due recipients of a campaign whose number belongs to no contact any more.
+"""Find due recipients with a number that no contact has, and give them their contact's number.
 
 A contact may get a new number while its recipient is stored, or while its message is under way.
 Then the recipient can keep a number that no contact has. Such a recipient cannot be claimed
@@ -56,9 +56,14 @@ LOCK_CONTACTS = text("""
     ORDER BY h.phone FOR NO KEY UPDATE SKIP LOCKED
 """)
 
+# Each transaction locks a campaign before its recipients. A later statement of the claim may add
+# zone keys to the campaign.
+LOCK_CAMPAIGN = text("SELECT c.id FROM campaign c WHERE c.id = :campaign_id FOR NO KEY UPDATE")
+
 # A recipient is skipped if its contact was deleted, or if the same step already has a recipient
 # with the contact's number: that number must not get the message twice. The last condition of this
-# statement is always true. It makes PostgreSQL lock the campaign before its recipients.
+# statement is always true. It makes PostgreSQL add the zone keys, and so lock the campaign, before
+# it changes the recipients.
 FOLLOW_CONTACTS = text("""
     WITH stray AS MATERIALIZED (
         SELECT m.id, h.phone, h.zone_key,
@@ -114,6 +119,7 @@ async def follow_contacts(
         return False
     owners = [one.contact_id for one in strays if one.contact_id is not None]
     locked = set(await session.scalars(LOCK_CONTACTS, {"ids": owners}))
+    await session.execute(LOCK_CAMPAIGN, {"campaign_id": campaign_id})
     ids = [one.id for one in strays if one.contact_id is None or one.contact_id in locked]
     found = await session.execute(
         FOLLOW_CONTACTS, {"ids": ids, "campaign_id": campaign_id, "now": now}

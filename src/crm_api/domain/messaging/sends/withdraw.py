@@ -110,7 +110,7 @@ WITHDRAW_NUMBERS = text(f"""
             error_code = CASE WHEN f.kind <> 'campaign'
                 THEN {CODE_OF_RULE.format(rule=stopping_rule_of("f.kind", phone="f.phone"))} END,
             updated_at = :now
-        FROM freed f WHERE t.id = f.activity_id
+        FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
         RETURNING t.id, CASE WHEN f.kind = 'manual' THEN t.conversation_id END AS conversation_id
     )
     SELECT f.membership_id, s.conversation_id
@@ -154,7 +154,7 @@ RELEASE_CONFIRMATIONS = text(f"""
         RETURNING a.activity_id
     )
     UPDATE activity t SET status = 'failed', error_code = '{WITHDRAWN}', updated_at = :now
-    FROM freed f WHERE t.id = f.activity_id
+    FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
 """)
 
 
@@ -181,7 +181,7 @@ RELEASE_CAMPAIGN_CLAIMS = text("""
         RETURNING a.membership_id, a.activity_id
     ), shown AS (
         UPDATE activity t SET status = 'queued', updated_at = :now
-        FROM freed f WHERE t.id = f.activity_id
+        FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
     )
     SELECT membership_id FROM freed
 """)
@@ -287,7 +287,7 @@ WITHDRAW_CAMPAIGN = text("""
         RETURNING a.membership_id, a.activity_id
     ), shown AS (
         UPDATE activity t SET status = 'queued', updated_at = :now
-        FROM freed f WHERE t.id = f.activity_id
+        FROM freed f WHERE t.id = f.activity_id AND t.status = 'sending'
     )
     SELECT membership_id FROM freed
 """)

@@ -138,14 +138,16 @@ _LOCK_BOTH = text("""
 """)
 
 
-# A recipient with the new number may be skipped because its contact was deleted, or because it is a
-# duplicate. If no message to it was ever sent, it must not stop the contact's own message. So both
-# recipients swap their numbers. A placeholder keeps the numbers of a step unique meanwhile.
+# A recipient with the new number can have the status `skipped`, because its contact was deleted or
+# because it is a duplicate. If none of its attempts passed the gate, it must not stop the contact's
+# own message. So both recipients swap their numbers. Until then, a placeholder keeps the numbers of
+# the step unique.
 _FREE_NUMBER = text("""
     UPDATE campaign_membership t SET phone = 'changing ' || t.id, updated_at = :now
     FROM campaign_membership w
     WHERE w.phone = :old_phone AND w.contact_id = :contact_id
       AND w.status = ANY(CAST(:statuses AS text[]))
+      AND w.id = ANY(CAST(:locked AS uuid[])) AND t.id = ANY(CAST(:locked AS uuid[]))
       AND t.campaign_id = w.campaign_id AND t.step = w.step AND t.phone = :phone AND t.id <> w.id
       AND t.status = 'skipped'
       AND t.skip_reason IN ('contact_deleted', 'merged', 'duplicate_number')
@@ -175,8 +177,8 @@ async def move_recipients(
 
     If another recipient of the same step already has the new number, the contact's recipient keeps
     the old number. There is one exception: if the other recipient is skipped as a duplicate or
-    because its contact was deleted, and no message to it was sent, both recipients swap their
-    numbers.
+    because its contact was deleted, and none of its attempts passed the gate, both recipients swap
+    their numbers.
 
     If the contact's recipient keeps the old number, one of two things happens:
 
@@ -202,6 +204,8 @@ async def move_recipients(
     # The new number decides the status, so it is derived only now. A released recipient that could
     # not get the new number waits under the old number, and is skipped.
     await derive.derive_recipients(session, membership_ids=freed, now=now)
+    # While this function waited, a recorded response may have made a recipient wait again.
+    swapped += await _free_number(session, values, _WAITING, now=now)
     await session.execute(_FOLLOW, values | {"now": now})
     if swapped:
         await session.execute(_GIVE_OLD_NUMBER, {"old_phone": old_phone, "ids": swapped})
@@ -227,8 +231,8 @@ async def _free_number(
         return []
     chosen = {name: values[name] for name in ("contact_id", "old_phone", "phone")}
     chosen["statuses"] = list(statuses)
-    await session.execute(_LOCK_BOTH, chosen)
-    return list(await session.scalars(_FREE_NUMBER, chosen | {"now": now}))
+    locked = list(await session.scalars(_LOCK_BOTH, chosen))
+    return list(await session.scalars(_FREE_NUMBER, chosen | {"locked": locked, "now": now}))
 
 
 # The last condition of this statement is always true. It makes PostgreSQL lock the campaigns before

@@ -60,12 +60,18 @@ WITH_OLD_KEYS = text("""
       AND (lower(state) IN ('aa', 'ae', 'ap', 'fm', 'mh', 'pw')
                AND zone_key LIKE '?/America/Anchorage,%'
                AND zone_key !~ 'Sao_Paulo|Dubai|Tokyo'
-           OR zone_key = :anywhere AND left(btrim(postal_code), 3) = ANY (CAST(:zips AS text[])))
+           OR zone_key = :anywhere
+               AND left(CASE WHEN btrim(postal_code) ~ '^[0-9]{1,4}$'
+                             THEN lpad(btrim(postal_code), 5, '0')
+                             ELSE btrim(postal_code) END, 3) = ANY (CAST(:zips AS text[]))
+               AND (coalesce(btrim(country), '') = ''
+                    OR lower(btrim(country)) = ANY (CAST(:domestic AS text[]))))
     ORDER BY phone LIMIT :limit FOR NO KEY UPDATE
 """)
 _OLD = {
     "anywhere": str(ZoneKey((), tuple(sorted(regions.ANYWHERE)))),
     "zips": list(regions.MILITARY_ZIPS),
+    "domestic": list(DOMESTIC_NAMES),
     "limit": _AT_ONCE,
 }
 
@@ -95,9 +101,14 @@ async def normalise_states(uow: UnitOfWork, *, now: datetime) -> int:
         values = {"names": names, "domestic": list(DOMESTIC_NAMES), "limit": _AT_ONCE}
         rows = (await uow.session.execute(_ROWS, values)).mappings().all()
     rows = rows or (await uow.session.execute(WITH_OLD_KEYS, _OLD)).mappings().all()
-    if not rows:
+    pairs = [(row, _written({**row})) for row in rows]
+    # The caller continues until the result is 0. So a contact that does not change must not count.
+    pairs = [
+        (row, new) for row, new in pairs if (row["state"], row["zone_key"]) != (new[0], new[2])
+    ]
+    if not pairs:
         return 0
-    written = [_written({**row}) for row in rows]
+    rows, written = [row for row, _ in pairs], [new for _, new in pairs]
     await uow.session.execute(
         _WRITE,
         {

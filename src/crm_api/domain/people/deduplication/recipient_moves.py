@@ -251,8 +251,9 @@ async def revive_skipped_members(
 ) -> list[UUID]:
     """Set recipients that a merge skipped to ``pending`` or ``review``, to undo the merge.
 
-    The contacts must be separate again. A recipient stays skipped if its contact has another number
-    now, or if the person or the number got the message.
+    The contacts must be separate again. A recipient stays skipped if the campaign has ended, if its
+    contact has another number now, if the person already got the message, or if the number got this
+    or a later message of the campaign.
 
     Args:
         skipped: The ids of the recipients, with their statuses before the merge.

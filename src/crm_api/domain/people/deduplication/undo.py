@@ -83,7 +83,8 @@ async def undo_merge(uow: UnitOfWork, *, merge_id: UUID, actor: str, now: dateti
 
     Each duplicate gets back its fields, belongings, messages and recipients.
     ``recipient_moves.return_members`` lists the recipients that stay with the primary. Recipients
-    that the merge skipped get their messages again (``recipient_moves.revive_skipped_members``).
+    that the merge skipped wait for their messages again
+    (``recipient_moves.revive_skipped_members``).
 
     Raises:
         MergeNotFoundError: No merge has this id.

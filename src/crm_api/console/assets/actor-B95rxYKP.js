@@ -1,1 +1,0 @@
-import{L as e}from"./index-Dogx_STt.js";import{c as t}from"./icons-ByGswLFm.js";var n=t();function r({who:t}){return(0,n.jsx)(n.Fragment,{children:e()(t)})}export{r as t};

@@ -1,1 +1,0 @@
-import{oi as e}from"./format-CjIMpYvp.js";import{c as t}from"./icons-ByGswLFm.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};

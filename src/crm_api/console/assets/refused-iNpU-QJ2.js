@@ -1,0 +1,1 @@
+import{oi as e}from"./format-z_-3gE8s.js";import{c as t}from"./icons-DVrsHOgM.js";var n=t();function r({error:t}){return t===null?null:(0,n.jsx)(`p`,{className:`notice notice-bad`,role:`alert`,children:e(t)})}export{r as t};

@@ -1,0 +1,1 @@
+import{f as e,l as t}from"./icons-DVrsHOgM.js";var n=e(t(),1),r=n.createContext(null);function i(e){return n.useContext(r)}export{r as n,i as t};
