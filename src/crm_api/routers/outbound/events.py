@@ -49,7 +49,7 @@ async def _after(
         Header(
             alias="Last-Event-ID",
             description="The id of the last event that you received. The stream continues "
-            "after this event. With `0` it begins with the oldest stored event.",
+            "after this event.",
             examples=["90151-3072"],
         ),
     ] = None,

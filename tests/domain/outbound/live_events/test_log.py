@@ -155,11 +155,16 @@ async def test_events_of_another_server_are_not_read(committed_uow: NewUow) -> N
 
 
 @pytest.mark.parametrize(
-    "given", ["", "1", "1-", "-1", "1-2-3", "a-b", "1-٢", "9" * 19 + "-1", "1-2\x00"]
+    "given", ["", "1-", "-1", "1-2-3", "a-b", "1-٢", "9" * 19 + "-1", "1-2\x00"]
 )
 def test_text_that_is_not_an_event_id_is_refused(given: str) -> None:
     with pytest.raises(InvalidEventIdError):
         parse_position(given, pointer="/last_event_id")
+
+
+def test_number_alone_is_the_position_before_its_events() -> None:
+    assert parse_position("0", pointer="/last_event_id") == LogPosition(0, 0)
+    assert parse_position("4711", pointer="/last_event_id") < LogPosition(4711, 1)
 
 
 def test_event_id_is_read_as_it_was_written() -> None:

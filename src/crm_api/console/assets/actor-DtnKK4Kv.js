@@ -1,1 +1,0 @@
-import{L as e}from"./index-De7TLcAE.js";import{c as t}from"./icons-DVrsHOgM.js";var n=t();function r({who:t}){return(0,n.jsx)(n.Fragment,{children:e()(t)})}export{r as t};

@@ -1,0 +1,1 @@
+import{a as e,c as t}from"./icons-DVrsHOgM.js";import{u as n}from"./index--PBW7gRi.js";var r=t();function i({query:t}){return t.hasNextPage?(0,r.jsx)(`p`,{className:`more`,children:(0,r.jsx)(n,{busy:t.isFetchingNextPage,onClick:()=>void t.fetchNextPage(),children:e(`Show more`)})}):null}export{i as t};

@@ -1,1 +1,0 @@
-import{c as e}from"./icons-DVrsHOgM.js";import{rt as t}from"./index-De7TLcAE.js";var n=e();function r({to:e,parts:r,current:i,label:a}){return(0,n.jsx)(`div`,{className:`parts-nav`,role:`group`,"aria-label":a,children:r.map(([r,a],o)=>(0,n.jsx)(t,{to:e,search:o===0?{}:{part:r},"aria-current":i===r?`true`:void 0,activeOptions:{exact:!0},children:a},r))})}export{r as t};
