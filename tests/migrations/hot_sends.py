@@ -288,6 +288,11 @@ SENDS = [
         sql(withdraw.WITHDRAW_NUMBERS, phones=[PHONE], now=NOW),
     ),
     Hot(
+        "confirmations of a number that opts in",
+        {"idx_activity_queued|idx_activity_queue", "uq_send_attempt_open_phone"},
+        lambda s: withdraw.withdraw_confirmations(s, phones=[PHONE], now=NOW),
+    ),
+    Hot(
         "held recipients whose number has no hold",
         {
             "idx_campaign_membership_campaign",
