@@ -314,20 +314,25 @@ async def test_reply_that_was_not_found_fails_and_is_not_sent_again(
     assert await _claim(ledger, 2000) == []
 
 
-async def test_proof_after_a_users_decision_releases_the_claim_that_repeats_the_message(
-    new_uow: UnitOfWorkFactory,
-) -> None:
-    ledger = await Ledger.open(new_uow, people=0)
+async def _settle_as_resend(ledger: Ledger) -> None:
+    """Queue a message, let its attempt end unclear, and let a user decide to send it again."""
     message = await _queue(ledger)
     (claimed,) = await _claim(ledger)
     await ledger.gate([claimed])
     await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True)
     for seconds in (700, 800):
         await ledger.look_up(begun_at=after(seconds))
-    async with new_uow() as uow:
+    async with ledger.new_uow() as uow:
         await settle.settle_message(
             uow, message_id=message.id, outcome="resend", actor="Dana", now=after(900)
         )
+
+
+async def test_proof_after_a_users_decision_releases_the_claim_that_repeats_the_message(
+    new_uow: UnitOfWorkFactory,
+) -> None:
+    ledger = await Ledger.open(new_uow, people=0)
+    await _settle_as_resend(ledger)
     again = await _claim(ledger, 901)
 
     await ledger.report(message_facts("delivered", body="On our way.", at=after(1)), now=after(902))
@@ -342,16 +347,7 @@ async def test_proof_during_the_claim_that_repeats_the_message_stops_the_claim(
     committed_uow: UnitOfWorkFactory, committed_db: AsyncEngine
 ) -> None:
     ledger = await Ledger.open(committed_uow, people=0)
-    message = await _queue(ledger)
-    (claimed,) = await _claim(ledger)
-    await ledger.gate([claimed])
-    await ledger.answer(claimed, ResponseKind.UNCLEAR, no_id=True)
-    for seconds in (700, 800):
-        await ledger.look_up(begun_at=after(seconds))
-    async with committed_uow() as uow:
-        await settle.settle_message(
-            uow, message_id=message.id, outcome="resend", actor="Dana", now=after(900)
-        )
+    await _settle_as_resend(ledger)
     async with committed_uow() as uow:
         again = await queued_claim.claim_queued(
             uow, limit=10, times=TIMES, rules=NO_RULES, now=after(901)
