@@ -205,7 +205,8 @@ RECORD = text(f"""
               AND o.token IS NOT NULL AND o.called_at IS NULL
             UNION ALL
             SELECT o.id FROM send_attempt o
-            WHERE o.phone = c.phone AND o.is_open AND o.activity_id = c.activity_id
+            WHERE c.membership_id IS NULL
+              AND o.phone = c.phone AND o.is_open AND o.activity_id = c.activity_id
               AND o.membership_id IS NULL AND o.id <> c.id
               AND o.token IS NOT NULL AND o.called_at IS NULL
             OFFSET 0
