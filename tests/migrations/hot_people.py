@@ -235,12 +235,8 @@ IMPORTS = [
         {"pk_contact", "idx_contact_list_member_contact", "idx_campaign_membership_phone"},
         lambda s: undo.remove_contacts(
             s,
-            [
-                undo.CreatedContact(
-                    made_id("contact", at), phone_of(at), is_edited=False, is_used=False
-                )
-                for at in range(1, 2_001)
-            ],
+            [made_id("contact", at) for at in range(1, 2_001)],
+            phones=[phone_of(at) for at in range(1, 2_001)],
             now=NOW,
         ),
     ),

@@ -25,9 +25,11 @@ from crm_api.domain.kit.zones import zone_key
 from crm_api.domain.people.contacts import recipients
 from crm_api.domain.people.properties import import_properties
 from crm_api.platform import failpoints
-from crm_api.platform.database import UnitOfWork, affected, typed_row, typed_rows
+from crm_api.platform.database import UnitOfWork, affected, typed_row
 from crm_api.platform.jobs import Job, JobName
 
+_AREA = len("+1") + 3
+"""The length of the start of a phone number that has the area code."""
 UNDOING = (UndoState.PENDING, UndoState.RUNNING)
 
 _RESTORED = ", ".join(
@@ -59,7 +61,7 @@ async def undo_chunk(uow: UnitOfWork, *, import_id: UUID, now: datetime) -> bool
 
     A contact that was edited after the chunk was stored does not change. For the other contacts:
 
-    - A created contact is removed. If the contact was used (see ``CreatedContact.is_used``), it is
+    - A created contact is removed. If the contact was used (see ``CreatedContacts``), it is
       kept, and it stays on the list.
     - A changed contact gets its previous values back.
     - A contact that was added to a list is removed from the list.
@@ -120,23 +122,21 @@ async def _undo(
             session,
             list_id=row.list_id,
             applied_at=applied_at,
-            staying=[one.id for one in made if one.is_used],
+            staying=made.used,
         )
     restored = await restore_contacts(
         session, import_id=row.id, start=chunk.start, applied_at=applied_at
     )
-    if moved := [phone for phone in restored if phone is not None]:
-        await recipients.copy_zone_keys(uow.session, phones=moved, now=now)
-    leaving = [one for one in made if not (one.is_edited or one.is_used)]
-    if leaving:
-        await remove_contacts(session, leaving, now=now)
-    edited = sum(1 for one in made if one.is_edited)
+    if restored.moved_phones:
+        await recipients.copy_zone_keys(uow.session, phones=restored.moved_phones, now=now)
+    if made.leaving:
+        await remove_contacts(session, made.leaving, phones=made.leaving_phones, now=now)
     return {
-        "removed": len(leaving),
-        "restored": len(restored),
+        "removed": len(made.leaving),
+        "restored": restored.count,
         "memberships_removed": members,
-        "left_edited": chunk.changed - len(restored) + edited,
-        "left_in_use": len(made) - edited - len(leaving),
+        "left_edited": chunk.changed - restored.count + made.edited,
+        "left_in_use": made.left_in_use,
     }
 
 
@@ -243,74 +243,104 @@ _RESTORE = text(f"""
         FROM contact_import_chunk k
         CROSS JOIN LATERAL unnest(k.changed_ids, k.changes) AS each (id, change)
         WHERE k.import_id = :import_id AND k.start = :start
+    ), restored AS (
+        UPDATE contact AS c SET {_RESTORED},
+            tags = CASE
+                WHEN x.filled ? 'tags' THEN '{{}}'
+                WHEN x.old ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(x.old -> 'tags'))
+                ELSE c.tags
+            END,
+            attributes = (c.attributes - ARRAY(
+                SELECT substr(f, 12) FROM jsonb_array_elements_text(x.filled) AS f
+                WHERE starts_with(f, 'attributes.')
+            )) || coalesce(x.old -> 'attributes', '{{}}'),
+            zone_key = coalesce(x.zone_key, c.zone_key), updated_at = x.updated_at
+        FROM x
+        WHERE c.id = x.id AND c.updated_at = :applied_at AND c.deleted_at IS NULL
+        RETURNING CASE WHEN x.zone_key IS NOT NULL THEN c.phone END AS moved_phone
     )
-    UPDATE contact AS c SET {_RESTORED},
-        tags = CASE
-            WHEN x.filled ? 'tags' THEN '{{}}'
-            WHEN x.old ? 'tags' THEN ARRAY(SELECT jsonb_array_elements_text(x.old -> 'tags'))
-            ELSE c.tags
-        END,
-        attributes = (c.attributes - ARRAY(
-            SELECT substr(f, 12) FROM jsonb_array_elements_text(x.filled) AS f
-            WHERE starts_with(f, 'attributes.')
-        )) || coalesce(x.old -> 'attributes', '{{}}'),
-        zone_key = coalesce(x.zone_key, c.zone_key), updated_at = x.updated_at
-    FROM x
-    WHERE c.id = x.id AND c.updated_at = :applied_at AND c.deleted_at IS NULL
-    RETURNING CASE WHEN x.zone_key IS NOT NULL THEN c.phone END
+    SELECT count(*) AS count,
+           coalesce(array_agg(r.moved_phone) FILTER (WHERE r.moved_phone IS NOT NULL), '{{}}')
+               AS moved_phones
+    FROM restored r
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredContacts:
+    """The existing contacts of one chunk that got their previous values back.
+
+    Attributes:
+        count: The number of contacts.
+        moved_phones: The phone numbers of the contacts whose ``zone_key`` was restored.
+    """
+
+    count: int
+    moved_phones: list[str]
 
 
 async def restore_contacts(
     session: AsyncSession, *, import_id: UUID, start: int, applied_at: datetime
-) -> list[str | None]:
+) -> RestoredContacts:
     """Restore the values that existing contacts had before a chunk of an import changed them.
 
     Contacts that were edited or deleted after the chunk was stored do not change. ``updated_at`` is
     restored too. With a new ``updated_at``, the contact would look edited, and the undo of an
     earlier import would skip the contact.
-
-    Returns:
-        One item for each restored contact: its phone number if its ``zone_key`` was restored,
-        otherwise None.
     """
     values = {"import_id": import_id, "start": start, "applied_at": applied_at}
-    return list(await session.scalars(_RESTORE, values))
+    return typed_row(RestoredContacts, (await session.execute(_RESTORE, values)).one())
 
 
 @dataclass(frozen=True, slots=True)
-class CreatedContact:
-    """A contact that a chunk created and that still exists.
+class CreatedContacts:
+    """The contacts that a chunk created and that still exist.
+
+    A contact is *edited* if it was edited after the chunk was stored. It is *used* if it got a
+    message, a call, a flag, a note, a task or a sales record after the chunk was stored. Flags that
+    the import set do not count.
 
     Attributes:
-        is_edited: True if the contact was edited after the chunk was stored.
-        is_used: True if the contact got a message, a call, a flag, a note, a task or a sales record
-            after the chunk was stored. Flags that the import set do not count.
+        edited: The number of edited contacts.
+        left_in_use: The number of used contacts that were not edited.
+        used: The ids of the used contacts.
+        leaving: The ids of the contacts that were neither edited nor used.
+        leaving_phones: The phone numbers of these contacts, in the same order.
     """
 
-    id: UUID
-    phone: str
-    is_edited: bool
-    is_used: bool
+    edited: int
+    left_in_use: int
+    used: list[UUID]
+    leaving: list[UUID]
+    leaving_phones: list[str]
 
 
 _NEW = text(f"""
-    WITH {made_and_used("k.start = :start")}
-    SELECT m.id, m.phone, m.is_edited, m.id IN (SELECT u.id FROM used u) AS is_used FROM made m
+    WITH {made_and_used("k.start = :start")}, judged AS (
+        SELECT m.id, m.phone, m.is_edited, m.id IN (SELECT u.id FROM used u) AS is_used FROM made m
+    )
+    SELECT count(*) FILTER (WHERE j.is_edited) AS edited,
+           count(*) FILTER (WHERE j.is_used AND NOT j.is_edited) AS left_in_use,
+           coalesce(array_agg(j.id) FILTER (WHERE j.is_used), '{{}}') AS used,
+           coalesce(array_agg(j.id) FILTER (WHERE NOT (j.is_edited OR j.is_used)), '{{}}')
+               AS leaving,
+           coalesce(array_agg(j.phone) FILTER (WHERE NOT (j.is_edited OR j.is_used)), '{{}}')
+               AS leaving_phones
+    FROM judged j
 """)
 
 
 async def fetch_created_contacts(
     session: AsyncSession, *, import_id: UUID, start: int, own_reason: str
-) -> list[CreatedContact]:
+) -> CreatedContacts:
     """Return the contacts that one chunk (part) of an import created and that still exist.
 
     Args:
-        own_reason: The reason text of the flags that the import itself set. These flags do not make
-            ``CreatedContact.is_used`` true.
+        own_reason: The reason text of the flags that the import itself set. A contact with only
+            these flags does not count as used.
     """
     values = {"import_id": import_id, "start": start, "own_reason": own_reason}
-    return typed_rows(CreatedContact, await session.execute(_NEW, values))
+    return typed_row(CreatedContacts, (await session.execute(_NEW, values)).one())
 
 
 # The arrays are in a common table expression, so that PostgreSQL does not know how long they are.
@@ -329,7 +359,7 @@ _REMOVE = text(f"""
 
 
 async def remove_contacts(
-    session: AsyncSession, contacts: Sequence[CreatedContact], *, now: datetime
+    session: AsyncSession, ids: Sequence[UUID], *, phones: Sequence[str], now: datetime
 ) -> None:
     """Delete the data of contacts, remove them from all lists, and mark them as deleted.
 
@@ -338,13 +368,19 @@ async def remove_contacts(
 
     The address is deleted, so a contact's zone key (its possible states and time zones) is then
     derived from the phone number alone.
+
+    Args:
+        phones: The phone numbers of the contacts, in the order of ``ids``.
     """
-    phones = [one.phone for one in contacts]
+    # Without an address, the zone key depends only on the area code.
+    one_of_area = {phone[:_AREA]: phone for phone in phones}
+    zone_keys = {
+        area: zone_key(timezone=None, state=None, postal_code=None, phone=phone)
+        for area, phone in one_of_area.items()
+    }
     values: dict[str, Any] = {
-        "ids": [one.id for one in contacts],
-        "zone_keys": [
-            zone_key(timezone=None, state=None, postal_code=None, phone=phone) for phone in phones
-        ],
+        "ids": list(ids),
+        "zone_keys": [zone_keys[phone[:_AREA]] for phone in phones],
         "now": now,
     }
     await session.execute(_REMOVE, values)

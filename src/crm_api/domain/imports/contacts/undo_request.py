@@ -47,7 +47,7 @@ def made_and_used(chunks: str) -> str:
     - ``made`` has the created contacts that were not deleted. Its columns are ``id``, ``phone``,
       ``applied_at`` and ``is_edited``.
     - ``used`` has the ids of the contacts in ``made`` that were used after the import (see
-      ``undo.CreatedContact.is_used``). An id can occur several times.
+      ``undo.CreatedContacts``). An id can occur several times.
 
     Args:
         chunks: The SQL condition that selects chunks of the import. A chunk has the alias ``k``.

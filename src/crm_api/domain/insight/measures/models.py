@@ -192,16 +192,19 @@ class InsightPersonMove(Base):
 
     Triggers append rows when a place changes or a contact is deleted. The job ``update_place_sums``
     corrects the sums and deletes the rows. While a person has rows, sums and lists of records use
-    the place in the person's oldest row.
+    the place in the person's oldest row. The table has no indexes: an import or its undo can append
+    many rows, and every reader reads all rows.
     """
 
     __tablename__ = "insight_person_move"
 
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
     contact_id: Mapped[UUID]
     postal_code: Mapped[str | None]
     city: Mapped[str | None]
     source: Mapped[str | None]
+
+    __mapper_args__ = {"primary_key": ["id"]}  # noqa: RUF012 - SQLAlchemy reads it
 
 
 class InsightPersonUntil(Base):
