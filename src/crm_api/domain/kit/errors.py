@@ -1,16 +1,11 @@
 """The kinds of errors that use cases raise. ``routers/http`` gives each kind an HTTP status.
 
-Validation errors of pydantic are converted to the ``FieldProblem`` objects of API responses.
+The process that reads the file of an import loads this module, and starts faster without pydantic.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
-
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-from crm_api.domain.kit.validation_errors import LocatedError, join_unions, locate, sentence_of
+from typing import Any, ClassVar
 
 
 class Example:
@@ -170,63 +165,3 @@ class TransientError(CrmError):
 def pointer_to(path: Sequence[int | str]) -> str:
     """Return the JSON pointer for a path of field names and list positions."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-
-
-_MOST_SUGGESTIONS = 3
-"""Largest number of faults for which ``faults_of`` looks for a similar field name. The search is
-slow, and a batch may have thousands of unknown names."""
-
-
-def faults_of(
-    errors: Iterable[ErrorDetails],
-    *,
-    value: object,
-    model: Any = None,  # noqa: ANN401 - a type
-) -> list[FieldProblem]:
-    """Return one problem for each value that pydantic refused.
-
-    Args:
-        value: The value that was validated.
-        model: Its type, to find the name that an unknown name may mean.
-    """
-    found = join_unions(locate(error, value) for error in errors)
-    return [
-        fault_of(group, model=model if index < _MOST_SUGGESTIONS else None)
-        for index, group in enumerate(found)
-    ]
-
-
-def fault_of(group: Sequence[LocatedError], *, model: Any = None) -> FieldProblem:  # noqa: ANN401 - a type
-    """Return the problem for a group of validation errors that ``join_unions`` returned."""
-    first = group[0]
-    kind = first.error["type"]
-    return FieldProblem(
-        pointer=pointer_to(first.path),
-        code="unknown_field" if kind == "extra_forbidden" else kind,
-        detail=sentence_of(group, model=model),
-    )
-
-
-Options = TypeVar("Options", bound=BaseModel)
-
-
-def read_form(
-    model: type[Options], fields: Mapping[str, Any], *, error: type[InvalidError]
-) -> Options:
-    """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
-
-    Raises:
-        InvalidError: Some fields are not valid. The raised error is of the class ``error``.
-    """
-    given = {
-        name: value
-        for name, value in fields.items()
-        if not (isinstance(value, str) and not value.strip())
-    }
-    try:
-        return model.model_validate(given)
-    except ValidationError as refused:
-        faults = faults_of(refused.errors(include_url=False), value=given, model=model)
-        raise error(
-            f"{len(faults)} field(s) are not valid; `errors` lists them.", errors=faults
-        ) from None

@@ -1,10 +1,14 @@
-"""Make examples for the API's documentation, and define values that several examples use."""
+"""Make examples for the API's documentation, and define values that several examples use.
+
+The process that reads the file of an import loads this module, and starts faster without pydantic.
+"""
 
 import json
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ConfigDict
 
 ALIASES = {
     "candidate": "merge_candidate",
@@ -40,7 +44,7 @@ def example_id(thing: str) -> str:
     return f"{_FIRST}{digits[:4]}-{digits[4:8]}-7{digits[8:11]}-a{digits[11:14]}-{digits[14:26]}"
 
 
-def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN401 - JSON
+def example(*bases: "type[BaseModel]", **fields: Any) -> "ConfigDict":  # noqa: ANN401 - JSON
     """Return the pydantic configuration that gives a model an example.
 
     The example of a request has only the fields that ``bases`` and ``fields`` give. The example of
@@ -55,7 +59,7 @@ def example(*bases: type[BaseModel], **fields: Any) -> ConfigDict:  # noqa: ANN4
         given |= read_example(base.model_config.get("json_schema_extra")) or {}
     # The example is stored as JSON text, because FastAPI would remove its null members from the
     # OpenAPI document.
-    return ConfigDict(json_schema_extra={"example": json.dumps(given | fields)})
+    return {"json_schema_extra": {"example": json.dumps(given | fields)}}
 
 
 def read_example(schema: object) -> Any:  # noqa: ANN401 - JSON

@@ -1,4 +1,4 @@
-"""Convert the validation errors of pydantic to locations and sentences for users of the API.
+"""Convert the validation errors of pydantic to the ``FieldProblem`` objects of API responses.
 
 The location of an error in pydantic can have parts that are not part of the validated value: the
 members of a union type, such as ``uuid``, and ``[key]`` for the name of a field.
@@ -8,12 +8,17 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from crm_api.domain.kit.errors import FieldProblem, InvalidError, pointer_to
+
 _LONGEST_NAME = 100
+_MOST_SUGGESTIONS = 3
+"""Largest number of faults for which ``faults_of`` looks for a similar field name. The search is
+slow, and a batch may have thousands of unknown names."""
 _OBJECT = "Give a JSON object."
 _DATE = "Give a date that exists, such as 2026-11-25."
 _TIME = (
@@ -246,3 +251,58 @@ def _models(kinds: Iterable[Any]) -> Iterator[type[BaseModel]]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield kind
         yield from _models(get_args(kind))
+
+
+def faults_of(
+    errors: Iterable[ErrorDetails],
+    *,
+    value: object,
+    model: Any = None,  # noqa: ANN401 - a type
+) -> list[FieldProblem]:
+    """Return one problem for each value that pydantic refused.
+
+    Args:
+        value: The value that was validated.
+        model: Its type, to find the name that an unknown name may mean.
+    """
+    found = join_unions(locate(error, value) for error in errors)
+    return [
+        fault_of(group, model=model if index < _MOST_SUGGESTIONS else None)
+        for index, group in enumerate(found)
+    ]
+
+
+def fault_of(group: Sequence[LocatedError], *, model: Any = None) -> FieldProblem:  # noqa: ANN401 - a type
+    """Return the problem for a group of validation errors that ``join_unions`` returned."""
+    first = group[0]
+    kind = first.error["type"]
+    return FieldProblem(
+        pointer=pointer_to(first.path),
+        code="unknown_field" if kind == "extra_forbidden" else kind,
+        detail=sentence_of(group, model=model),
+    )
+
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def read_form(
+    model: type[Options], fields: Mapping[str, Any], *, error: type[InvalidError]
+) -> Options:
+    """Validate the fields of a form or of a JSON object. A blank text counts as a missing field.
+
+    Raises:
+        InvalidError: Some fields are not valid. The raised error is of the class ``error``.
+    """
+    given = {
+        name: value
+        for name, value in fields.items()
+        if not (isinstance(value, str) and not value.strip())
+    }
+    try:
+        return model.model_validate(given)
+    except ValidationError as refused:
+        faults = faults_of(refused.errors(include_url=False), value=given, model=model)
+        raise error(
+            f"{len(faults)} field(s) are not valid; `errors` lists them.", errors=faults
+        ) from None

@@ -32,10 +32,10 @@ from crm_api.domain.kit.errors import (
     UnacceptableError,
     UnauthenticatedError,
     UnreadableKindError,
-    fault_of,
 )
 from crm_api.domain.kit.validation_errors import (
     LocatedError,
+    fault_of,
     join_unions,
     locate,
     locate_parameter,

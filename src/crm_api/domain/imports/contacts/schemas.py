@@ -18,10 +18,11 @@ from crm_api.domain.imports.contacts.models import (
 )
 from crm_api.domain.imports.files.models import ImportStatus
 from crm_api.domain.kit.dry_runs import DryRunRead, DryRunRequest
-from crm_api.domain.kit.errors import FieldProblem, read_form
+from crm_api.domain.kit.errors import FieldProblem
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Text
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.validation_errors import read_form
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 

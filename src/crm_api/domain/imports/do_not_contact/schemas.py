@@ -7,10 +7,10 @@ from pydantic import Field
 
 from crm_api.domain.imports.do_not_contact.errors import UploadOptionError
 from crm_api.domain.imports.files.models import ImportStatus
-from crm_api.domain.kit.errors import read_form
 from crm_api.domain.kit.examples import example
 from crm_api.domain.kit.fields import Name200
 from crm_api.domain.kit.schemas import Id, Instant, ReadModel, RequestModel
+from crm_api.domain.kit.validation_errors import read_form
 from crm_api.domain.kit.vocabulary import Vocabulary
 
 LATELY_DAYS = 30

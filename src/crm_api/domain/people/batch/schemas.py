@@ -9,10 +9,11 @@ from pydantic import Field, ValidationError, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from crm_api.domain.kit.dry_runs import DryRunRequest
-from crm_api.domain.kit.errors import CrmError, FieldProblem, faults_of
+from crm_api.domain.kit.errors import CrmError, FieldProblem
 from crm_api.domain.kit.examples import example, example_id
 from crm_api.domain.kit.fields import PhoneNumber
 from crm_api.domain.kit.schemas import Id, RequestModel
+from crm_api.domain.kit.validation_errors import faults_of
 from crm_api.domain.people.contacts.schemas import ContactCreate, ContactUpdate
 
 MOST_ITEMS = 500
