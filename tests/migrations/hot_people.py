@@ -118,7 +118,7 @@ CONTACTS = [
     Hot(
         "recipients of a contact that moved",
         {"uq_contact_phone", "idx_campaign_membership_phone"},
-        lambda s: recipients.copy_zone_keys(s, phones=[PHONE, phone_of(9)], now=NOW),
+        lambda s: recipients.copy_zone_keys(s, phones=["+16175550007", "+16175550009"], now=NOW),
         is_generic=True,
     ),
     Hot(

@@ -43,6 +43,11 @@ def _add_zones_of(statuses: str) -> str:
     """
 
 
+# Most contacts of an import have no recipients to change. So only this statement gets all numbers.
+_FIND_LIVE = text("""
+    SELECT DISTINCT m.phone FROM campaign_membership m
+    WHERE m.phone = ANY(CAST(:phones AS text[])) AND m.status = ANY(CAST(:statuses AS text[]))
+""")
 _ADD_ZONES_OF = text(_add_zones_of("'pending', 'review', 'held', 'sending', 'unknown'"))
 _COPY_ZONE_KEYS = text("""
     UPDATE campaign_membership m SET zone_key = p.zone_key, updated_at = :now
@@ -66,12 +71,16 @@ async def copy_zone_keys(session: AsyncSession, *, phones: Sequence[str], now: d
     Args:
         phones: The present numbers of the contacts. The recipients are found by these numbers.
     """
-    values = {"phones": list(phones), "now": now}
-    await session.execute(_ADD_ZONES_OF, {"phones": list(phones)})
+    statuses = _WAITING + _UNDER_WAY
+    found = await session.scalars(_FIND_LIVE, {"phones": list(phones), "statuses": statuses})
+    if not (live := list(found)):
+        return
+    values = {"phones": live, "now": now}
+    await session.execute(_ADD_ZONES_OF, {"phones": live})
     await session.execute(_COPY_ZONE_KEYS, values | {"statuses": _WAITING})
     # Other transactions also lock waiting recipients, then attempts, then the recipients of these
     # attempts. Another order could cause a deadlock.
-    freed = await sends.release_campaign_attempts(session, phones=phones, now=now)
+    freed = await sends.release_campaign_attempts(session, phones=live, now=now)
     await session.execute(_COPY_ZONE_KEYS, values | {"statuses": _UNDER_WAY})
     await derive.derive_recipients(session, membership_ids=freed, now=now)
 
