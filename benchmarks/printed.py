@@ -56,11 +56,7 @@ LINES: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "contacts": {
-        "contacts at any depth, three orders, p95": (rf"^a page at any depth.*?{_P95}", "ms"),
-        "a search of three characters or more, p95": (rf"^a search of three .*?{_P95}", "ms"),
-        "a search of one or two, p95": (rf"^a search of one or two{_P95}", "ms"),
-        "contacts under a filter, p95": (rf"^a page under a filter{_P95}", "ms"),
-        "a timeline of 5,000 messages, p95": (rf"^the first page of 5,000 .*?{_P95}", "ms"),
+        # The times of pages are not read, because no worker sent messages during their measurement.
         "export, rows a second": (rf"^export: .*? s, {_NUMBER}/s", "/s"),
     },
     "reading": {
