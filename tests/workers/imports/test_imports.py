@@ -263,6 +263,22 @@ async def test_undo_removes_the_contact_and_keeps_the_opt_out(
     assert len(await entries(session)) == 1
 
 
+async def test_undo_gives_each_removed_contact_the_zones_of_its_own_number(
+    importer: Importer, session: AsyncSession, new_uow: NewUow
+) -> None:
+    row = await importer.import_file("phone,state\n6175550101,CA\n3125550102,CA\n2125550103,\n")
+    async with new_uow() as uow:
+        await undo_request.request_undo(uow, import_id=row.id, now=clock.now())
+    await importer.run()
+
+    assert (await importer.get(row.id)).undo_counts["removed"] == 3
+    assert {one.phone[2:5]: one.zone_key for one in await contacts(session)} == {
+        "617": "MA/America/New_York",
+        "312": "IL/America/Chicago",
+        "212": "NY/America/New_York",
+    }
+
+
 async def test_opt_out_of_a_merged_contact_applies_to_all_its_numbers(
     importer: Importer, session: AsyncSession
 ) -> None:
