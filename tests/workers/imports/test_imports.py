@@ -113,6 +113,12 @@ class Importer:
         await self.run()
         return await self.get(import_id)
 
+    async def undo(self, import_id: UUID) -> ContactImport:
+        async with self.new_uow() as uow:
+            await undo_request.request_undo(uow, import_id=import_id, now=clock.now())
+        await self.run()
+        return await self.get(import_id)
+
 
 @pytest.fixture
 def importer(new_uow: NewUow, tmp_path: Path) -> Importer:
@@ -250,13 +256,10 @@ async def test_import_of_do_not_contact_skips_a_waiting_recipient(
 
 
 async def test_undo_removes_the_contact_and_keeps_the_opt_out(
-    importer: Importer, session: AsyncSession, new_uow: NewUow
+    importer: Importer, session: AsyncSession
 ) -> None:
     row = await importer.import_file("phone,Opted Out\n6175550101,yes\n")
-    async with new_uow() as uow:
-        await undo_request.request_undo(uow, import_id=row.id, now=clock.now())
-    await importer.run()
-    undone = await importer.get(row.id)
+    undone = await importer.undo(row.id)
 
     assert undone.undo_counts["removed"] == 1
     assert await flags(session) == {"101": {"opted_out"}}
@@ -264,14 +267,12 @@ async def test_undo_removes_the_contact_and_keeps_the_opt_out(
 
 
 async def test_undo_gives_each_removed_contact_the_zones_of_its_own_number(
-    importer: Importer, session: AsyncSession, new_uow: NewUow
+    importer: Importer, session: AsyncSession
 ) -> None:
     row = await importer.import_file("phone,state\n6175550101,CA\n3125550102,CA\n2125550103,\n")
-    async with new_uow() as uow:
-        await undo_request.request_undo(uow, import_id=row.id, now=clock.now())
-    await importer.run()
+    undone = await importer.undo(row.id)
 
-    assert (await importer.get(row.id)).undo_counts["removed"] == 3
+    assert undone.undo_counts["removed"] == 3
     assert {one.phone[2:5]: one.zone_key for one in await contacts(session)} == {
         "617": "MA/America/New_York",
         "312": "IL/America/Chicago",
